@@ -1,0 +1,39 @@
+# Everything a clean clone needs: Python 3.11+ and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint types check lock clean
+
+demo: $(STAMP)  ## the whole thing on loopback, with a phone page in the browser
+	$(BIN)/wbot demo
+
+test: $(STAMP)  ## the whole suite
+	$(BIN)/pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+check: lint types test
+
+$(STAMP): deploy/requirements-dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r deploy/requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $(STAMP)
+
+LOCK := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-emit-index-url \
+	--no-emit-find-links --no-emit-trusted-host --no-emit-options --no-header --no-annotate \
+	--allow-unsafe
+
+lock:  ## rewrite the lock files from pyproject.toml (needs an installed .venv)
+	$(LOCK) -o deploy/requirements.txt pyproject.toml
+	$(LOCK) --extra dev -o deploy/requirements-dev.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) dist build

@@ -1,0 +1,176 @@
+"""The whole program in one test: a real service, a real file, and the simulator as the outside."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from wbot.app import SERVICE_KEY, Service, build_app, serving
+from wbot.clock import Clock, to_text
+from wbot.domain.business import Business
+from wbot.domain.ledger import Cause, CauseKind, TransferKind
+from wbot.logs import configure_logs
+from wbot.settings import read_settings
+from wbot.simulator.app import MODEL, Simulator, serve
+from wbot.simulator.people import SimulatedBusiness, SimulatedCustomer
+from wbot.storage import businesses, customers, ledger, migrations
+from wbot.storage.database import connect, transaction
+
+APP_SECRET = "test-app-secret"
+VERIFY_TOKEN = "test-verify-token"
+ACCESS_TOKEN = "test-access-token"
+API_KEY = "test-api-key"
+WAIT_S = 20.0
+
+ALICE = SimulatedCustomer("Alice", "15550101001", "US.1001")
+BOB = SimulatedCustomer("Bob", "15550101002", "US.1002")
+CAROL = SimulatedCustomer("Carol", "15550101003")
+SHOP = SimulatedBusiness("106500000000001", "206500000000001", "15550100001", "The Shop")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _logs() -> None:
+    configure_logs(level="critical", style="json")
+
+
+class World:
+    """A running service and its outside; `url` is the service's base."""
+
+    def __init__(
+        self, *, simulator: Simulator, service: Service, url: str, session: aiohttp.ClientSession
+    ) -> None:
+        self.simulator = simulator
+        self.service = service
+        self.url = url
+        self.session = session
+
+    async def ask(self, customer: SimulatedCustomer, text: str) -> str:
+        """What the bot answers to one message."""
+        seen = len(self.simulator.replies_to(customer))
+        await self.simulator.say(customer, text)
+        reply = await self.simulator.wait_for_reply_to(customer, after=seen, timeout_s=WAIT_S)
+        return reply.text
+
+    def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
+        """What the database holds, read from outside."""
+        return query(self.service.settings.database, sql, *values)
+
+    async def until(self, is_true: Callable[[], bool]) -> None:
+        """Return once the condition holds, looked at again whenever the loop has turned."""
+        async with asyncio.timeout(WAIT_S):
+            while not is_true():
+                await asyncio.sleep(0.005)
+
+
+def query(path: Path, sql: str, *values: Any) -> list[dict[str, Any]]:
+    """Rows of a database file as dictionaries."""
+    connection = sqlite3.connect(path)
+    connection.row_factory = sqlite3.Row
+    try:
+        return [dict(row) for row in connection.execute(sql, values).fetchall()]
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def database_path(tmp_path: Path) -> Path:
+    """A migrated database with one business and no customers."""
+    path = tmp_path / "wbot.db"
+    connection = connect(path)
+    migrations.migrate(connection, path, Clock().now())
+    business = Business(
+        id="shop",
+        name="The Shop",
+        phone_number_id=SHOP.phone_number_id,
+        access_token=ACCESS_TOKEN,
+        currency_code="USD",
+    )
+    with transaction(connection):
+        businesses.add(connection, business, to_text(Clock().now()))
+    connection.close()
+    return path
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[sqlite3.Connection]:
+    """One transaction from outside the service, as the command line would make it."""
+    connection = connect(path)
+    try:
+        with transaction(connection):
+            yield connection
+    finally:
+        connection.close()
+
+
+def deposit(path: Path, customer: SimulatedCustomer, amount_minor: int) -> None:
+    """Money for a customer, as `wbot ledger deposit` gives it."""
+    now = to_text(Clock().now())
+    with writing(path) as tx:
+        identity = customers.resolve(
+            tx, "shop", phone=customer.phone, user_id=customer.user_id, name=None, now=now
+        )
+        movement = ledger.Movement(
+            business_id="shop",
+            kind=TransferKind.DEPOSIT,
+            debit_account_id=ledger.account_of_business(tx, "shop"),
+            credit_account_id=ledger.account_of_customer(tx, "shop", identity.customer_id),
+            amount_minor=amount_minor,
+            currency="USD",
+            cause=Cause(CauseKind.OPERATOR, f"test:{now}:{customer.key}"),
+        )
+        ledger.record(tx, movement, now)
+
+
+MakeWorld = Callable[..., AbstractAsyncContextManager[World]]
+
+
+@pytest.fixture
+def make_world(database_path: Path) -> MakeWorld:
+    """A factory of worlds on the test's database; keywords are settings, or the simulator's."""
+
+    @asynccontextmanager
+    async def world(
+        *, simulator: Simulator | None = None, variables: dict[str, str] | None = None
+    ) -> AsyncIterator[World]:
+        outside = simulator or make_simulator()
+        async with serve(outside) as outside_url, aiohttp.ClientSession() as session:
+            settings_of = {
+                "WBOT_DATABASE": str(database_path),
+                "WBOT_VERIFY_TOKEN": VERIFY_TOKEN,
+                "WBOT_APP_SECRET": APP_SECRET,
+                "WBOT_GRAPH_URL": outside_url,
+                "WBOT_MODEL": MODEL,
+                "OPENAI_API_KEY": API_KEY,
+                "OPENAI_BASE_URL": f"{outside_url}/v1",
+            } | (variables or {})
+            app = build_app(read_settings(settings_of), settings_of)
+            async with serving(app, "127.0.0.1", 0) as port:
+                url = f"http://127.0.0.1:{port}"
+                outside.webhook_url = f"{url}/api/webhook"
+                yield World(
+                    simulator=outside, service=app[SERVICE_KEY], url=url, session=session
+                )
+                outside.webhook_url = None
+
+    return world
+
+
+def make_simulator(**options: Any) -> Simulator:
+    """The outside, with three customers and one business, unless told otherwise."""
+    given: dict[str, Any] = {
+        "clock": Clock(),
+        "app_secret": APP_SECRET,
+        "verify_token": VERIFY_TOKEN,
+        "access_token": ACCESS_TOKEN,
+        "api_key": API_KEY,
+        "businesses": [SHOP],
+        "customers": [ALICE, BOB, CAROL],
+        "status_delays_s": (0.01, 0.02, 0.03),
+        "retry_delays_s": (0.0, 0.05, 0.1),
+    }
+    return Simulator(**(given | options))

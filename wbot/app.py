@@ -1,0 +1,253 @@
+"""The whole program, wired once by hand: every object, its lifetime, the routes.
+
+The only place where stages meet: each is handed the others' bells as plain callables.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import aiohttp
+from aiohttp import web
+
+from wbot.clients.model import ModelClient, OpenAIModel
+from wbot.clients.offline import Offline
+from wbot.clients.whatsapp import WhatsApp
+from wbot.clock import Clock
+from wbot.domain.errors import ConfigurationError
+from wbot.inbound.webhook import BODY_BYTES_MAX, Webhooks
+from wbot.logs import get_log
+from wbot.measures import Measures
+from wbot.operations.health import Health, Sources
+from wbot.operations.metrics import Metrics
+from wbot.operations.watch import Watch
+from wbot.outbound.sender import Sender
+from wbot.settings import Settings, require
+from wbot.storage import messages, migrations, outbox
+from wbot.storage.database import Database, connect
+from wbot.storage.lock import locked
+from wbot.turns.business_cache import BusinessCache
+from wbot.turns.conversations import Conversations
+
+STOP_GRACE_S = 3.0
+"""Seconds turns, then sends, may take to reach their next durable step."""
+REQUESTS_GRACE_S = 2.0
+"""Seconds for requests under way when the service stops; with the two above well below 10."""
+KEEPALIVE_S = 75.0
+
+
+class Service:
+    """Every object of a running wbot, in the order of the flow."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        variables: Mapping[str, str],
+        *,
+        clock: Clock,
+        session: aiohttp.ClientSession,
+    ) -> None:
+        log = get_log()
+        self.settings = settings
+        self.log = log
+        self.measures = Measures()
+        self.database = Database(settings.database, clock=clock)
+        self.cache = BusinessCache(
+            self.database,
+            variables=variables,
+            ttl_s=settings.cache_ttl,
+            clock=clock,
+            log=log,
+            measures=self.measures,
+        )
+        self.model = _model(settings)
+        whatsapp = WhatsApp(
+            session,
+            graph_url=settings.graph_url,
+            version=settings.graph_version,
+            timeout_s=settings.api_timeout,
+        )
+        self.sender = Sender(
+            database=self.database,
+            configured=self.cache.get,
+            whatsapp=whatsapp,
+            settings=settings,
+            clock=clock,
+            log=log,
+            measures=self.measures,
+        )
+        self.conversations = Conversations(
+            database=self.database,
+            cache=self.cache,
+            model=self.model,
+            whatsapp=whatsapp,
+            settings=settings,
+            clock=clock,
+            log=log,
+            measures=self.measures,
+            ring_outbound=self.sender.ring,
+        )
+        self.webhooks = Webhooks(
+            database=self.database,
+            settings=settings,
+            clock=clock,
+            log=log,
+            measures=self.measures,
+            ring_conversation=self.conversations.ring,
+            ring_sender=self.sender.ring,
+        )
+        self.health = Health(
+            database=self.database,
+            clock=clock,
+            measures=self.measures,
+            sources=Sources(
+                held_model=lambda: self.conversations.held,
+                held_accounts=lambda: self.sender.held,
+                currently_processing=lambda: self.conversations.running,
+                cache_keys=lambda: self.cache.keys,
+            ),
+        )
+        self.metrics = Metrics(self.measures)
+        self.watch = Watch(
+            database=self.database,
+            clock=clock,
+            log=log,
+            on_change=self.cache.clear,
+            sweep=self.ring_everything,
+        )
+
+    async def start(self, tasks: asyncio.TaskGroup) -> None:
+        await self.database.open(tasks)
+        await self.sender.start(tasks)
+        self.conversations.start(tasks)
+        await self.webhooks.start()
+        await self.ring_everything()
+
+    async def ring_everything(self) -> None:
+        """Ring the bell of every conversation with something unfinished."""
+        waiting, unsettled = await self.database.read(_unfinished)
+        for conversation_id in unsettled:
+            self.sender.ring(conversation_id)
+        for conversation_id in waiting:
+            self.conversations.ring(conversation_id)
+
+    async def stop(self) -> None:
+        await self.conversations.stop(STOP_GRACE_S)
+        await self.sender.stop(STOP_GRACE_S)
+        if isinstance(self.model, OpenAIModel):
+            await self.model.close()
+        await self.database.close()
+
+
+def _unfinished(tx: sqlite3.Connection) -> tuple[list[int], list[int]]:
+    return messages.runnable_conversations(tx), outbox.unsettled_conversations(tx)
+
+
+def _model(settings: Settings) -> ModelClient:
+    if settings.is_offline:
+        return Offline()
+    return OpenAIModel(
+        api_key=settings.openai_api_key,
+        base_url=settings.openai_base_url,
+        timeout_s=settings.api_timeout,
+        max_tokens=settings.max_tokens,
+    )
+
+
+def check_settings(settings: Settings) -> None:
+    """Raise ConfigurationError for what the service cannot run without."""
+    require(settings, "verify_token", "app_secret", "model")
+    if not settings.is_offline:
+        require(settings, "openai_api_key")
+
+
+SERVICE_KEY = web.AppKey("service", Service)
+
+
+def build_app(
+    settings: Settings, variables: Mapping[str, str], clock: Clock | None = None
+) -> web.Application:
+    """The aiohttp application; everything opens when it starts and closes when it stops.
+
+    Raises ConfigurationError here, and when it starts, for what an operator must mend.
+    """
+    check_settings(settings)
+    used_clock = clock or Clock()
+
+    async def service_ctx(app: web.Application) -> AsyncIterator[None]:
+        with locked(settings.database):
+            _prepare_database(settings, used_clock)
+            async with (
+                asyncio.TaskGroup() as tasks,
+                aiohttp.ClientSession() as session,
+            ):
+                service = Service(settings, variables, clock=used_clock, session=session)
+                await service.start(tasks)
+                watching = tasks.create_task(service.watch.run(), name="watch")
+                app[SERVICE_KEY] = service
+                yield
+                watching.cancel()
+                await service.stop()
+
+    app = web.Application(client_max_size=BODY_BYTES_MAX)
+    app.cleanup_ctx.append(service_ctx)
+    app.on_shutdown.append(_refuse_webhooks)
+    app.router.add_get("/api/webhook", _shake_hands, allow_head=False)
+    app.router.add_post("/api/webhook", _receive)
+    app.router.add_get("/health", _health)
+    app.router.add_get("/api/webhook/health", _health)
+    app.router.add_get("/metrics", _metrics)
+    return app
+
+
+@asynccontextmanager
+async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
+    """The application listening; yields the port, and stops cleanly when the block ends.
+
+    Raises ConfigurationError where the address cannot be used.
+    """
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=REQUESTS_GRACE_S, keepalive_timeout=KEEPALIVE_S
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise ConfigurationError(
+                f"Cannot listen on {host}:{port}: {error.strerror or error}."
+            ) from error
+        app[SERVICE_KEY].sender.port_opened()
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+def _prepare_database(settings: Settings, clock: Clock) -> None:
+    connection = connect(settings.database)
+    try:
+        migrations.migrate(connection, settings.database, clock.now())
+    finally:
+        connection.close()
+
+
+async def _refuse_webhooks(app: web.Application) -> None:
+    app[SERVICE_KEY].webhooks.stop()
+
+
+async def _shake_hands(request: web.Request) -> web.Response:
+    return await request.app[SERVICE_KEY].webhooks.shake_hands(request)
+
+
+async def _receive(request: web.Request) -> web.Response:
+    return await request.app[SERVICE_KEY].webhooks.receive(request)
+
+
+async def _health(request: web.Request) -> web.Response:
+    return await request.app[SERVICE_KEY].health.answer()
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    return await request.app[SERVICE_KEY].metrics.answer()

@@ -1,0 +1,129 @@
+"""The Cloud API: sends, read marks and look-ups, with every failure told apart by what it means."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from wbot.domain.delivery import Verdict, verdict_of
+from wbot.domain.errors import RetryableError, WbotError
+
+USER_AGENT = "wbot/1.0"
+HTTP_OK = 200
+
+
+class NotSentError(RetryableError):
+    """The request surely did not leave: no address, refused, no TLS."""
+
+
+class UnknownOutcomeError(WbotError):
+    """The request may have been acted on; only a status webhook can tell."""
+
+
+class GraphError(WbotError):
+    """Meta's own error object; branch on the verdict, never on the HTTP status alone."""
+
+    def __init__(
+        self, detail: str, *, code: int | None, http_status: int, is_transient: bool = False
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.http_status = http_status
+        self.verdict: Verdict = verdict_of(code, http_status, is_transient=is_transient)
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A business's way to the Cloud API: its number and the resolved access token."""
+
+    phone_number_id: str
+    access_token: str
+
+    def __repr__(self) -> str:
+        return f"Line({self.phone_number_id})"
+
+
+class WhatsApp:
+    """The Graph API at one URL and version; `timeout_s` is the total for one call."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, *, graph_url: str, version: str, timeout_s: float
+    ) -> None:
+        self._session = session
+        self._base = f"{graph_url.rstrip('/')}/{version}"
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+
+    async def send(self, line: Line, body: Mapping[str, Any]) -> str:
+        """Send one message; its wamid.
+
+        Raises NotSentError, GraphError or UnknownOutcomeError. There is no idempotency key: only
+        the first two may be followed by the same request again.
+        """
+        answer = await self._post(line, body)
+        try:
+            return str(answer["messages"][0]["id"])
+        except (KeyError, IndexError, TypeError) as error:
+            raise UnknownOutcomeError("The answer to the send carries no message id.") from error
+
+    async def mark_read(self, line: Line, message_id: str, *, is_typing: bool) -> None:
+        """Mark a message read and, if typing, show so for up to 25 s; raises as `send` does."""
+        body: dict[str, Any] = {
+            "messaging_product": "whatsapp",
+            "status": "read",
+            "message_id": message_id,
+        }
+        if is_typing:
+            body["typing_indicator"] = {"type": "text"}
+        await self._post(line, body)
+
+    async def look_up(self, line: Line, path: str, **parameters: str) -> dict[str, Any]:
+        """One GET below the version; raises as `send` does."""
+        return await self._request("GET", path, line, params=parameters)
+
+    async def _post(self, line: Line, body: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._request("POST", f"{line.phone_number_id}/messages", line, json=body)
+
+    async def _request(self, method: str, path: str, line: Line, **content: Any) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {line.access_token}", "User-Agent": USER_AGENT}
+        try:
+            async with self._session.request(
+                method,
+                f"{self._base}/{path}",
+                headers=headers,
+                timeout=self._timeout,
+                allow_redirects=False,
+                **content,
+            ) as response:
+                return _answer(response.status, await response.read())
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise NotSentError(f"The Graph API cannot be reached: {error}.") from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            name = type(error).__name__
+            raise UnknownOutcomeError(f"The connection was lost ({name}).") from error
+
+
+def _answer(http_status: int, content: bytes) -> dict[str, Any]:
+    try:
+        answer = msgspec.json.decode(content)
+    except (ValueError, RecursionError) as error:
+        raise UnknownOutcomeError(f"HTTP {http_status} without JSON.") from error
+    if not isinstance(answer, dict):
+        raise UnknownOutcomeError(f"HTTP {http_status} with JSON that is no object.")
+    if isinstance(answer.get("error"), dict):
+        raise _graph_error(http_status, answer["error"])
+    if http_status != HTTP_OK:
+        raise UnknownOutcomeError(f"HTTP {http_status} without an error object.")
+    return answer
+
+
+def _graph_error(http_status: int, error: Mapping[str, Any]) -> GraphError:
+    data = error.get("error_data")
+    details = data.get("details") if isinstance(data, dict) else data
+    code = error.get("code")
+    return GraphError(
+        " ".join(str(part) for part in (error.get("message"), details) if part)
+        or "no reason given",
+        code=code if isinstance(code, int) else None,
+        http_status=http_status,
+        is_transient=error.get("is_transient") is True,
+    )

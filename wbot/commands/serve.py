@@ -1,0 +1,57 @@
+"""wbot serve: the service in the foreground."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import click
+
+from wbot.app import SERVICE_KEY, build_app, serving
+from wbot.commands.console import load_settings
+from wbot.logs import configure_logs
+from wbot.settings import Settings
+
+
+@click.command()
+def serve() -> None:
+    """Run the service in the foreground until SIGTERM or Ctrl-C."""
+    settings, variables = load_settings()
+    app = build_app(settings, variables)
+    log_to_stdout(settings)
+    run(lambda: _serve(app, settings))
+
+
+def log_to_stdout(settings: Settings) -> None:
+    configure_logs(level=settings.log_level, style=settings.log_format, file=settings.log_file)
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run to the end on uvloop where there is one."""
+    factory = None
+    if sys.platform == "linux":
+        import uvloop  # noqa: PLC0415  only there
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
+
+
+def stop_signal() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _serve(app: Any, settings: Settings) -> None:
+    stop = stop_signal()
+    async with serving(app, settings.host, settings.port) as port:
+        log = app[SERVICE_KEY].log
+        log.info("service.started", host=settings.host, port=port, database=str(settings.database))
+        await stop.wait()
+        log.info("service.stopping")
+    log.info("service.stopped")

@@ -1,0 +1,51 @@
+"""A business: whose number it is, how it answers, and what its money rules are."""
+
+from enum import StrEnum
+
+import msgspec
+
+from wbot.domain.money import Currency, currency_of
+
+THROUGHPUT_DEFAULT = 80
+"""Sends a second that the Cloud API allows a number by default."""
+
+
+class PayeeRule(StrEnum):
+    """Whom a customer may pay by name."""
+
+    ANY = "any"
+    KNOWN = "known"
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """A business's money rules; amounts in minor units, None means no limit."""
+
+    confirm_above_minor: int = 0
+    max_transfer_minor: int | None = None
+    daily_total_minor: int | None = None
+    daily_count: int | None = None
+    overdraft_minor: int = 0
+    cancel_window_s: int = 900
+    hold_ttl_s: int = 600
+    new_payee_limit_minor: int | None = None
+    payees: PayeeRule = PayeeRule.ANY
+
+
+class Business(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of `businesses`; `access_token` is the reference, never the resolved secret."""
+
+    id: str
+    name: str
+    phone_number_id: str
+    access_token: str
+    currency_code: str
+    is_paused: bool = False
+    instructions: str = ""
+    model: str | None = None
+    throughput: int = THROUGHPUT_DEFAULT
+    error_text: str | None = None
+    policy: Policy = Policy()
+
+    @property
+    def currency(self) -> Currency:
+        return currency_of(self.currency_code)

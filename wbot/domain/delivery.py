@@ -1,0 +1,155 @@
+"""What becomes of a reply: its states, what Meta's error codes ask for, how long to wait."""
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+TEXT_LENGTH_MAX = 4_096
+"""Characters of one text message (cloud-api.md 4.2)."""
+
+
+class ReplyState(StrEnum):
+    """The states of an outbox row."""
+
+    WAITING = "waiting"
+    SENDING = "sending"
+    UNKNOWN = "unknown"
+    ACCEPTED = "accepted"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    READ = "read"
+    PLAYED = "played"
+    FAILED = "failed"
+
+
+_RANK = {
+    state: rank
+    for rank, state in enumerate(
+        (
+            ReplyState.WAITING,
+            ReplyState.SENDING,
+            ReplyState.UNKNOWN,
+            ReplyState.ACCEPTED,
+            ReplyState.SENT,
+            # A failure on one device says nothing where another one has it; before that it stands.
+            ReplyState.FAILED,
+            ReplyState.DELIVERED,
+            ReplyState.READ,
+            ReplyState.PLAYED,
+        )
+    )
+}
+
+UNSETTLED = frozenset({ReplyState.WAITING, ReplyState.SENDING, ReplyState.UNKNOWN})
+"""States in which the next reply of the conversation still waits."""
+
+REPORTED = frozenset(
+    {
+        ReplyState.SENT,
+        ReplyState.DELIVERED,
+        ReplyState.READ,
+        ReplyState.PLAYED,
+        ReplyState.FAILED,
+    }
+)
+"""States a status webhook can report; any other status word changes nothing."""
+
+
+def raised(current: ReplyState, reported: ReplyState) -> ReplyState:
+    """The higher of the two: statuses come late, twice, out of order, and never lower a state."""
+    return max(current, reported, key=_RANK.__getitem__)
+
+
+def addressed(
+    payload: Mapping[str, Any], *, phone: str | None, user_id: str | None, opaque: str
+) -> dict[str, Any]:
+    """The whole body of a send; the phone number goes first, since it keeps Meta naming it.
+
+    A number gets its `+`, or the business's own country code would be put before it; a user id goes
+    into `recipient`, for in `to` it would be accepted and never delivered (cloud-api.md 3.1, 4.1).
+    """
+    to = {"to": f"+{phone.lstrip('+')}"} if phone else {"recipient": user_id}
+    common = {"messaging_product": "whatsapp", "recipient_type": "individual"}
+    return {**common, **to, **payload, "biz_opaque_callback_data": opaque}
+
+
+class Verdict(StrEnum):
+    """What a Graph API error code asks for (cloud-api.md 5.2)."""
+
+    RETRY = "retry"
+    PAIR_LIMIT = "pair_limit"
+    REFUSED = "refused"
+    ACCOUNT = "account"
+
+
+_ACCOUNT_CODES = frozenset(
+    {0, 3, 10, 33, 190, 368, 131005, 131031, 131037, 131042, 131045, 131048, 133000, 133005, 133006}
+    | {133010, 134011}
+) | frozenset(range(200, 300))
+_RETRY_CODES = frozenset(
+    {1, 2, 4, 17, 80007, 130429, 131000, 131016, 131057, 133004, 133008, 133009, 133015, 133016}
+)
+_PAIR_LIMIT_CODE = 131056
+
+
+def verdict_of(code: int | None, http_status: int, *, is_transient: bool = False) -> Verdict:
+    """What to do after a parsed Graph error; the code decides, the HTTP status only without one."""
+    if code == _PAIR_LIMIT_CODE:
+        return Verdict.PAIR_LIMIT
+    if code in _ACCOUNT_CODES:
+        return Verdict.ACCOUNT
+    if code in _RETRY_CODES or is_transient or http_status >= 500:  # noqa: PLR2004  HTTP's own line
+        return Verdict.RETRY
+    return Verdict.REFUSED
+
+
+class Backoff(msgspec.Struct, frozen=True):
+    """Seconds to wait before the next attempt: base times factor^attempts, up to a longest wait."""
+
+    base_s: float
+    factor: float
+    longest_s: float
+
+    def wait_s(self, attempts: int, jitter: float = 0.0) -> float:
+        """The wait after so many attempts (from 1); full `jitter` (1) shortens it by a quarter."""
+        wait = min(self.base_s * self.factor ** (attempts - 1), self.longest_s)
+        return wait * (1 - jitter / 4)
+
+
+PAIR_LIMIT_BACKOFF = Backoff(1.0, 4.0, 256.0)
+"""Meta's own advice for code 131056: 4^x seconds, x from 0."""
+
+SEND_BACKOFF = Backoff(1.0, 3.0, 300.0)
+TURN_BACKOFF = Backoff(1.0, 2.0, 60.0)
+UNREACHABLE_BACKOFF = Backoff(1.0, 2.0, 30.0)
+
+SEND_AGE_MAX_S = 24 * 3600.0
+"""After a day the customer service window is closed: a reply still waiting is given up."""
+
+_SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)\]]*\s+|\n+")
+
+
+def split_text(text: str, length_max: int = TEXT_LENGTH_MAX) -> tuple[str, ...]:
+    """The text in parts within the limit, cut after a sentence, else a word, else anywhere."""
+    parts: list[str] = []
+    rest = text
+    while len(rest) > length_max:
+        cut = _cut(rest[: length_max + 1], length_max)
+        parts.append(rest[:cut].rstrip())
+        rest = rest[cut:].lstrip()
+    if rest or not parts:
+        parts.append(rest)
+    return tuple(part for part in parts if part) or ("",)
+
+
+def _cut(window: str, length_max: int) -> int:
+    # A cut in the first half would leave a needlessly short message.
+    ends = [m.end() for m in _SENTENCE_END.finditer(window) if length_max // 2 < m.end()]
+    ends = [end for end in ends if end <= length_max]
+    if ends:
+        return ends[-1]
+    space = window.rfind(" ", length_max // 2)
+    return space if space > 0 else length_max

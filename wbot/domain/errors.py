@@ -1,0 +1,52 @@
+"""What can go wrong, by what to do next.
+
+WbotError
+├── RetryableError    try again, after `retry_after_s` where the other side named a time
+│   ├── HeldError     an operator must mend something first; nothing counts as an attempt meanwhile
+│   └── StorageError  the database could not take or give what was asked
+├── RejectedError     the other side said no for good
+├── RefusedError      we said no: a sentence the customer or the operator may read
+├── MalformedError    what came in is not what it should be
+├── ConfigurationError  the operator must mend the configuration
+└── OvertakenError   somebody else has taken the conversation meanwhile
+"""
+
+
+class WbotError(Exception):
+    """The parent of every error wbot raises on purpose."""
+
+
+class RetryableError(WbotError):
+    """A failure that may pass by itself."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class HeldError(RetryableError):
+    """A failure that lasts until an operator mends it: a refused key, an unknown model."""
+
+
+class RejectedError(WbotError):
+    """Meta or the model endpoint refused for good; asking again would be refused again."""
+
+
+class RefusedError(WbotError):
+    """We refused; the message is a plain sentence for whoever asked."""
+
+
+class MalformedError(WbotError):
+    """The input does not have the shape it must have."""
+
+
+class ConfigurationError(WbotError):
+    """The operator's configuration must be mended first; the message says what and how."""
+
+
+class StorageError(RetryableError):
+    """The database could not take or give what was asked: locked, full, or unreadable."""
+
+
+class OvertakenError(WbotError):
+    """Somebody else has taken the conversation meanwhile; whoever sees this stops, silently."""

@@ -1,0 +1,156 @@
+"""Reading JSON that others wrote: any value may be absent, of another type, or absurd.
+
+A getter answers None (or an empty container) for whatever it cannot use; nothing here raises but
+`decoded`.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+import msgspec
+
+from wbot.domain.errors import MalformedError
+
+JsonObject: TypeAlias = dict[str, Any]
+
+ID_LENGTH_MAX = 512
+"""Characters; a longer id is nobody's id."""
+
+DEPTH_MAX = 100
+"""Levels of nesting that are kept as they are; real webhooks have about ten."""
+
+_INTEGER_MAX = 2**63 - 1
+_EXPONENT_MAX = 30
+_BITS_MAX = 1_024
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def decoded(data: bytes) -> Any:
+    """The value of a JSON text, cleaned; what `json.loads` accepts is JSON.
+
+    Raises MalformedError for everything else.
+    """
+    try:
+        return _decoded(data)
+    except (ValueError, RecursionError) as error:
+        raise MalformedError("not JSON") from error
+
+
+def _decoded(data: bytes) -> Any:
+    try:
+        value = msgspec.json.decode(data)
+    except (ValueError, RecursionError):
+        # Lone surrogates, NaN, huge numbers, a byte order mark, UTF-16: Python takes them.
+        return cleaned(json.loads(data))
+    # msgspec lets no lone surrogate through, so only these two can be left to clean.
+    may_be_deep = data.count(b"{") + data.count(b"[") > DEPTH_MAX
+    return cleaned(value) if may_be_deep or rb"\u0000" in data else value
+
+
+def cleaned(value: Any, depth_max: int = DEPTH_MAX) -> Any:
+    """The value as SQLite and UTF-8 can keep it: no U+0000, U+FFFD for lone surrogates.
+
+    What is nested deeper than `depth_max` becomes its own JSON text, so that whoever encodes the
+    value later, from a deeper stack, cannot run out of it.
+    """
+    if isinstance(value, str):
+        return _LONE_SURROGATE.sub("\ufffd", value.replace("\0", ""))
+    if not isinstance(value, dict | list):
+        return value
+    if depth_max == 0:
+        return json.dumps(value)
+    if isinstance(value, list):
+        return [cleaned(item, depth_max - 1) for item in value]
+    names = {key: cleaned(key) for key in value}
+    # A key that was clean from the start is not overwritten by one that only now looks like it.
+    return {
+        name: cleaned(value[key], depth_max - 1)
+        for key, name in names.items()
+        if key == name or name not in value
+    }
+
+
+def mapping(source: Mapping[str, Any], key: str) -> JsonObject:
+    """The object under the key, else an empty one."""
+    value = source.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def items(source: Mapping[str, Any], key: str) -> list[Any]:
+    """The list under the key, else an empty one."""
+    value = source.get(key)
+    return value if isinstance(value, list) else []
+
+
+def mappings(source: Mapping[str, Any], key: str) -> list[JsonObject]:
+    """The objects of a list; whatever else is in the list is passed over."""
+    return [item for item in items(source, key) if isinstance(item, dict)]
+
+
+def text(source: Mapping[str, Any], *keys: str) -> str | None:
+    """The first of the keys that holds words, or a whole number as text; empty text is None."""
+    return next(filter(None, (_text(source.get(key)) for key in keys)), None)
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if is_number and value.bit_length() <= _BITS_MAX else None
+
+
+def identifier(source: Mapping[str, Any], *keys: str) -> str | None:
+    """The first of the keys that holds what can be an id: neither blank nor over-long."""
+    values = (text(source, key) for key in keys)
+    return next((value for value in values if value and _may_be_id(value)), None)
+
+
+def _may_be_id(value: str) -> bool:
+    return len(value) <= ID_LENGTH_MAX and not value.isspace()
+
+
+def flag(source: Mapping[str, Any], key: str) -> bool:
+    """Whether the key holds JSON's true; anything else is no."""
+    return source.get(key) is True
+
+
+def decimal(source: Mapping[str, Any], key: str) -> Decimal | None:
+    """A number however it was written: int, float or string; finite, and of a size to print."""
+    value = source.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = Decimal(str(value))
+    except (ValueError, ArithmeticError):
+        return None
+    is_usable = number.is_finite() and abs(number.adjusted()) <= _EXPONENT_MAX
+    return number if is_usable else None
+
+
+def integer(source: Mapping[str, Any], key: str) -> int | None:
+    """A whole number that SQLite can keep (64 bits)."""
+    number = decimal(source, key)
+    if number is None or number != int(number) or abs(number) > _INTEGER_MAX:
+        return None
+    return int(number)
+
+
+def real(source: Mapping[str, Any], key: str) -> float | None:
+    """A number as a float, as `decimal` reads it."""
+    number = decimal(source, key)
+    return None if number is None else float(number)
+
+
+def instant(source: Mapping[str, Any], key: str) -> datetime | None:
+    """The instant of a Unix time in seconds."""
+    seconds = integer(source, key)
+    if seconds is None:
+        return None
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -1,0 +1,352 @@
+"""What Meta tells us, as typed values: inbound messages, statuses, and notices of all else.
+
+Shapes and their oddities: cloud-api.md 2. Whatever has no place in a field stays in `raw`.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Self, TypeAlias
+
+import msgspec
+
+from wbot.domain import lenient
+from wbot.domain.lenient import JsonObject
+
+TEST_MESSAGE_ID = "ABGGFlA5Fpa"
+"""The id of every message that the Test button of Meta's dashboard sends."""
+
+PLACEHOLDER_CODE = 131060
+"""The body is not available yet; the real one may follow under the same id."""
+
+_USER_ID = re.compile(r"[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}")
+
+
+def is_user_id(identity: str) -> bool:
+    """Whether this is a business-scoped user id, so that it must never be taken for a number."""
+    return _USER_ID.fullmatch(identity) is not None
+
+
+class MetaError(msgspec.Struct, frozen=True):
+    """One item of an `errors` list; decisions branch on `code`, people read `details`."""
+
+    code: int | None = None
+    title: str | None = None
+    message: str | None = None
+    details: str | None = None
+    href: str | None = None
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Self:
+        data = lenient.mapping(raw, "error_data")
+        return cls(
+            code=lenient.integer(raw, "code"),
+            title=lenient.text(raw, "title"),
+            message=lenient.text(raw, "message"),
+            # Older bodies have the details beside the code, some have text for `error_data`.
+            details=lenient.text(data, "details") or lenient.text(raw, "details", "error_data"),
+            href=lenient.text(raw, "href"),
+        )
+
+
+class Product(msgspec.Struct, frozen=True):
+    """The product a customer asks about."""
+
+    catalog_id: str | None
+    retailer_id: str | None
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What a message refers to; a forwarded one names no message."""
+
+    message_id: str | None = None
+    sender: str | None = None
+    is_forwarded: bool = False
+    is_frequently_forwarded: bool = False
+    product: Product | None = None
+
+
+class Text(msgspec.Struct, frozen=True):
+    """Words, exactly as written; possibly none."""
+
+    body: str
+
+
+class MediaKind(StrEnum):
+    """The kinds of file a message can carry."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+    AUDIO = "audio"
+    DOCUMENT = "document"
+    STICKER = "sticker"
+
+
+class Media(msgspec.Struct, frozen=True, kw_only=True):
+    """A file; `sha256` is base64 here but hex in the media endpoint, `url` lives for minutes."""
+
+    kind: MediaKind
+    id: str | None = None
+    mime_type: str | None = None
+    sha256: str | None = None
+    url: str | None = None
+    caption: str | None = None
+    filename: str | None = None
+    is_voice: bool = False
+    is_animated: bool = False
+
+
+class Location(msgspec.Struct, frozen=True, kw_only=True):
+    """A place, in degrees."""
+
+    latitude: float
+    longitude: float
+    name: str | None = None
+    address: str | None = None
+    url: str | None = None
+
+
+class Phone(msgspec.Struct, frozen=True):
+    """A number on a contact card; `wa_id` where it is on WhatsApp."""
+
+    number: str | None
+    wa_id: str | None
+    kind: str | None
+
+
+class Card(msgspec.Struct, frozen=True):
+    """One contact card; `raw` has its e-mail and postal addresses and the like."""
+
+    name: str | None
+    phones: tuple[Phone, ...]
+    raw: JsonObject
+
+
+class Contacts(msgspec.Struct, frozen=True):
+    """Contact cards; `origin` is `contact_request` where we asked for the customer's own."""
+
+    cards: tuple[Card, ...]
+    origin: str | None
+
+
+class ButtonReply(msgspec.Struct, frozen=True):
+    """A tap on a reply button of ours."""
+
+    id: str | None
+    title: str
+
+
+class ListReply(msgspec.Struct, frozen=True):
+    """A choice from a list of ours."""
+
+    id: str | None
+    title: str
+    description: str | None
+
+
+class FlowReply(msgspec.Struct, frozen=True, kw_only=True):
+    """A filled-in form; `response` is None where its inner JSON is not an object."""
+
+    name: str | None
+    body: str | None
+    response: JsonObject | None
+    flow_token: str | None
+
+
+class TemplateButton(msgspec.Struct, frozen=True):
+    """A tap on a quick-reply button of a template."""
+
+    text: str
+    payload: str | None
+
+
+class Reaction(msgspec.Struct, frozen=True):
+    """An emoji on one of our messages; None means it was taken away."""
+
+    wamid: str
+    emoji: str | None
+
+
+class OrderItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of an order; the price is of one piece, in the currency's major unit."""
+
+    retailer_id: str | None
+    quantity: int | None
+    price: Decimal | None
+    currency: str | None
+
+
+class Order(msgspec.Struct, frozen=True):
+    """A basket from the catalogue."""
+
+    catalog_id: str | None
+    text: str | None
+    items: tuple[OrderItem, ...]
+
+
+class System(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer's identity changed; the ids are the new ones, unless they say previous."""
+
+    event: str | None
+    body: str | None = None
+    phone: str | None = None
+    user_id: str | None = None
+    parent_user_id: str | None = None
+    previous_user_id: str | None = None
+    previous_parent_user_id: str | None = None
+    identity_hash: str | None = None
+
+
+class RequestWelcome(msgspec.Struct, frozen=True):
+    """A customer opened the chat for the first time and said nothing yet."""
+
+
+class Unsupported(msgspec.Struct, frozen=True):
+    """Something WhatsApp does not pass on; `kind` says what it was, where Meta tells."""
+
+    kind: str | None
+    errors: tuple[MetaError, ...]
+
+    def has_code(self, *codes: int) -> bool:
+        return any(error.code in codes for error in self.errors)
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """A new wording of an earlier message."""
+
+    original_message_id: str | None
+    content: "Content"
+    context: Context | None
+
+
+class Revoke(msgspec.Struct, frozen=True):
+    """A message the customer took back."""
+
+    original_message_id: str | None
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """A type nobody foresaw, or a known one whose body is absent or misshapen."""
+
+    type: str
+
+
+Content: TypeAlias = (
+    Text
+    | Media
+    | Location
+    | Contacts
+    | ButtonReply
+    | ListReply
+    | FlowReply
+    | TemplateButton
+    | Reaction
+    | Order
+    | System
+    | RequestWelcome
+    | Unsupported
+    | Edit
+    | Revoke
+    | Unknown
+)
+
+
+class Inbound(msgspec.Struct, frozen=True, kw_only=True):
+    """One message of a customer, or about one; without `phone` and `user_id` nobody knows whose.
+
+    `phone` is exactly as Meta gave it. `raw` is the message object, cleaned; `contact` the one of
+    its value's contacts that is the sender.
+    """
+
+    message_id: str
+    type: str
+    content: Content
+    raw: JsonObject
+    account_id: str | None = None
+    phone_number_id: str | None = None
+    display_phone_number: str | None = None
+    phone: str | None = None
+    user_id: str | None = None
+    parent_user_id: str | None = None
+    name: str | None = None
+    username: str | None = None
+    group_id: str | None = None
+    sent_at: datetime | None = None
+    context: Context | None = None
+    referral: JsonObject | None = None
+    errors: tuple[MetaError, ...] = ()
+    contact: JsonObject | None = None
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a message we sent; `status` is Meta's word in lower case, known or not."""
+
+    wamid: str
+    status: str
+    raw: JsonObject
+    account_id: str | None = None
+    phone_number_id: str | None = None
+    display_phone_number: str | None = None
+    occurred_at: datetime | None = None
+    recipient_id: str | None = None
+    recipient_user_id: str | None = None
+    recipient_parent_user_id: str | None = None
+    participant: str | None = None
+    opaque: str | None = None
+    pricing: JsonObject | None = None
+    errors: tuple[MetaError, ...] = ()
+    contact: JsonObject | None = None
+
+
+class NoticeReason(StrEnum):
+    """Why a part of a webhook is kept without being a message or a status."""
+
+    FIELD = "field"
+    """A field other than `messages`."""
+    BESIDE = "beside"
+    """It stood beside the messages and statuses: errors, calls, keys nobody foresaw."""
+    CONTACT = "contact"
+    """A contact of whom no message or status speaks."""
+    NO_ID = "no_id"
+    """A message or status without a usable id."""
+    NO_STATUS = "no_status"
+    """A status without its word."""
+    MISSHAPEN = "misshapen"
+    """Of another type than its place asks for."""
+    EMPTY = "empty"
+    """An entry or change that holds nothing."""
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a webhook that is neither a message nor a status.
+
+    `field` is empty where the change named none; `event` is what the value calls its event, or the
+    key under which `raw` stood; `occurred_at` is the entry's time.
+    """
+
+    field: str
+    reason: NoticeReason
+    raw: Any
+    event: str | None = None
+    account_id: str | None = None
+    phone_number_id: str | None = None
+    display_phone_number: str | None = None
+    occurred_at: datetime | None = None
+
+
+def text_of(content: Content) -> str | None:
+    """What the customer said in words; None for everything that is not words."""
+    match content:
+        case Text(body=words) | TemplateButton(text=words):
+            return words
+        case ButtonReply(title=words) | ListReply(title=words):
+            return words
+        case _:
+            return None
+
+
+def is_placeholder(content: Content) -> bool:
+    """Whether a real body may yet come under this message's id."""
+    return isinstance(content, Unsupported) and content.has_code(PLACEHOLDER_CODE)

@@ -1,0 +1,1 @@
+"""From the HTTP request to the row on disk: signature, payload, intake."""

@@ -1,0 +1,228 @@
+"""What a webhook says, onto disk: one function over the connection, committed before the 200."""
+
+import json
+import sqlite3
+from datetime import datetime, timedelta
+
+import msgspec
+
+from wbot.clock import later, to_text
+from wbot.domain.content import content_of
+from wbot.domain.delivery import ReplyState
+from wbot.domain.messages import TEST_MESSAGE_ID, Inbound, MetaError, Status, is_placeholder
+from wbot.inbound.payload import Payload
+from wbot.storage import businesses, customers, errors, journal, messages, outbox
+from wbot.storage.outbox import Raised
+
+PLACEHOLDER_WAIT_S = 2.0
+"""Seconds for the real text to follow a placeholder; it was seen to come after 200 ms."""
+
+OLDEST_SANE = timedelta(days=30)
+"""Meta repeats for 7 days; a timestamp much older than that is no time of sending."""
+
+NEWEST_SANE = timedelta(days=1)
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that is now on disk; without a conversation it ends in silence there."""
+
+    message_id: str
+    type: str
+    business_id: str | None
+    conversation_id: int | None
+    phone: str | None
+    reason: str | None = None
+    warning: str | None = None
+
+
+class Recorded(msgspec.Struct, kw_only=True):
+    """What was new in one webhook, and what was not."""
+
+    accepted: list[Accepted] = msgspec.field(default_factory=list)
+    raised: list[Raised] = msgspec.field(default_factory=list)
+    duplicates: int = 0
+    statuses: int = 0
+    tests: int = 0
+
+    @property
+    def is_news(self) -> bool:
+        return bool(self.accepted or self.statuses or self.tests)
+
+
+def record(
+    tx: sqlite3.Connection, payload: Payload, *, body: bytes, now: datetime, installation: str
+) -> Recorded:
+    """Store every new piece of the payload, once; the same webhook again changes nothing."""
+    recorded = Recorded()
+    kept = ",".join(sorted({f"{n.reason}:{n.event or n.field}" for n in payload.notices}))
+    webhook_id = messages.keep_webhook(tx, body, kept or None, to_text(now))
+    for message in payload.messages:
+        _record_message(tx, message, recorded, webhook_id=webhook_id, now=now)
+    for status in payload.statuses:
+        _record_status(
+            tx, status, recorded, webhook_id=webhook_id, now=now, installation=installation
+        )
+    if not recorded.is_news and not payload.notices:
+        messages.drop_webhook(tx, webhook_id)
+    return recorded
+
+
+def _record_message(
+    tx: sqlite3.Connection,
+    message: Inbound,
+    recorded: Recorded,
+    *,
+    webhook_id: int,
+    now: datetime,
+) -> None:
+    # The dashboard's test repeats one id for ever: keeping it would hide every test but the first.
+    if message.message_id == TEST_MESSAGE_ID:
+        recorded.tests += 1
+    elif messages.claim(tx, message.message_id):
+        recorded.accepted.append(_insert(tx, message, webhook_id=webhook_id, now=now))
+    elif (again := _supersede(tx, message, webhook_id=webhook_id, now=now)) is not None:
+        recorded.accepted.append(again)
+    else:
+        messages.count_duplicate(tx, message.message_id)
+        recorded.duplicates += 1
+
+
+def _insert(
+    tx: sqlite3.Connection, message: Inbound, *, webhook_id: int, now: datetime
+) -> Accepted:
+    business = businesses.by_phone_number_id(tx, message.phone_number_id or "")
+    conversation_id, reason, warning = None, None, None
+    if business is None:
+        reason = "unknown_number"
+    elif message.phone is None and message.user_id is None:
+        reason = "unknown_sender"
+    else:
+        identity = customers.resolve(
+            tx,
+            business.id,
+            phone=message.phone,
+            user_id=message.user_id,
+            name=message.name,
+            now=to_text(now),
+        )
+        warning = identity.warning
+        conversation_id = customers.conversation_of(
+            tx, business.id, identity.customer_id, to_text(now)
+        )
+    sent_at = _sane(message.sent_at, now)
+    waits = is_placeholder(message.content)
+    messages.insert(
+        tx,
+        messages.NewMessage(
+            message_id=message.message_id,
+            business_id=business.id if business else None,
+            conversation_id=conversation_id,
+            phone_number_id=message.phone_number_id,
+            type=message.type,
+            content=_json(message),
+            reply_phone=message.phone,
+            reply_user_id=message.user_id,
+            sent_at=to_text(sent_at) if sent_at else None,
+            sort_at=to_text(min(sent_at or now, now)),
+            received_at=to_text(now),
+            not_before=to_text(later(now, PLACEHOLDER_WAIT_S)) if waits else None,
+            state="silent" if reason else "waiting",
+            reason=reason,
+            webhook_id=webhook_id,
+        ),
+    )
+    return Accepted(
+        message_id=message.message_id,
+        type=message.type,
+        business_id=business.id if business else None,
+        conversation_id=conversation_id,
+        phone=message.phone or message.user_id,
+        reason=reason,
+        warning=warning,
+    )
+
+
+def _supersede(
+    tx: sqlite3.Connection, message: Inbound, *, webhook_id: int, now: datetime
+) -> Accepted | None:
+    """Put a real body in the place of a placeholder under the same id; None if that is not so."""
+    stored = messages.by_id(tx, message.message_id)
+    if stored is None or stored["content"] is None or is_placeholder(message.content):
+        return None
+    if not is_placeholder(content_of(json.loads(stored["content"]))):
+        return None
+    messages.replace_content(
+        tx, message.message_id, type_=message.type, content=_json(message), webhook_id=webhook_id
+    )
+    if stored["state"] == "begun":
+        # The turn that answers the placeholder must not close the real text with it.
+        journal.overtake(tx, stored["conversation_id"])
+    elif stored["state"] != "waiting":
+        messages.revive(tx, message.message_id, to_text(now))
+    return Accepted(
+        message_id=message.message_id,
+        type=message.type,
+        business_id=stored["business_id"],
+        conversation_id=stored["conversation_id"],
+        phone=message.phone or message.user_id,
+    )
+
+
+def _record_status(
+    tx: sqlite3.Connection,
+    status: Status,
+    recorded: Recorded,
+    *,
+    webhook_id: int,
+    now: datetime,
+    installation: str,
+) -> None:
+    raised = outbox.record_status(
+        tx,
+        outbox.NewStatus(
+            wamid=status.wamid,
+            status=status.status,
+            participant=status.participant or "",
+            opaque=status.opaque,
+            occurred_at=to_text(status.occurred_at) if status.occurred_at else None,
+            received_at=to_text(now),
+            pricing=json.dumps(status.pricing) if status.pricing else None,
+            errors=_worded(status.errors),
+            webhook_id=webhook_id,
+        ),
+        installation,
+    )
+    if raised is None:
+        return
+    recorded.statuses += 1
+    recorded.raised += raised
+    for change in raised:
+        if change.after is ReplyState.FAILED:
+            errors.add(
+                tx,
+                f"Meta could not deliver the reply: {change.errors or 'no reason given'}",
+                now=to_text(now),
+                business_id=change.business_id,
+                conversation_id=change.conversation_id,
+                message_id=change.message_id,
+                outbox_id=change.outbox_id,
+            )
+
+
+def _sane(sent_at: datetime | None, now: datetime) -> datetime | None:
+    if sent_at is None or not now - OLDEST_SANE <= sent_at <= now + NEWEST_SANE:
+        return None
+    return sent_at
+
+
+def _json(message: Inbound) -> str:
+    # The standard library's JSON takes every number it has itself read.
+    return json.dumps(message.raw, ensure_ascii=False)
+
+
+def _worded(found: tuple[MetaError, ...]) -> str | None:
+    worded = [
+        f"{error.details or error.message or error.title or 'no details'} (code {error.code})"
+        for error in found
+    ]
+    return "; ".join(worded) or None

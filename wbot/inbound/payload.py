@@ -1,0 +1,238 @@
+"""A webhook's body read into messages, statuses and notices: nothing in it is lost.
+
+Whatever is odd below the envelope becomes a Notice of its own and costs its neighbours nothing.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any, TypeAlias
+
+import msgspec
+
+from wbot.domain import lenient
+from wbot.domain.content import content_of, context_of, errors_of, type_of
+from wbot.domain.errors import MalformedError
+from wbot.domain.lenient import JsonObject
+from wbot.domain.messages import Inbound, Notice, NoticeReason, Status
+from wbot.inbound.identities import Contacts, Identity, identity_of
+
+Piece: TypeAlias = Inbound | Status | Notice
+
+_Shapes: TypeAlias = dict[str, type | tuple[type, ...]]
+
+# The keys that are read, by the place they stand in; a place's other keys are kept as notices.
+_ENVELOPE_SHAPES: _Shapes = {"object": str, "entry": list}
+_ENTRY_SHAPES: _Shapes = {"id": (str, int), "time": (str, int, float), "changes": list}
+_CHANGE_SHAPES: _Shapes = {"field": (str, int), "value": object}
+_METADATA_SHAPES: _Shapes = {"phone_number_id": (str, int), "display_phone_number": (str, int)}
+_VALUE_SHAPES: _Shapes = {
+    "messaging_product": str,
+    "metadata": dict,
+    "contacts": list,
+    "messages": list,
+    "statuses": list,
+}
+
+
+class Payload(msgspec.Struct, frozen=True):
+    """What one webhook says, each kind in the order of the document."""
+
+    messages: tuple[Inbound, ...]
+    statuses: tuple[Status, ...]
+    notices: tuple[Notice, ...]
+
+
+class _Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where in the document a piece stands; each piece carries it on."""
+
+    field: str = ""
+    account_id: str | None = None
+    occurred_at: datetime | None = None
+    phone_number_id: str | None = None
+    display_phone_number: str | None = None
+
+    def notice(self, reason: NoticeReason, raw: Any, event: str | None = None) -> Notice:
+        return Notice(reason=reason, raw=raw, event=event, **msgspec.structs.asdict(self))
+
+
+_NOWHERE = _Place()
+
+
+def parse_payload(body: bytes) -> Payload:
+    """The body's pieces; raises MalformedError for what is not JSON or not a WhatsApp envelope."""
+    envelope = lenient.decoded(body)
+    if not _is_envelope(envelope):
+        raise MalformedError("not a WhatsApp webhook")
+    pieces = tuple(_of_envelope(envelope))
+    return Payload(
+        messages=tuple(piece for piece in pieces if isinstance(piece, Inbound)),
+        statuses=tuple(piece for piece in pieces if isinstance(piece, Status)),
+        notices=tuple(piece for piece in pieces if isinstance(piece, Notice)),
+    )
+
+
+def _is_envelope(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.get("object") == "whatsapp_business_account"
+        and isinstance(value.get("entry"), list)
+    )
+
+
+def _of_envelope(envelope: JsonObject) -> Iterator[Piece]:
+    yield from _beside(envelope, _ENVELOPE_SHAPES, _NOWHERE)
+    for entry in envelope["entry"]:
+        yield from _or_empty(_of_entry(entry), entry, _NOWHERE)
+
+
+def _of_entry(entry: Any) -> Iterator[Piece]:
+    if not isinstance(entry, dict):
+        yield _NOWHERE.notice(NoticeReason.MISSHAPEN, entry, "entry")
+        return
+    place = _Place(account_id=lenient.text(entry, "id"), occurred_at=lenient.instant(entry, "time"))
+    yield from _beside(entry, _ENTRY_SHAPES, place)
+    for change in lenient.items(entry, "changes"):
+        if isinstance(change, dict):
+            change_place = _in_change(change, place)
+            yield from _or_empty(_of_change(change, change_place), change, change_place)
+        else:
+            yield place.notice(NoticeReason.MISSHAPEN, change, "changes")
+
+
+def _of_change(change: JsonObject, place: _Place) -> Iterator[Piece]:
+    value = change.get("value")
+    yield from _beside(change, _CHANGE_SHAPES, place)
+    if change.get("field") not in (None, "", "messages"):
+        event = lenient.text(value, "event") if isinstance(value, dict) else None
+        yield place.notice(NoticeReason.FIELD, value, event)
+    elif isinstance(value, dict):
+        yield from _of_value(value, place)
+    elif not _is_nothing(value):
+        yield place.notice(NoticeReason.MISSHAPEN, value, "value")
+
+
+def _in_change(change: JsonObject, place: _Place) -> _Place:
+    metadata = lenient.mapping(lenient.mapping(change, "value"), "metadata")
+    return msgspec.structs.replace(
+        place,
+        field=lenient.text(change, "field") or "",
+        phone_number_id=lenient.text(metadata, "phone_number_id"),
+        display_phone_number=lenient.text(metadata, "display_phone_number"),
+    )
+
+
+def _of_value(value: JsonObject, place: _Place) -> Iterator[Piece]:
+    contacts = Contacts(lenient.items(value, "contacts"))
+    yield from _beside(lenient.mapping(value, "metadata"), _METADATA_SHAPES, place)
+    yield from _beside(value, _VALUE_SHAPES, place)
+    for raw in lenient.items(value, "messages"):
+        yield _of_message(raw, place, contacts)
+    for raw in lenient.items(value, "statuses"):
+        yield _of_status(raw, place, contacts)
+    for contact in contacts.unmatched():
+        yield place.notice(NoticeReason.CONTACT, contact, "contacts")
+
+
+def _of_message(raw: Any, place: _Place, contacts: Contacts) -> Inbound | Notice:
+    if not isinstance(raw, dict):
+        return place.notice(NoticeReason.MISSHAPEN, raw, "messages")
+    message_id = lenient.identifier(raw, "id")
+    if message_id is None:
+        return place.notice(NoticeReason.NO_ID, raw, "messages")
+    kind = type_of(raw)
+    sender = identity_of(raw, "from", "from_user_id")
+    # A system message speaks about somebody; the contact may be another message's sender.
+    is_only = sender.is_nobody and kind != "system"
+    contact = contacts.only() if is_only else contacts.match(sender)
+    known = identity_of(contact or {}, "wa_id", "user_id")
+    return Inbound(
+        message_id=message_id,
+        type=kind,
+        content=content_of(raw),
+        raw=raw,
+        account_id=place.account_id,
+        phone_number_id=place.phone_number_id,
+        display_phone_number=place.display_phone_number,
+        phone=sender.phone or known.phone,
+        user_id=sender.user_id or known.user_id,
+        parent_user_id=lenient.identifier(raw, "from_parent_user_id")
+        or lenient.identifier(contact or {}, "parent_user_id"),
+        name=_profile_text(contact, "name"),
+        username=_profile_text(contact, "username"),
+        group_id=lenient.text(raw, "group_id"),
+        sent_at=lenient.instant(raw, "timestamp"),
+        context=context_of(raw),
+        referral=lenient.mapping(raw, "referral") or None,
+        errors=errors_of(raw),
+        contact=contact,
+    )
+
+
+def _profile_text(contact: JsonObject | None, key: str) -> str | None:
+    return lenient.text(lenient.mapping(contact or {}, "profile"), key)
+
+
+def _of_status(raw: Any, place: _Place, contacts: Contacts) -> Status | Notice:
+    if not isinstance(raw, dict):
+        return place.notice(NoticeReason.MISSHAPEN, raw, "statuses")
+    wamid = lenient.identifier(raw, "id")
+    if wamid is None:
+        return place.notice(NoticeReason.NO_ID, raw, "statuses")
+    status = lenient.identifier(raw, "status")
+    if status is None:
+        return place.notice(NoticeReason.NO_STATUS, raw, "statuses")
+    return Status(
+        wamid=wamid,
+        status=status.lower(),
+        raw=raw,
+        account_id=place.account_id,
+        phone_number_id=place.phone_number_id,
+        display_phone_number=place.display_phone_number,
+        occurred_at=lenient.instant(raw, "timestamp"),
+        recipient_id=lenient.identifier(raw, "recipient_id"),
+        recipient_user_id=lenient.identifier(raw, "recipient_user_id"),
+        # Meta has renamed it and back.
+        recipient_parent_user_id=lenient.identifier(
+            raw, "recipient_parent_user_id", "parent_recipient_user_id", "parent_user_id"
+        ),
+        participant=lenient.identifier(raw, *_PARTICIPANT_KEYS),
+        opaque=lenient.text(raw, "biz_opaque_callback_data"),
+        pricing=_pricing(raw),
+        errors=errors_of(raw),
+        contact=_recipient(raw, contacts),
+    )
+
+
+_PARTICIPANT_KEYS = (
+    "recipient_participant_id",
+    "participant_recipient_id",
+    "recipient_participant_user_id",
+)
+
+
+def _pricing(raw: JsonObject) -> JsonObject | None:
+    # In groups it stands inside the conversation.
+    nested = lenient.mapping(lenient.mapping(raw, "conversation"), "pricing")
+    return lenient.mapping(raw, "pricing") or nested or None
+
+
+def _recipient(raw: JsonObject, contacts: Contacts) -> JsonObject | None:
+    recipient = identity_of(raw, "recipient_id", "recipient_user_id")
+    user_id = lenient.identifier(raw, "recipient_participant_user_id")
+    participant = Identity(lenient.identifier(raw, *_PARTICIPANT_KEYS), user_id)
+    return contacts.match(recipient) or contacts.match(participant)
+
+
+def _beside(source: JsonObject, shapes: _Shapes, place: _Place) -> Iterator[Notice]:
+    for key, part in source.items():
+        if not (isinstance(part, shapes.get(key, ())) or _is_nothing(part)):
+            reason = NoticeReason.MISSHAPEN if key in shapes else NoticeReason.BESIDE
+            yield place.notice(reason, part, key)
+
+
+def _is_nothing(part: Any) -> bool:
+    return part is None or part in ("", [], {})
+
+
+def _or_empty(pieces: Iterable[Piece], whole: Any, place: _Place) -> list[Piece]:
+    return list(pieces) or [place.notice(NoticeReason.EMPTY, whole)]

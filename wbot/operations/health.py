@@ -1,0 +1,118 @@
+"""/health: 200 while the service can do its work, 503 with the reasons when it cannot."""
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from wbot import __version__
+from wbot.clock import Clock, from_text, to_text
+from wbot.domain.errors import StorageError
+from wbot.measures import Measures
+from wbot.storage import messages, outbox
+from wbot.storage.database import Database
+from wbot.storage.messages import Backlog
+
+DISK_BYTES_FREE_MIN = 64 * 1024 * 1024
+OLDEST_MAX_S = 120.0
+"""Seconds a message that could be worked on may wait before that is a fault."""
+
+
+class Sources(msgspec.Struct, frozen=True, kw_only=True):
+    """What the stages know about themselves, as plain callables."""
+
+    held_model: Callable[[], str | None]
+    held_accounts: Callable[[], Mapping[str, str]]
+    currently_processing: Callable[[], int]
+    cache_keys: Callable[[], int]
+
+
+class Health:
+    """Answers how the service is; reads the database anew each time."""
+
+    def __init__(
+        self, *, database: Database, clock: Clock, measures: Measures, sources: Sources
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._measures = measures
+        self._sources = sources
+        self._started = clock.monotonic()
+
+    async def answer(self) -> web.Response:
+        report = await self.report()
+        is_healthy = report["status"] == "healthy"
+        status = HTTPStatus.OK if is_healthy else HTTPStatus.SERVICE_UNAVAILABLE
+        return web.json_response(
+            report, status=status, dumps=lambda value: msgspec.json.encode(value).decode()
+        )
+
+    async def report(self) -> dict[str, Any]:
+        """The document of /health."""
+        reasons = [*await self._storage_reasons(), *self._held_reasons()]
+        backlog, unsettled = Backlog(0, None), 0
+        try:
+            backlog, unsettled = await self._database.read(self._look)
+        except StorageError as error:
+            reasons.append(str(error))
+        oldest_s = self._age_s(backlog.oldest_received_at)
+        if oldest_s > OLDEST_MAX_S:
+            reasons.append(f"A message has waited {oldest_s:.0f} s for its turn.")
+        return {
+            "status": "unhealthy" if reasons else "healthy",
+            "reasons": reasons,
+            "cache": self._cache(),
+            "processor": {
+                "processed": self._measures.processed,
+                "duplicates": self._measures.duplicates,
+                "errors": self._measures.errors,
+                "currentlyProcessing": self._sources.currently_processing(),
+            },
+            "database": {"waiting": self._database.waiting, "commit_ms": self._database.commit_ms},
+            "queue": {"waiting": backlog.waiting, "oldest_s": oldest_s},
+            "outbox": {"waiting": unsettled},
+            "version": __version__,
+            "uptime_s": round(self._clock.monotonic() - self._started, 1),
+        }
+
+    def _look(self, tx: sqlite3.Connection) -> tuple[Backlog, int]:
+        now = to_text(self._clock.now())
+        return messages.backlog(tx, now), outbox.count_unsettled(tx)
+
+    async def _storage_reasons(self) -> list[str]:
+        reasons = []
+        if self._database.failure is not None:
+            # Only a write can tell whether what failed is over.
+            try:
+                await self._database.write(_touch)
+            except StorageError as error:
+                reasons.append(str(error))
+        free = shutil.disk_usage(self._database.path.parent).free
+        if free < DISK_BYTES_FREE_MIN:
+            reasons.append(f"The disk is nearly full: {free // 1024**2} MiB are free.")
+        return reasons
+
+    def _held_reasons(self) -> list[str]:
+        held = self._sources.held_model()
+        reasons = [f"The model cannot be asked: {held}"] if held else []
+        accounts = self._sources.held_accounts().items()
+        return reasons + [f"{business} cannot send: {reason}" for business, reason in accounts]
+
+    def _cache(self) -> dict[str, Any]:
+        hits, misses = self._measures.cache_hits, self._measures.cache_misses
+        rate = round(100 * hits / (hits + misses)) if hits + misses else 0
+        keys = self._sources.cache_keys()
+        return {"hits": hits, "misses": misses, "hitRate": f"{rate}%", "keys": keys}
+
+    def _age_s(self, instant: str | None) -> float:
+        if instant is None:
+            return 0.0
+        return round(max(0.0, (self._clock.now() - from_text(instant)).total_seconds()), 1)
+
+
+def _touch(tx: sqlite3.Connection) -> None:
+    tx.execute("UPDATE installation SET id = id")

@@ -1,0 +1,1 @@
+"""From the outbox to the Graph API, in order within a conversation."""

@@ -1,0 +1,139 @@
+"""One attempt to send one reply: opened on disk before the request leaves, closed after it."""
+
+import random
+import sqlite3
+from datetime import datetime
+
+import msgspec
+
+from wbot.clients.whatsapp import GraphError, Line, NotSentError, UnknownOutcomeError, WhatsApp
+from wbot.clock import from_text, later, to_text
+from wbot.domain.delivery import (
+    PAIR_LIMIT_BACKOFF,
+    SEND_AGE_MAX_S,
+    SEND_BACKOFF,
+    UNREACHABLE_BACKOFF,
+    Backoff,
+    Verdict,
+    addressed,
+)
+from wbot.storage import errors, outbox
+from wbot.storage.outbox import Raised, Reply
+
+ACCOUNT_HELD_S = 30.0
+"""Seconds until a business whose account was refused is tried again, by one reply alone."""
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A reply whose attempt is on disk; `opaque` comes back in its statuses."""
+
+    reply: Reply
+    attempt_id: int
+    opaque: str
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """How an attempt ended: accepted, refused, not_sent or unknown, and what follows."""
+
+    outcome: str
+    wamid: str | None = None
+    code: int | None = None
+    detail: str | None = None
+    verdict: Verdict | None = None
+
+    @property
+    def is_account_failure(self) -> bool:
+        return self.verdict is Verdict.ACCOUNT
+
+
+async def request(whatsapp: WhatsApp, line: Line, opened: Opened) -> Result:
+    """Make the request; every failure of the Graph API becomes a result."""
+    body = addressed(
+        msgspec.json.decode(opened.reply.payload),
+        phone=opened.reply.reply_phone,
+        user_id=opened.reply.reply_user_id,
+        opaque=opened.opaque,
+    )
+    try:
+        wamid = await whatsapp.send(line, body)
+    except NotSentError as error:
+        return Result(outcome="not_sent", detail=str(error))
+    except UnknownOutcomeError as error:
+        return Result(outcome="unknown", detail=str(error))
+    except GraphError as error:
+        return Result(outcome="refused", code=error.code, detail=str(error), verdict=error.verdict)
+    return Result(outcome="accepted", wamid=wamid)
+
+
+def close(
+    tx: sqlite3.Connection, opened: Opened, result: Result, *, now: datetime, attempts_max: int
+) -> list[Raised]:
+    """Record the result and decide what becomes of the reply; the states it raised."""
+    outbox.close_attempt(
+        tx,
+        opened.attempt_id,
+        outcome=result.outcome,
+        now=to_text(now),
+        wamid=result.wamid,
+        code=result.code,
+        detail=result.detail,
+    )
+    reply = opened.reply
+    if result.wamid is not None:
+        return outbox.accept(tx, reply.id, result.wamid, to_text(now))
+    if result.outcome == "unknown":
+        outbox.become_unknown(tx, reply.id, to_text(now))
+    elif (wait_s := _wait_s(reply, result, now=now, attempts_max=attempts_max)) is not None:
+        counts = result.verdict is Verdict.RETRY
+        outbox.wait_again(tx, reply.id, to_text(later(now, wait_s)), counts=counts)
+    else:
+        give_up(tx, reply, _reason(result), to_text(now))
+    return []
+
+
+def give_up(tx: sqlite3.Connection, reply: Reply, reason: str, now: str) -> None:
+    """End the reply as failed, with a row for the operator, unless a status settled it."""
+    if outbox.fail(tx, reply.id, reason):
+        errors.add(
+            tx,
+            reason,
+            now=now,
+            business_id=reply.business_id,
+            conversation_id=reply.conversation_id,
+            message_id=reply.message_id,
+            retry_count=reply.attempts,
+            outbox_id=reply.id,
+        )
+
+
+def _wait_s(reply: Reply, result: Result, *, now: datetime, attempts_max: int) -> float | None:
+    """Seconds until the next attempt; None when there is to be none."""
+    if result.verdict is Verdict.ACCOUNT:
+        return ACCOUNT_HELD_S
+    if (now - from_text(reply.created_at)).total_seconds() > SEND_AGE_MAX_S:
+        return None
+    jitter = random.random()  # noqa: S311  spreads retries, guards nothing
+    tries = reply.attempts + 1
+    match result.verdict:
+        case None:
+            return _backoff(UNREACHABLE_BACKOFF, reply, now, jitter)
+        case Verdict.PAIR_LIMIT:
+            return _backoff(PAIR_LIMIT_BACKOFF, reply, now, 0.0)
+        case Verdict.RETRY if tries < attempts_max:
+            return SEND_BACKOFF.wait_s(tries, jitter)
+        case _:
+            return None
+
+
+def _backoff(backoff: Backoff, reply: Reply, now: datetime, jitter: float) -> float:
+    # These attempts are not counted, so the wait grows with how long the reply has been tried.
+    waited_s = (now - from_text(reply.created_at)).total_seconds()
+    tries = 1
+    while backoff.wait_s(tries) < min(waited_s, backoff.longest_s):
+        tries += 1
+    return backoff.wait_s(tries, jitter)
+
+
+def _reason(result: Result) -> str:
+    code = "" if result.code is None else f" (code {result.code})"
+    return f"The reply could not be sent: {result.detail}{code}"

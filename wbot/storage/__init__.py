@@ -1,0 +1,1 @@
+"""SQL and nothing else: plain functions over a connection; the caller makes the transaction."""

@@ -1,0 +1,107 @@
+"""The businesses and their configuration."""
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from wbot.domain.business import Business, Policy
+from wbot.domain.errors import RefusedError
+
+_POLICY = Policy.__struct_fields__
+_COLUMNS = (
+    "id, name, phone_number_id, access_token, currency AS currency_code, "
+    "status = 'paused' AS is_paused, instructions, model, throughput, error_text, "
+    + ", ".join(_POLICY)
+)
+_SELECT = f"SELECT {_COLUMNS} FROM businesses"  # noqa: S608  our own column names
+
+
+def by_id(tx: sqlite3.Connection, business_id: str) -> Business | None:
+    """The business, or None."""
+    return _one(tx.execute(f"{_SELECT} WHERE id = ?", (business_id,)))
+
+
+def by_phone_number_id(tx: sqlite3.Connection, phone_number_id: str) -> Business | None:
+    """The business whose number this is, or None."""
+    return _one(tx.execute(f"{_SELECT} WHERE phone_number_id = ?", (phone_number_id,)))
+
+
+def every(tx: sqlite3.Connection) -> list[Business]:
+    """All businesses, by id."""
+    return [_business(row) for row in tx.execute(f"{_SELECT} ORDER BY id").fetchall()]
+
+
+def required(tx: sqlite3.Connection, business_id: str) -> Business:
+    """The business; raises RefusedError with a sentence that names the ones there are."""
+    business = by_id(tx, business_id)
+    if business is None:
+        known = ", ".join(row[0] for row in tx.execute("SELECT id FROM businesses ORDER BY id"))
+        raise RefusedError(
+            f"There is no business {business_id!r}; "
+            + (f"known: {known}." if known else "add one with `wbot business add`.")
+        )
+    return business
+
+
+def add(tx: sqlite3.Connection, business: Business, now: str) -> None:
+    """Insert a business; raises RefusedError where its id or number is taken."""
+    values = _row_of(business) | {"id": business.id, "created_at": now}
+    try:
+        _insert(tx, values)
+    except sqlite3.IntegrityError as error:
+        raise RefusedError(
+            f"A business with the id {business.id!r} or the phone number id "
+            f"{business.phone_number_id!r} already exists."
+        ) from error
+
+
+def change(tx: sqlite3.Connection, business: Business) -> None:
+    """Store a changed business; raises RefusedError where its number is taken."""
+    values = _row_of(business)
+    changes = ", ".join(f"{name} = :{name}" for name in values)
+    statement = f"UPDATE businesses SET {changes} WHERE id = :id"  # noqa: S608  our own names
+    try:
+        tx.execute(statement, values | {"id": business.id})
+    except sqlite3.IntegrityError as error:
+        raise RefusedError(
+            f"Another business has the phone number id {business.phone_number_id!r}."
+        ) from error
+
+
+def _insert(tx: sqlite3.Connection, values: Mapping[str, Any]) -> None:
+    names = ", ".join(values)
+    marks = ", ".join(f":{name}" for name in values)
+    tx.execute(f"INSERT INTO businesses ({names}) VALUES ({marks})", values)  # noqa: S608  our names
+
+
+def _row_of(business: Business) -> dict[str, Any]:
+    values: dict[str, Any] = msgspec.to_builtins(business)
+    row: dict[str, Any] = {
+        name: values[name]
+        for name in (
+            "name",
+            "phone_number_id",
+            "access_token",
+            "instructions",
+            "model",
+            "throughput",
+            "error_text",
+        )
+    }
+    status = "paused" if business.is_paused else "active"
+    row.update(values["policy"], currency=business.currency_code, status=status)
+    return row
+
+
+def _one(cursor: sqlite3.Cursor) -> Business | None:
+    row = cursor.fetchone()
+    return None if row is None else _business(row)
+
+
+def _business(row: sqlite3.Row) -> Business:
+    values: dict[str, Any] = dict(row)
+    values["policy"] = {name: values.pop(name) for name in _POLICY}
+    values["is_paused"] = bool(values["is_paused"])
+    return msgspec.convert(values, Business)

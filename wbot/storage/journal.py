@@ -1,0 +1,160 @@
+"""What each turn did, step by step, so that a restart goes on where it stopped."""
+
+import sqlite3
+
+import msgspec
+
+from wbot.domain.errors import OvertakenError
+
+INSERT_STEP = """
+INSERT INTO steps (message_id, revision, number, kind, content, duration_ms, created_at)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+INSERT_EFFECT = """
+INSERT INTO effects (message_id, tool, arguments, result, receipt, transfer_id, created_at)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One stored step; `kind` is model or tool, `content` its JSON."""
+
+    number: int
+    kind: str
+    content: str
+    duration_ms: float
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """What a call of this message already did."""
+
+    tool: str
+    arguments: str
+    result: str
+    receipt: str | None
+    transfer_id: int | None
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """A turn just begun: the epoch that guards it, which attempt it is, what is already done."""
+
+    epoch: int
+    revision: int
+    attempt: int
+    steps: tuple[Step, ...]
+
+
+def take(tx: sqlite3.Connection, conversation_id: int, message_id: str, now: str) -> Taken:
+    """Begin a turn: bump the epoch, count the attempt, read the journal."""
+    epoch = tx.execute(
+        "UPDATE conversations SET epoch = epoch + 1 WHERE id = ? RETURNING epoch",
+        (conversation_id,),
+    ).fetchall()[0][0]
+    row = tx.execute(
+        "UPDATE messages SET state = 'begun', attempts = attempts + 1, not_before = NULL "
+        "WHERE message_id = ? RETURNING revision, attempts",
+        (message_id,),
+    ).fetchall()[0]
+    revision = int(row["revision"])
+    attempt = 1 + int(
+        tx.execute(
+            "SELECT coalesce(max(attempt), 0) FROM turns WHERE message_id = ? AND revision = ?",
+            (message_id, revision),
+        ).fetchone()[0]
+    )
+    tx.execute(
+        "INSERT INTO turns (message_id, revision, attempt, epoch, began_at) VALUES (?, ?, ?, ?, ?)",
+        (message_id, revision, attempt, epoch, now),
+    )
+    return Taken(int(epoch), revision, int(row["attempts"]), steps(tx, message_id, revision))
+
+
+def overtake(tx: sqlite3.Connection, conversation_id: int) -> None:
+    """Make whichever turn is under way in the conversation stop at its next transaction."""
+    tx.execute("UPDATE conversations SET epoch = epoch + 1 WHERE id = ?", (conversation_id,))
+
+
+def guard(tx: sqlite3.Connection, conversation_id: int, epoch: int) -> None:
+    """Raise OvertakenError unless the conversation is still in this epoch."""
+    row = tx.execute("SELECT epoch FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
+    if row is None or row[0] != epoch:
+        raise OvertakenError("Another turn has taken this conversation.")
+
+
+def end(tx: sqlite3.Connection, message_id: str, epoch: int, outcome: str, now: str) -> None:
+    """Record how the attempt of this epoch ended."""
+    tx.execute(
+        "UPDATE turns SET ended_at = ?, outcome = ? WHERE message_id = ? AND epoch = ?",
+        (now, outcome, message_id, epoch),
+    )
+
+
+def uncount(tx: sqlite3.Connection, message_id: str) -> None:
+    """Take an attempt back that failed for no fault of the message's."""
+    tx.execute("UPDATE messages SET attempts = attempts - 1 WHERE message_id = ?", (message_id,))
+
+
+def steps(tx: sqlite3.Connection, message_id: str, revision: int) -> tuple[Step, ...]:
+    """The stored steps of one revision, in order."""
+    rows = tx.execute(
+        "SELECT number, kind, content, duration_ms FROM steps "
+        "WHERE message_id = ? AND revision = ? ORDER BY number",
+        (message_id, revision),
+    )
+    return tuple(Step(*row) for row in rows.fetchall())
+
+
+def add_step(
+    tx: sqlite3.Connection, message_id: str, revision: int, *, step: Step, now: str
+) -> None:
+    """Store one step; its number must be free."""
+    tx.execute(
+        INSERT_STEP,
+        (message_id, revision, step.number, step.kind, step.content, step.duration_ms, now),
+    )
+
+
+def effect(tx: sqlite3.Connection, message_id: str, tool: str, arguments: str) -> Effect | None:
+    """What the same call of the same message already did, or None."""
+    row = tx.execute(
+        "SELECT tool, arguments, result, receipt, transfer_id FROM effects "
+        "WHERE message_id = ? AND tool = ? AND arguments = ?",
+        (message_id, tool, arguments),
+    ).fetchone()
+    return None if row is None else Effect(*row)
+
+
+def effects(tx: sqlite3.Connection, message_id: str) -> list[Effect]:
+    """Everything the message did, in the order it did it."""
+    rows = tx.execute(
+        "SELECT tool, arguments, result, receipt, transfer_id FROM effects "
+        "WHERE message_id = ? ORDER BY created_at, transfer_id",
+        (message_id,),
+    )
+    return [Effect(*row) for row in rows.fetchall()]
+
+
+def add_effect(tx: sqlite3.Connection, message_id: str, done: Effect, now: str) -> None:
+    """Store what a call did; the same call of the same message raises sqlite3.IntegrityError."""
+    tx.execute(
+        INSERT_EFFECT,
+        (
+            message_id,
+            done.tool,
+            done.arguments,
+            done.result,
+            done.receipt,
+            done.transfer_id,
+            now,
+        ),
+    )
+
+
+def moved_money(tx: sqlite3.Connection, message_id: str) -> bool:
+    """Whether a call of this message posted a transfer."""
+    row = tx.execute(
+        "SELECT 1 FROM effects e JOIN transfers t ON t.id = e.transfer_id "
+        "WHERE e.message_id = ? AND t.phase <> 'refused' LIMIT 1",
+        (message_id,),
+    ).fetchone()
+    return row is not None

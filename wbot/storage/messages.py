@@ -1,0 +1,222 @@
+"""What came in: raw webhooks, message ids, and the messages in the order of their conversation."""
+
+import sqlite3
+
+import msgspec
+
+INSERT_MESSAGE = """
+INSERT INTO messages (message_id, business_id, conversation_id, phone_number_id, number, type,
+    content, reply_phone, reply_user_id, sent_at, sort_at, received_at, not_before, state, reason,
+    ended_at, webhook_id)
+VALUES (:message_id, :business_id, :conversation_id, :phone_number_id, :number, :type,
+    :content, :reply_phone, :reply_user_id, :sent_at, :sort_at, :received_at, :not_before, :state,
+    :reason, :ended_at, :webhook_id)
+"""
+# Another life at the tail: a number of its own, and the order of those who come now.
+REVIVE = """
+UPDATE messages SET revision = revision + 1, number = :number, sort_at = :now, state = 'waiting',
+    attempts = 0, reason = NULL, not_before = NULL, ended_at = NULL
+WHERE message_id = :message_id
+"""
+NEXT_OF = """
+SELECT m.* FROM messages m JOIN businesses b ON b.id = m.business_id
+WHERE m.conversation_id = ? AND m.state IN ('waiting', 'begun') AND b.status = 'active'
+ORDER BY m.state = 'waiting', m.sort_at, m.number LIMIT 1
+"""
+RUNNABLE = """
+FROM messages m JOIN businesses b ON b.id = m.business_id
+WHERE m.state IN ('waiting', 'begun') AND b.status = 'active'
+"""
+PAST = """
+SELECT message_id, type, content FROM messages
+WHERE conversation_id = ? AND state IN ('answered', 'failed') AND content IS NOT NULL
+ORDER BY number DESC LIMIT ?
+"""
+
+
+class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message about to be stored; the columns of `messages`, times as text."""
+
+    message_id: str
+    business_id: str | None
+    conversation_id: int | None
+    phone_number_id: str | None
+    type: str
+    content: str
+    reply_phone: str | None
+    reply_user_id: str | None
+    sent_at: str | None
+    sort_at: str
+    received_at: str
+    not_before: str | None
+    state: str
+    reason: str | None
+    webhook_id: int
+
+
+class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message as its turn reads it; times as text."""
+
+    message_id: str
+    business_id: str
+    conversation_id: int
+    number: int
+    revision: int
+    type: str
+    content: str | None
+    reply_phone: str | None
+    reply_user_id: str | None
+    sent_at: str | None
+    received_at: str
+    not_before: str | None
+    state: str
+    attempts: int
+
+
+class Backlog(msgspec.Struct, frozen=True):
+    """Messages that could be worked on, and since when the oldest waits (text, or None)."""
+
+    waiting: int
+    oldest_received_at: str | None
+
+
+def keep_webhook(tx: sqlite3.Connection, body: bytes, kept: str | None, now: str) -> int:
+    """Store a raw body and the names of the parts that nothing else reads; its number."""
+    cursor = tx.execute(
+        "INSERT INTO webhooks (received_at, body, kept) VALUES (?, ?, ?)", (now, body, kept)
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def drop_webhook(tx: sqlite3.Connection, webhook_id: int) -> None:
+    """Forget a body in which nothing was new."""
+    tx.execute("DELETE FROM webhooks WHERE id = ?", (webhook_id,))
+
+
+def claim(tx: sqlite3.Connection, message_id: str) -> bool:
+    """Whether this id comes for the first time."""
+    cursor = tx.execute("INSERT OR IGNORE INTO message_ids VALUES (?)", (message_id,))
+    return cursor.rowcount == 1
+
+
+def insert(tx: sqlite3.Connection, message: NewMessage) -> None:
+    """Store a claimed message at the next number of its conversation."""
+    values = msgspec.structs.asdict(message)
+    values["number"] = (
+        None if message.conversation_id is None else _take_number(tx, message.conversation_id)
+    )
+    values["ended_at"] = message.received_at if message.state == "silent" else None
+    tx.execute(INSERT_MESSAGE, values)
+    if message.conversation_id is not None:
+        _note_inbound(tx, message.conversation_id, message.sent_at or message.received_at)
+
+
+def count_duplicate(tx: sqlite3.Connection, message_id: str) -> None:
+    """Remember that a known id came again."""
+    tx.execute(
+        "UPDATE messages SET duplicates = duplicates + 1 WHERE message_id = ?", (message_id,)
+    )
+
+
+def by_id(tx: sqlite3.Connection, message_id: str) -> sqlite3.Row | None:
+    """The whole row, or None."""
+    row: sqlite3.Row | None = tx.execute(
+        "SELECT * FROM messages WHERE message_id = ?", (message_id,)
+    ).fetchone()
+    return row
+
+
+def replace_content(
+    tx: sqlite3.Connection, message_id: str, *, type_: str, content: str, webhook_id: int
+) -> None:
+    """Put the real body in a placeholder's place; it need not wait any longer."""
+    tx.execute(
+        "UPDATE messages SET type = ?, content = ?, webhook_id = ?, not_before = NULL "
+        "WHERE message_id = ?",
+        (type_, content, webhook_id, message_id),
+    )
+
+
+def revive(tx: sqlite3.Connection, message_id: str, now: str) -> int | None:
+    """Give an ended message its next revision at the tail; its conversation, if it has one."""
+    row = by_id(tx, message_id)
+    if row is None or row["conversation_id"] is None:
+        return None
+    conversation_id = int(row["conversation_id"])
+    number = _take_number(tx, conversation_id)
+    tx.execute(REVIVE, {"message_id": message_id, "number": number, "now": now})
+    return conversation_id
+
+
+def next_of(tx: sqlite3.Connection, conversation_id: int) -> StoredMessage | None:
+    """Whose turn it is: the one already begun, else the oldest by WhatsApp's time, then number."""
+    row = tx.execute(NEXT_OF, (conversation_id,)).fetchone()
+    if row is None:
+        return None
+    values = {name: row[name] for name in StoredMessage.__struct_fields__}
+    return StoredMessage(**values)
+
+
+def postpone(tx: sqlite3.Connection, message_id: str, until: str) -> None:
+    """Let the message, and with it its conversation, wait."""
+    tx.execute("UPDATE messages SET not_before = ? WHERE message_id = ?", (until, message_id))
+
+
+def finish(
+    tx: sqlite3.Connection, message_id: str, *, state: str, reason: str | None, now: str
+) -> None:
+    """End the message's life in one of answered, silent, failed."""
+    tx.execute(
+        "UPDATE messages SET state = ?, reason = ?, ended_at = ?, not_before = NULL "
+        "WHERE message_id = ?",
+        (state, reason, now, message_id),
+    )
+
+
+def runnable_conversations(tx: sqlite3.Connection) -> list[int]:
+    """Conversations with unfinished messages of active businesses, the longest waiting first."""
+    rows = tx.execute(
+        f"SELECT m.conversation_id {RUNNABLE} GROUP BY m.conversation_id ORDER BY min(m.sort_at)"
+    )
+    return [int(row[0]) for row in rows.fetchall()]
+
+
+def backlog(tx: sqlite3.Connection, now: str) -> Backlog:
+    """How much could be worked on now; what must still wait is not counted as oldest."""
+    row = tx.execute(
+        "SELECT count(*), min(CASE WHEN coalesce(m.not_before, '') <= ? THEN m.received_at END) "
+        f"{RUNNABLE}",
+        (now,),
+    ).fetchone()
+    return Backlog(int(row[0]), row[1])
+
+
+def past(tx: sqlite3.Connection, conversation_id: int, limit: int) -> list[sqlite3.Row]:
+    """Handled messages of the conversation, newest first: message_id, type, content."""
+    return tx.execute(PAST, (conversation_id, limit)).fetchall()
+
+
+def unmatched_phone_number_ids(tx: sqlite3.Connection) -> list[tuple[str, int]]:
+    """Phone number ids that got messages but belong to no business, with how many."""
+    rows = tx.execute(
+        "SELECT phone_number_id, count(*) FROM messages WHERE business_id IS NULL "
+        "AND phone_number_id IS NOT NULL GROUP BY phone_number_id"
+    ).fetchall()
+    return [(str(row[0]), int(row[1])) for row in rows]
+
+
+def _take_number(tx: sqlite3.Connection, conversation_id: int) -> int:
+    row = tx.execute(
+        "UPDATE conversations SET next_number = next_number + 1 WHERE id = ? "
+        "RETURNING next_number - 1",
+        (conversation_id,),
+    ).fetchall()
+    return int(row[0][0])
+
+
+def _note_inbound(tx: sqlite3.Connection, conversation_id: int, at: str) -> None:
+    tx.execute(
+        "UPDATE conversations SET last_inbound_at = max(coalesce(last_inbound_at, ''), ?) "
+        "WHERE id = ?",
+        (at, conversation_id),
+    )

@@ -1,0 +1,113 @@
+"""The numbered schema files, and which of them a database has seen."""
+
+import hashlib
+import secrets
+import sqlite3
+from datetime import datetime
+from importlib import resources
+from pathlib import Path
+
+import msgspec
+
+from wbot.clock import to_text
+from wbot.domain.errors import ConfigurationError
+from wbot.storage.database import transaction
+
+
+class Migration(msgspec.Struct, frozen=True):
+    """One schema file; a database that saw another text of the same number is refused."""
+
+    version: int
+    sql: str
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def migrations() -> tuple[Migration, ...]:
+    """Every schema file this program knows, in order."""
+    folder = resources.files("wbot.storage") / "schema"
+    files = sorted(folder.iterdir(), key=lambda file: file.name)
+    return tuple(
+        Migration(int(file.name.split("_")[0]), file.read_text("utf-8"))
+        for file in files
+        if file.name.endswith(".sql")
+    )
+
+
+def pending(connection: sqlite3.Connection) -> tuple[Migration, ...]:
+    """What the database still lacks; raises ConfigurationError where it is not ours or newer."""
+    known = migrations()
+    seen = _seen(connection)
+    for migration in known:
+        sha256 = seen.pop(migration.version, migration.sha256)
+        if sha256 != migration.sha256:
+            raise ConfigurationError(
+                f"The database was made with another edition of schema {migration.version}; "
+                "use the wbot that made it, or a backup."
+            )
+    if seen:
+        raise ConfigurationError(
+            f"The database has schema {max(seen)}, newer than this wbot's {known[-1].version}; "
+            "install the newer wbot, or restore the copy made before its upgrade."
+        )
+    applied = len(_seen(connection))
+    return known[applied:]
+
+
+def migrate(connection: sqlite3.Connection, path: Path, now: datetime) -> None:
+    """Bring the database up to this program's schema; a copy is made first if it holds anything."""
+    missing = pending(connection)
+    if not missing:
+        return
+    if _seen(connection):
+        copy = path.with_name(f"{path.name}.before-{missing[0].version:04}")
+        copy.unlink(missing_ok=True)
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    for migration in missing:
+        with transaction(connection):
+            _apply(connection, migration, now)
+
+
+def _apply(connection: sqlite3.Connection, migration: Migration, now: datetime) -> None:
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS schema_version "
+        "(version INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, at TEXT NOT NULL)"
+    )
+    for statement in _statements(migration.sql):
+        connection.execute(statement)
+    connection.execute(
+        "INSERT INTO schema_version (version, sha256, at) VALUES (?, ?, ?)",
+        (migration.version, migration.sha256, to_text(now)),
+    )
+    if migration.version == 1:
+        connection.execute(
+            "INSERT INTO installation (id, created_at) VALUES (?, ?)",
+            (secrets.token_hex(4), to_text(now)),
+        )
+
+
+def _statements(sql: str) -> list[str]:
+    # executescript would commit first; complete_statement knows where a trigger ends.
+    statements, current = [], ""
+    for line in sql.splitlines(keepends=True):
+        current += line
+        if sqlite3.complete_statement(current):
+            statements.append(current)
+            current = ""
+    return statements
+
+
+def _seen(connection: sqlite3.Connection) -> dict[int, str]:
+    try:
+        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        tables = {row[0] for row in names.fetchall()}
+        if "schema_version" in tables:
+            rows = connection.execute("SELECT version, sha256 FROM schema_version").fetchall()
+            return {int(row[0]): str(row[1]) for row in rows}
+    except sqlite3.DatabaseError as error:
+        raise ConfigurationError(f"The database cannot be read: {error}.") from error
+    if tables:
+        raise ConfigurationError("The database is not one of wbot's; name another file.")
+    return {}

@@ -1,0 +1,303 @@
+"""What goes out: replies in the order of their conversation, attempts to send them, statuses."""
+
+import sqlite3
+
+import msgspec
+
+from wbot.domain.delivery import REPORTED, UNSETTLED, ReplyState, raised
+
+ADD = """
+INSERT INTO outbox (business_id, conversation_id, cause, part, message_id, reply_phone,
+    reply_user_id, payload, created_at)
+VALUES (:business_id, :conversation_id, :cause, :part, :message_id, :reply_phone,
+    :reply_user_id, :payload, :created_at)
+ON CONFLICT (conversation_id, cause, part) DO NOTHING
+"""
+NEXT_OF = """
+SELECT o.* FROM outbox o JOIN businesses b ON b.id = o.business_id
+WHERE o.conversation_id = ? AND o.state IN ('waiting', 'sending', 'unknown')
+    AND b.status = 'active'
+ORDER BY o.id LIMIT 1
+"""
+ADD_STATUS = """
+INSERT INTO statuses (wamid, status, participant, opaque, occurred_at, received_at, pricing,
+    errors, webhook_id)
+VALUES (:wamid, :status, :participant, :opaque, :occurred_at, :received_at, :pricing,
+    :errors, :webhook_id)
+ON CONFLICT (wamid, status, participant) DO NOTHING
+"""
+
+
+class NewReply(msgspec.Struct, frozen=True, kw_only=True):
+    """A reply about to be stored; `payload` is the Graph API's type and its object, as JSON."""
+
+    business_id: str
+    conversation_id: int
+    cause: str
+    part: int
+    message_id: str | None
+    reply_phone: str | None
+    reply_user_id: str | None
+    payload: str
+    created_at: str
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """A reply as its sender reads it; times as text."""
+
+    id: int
+    business_id: str
+    conversation_id: int
+    message_id: str | None
+    reply_phone: str | None
+    reply_user_id: str | None
+    payload: str
+    state: ReplyState
+    attempts: int
+    not_before: str | None
+    unknown_at: str | None
+    created_at: str
+
+
+class NewStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery status about to be stored; times as text."""
+
+    wamid: str
+    status: str
+    participant: str
+    opaque: str | None
+    occurred_at: str | None
+    received_at: str
+    pricing: str | None
+    errors: str | None
+    webhook_id: int
+
+
+class Raised(msgspec.Struct, frozen=True, kw_only=True):
+    """A reply whose state a status raised."""
+
+    outbox_id: int
+    business_id: str
+    conversation_id: int
+    message_id: str | None
+    before: ReplyState
+    after: ReplyState
+    errors: str | None
+
+    @property
+    def is_newly_settled(self) -> bool:
+        return self.before in UNSETTLED and self.after not in UNSETTLED
+
+
+def installation_id(tx: sqlite3.Connection) -> str:
+    """What tells our own sends from those of another database."""
+    return str(tx.execute("SELECT id FROM installation").fetchone()[0])
+
+
+def opaque_of(installation: str, attempt_id: int) -> str:
+    """The value that statuses bring back: whose send, which attempt."""
+    return f"wbot:{installation}:{attempt_id}"
+
+
+def add(tx: sqlite3.Connection, reply: NewReply) -> None:
+    """Store a reply once; the same cause and part again change nothing."""
+    tx.execute(ADD, msgspec.structs.asdict(reply))
+
+
+def next_of(tx: sqlite3.Connection, conversation_id: int) -> Reply | None:
+    """The oldest reply of the conversation whose fate is open; None if all are settled."""
+    row = tx.execute(NEXT_OF, (conversation_id,)).fetchone()
+    if row is None:
+        return None
+    return msgspec.convert({name: row[name] for name in Reply.__struct_fields__}, Reply)
+
+
+def open_attempt(tx: sqlite3.Connection, outbox_id: int, now: str) -> int | None:
+    """Count an attempt and mark the reply as being sent; the attempt, or None if it is settled."""
+    changed = tx.execute(
+        "UPDATE outbox SET state = 'sending', attempts = attempts + 1, not_before = NULL "
+        "WHERE id = ? AND state IN ('waiting', 'unknown')",
+        (outbox_id,),
+    ).rowcount
+    if not changed:
+        return None
+    cursor = tx.execute(
+        "INSERT INTO send_attempts (outbox_id, number, opened_at) "
+        "SELECT ?1, count(*) + 1, ?2 FROM send_attempts WHERE outbox_id = ?1",
+        (outbox_id, now),
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def close_attempt(
+    tx: sqlite3.Connection,
+    attempt_id: int,
+    *,
+    outcome: str,
+    now: str,
+    wamid: str | None = None,
+    code: int | None = None,
+    detail: str | None = None,
+) -> None:
+    """Record how an attempt ended."""
+    tx.execute(
+        "UPDATE send_attempts SET closed_at = ?, outcome = ?, wamid = ?, code = ?, detail = ? "
+        "WHERE id = ?",
+        (now, outcome, wamid, code, detail, attempt_id),
+    )
+
+
+def accept(tx: sqlite3.Connection, outbox_id: int, wamid: str, now: str) -> list[Raised]:
+    """The Graph API took the reply: raise it, and take up statuses that came before the answer."""
+    raised_now = _raise(tx, _row(tx, outbox_id), ReplyState.ACCEPTED, wamid=wamid, now=now)
+    early = tx.execute(
+        "SELECT id, status, errors FROM statuses WHERE wamid = ? AND outbox_id IS NULL", (wamid,)
+    ).fetchall()
+    for status in early:
+        raised_now += _match(tx, status, outbox_id, wamid=wamid, now=now)
+    return raised_now
+
+
+def wait_again(tx: sqlite3.Connection, outbox_id: int, until: str, *, counts: bool) -> None:
+    """Nothing left, or it was refused for now: send again later, unless a status knows better.
+
+    An attempt that failed for no fault of the reply's does not count against it.
+    """
+    tx.execute(
+        "UPDATE outbox SET state = 'waiting', not_before = ?, unknown_at = NULL, "
+        "attempts = attempts - ? WHERE id = ? AND state = 'sending'",
+        (until, 0 if counts else 1, outbox_id),
+    )
+
+
+def become_unknown(tx: sqlite3.Connection, outbox_id: int, now: str) -> None:
+    """Nobody can say whether it left: wait for a status, unless one has come."""
+    tx.execute(
+        "UPDATE outbox SET state = 'unknown', unknown_at = ? WHERE id = ? AND state = 'sending'",
+        (now, outbox_id),
+    )
+
+
+def fail(tx: sqlite3.Connection, outbox_id: int, error: str) -> bool:
+    """Give the reply up; False if a status had settled it meanwhile."""
+    cursor = tx.execute(
+        "UPDATE outbox SET state = 'failed', error = ? "
+        "WHERE id = ? AND state IN ('waiting', 'sending', 'unknown')",
+        (error, outbox_id),
+    )
+    return cursor.rowcount == 1
+
+
+def orphan_attempts_become_unknown(tx: sqlite3.Connection, now: str) -> None:
+    """After a crash: sends that were under way have an outcome nobody saw."""
+    tx.execute(
+        "UPDATE send_attempts SET closed_at = ?, outcome = 'unknown', "
+        "detail = 'the process ended during the send' WHERE closed_at IS NULL",
+        (now,),
+    )
+    tx.execute(
+        "UPDATE outbox SET state = 'unknown', unknown_at = ? WHERE state = 'sending'", (now,)
+    )
+
+
+def record_status(
+    tx: sqlite3.Connection, status: NewStatus, installation: str
+) -> list[Raised] | None:
+    """Store a status and raise the reply it speaks of; None when it was known already.
+
+    One that matches nothing yet is kept for `accept` to take up.
+    """
+    if tx.execute(ADD_STATUS, msgspec.structs.asdict(status)).rowcount == 0:
+        return None
+    outbox_id = _outbox_of(tx, status, installation)
+    if outbox_id is None:
+        return []
+    row = tx.execute(
+        "SELECT id, status, errors FROM statuses "
+        "WHERE wamid = ? AND status = ? AND participant = ?",
+        (status.wamid, status.status, status.participant),
+    ).fetchone()
+    return _match(tx, row, outbox_id, wamid=status.wamid, now=status.received_at)
+
+
+def unsettled_conversations(tx: sqlite3.Connection) -> list[int]:
+    """Conversations of active businesses with replies whose fate is open, oldest reply first."""
+    rows = tx.execute(
+        "SELECT o.conversation_id FROM outbox o JOIN businesses b ON b.id = o.business_id "
+        "WHERE o.state IN ('waiting', 'sending', 'unknown') AND b.status = 'active' "
+        "GROUP BY o.conversation_id ORDER BY min(o.id)"
+    )
+    return [int(row[0]) for row in rows.fetchall()]
+
+
+def count_unsettled(tx: sqlite3.Connection) -> int:
+    """Replies whose fate is open."""
+    row = tx.execute(
+        "SELECT count(*) FROM outbox WHERE state IN ('waiting', 'sending', 'unknown')"
+    ).fetchone()
+    return int(row[0])
+
+
+def said(tx: sqlite3.Connection, message_id: str) -> list[str]:
+    """The payloads of the replies a message got, in order."""
+    rows = tx.execute(
+        "SELECT payload FROM outbox WHERE message_id = ? ORDER BY id", (message_id,)
+    ).fetchall()
+    return [str(row[0]) for row in rows]
+
+
+def _outbox_of(tx: sqlite3.Connection, status: NewStatus, installation: str) -> int | None:
+    prefix = opaque_of(installation, 0)[:-1]
+    if status.opaque is not None and status.opaque.startswith(prefix):
+        attempt = status.opaque[len(prefix) :]
+        row = tx.execute("SELECT outbox_id FROM send_attempts WHERE id = ?", (attempt,)).fetchone()
+    else:
+        row = tx.execute("SELECT id FROM outbox WHERE wamid = ?", (status.wamid,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def _match(
+    tx: sqlite3.Connection, status: sqlite3.Row, outbox_id: int, *, wamid: str, now: str
+) -> list[Raised]:
+    tx.execute("UPDATE statuses SET outbox_id = ? WHERE id = ?", (outbox_id, status["id"]))
+    if status["status"] not in REPORTED:
+        return []
+    reported = ReplyState(status["status"])
+    return _raise(tx, _row(tx, outbox_id), reported, wamid=wamid, now=now, errors=status["errors"])
+
+
+def _raise(
+    tx: sqlite3.Connection,
+    row: sqlite3.Row,
+    reported: ReplyState,
+    *,
+    wamid: str,
+    now: str,
+    errors: str | None = None,
+) -> list[Raised]:
+    before = ReplyState(row["state"])
+    after = raised(before, reported)
+    error = errors if after is ReplyState.FAILED else None
+    tx.execute(
+        "UPDATE outbox SET state = ?, wamid = coalesce(wamid, ?), "
+        "accepted_at = coalesce(accepted_at, ?), error = ? WHERE id = ?",
+        (after, wamid, now, error or row["error"], row["id"]),
+    )
+    if after is before:
+        return []
+    return [
+        Raised(
+            outbox_id=row["id"],
+            business_id=row["business_id"],
+            conversation_id=row["conversation_id"],
+            message_id=row["message_id"],
+            before=before,
+            after=after,
+            errors=error,
+        )
+    ]
+
+
+def _row(tx: sqlite3.Connection, outbox_id: int) -> sqlite3.Row:
+    row: sqlite3.Row = tx.execute("SELECT * FROM outbox WHERE id = ?", (outbox_id,)).fetchone()
+    return row

@@ -1,0 +1,264 @@
+"""Every conversation at its own pace: one message after another, each to its end."""
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import Callable
+
+from wbot.clients.model import ModelClient
+from wbot.clients.whatsapp import Line, WhatsApp
+from wbot.clock import Clock, elapsed_ms, from_text, later, to_text
+from wbot.domain.delivery import TURN_BACKOFF
+from wbot.domain.errors import (
+    HeldError,
+    OvertakenError,
+    RejectedError,
+    RetryableError,
+    StorageError,
+    WbotError,
+)
+from wbot.lanes import Lanes, LookAgain
+from wbot.logs import Log
+from wbot.measures import Measures
+from wbot.settings import Settings
+from wbot.storage import journal, messages
+from wbot.storage.database import Database
+from wbot.turns import closing
+from wbot.turns.business_cache import BusinessCache, Configured
+from wbot.turns.closing import Ending
+from wbot.turns.turn import Begun, StoppingError, Turn
+
+TURNS_RUNNING_MAX = 200
+READ_MARKS_UNDER_WAY_MAX = 200
+HELD_S = 15.0
+"""Seconds until a held message looks again whether the operator has mended what holds it."""
+STORAGE_RETRY_S = 1.0
+
+
+class Conversations:
+    """Takes conversations that were rung, and hands finished replies to the outbound bell."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        cache: BusinessCache,
+        model: ModelClient,
+        whatsapp: WhatsApp,
+        settings: Settings,
+        clock: Clock,
+        log: Log,
+        measures: Measures,
+        ring_outbound: Callable[[int], None],
+    ) -> None:
+        self.held: str | None = None
+        """Why the model cannot be asked at all; None once it answers again."""
+        self._database = database
+        self._cache = cache
+        self._model = model
+        self._whatsapp = whatsapp
+        self._settings = settings
+        self._clock = clock
+        self._log = log
+        self._measures = measures
+        self._ring_outbound = ring_outbound
+        self._tasks: asyncio.TaskGroup
+        self._read_marks = 0
+        self._lanes = Lanes("conversation", self._look, running_max=TURNS_RUNNING_MAX)
+        self.ring = self._lanes.ring
+
+    @property
+    def running(self) -> int:
+        """Conversations at work now."""
+        return self._lanes.running
+
+    def start(self, tasks: asyncio.TaskGroup) -> None:
+        self._tasks = tasks
+        self._lanes.start(tasks)
+
+    async def stop(self, grace_s: float) -> None:
+        await self._lanes.stop(grace_s)
+
+    async def _look(self, conversation_id: int) -> LookAgain:
+        try:
+            begun = await self._database.write(lambda tx: self._begin(tx, conversation_id))
+            if begun is None or isinstance(begun, float):
+                return begun
+            return await self._attempt(begun)
+        except StorageError as error:
+            self._log.error("storage.failed", conversation=conversation_id, error=str(error))
+            return STORAGE_RETRY_S
+
+    def _begin(self, tx: sqlite3.Connection, conversation_id: int) -> Begun | LookAgain:
+        message = messages.next_of(tx, conversation_id)
+        if message is None:
+            return None
+        now = self._clock.now()
+        if message.not_before is not None and from_text(message.not_before) > now:
+            return (from_text(message.not_before) - now).total_seconds()
+        customer = tx.execute(
+            "SELECT customer_id FROM conversations WHERE id = ?", (conversation_id,)
+        ).fetchone()
+        return Begun(
+            message=message,
+            taken=journal.take(tx, conversation_id, message.message_id, to_text(now)),
+            customer_id=int(customer[0]),
+            moved_money=journal.moved_money(tx, message.message_id),
+        )
+
+    async def _attempt(self, begun: Begun) -> LookAgain:
+        """Run the turn and record how it went: the boundary at which every failure ends."""
+        if begun.taken.attempt > self._settings.max_attempts:
+            died = RejectedError("The process ended during every attempt.")
+            return await self._fail(begun, None, died)
+        started = self._clock.monotonic()
+        configured: Configured | None = None
+        try:
+            configured = await self._cache.get(begun.message.business_id)
+            turn = self._turn(begun, configured)
+            if not turn.is_silent:
+                self._mark_read(configured.line, begun)
+            async with asyncio.timeout(self._settings.turn_timeout):
+                ending = await turn.run()
+            await self._close(begun, ending)
+        except Exception as error:  # noqa: BLE001  the turn boundary: whatever it is, it is recorded
+            return await self._ended_by(begun, configured, error)
+        if turn.model_ms:
+            self.held = None
+        self._report(begun, turn, ending, started)
+        return 0
+
+    async def _ended_by(
+        self, begun: Begun, configured: Configured | None, error: Exception
+    ) -> LookAgain:
+        match error:
+            case OvertakenError():
+                self._log.warning("turn.overtaken", message_id=begun.message.message_id)
+                return 0
+            case StoppingError():
+                return await self._put_back(begun, "stopped", 0)
+            case HeldError():
+                return await self._hold(begun, error)
+            case WbotError() | TimeoutError():
+                return await self._fail(begun, configured, error)
+            case _:
+                self._log.error("turn.broke", message_id=begun.message.message_id, exc_info=error)
+                return await self._fail(begun, configured, error)
+
+    def _turn(self, begun: Begun, configured: Configured) -> Turn:
+        return Turn(
+            begun,
+            configured.business,
+            database=self._database,
+            model=self._model,
+            default_model=self._settings.model,
+            clock=self._clock,
+            is_stopping=lambda: self._lanes.is_stopping,
+        )
+
+    async def _close(self, begun: Begun, ending: Ending) -> None:
+        now = to_text(self._clock.now())
+        has_reply = await self._database.write(
+            lambda tx: closing.close(tx, begun.message, begun.taken, ending=ending, now=now)
+        )
+        self._measures.count_ended(ending.state)
+        if has_reply:
+            self._ring_outbound(begun.message.conversation_id)
+
+    async def _fail(
+        self, begun: Begun, configured: Configured | None, error: Exception
+    ) -> LookAgain:
+        reason = str(error) or type(error).__name__
+        if isinstance(error, TimeoutError):
+            reason = "The turn took too long."
+        is_final = isinstance(error, RejectedError)
+        if not is_final and begun.taken.attempt < self._settings.max_attempts:
+            wait_s = TURN_BACKOFF.wait_s(begun.taken.attempt, random.random())  # noqa: S311  jitter
+            if isinstance(error, RetryableError) and error.retry_after_s is not None:
+                wait_s = max(wait_s, min(error.retry_after_s, self._settings.turn_timeout))
+            self._log.warning(
+                "turn.retried",
+                message_id=begun.message.message_id,
+                attempt=begun.taken.attempt,
+                retry_in_s=round(wait_s, 3),
+                error=reason,
+            )
+            return await self._postpone(begun, f"retry: {reason}", wait_s)
+        now = to_text(self._clock.now())
+        error_text = configured.business.error_text if configured else None
+        await self._database.write(
+            lambda tx: closing.fail(
+                tx, begun.message, begun.taken, error=reason, error_text=error_text, now=now
+            )
+        )
+        self._measures.count_ended("failed")
+        self._log.error(
+            "message.failed",
+            message_id=begun.message.message_id,
+            business=begun.message.business_id,
+            attempts=begun.taken.attempt,
+            error=reason,
+        )
+        self._ring_outbound(begun.message.conversation_id)
+        return 0
+
+    async def _hold(self, begun: Begun, error: HeldError) -> LookAgain:
+        self.held = str(error)
+        self._log.error("turn.held", message_id=begun.message.message_id, error=str(error))
+        return await self._put_back(begun, f"held: {error}", HELD_S)
+
+    async def _put_back(self, begun: Begun, outcome: str, wait_s: float) -> LookAgain:
+        """As if the attempt had not been made: it failed for no fault of the message's."""
+        message_id = begun.message.message_id
+        await self._database.write(lambda tx: journal.uncount(tx, message_id))
+        return await self._postpone(begun, outcome, wait_s)
+
+    async def _postpone(self, begun: Begun, outcome: str, wait_s: float) -> LookAgain:
+        now = self._clock.now()
+        message, taken = begun.message, begun.taken
+
+        def put(tx: sqlite3.Connection) -> None:
+            journal.guard(tx, message.conversation_id, taken.epoch)
+            messages.postpone(tx, message.message_id, to_text(later(now, wait_s)))
+            journal.end(tx, message.message_id, taken.epoch, outcome, to_text(now))
+
+        await self._database.write(put)
+        return wait_s
+
+    def _mark_read(self, line: Line, begun: Begun) -> None:
+        # Unjournaled and unwaited for: it is a courtesy, and must never cost the reply a second.
+        if self._read_marks < READ_MARKS_UNDER_WAY_MAX:
+            self._read_marks += 1
+            self._tasks.create_task(self._send_read_mark(line, begun), name="read mark")
+
+    async def _send_read_mark(self, line: Line, begun: Begun) -> None:
+        message_id = begun.message.message_id
+        try:
+            await self._whatsapp.mark_read(line, message_id, is_typing=True)
+        except WbotError as error:
+            self._log.info("read_mark.failed", message_id=message_id, error=str(error))
+        finally:
+            self._read_marks -= 1
+
+    def _report(self, begun: Begun, turn: Turn, ending: Ending, started: float) -> None:
+        ended = self._clock.monotonic()
+        waited = self._clock.now() - from_text(begun.message.received_at)
+        total_ms = round(waited.total_seconds() * 1000, 3)
+        queue_ms = round(max(0.0, total_ms - elapsed_ms(started, ended)), 3)
+        self._measures.total_ms.observe(total_ms)
+        self._measures.queue_ms.observe(queue_ms)
+        self._measures.model_ms.observe(turn.model_ms)
+        self._measures.tools_ms.observe(turn.tools_ms)
+        self._log.info(
+            "message.processed",
+            message_id=begun.message.message_id,
+            business=begun.message.business_id,
+            conversation=begun.message.conversation_id,
+            total_ms=total_ms,
+            queue_ms=queue_ms,
+            model_ms=turn.model_ms,
+            tools_ms=turn.tools_ms,
+            attempt=begun.taken.attempt,
+            state=ending.state,
+            reason=ending.reason,
+        )

@@ -1,0 +1,81 @@
+"""What the model reads: who it speaks for, the recent past, and the customer's words verbatim."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from wbot.clients.model import Answer
+from wbot.domain.business import Business
+from wbot.domain.content import content_of
+from wbot.domain.history import LINES_MAX, Line, fit
+from wbot.domain.messages import text_of
+from wbot.domain.receipts import MARK
+from wbot.storage import messages, outbox
+
+_RULES = f"""\
+You answer the customers of {{name}} on WhatsApp. Be brief and plain; no Markdown tables.
+Money is in {{currency}}. Move money, cancel, or state figures only through the tools, and only \
+when the customer's latest message asks for it. Never claim that money moved unless a tool said so.
+Lines that begin with {MARK} are written by the ledger and are shown to the customer above your \
+words: do not repeat their figures, and never write such a line yourself.
+If a tool refuses, pass its sentence on. Ask when an amount or a payee is missing or unclear."""
+
+
+def system_text(business: Business, *, customer_name: str | None, now: datetime) -> str:
+    """The system message: the rules, the business's own instructions, and the context."""
+    parts = [
+        _RULES.format(name=business.name, currency=business.currency_code),
+        business.instructions,
+        f"Today is {now:%A, %d %B %Y}, {now:%H:%M} UTC.",
+        f"The customer's WhatsApp name is {customer_name!r}." if customer_name else "",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def build_prompt(system: str, history: Sequence[Line], words: str) -> list[dict[str, Any]]:
+    """The messages of the first round; the customer's words come last, unchanged."""
+    past = [{"role": line.role, "content": line.text} for line in history]
+    return [
+        {"role": "system", "content": system},
+        *past,
+        {"role": "user", "content": words},
+    ]
+
+
+def assistant_message(answer: Answer) -> dict[str, Any]:
+    """A model's answer as the next round repeats it."""
+    message: dict[str, Any] = {"role": "assistant", "content": answer.text or None}
+    if answer.tool_calls:
+        message["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in answer.tool_calls
+        ]
+    return message
+
+
+def tool_message(call_id: str, result: str) -> dict[str, Any]:
+    """A tool's result as the next round reads it."""
+    return {"role": "tool", "tool_call_id": call_id, "content": result}
+
+
+def recent_history(tx: sqlite3.Connection, conversation_id: int) -> tuple[Line, ...]:
+    """What was said lately by the customer and to him, within the prompt's limits."""
+    lines: list[Line] = []
+    for row in reversed(messages.past(tx, conversation_id, LINES_MAX // 2)):
+        words = text_of(content_of(json.loads(row["content"])))
+        lines.append(Line("user", words if words is not None else f"[{row['type']}]"))
+        replies = [msgspec.json.decode(payload) for payload in outbox.said(tx, row["message_id"])]
+        lines += [Line("assistant", _words_of(reply)) for reply in replies]
+    return fit(lines)
+
+
+def _words_of(payload: dict[str, Any]) -> str:
+    return str(payload.get("text", {}).get("body", ""))

@@ -1,0 +1,90 @@
+"""The tools on offer, and how one proposed call becomes a result inside a step's transaction."""
+
+import json
+import sqlite3
+from typing import Any
+
+import msgspec
+
+from wbot.clients.model import ToolCall
+from wbot.domain.errors import MalformedError, RefusedError
+from wbot.storage import journal
+from wbot.turns.tools import Customer, Outcome, Tool, refused
+from wbot.turns.tools.balance import BALANCE
+from wbot.turns.tools.cancel import CANCEL
+from wbot.turns.tools.statement import STATEMENT
+from wbot.turns.tools.transfer import TRANSFER
+
+TOOLS: dict[str, Tool] = {tool.name: tool for tool in (TRANSFER, CANCEL, BALANCE, STATEMENT)}
+
+DEFINITIONS: tuple[dict[str, Any], ...] = tuple(
+    {
+        "type": "function",
+        "function": {
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": tool.parameters,
+        },
+    }
+    for tool in TOOLS.values()
+)
+"""The tools in the Chat Completions form."""
+
+
+class ToolStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A call and what came of it, as the journal keeps it; `receipt` is empty on a repeat."""
+
+    call_id: str
+    name: str
+    result: str
+    receipt: str | None = None
+
+
+def call(tx: sqlite3.Connection, customer: Customer, proposed: ToolCall) -> ToolStep:
+    """Do what the model proposes, once per effect; a bad call gets a sentence, never an error."""
+    try:
+        tool = _tool(proposed.name)
+        outcome = _act(tx, customer, tool, _arguments(tool, proposed.arguments))
+    except (MalformedError, RefusedError) as error:
+        outcome = Outcome(result=refused(str(error)))
+    return ToolStep(
+        call_id=proposed.id,
+        name=proposed.name,
+        result=msgspec.json.encode(outcome.result).decode(),
+        receipt=outcome.receipt,
+    )
+
+
+def _tool(name: str) -> Tool:
+    if name not in TOOLS:
+        raise MalformedError(f"There is no tool {name!r}.")
+    return TOOLS[name]
+
+
+def _act(tx: sqlite3.Connection, customer: Customer, tool: Tool, arguments: Any) -> Outcome:
+    if tool.effect_key is None:
+        return tool.run(tx, customer, arguments)
+    key = tool.effect_key(customer, arguments)
+    done = journal.effect(tx, customer.message_id, tool.name, key)
+    if done is not None:
+        first = msgspec.json.decode(done.result)
+        return Outcome(result={**first, "repeated": "The same call in one message acts once."})
+    outcome = tool.run(tx, customer, arguments)
+    effect = journal.Effect(
+        tool=tool.name,
+        arguments=key,
+        result=msgspec.json.encode(outcome.result).decode(),
+        receipt=outcome.receipt,
+        transfer_id=outcome.transfer_id,
+    )
+    journal.add_effect(tx, customer.message_id, effect, customer.now)
+    return outcome
+
+
+def _arguments(tool: Tool, text: str) -> Any:
+    # Numbers stay text: an amount never passes through a float.
+    try:
+        values = json.loads(text or "{}", parse_float=str, parse_int=str)
+        return msgspec.convert(values, tool.arguments, strict=False)
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"The arguments of {tool.name} do not fit: {error}.") from error

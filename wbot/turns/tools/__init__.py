@@ -1,0 +1,43 @@
+"""What the model may ask for; one module a tool, each bound to the customer who wrote."""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from wbot.domain.business import Business
+
+
+class Customer(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a call acts for, and which message asked; the model can change none of it."""
+
+    business: Business
+    customer_id: int
+    message_id: str
+    now: str
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call did: the result for the model, the receipt for the customer."""
+
+    result: dict[str, Any]
+    receipt: str | None = None
+    transfer_id: int | None = None
+
+
+class Tool(msgspec.Struct, frozen=True, kw_only=True):
+    """One tool: what the model reads of it, and what it does inside the step's transaction."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    run: Callable[[sqlite3.Connection, Customer, Any], Outcome]
+    arguments: type[msgspec.Struct]
+    effect_key: Callable[[Customer, Any], str] | None = None
+    """The normalised arguments under which an effect happens once a message; None for a read."""
+
+
+def refused(sentence: str, **more: object) -> dict[str, Any]:
+    """The result of a call that did nothing, with a sentence that may be passed on."""
+    return {"ok": False, "error": sentence, **more}

@@ -1,0 +1,42 @@
+"""balance: what the customer has."""
+
+import sqlite3
+
+import msgspec
+
+from wbot.domain.money import format_amount, format_money
+from wbot.domain.receipts import receipt
+from wbot.storage import ledger
+from wbot.turns.tools import Customer, Outcome, Tool
+
+
+class Arguments(msgspec.Struct, frozen=True):
+    """Nothing to choose."""
+
+
+def run(tx: sqlite3.Connection, customer: Customer, arguments: Arguments) -> Outcome:  # noqa: ARG001  the shape of every tool
+    account = ledger.account_of_customer(tx, customer.business.id, customer.customer_id)
+    balance = ledger.balance(tx, account)
+    currency = customer.business.currency
+    line = f"Available: {format_money(balance.available_minor, currency)}."
+    if balance.held_minor:
+        line += f" Held: {format_money(balance.held_minor, currency)}."
+    return Outcome(
+        result={
+            "ok": True,
+            "currency": currency.code,
+            "available": format_amount(balance.available_minor, currency),
+            "held": format_amount(balance.held_minor, currency),
+            "posted": format_amount(balance.posted_minor, currency),
+        },
+        receipt=receipt(line),
+    )
+
+
+BALANCE = Tool(
+    name="balance",
+    description="How much money the customer has.",
+    parameters={"type": "object", "properties": {}, "additionalProperties": False},
+    run=run,
+    arguments=Arguments,
+)

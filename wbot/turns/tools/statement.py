@@ -1,0 +1,71 @@
+"""statement: the customer's latest transfers."""
+
+import sqlite3
+
+import msgspec
+
+from wbot.clock import from_text
+from wbot.domain.ledger import Entry, TransferState
+from wbot.domain.money import Currency, format_amount, format_money
+from wbot.domain.receipts import receipt
+from wbot.storage import ledger
+from wbot.turns.tools import Customer, Outcome, Tool
+
+LIMIT_DEFAULT = 5
+LIMIT_MAX = 20
+
+
+class Arguments(msgspec.Struct, frozen=True):
+    """What the model may choose."""
+
+    limit: int | None = None
+
+
+def run(tx: sqlite3.Connection, customer: Customer, arguments: Arguments) -> Outcome:
+    account = ledger.account_of_customer(tx, customer.business.id, customer.customer_id)
+    limit = min(max(arguments.limit or LIMIT_DEFAULT, 1), LIMIT_MAX)
+    entries = ledger.entries(tx, account, limit)
+    currency = customer.business.currency
+    lines = [receipt(_line(entry, currency)) for entry in entries]
+    return Outcome(
+        result={"ok": True, "entries": [_facts(entry, currency) for entry in entries]},
+        receipt="\n".join(lines) or receipt("No transfers yet."),
+    )
+
+
+def _line(entry: Entry, currency: Currency) -> str:
+    sign = "+" if entry.is_incoming else "−"
+    day = f"{from_text(entry.created_at):%d %b %H:%M}"
+    note = "" if entry.state is TransferState.POSTED else f", {entry.state}"
+    money = format_money(entry.amount_minor, currency)
+    return f"{day}  {sign}{money}  {entry.counterparty} ({entry.reference}{note})"
+
+
+def _facts(entry: Entry, currency: Currency) -> dict[str, str]:
+    return {
+        "transfer": entry.reference,
+        "kind": str(entry.kind),
+        "amount": format_amount(entry.amount_minor, currency),
+        "direction": "in" if entry.is_incoming else "out",
+        "counterparty": entry.counterparty,
+        "state": str(entry.state),
+        "created_at": entry.created_at,
+    }
+
+
+STATEMENT = Tool(
+    name="statement",
+    description="The customer's latest transfers, newest first.",
+    parameters={
+        "type": "object",
+        "properties": {
+            "limit": {
+                "type": "integer",
+                "description": f"How many, at most {LIMIT_MAX}; {LIMIT_DEFAULT} if not said.",
+            }
+        },
+        "additionalProperties": False,
+    },
+    run=run,
+    arguments=Arguments,
+)

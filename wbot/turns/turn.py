@@ -1,0 +1,180 @@
+"""One attempt of one message: rounds of model and tools, each kept before the next begins."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from wbot.clients.model import Answer, ModelClient, ToolCall
+from wbot.clock import Clock, elapsed_ms, to_text
+from wbot.domain import handling
+from wbot.domain.business import Business
+from wbot.domain.content import content_of
+from wbot.domain.errors import RejectedError, WbotError
+from wbot.domain.handling import handling_of
+from wbot.storage import customers, journal
+from wbot.storage.database import Database
+from wbot.storage.journal import Step, Taken
+from wbot.storage.messages import StoredMessage
+from wbot.turns import toolbox
+from wbot.turns.closing import Ending, receipts_of, unique
+from wbot.turns.prompt import (
+    assistant_message,
+    build_prompt,
+    recent_history,
+    system_text,
+    tool_message,
+)
+from wbot.turns.tools import Customer, refused
+
+ROUNDS_MAX = 6
+CALLS_PER_ANSWER_MAX = 10
+
+
+class StoppingError(WbotError):
+    """The service is stopping; what is stored stands, the rest follows at the next start."""
+
+
+class Begun(msgspec.Struct, frozen=True, kw_only=True):
+    """A message whose turn has begun, and what its first transaction read."""
+
+    message: StoredMessage
+    taken: Taken
+    customer_id: int
+    moved_money: bool
+    """In an earlier life: then it is only closed with its receipts."""
+
+
+class Turn:
+    """Runs one attempt; `model_ms` and `tools_ms` are what it spent on each."""
+
+    def __init__(
+        self,
+        begun: Begun,
+        business: Business,
+        *,
+        database: Database,
+        model: ModelClient,
+        default_model: str,
+        clock: Clock,
+        is_stopping: Callable[[], bool],
+    ) -> None:
+        self.model_ms = 0.0
+        self.tools_ms = 0.0
+        self._begun = begun
+        self._message = begun.message
+        self._business = business
+        self._database = database
+        self._model = model
+        self._model_name = business.model or default_model
+        self._clock = clock
+        self._is_stopping = is_stopping
+        raw = json.loads(begun.message.content or "{}")
+        self._handling = handling_of(content_of(raw), raw.get("group_id"))
+        self._stored = {step.number: step for step in begun.taken.steps}
+        self._number = 0
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nobody is to notice that the message was seen."""
+        return isinstance(self._handling, handling.Silence)
+
+    async def run(self) -> Ending:
+        """How the message ends; raises RetryableError, HeldError, RejectedError, StoppingError."""
+        if self._begun.moved_money and self._begun.taken.revision > 0:
+            return await self._receipts_alone()
+        match self._handling:
+            case handling.Silence(reason=reason):
+                return Ending(state="silent", reason=str(reason))
+            case handling.Decline(sentence=sentence):
+                return Ending(state="answered", words=sentence)
+            case handling.Answer(text=words):
+                return await self._converse(words)
+
+    async def _receipts_alone(self) -> Ending:
+        message_id, revision = self._message.message_id, self._begun.taken.revision
+        receipts = await self._database.read(lambda tx: receipts_of(tx, message_id, revision))
+        return Ending(state="answered", receipts=receipts)
+
+    async def _converse(self, words: str) -> Ending:
+        prompt = await self._first_prompt(words)
+        receipts: list[str | None] = []
+        for _ in range(ROUNDS_MAX):
+            answer = await self._model_step(prompt)
+            if not answer.tool_calls:
+                return Ending(state="answered", receipts=unique(receipts), words=answer.text)
+            prompt.append(assistant_message(answer))
+            for place, call in enumerate(answer.tool_calls):
+                step = await self._tool_step(call, place)
+                receipts.append(step.receipt)
+                prompt.append(tool_message(call.id, step.result))
+        raise RejectedError(f"The model called tools {ROUNDS_MAX} times without an answer.")
+
+    async def _first_prompt(self, words: str) -> list[dict[str, Any]]:
+        def look(tx: sqlite3.Connection) -> list[dict[str, Any]]:
+            name = customers.name_of(tx, self._begun.customer_id)
+            system = system_text(self._business, customer_name=name, now=self._clock.now())
+            return build_prompt(system, recent_history(tx, self._message.conversation_id), words)
+
+        return await self._database.read(look)
+
+    async def _model_step(self, prompt: list[dict[str, Any]]) -> Answer:
+        number = self._take_number()
+        if (stored := self._stored.get(number)) is not None:
+            return msgspec.json.decode(stored.content, type=Answer)
+        started = self._clock.monotonic()
+        try:
+            answer = await self._model.complete(
+                prompt, model=self._model_name, tools=toolbox.DEFINITIONS
+            )
+        finally:
+            duration_ms = elapsed_ms(started, self._clock.monotonic())
+            self.model_ms += duration_ms
+        content = msgspec.json.encode(answer).decode()
+        await self._database.write(
+            lambda tx: self._keep(tx, Step(number, "model", content, duration_ms))
+        )
+        return answer
+
+    async def _tool_step(self, call: ToolCall, place: int) -> toolbox.ToolStep:
+        if place >= CALLS_PER_ANSWER_MAX:
+            result = refused(f"At most {CALLS_PER_ANSWER_MAX} calls in one answer are looked at.")
+            text = msgspec.json.encode(result).decode()
+            return toolbox.ToolStep(call_id=call.id, name=call.name, result=text)
+        number = self._take_number()
+        if (stored := self._stored.get(number)) is not None:
+            return msgspec.json.decode(stored.content, type=toolbox.ToolStep)
+        started = self._clock.monotonic()
+        step = await self._database.write(lambda tx: self._act(tx, call, number))
+        self.tools_ms += elapsed_ms(started, self._clock.monotonic())
+        return step
+
+    def _act(self, tx: sqlite3.Connection, call: ToolCall, number: int) -> toolbox.ToolStep:
+        # The effect and the journal's record of it are one transaction: both or neither.
+        started = self._clock.monotonic()
+        customer = Customer(
+            business=self._business,
+            customer_id=self._begun.customer_id,
+            message_id=self._message.message_id,
+            now=to_text(self._clock.now()),
+        )
+        journal.guard(tx, self._message.conversation_id, self._begun.taken.epoch)
+        step = toolbox.call(tx, customer, call)
+        content = msgspec.json.encode(step).decode()
+        duration_ms = elapsed_ms(started, self._clock.monotonic())
+        self._keep(tx, Step(number, "tool", content, duration_ms))
+        return step
+
+    def _keep(self, tx: sqlite3.Connection, step: Step) -> None:
+        taken, message = self._begun.taken, self._message
+        journal.guard(tx, message.conversation_id, taken.epoch)
+        now = to_text(self._clock.now())
+        journal.add_step(tx, message.message_id, taken.revision, step=step, now=now)
+
+    def _take_number(self) -> int:
+        if self._is_stopping():
+            raise StoppingError("The service is stopping.")
+        self._number += 1
+        return self._number
