@@ -220,7 +220,7 @@ def test_amounts_are_written_plainly_and_for_people(
     assert format_money(minor, currency) == for_people
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(any_minor, any_currency)
 def test_what_we_write_is_read_back_to_the_same_minor_units(minor: int, currency: Currency) -> None:
     assert parse_amount(format_amount(minor, currency), currency) == minor
@@ -235,7 +235,7 @@ def test_every_currency_round_trips_at_its_edges(currency: Currency) -> None:
         assert parse_amount(format_money(minor, currency), currency) == minor
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.text() | st.text(alphabet="0123456789.,' $€-+eEUSD\N{NO-BREAK SPACE}"), any_currency)
 def test_any_text_is_either_a_positive_amount_or_a_plain_refusal(
     text: str, currency: Currency

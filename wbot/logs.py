@@ -37,7 +37,11 @@ def configure_logs(
     for name in ("openai", "httpx2", "httpcore2", "aiosqlite", "asyncio", "aiohttp.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
     structlog.configure(
-        processors=[*_shared(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_shared(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,

@@ -73,14 +73,17 @@ class OpenAIModel:
         tools: Sequence[Mapping[str, Any]],
     ) -> Answer:
         """The endpoint's answer; raises RetryableError, HeldError or RejectedError."""
-        request: dict[str, Any] = {
-            "model": model,
-            "messages": list(messages),
-            "tools": list(tools),
-            "parallel_tool_calls": False,
-            "max_completion_tokens": self._max_tokens,
-        }
-        completion = await self._ask(self._client.chat.completions.create(**request))
+        # As extra_body they go out as they are; as parameters, the client would walk every message
+        # and tool through its type hints, which costs more than the rest of the call together.
+        body = {"messages": list(messages), "tools": list(tools), "parallel_tool_calls": False}
+        completion = await self._ask(
+            self._client.chat.completions.create(
+                model=model,
+                messages=(),
+                max_completion_tokens=self._max_tokens,
+                extra_body=body,
+            )
+        )
         return _answer_of(completion)
 
     async def check(self, model: str) -> None:

@@ -124,12 +124,13 @@ def _calls_in(messages: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, An
 
 
 def _words_after(messages: Sequence[Mapping[str, Any]]) -> str:
-    """Short words for what went well, whose figures the receipts state; each failure's sentence."""
+    """Short words after what the receipts state already; the sentence of any other failure."""
     results = [_result_of(message) for message in messages]
     errors = [
         error if isinstance(error := result.get("error"), str) and error else _FAILED
         for result in results
-        if result.get("ok") is not True
+        # A refusal has a receipt line of its own, with its sentence.
+        if result.get("ok") is not True and not result.get("refusal")
     ]
     if errors:
         return " ".join(dict.fromkeys(errors))

@@ -10,7 +10,7 @@ from wbot.domain.money import UNITS
 
 
 def _form(pattern: str) -> re.Pattern[str]:
-    r"""A pattern in any case, where a space stands for any number of them (in a class: \x20)."""
+    r"""A pattern in any case, where a space stands for one or more (a single one is \x20)."""
     return re.compile(pattern.replace(" ", "[ ]+"), re.IGNORECASE)
 
 
@@ -22,12 +22,14 @@ BEFORE = _form(
     r"|please|pls|plz|kindly|ok|okay|yes|yeah|sure|great|perfect|thanks|thank you|oops|sorry"
     r"|and|then|also|plus|so|now|just|actually|quickly|go ahead and|let's"
     r"|(?:can|could|would|will) (?:you|u)|i(?: want|'d like| would like| need)(?: you)? to"
-    r"|(?:can|could|may) i(?= (?:see|get|have|check|know|view)\b))[\x20,.!:\n]+"
+    r"|(?:can|could|may) i(?= (?:see|get|have|check|know|view)\b)"
+    r"|(?:no|wait)(?=[\x20,.!]+(?:(?:wait|stop|oops|please)[\x20,.!]+)*"
+    r"(?:cancel|undo|reverse|stop|take)\b))[\x20,.!:\n]+"
 )
 AFTER = _form(
-    r"(?:[\x20,.!\n]+(?:please|pls|plz|thanks|thank you|thx|ty|cheers|ok|okay|now|right now|today"
+    r"(?:[\x20,.!\n]++(?:please|pls|plz|thanks|thank you|thx|ty|cheers|ok|okay|now|right now|today"
     r"|right away|immediately|asap|for me|:-?\)))?"
-    r"[\x20.,;:!?…\n\u2600-\u27bf\ufe0f\u200d\U0001f000-\U0001faff]*$"
+    r"[\x20.,;:!?…\n\u2600-\u27bf\ufe0f\u200d\U0001f000-\U0001faff]*+$"
 )
 
 # Words that take back, put off or question what is said beside them.
@@ -52,7 +54,7 @@ SPEAKS_OF_STATEMENT = _form(r"\b(?:statement|history|transactions)\b")
 _UNIT = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
 # An amount as written, whole: 5, $5, -5, .50, 1e9, 5k. What is none is for the tool to refuse;
 # reading a part of it as the amount would be the worst mistake to make here.
-_FIGURE = r"[^\s\w\"]{0,2}[a-z]{0,3}[^\s\w\"]{0,2}\d(?:\S*[^\s,;:!?.])?"
+_FIGURE = r"(?!\+)[^\s\w\"]{0,2}[a-z]{0,3}[^\s\w\"]{0,2}\d(?:\S*[^\s,;:!?.])?"
 # Groups set apart by spaces: 1 000,00.
 _GROUPED = r"[^\s\w]?\d{1,3}(?: \d{3})+(?:[.,]\d+)?(?!\S*\d)"
 _AMOUNT = rf"(?:(?:{_UNIT})\.? )?(?:{_GROUPED}|{_FIGURE})(?: (?:{_UNIT})(?!\w))?"
@@ -94,11 +96,10 @@ PRONOUNS = re.compile(
 )
 # Nobody is called this; a payee with such a word in it is a sentence read wrongly.
 _NOT_IN_NAMES = """
-    to from for by via with using on at in into as and or but nor not also then than so because
-    that this which who whom whose what i he she we they is are was were be been am has have had
-    does did do will would can could should must may might again twice back later tomorrow
-    tonight yesterday next last every each daily weekly monthly soon before after until when if
-    unless once send pay transfer give wire cancel money cash some half plus minus
+    to from for by via with using on at in into as and or also then than so because that this
+    which who whom whose what i he she we they is are be been am has have had do will would can
+    could must may again twice back later tomorrow tonight yesterday next last every each daily
+    weekly monthly soon before after send pay transfer give wire money cash some half plus minus
 """
 # Bob and Ron are people, although BOB and RON are currencies.
 NOT_IN_NAMES = frozenset(_NOT_IN_NAMES.split()) | (UNITS - {"bob", "ron"})
@@ -123,16 +124,13 @@ _CANCEL_NAMED = (
     rf"(?:(?:{_TRANSFER_NOUN} )?(?P<reference>T-?[0-9]{{1,18}})"
     rf"|{_TRANSFER_NOUN} (?:(?:number|no\.?) )?#?(?P<number>[0-9]{{1,18}}))"
 )
-CANCELS = tuple(
-    _form(rf"(?:(?:no|wait|stop|oops)[\x20,.!]+)*(?:{pattern})")
-    for pattern in (_CANCEL_THAT, _CANCEL_LATEST, _CANCEL_NAMED)
-)
+CANCELS = tuple(_form(pattern) for pattern in (_CANCEL_THAT, _CANCEL_LATEST, _CANCEL_NAMED))
 
 # Looking --------------------------------------------------------------------------------------
 
 _SHOW = (
     r"(?:(?:(?:show|tell|give|send|get|see|check|view|know|have|list)(?: me)?"
-    r"|what's|what is|whats) )?"
+    r"|what's|what is|whats|what (?:was|were)) )?"
 )
 _MY_BALANCE = (
     rf"{_SHOW}(?:(?:my|the) )?(?:(?:current|account|available|remaining) )*balance(?: left)?"
@@ -172,7 +170,7 @@ THANKS = _form(
     r"(?: (?:so|very) much| a lot| again|,? that's all|,? bot)*"
 )
 FAREWELL = _form(
-    r"(?:ok(?:ay)?,? |thanks,? |thank you,? )*(?:good ?bye|bye(?: bye)?|see you|good night)"
+    r"(?:ok(?:ay)?,? |thanks,? |thank you,? )*(?:good(?: )?bye|bye(?: bye)?|see you|good night)"
 )
 YES_OR_NO = _form(
     r"(?:yes|y|yeah|yep|yup|ok|okay|k|sure|confirm|confirmed|i confirm|agreed|correct|right"
@@ -189,7 +187,8 @@ HELP = _form(
 
 _AND = r"(?:and|then|also|plus|&)"
 NEXT = _form(
-    rf"(?:(?:[,;.!?]+[\x20\n]+|\n[\x20\n]*)(?:{_AND} )*| (?:{_AND} )+)"
-    rf"(?=(?:please )?(?:{_VERB}|{_CANCEL_VERB}|show|what's|what is|how much|check)\b"
+    rf"(?:(?:[,;.!?]++[\x20\n]++|\n[\x20\n]*+)(?:{_AND} )*| (?:{_AND} )+)"
+    rf"(?=(?:please )?(?:{_VERB}|{_CANCEL_VERB}|show|tell me|check|what's|what is|how much"
+    r"|(?:my )?(?:last|balance|statement|history|transactions))\b"
     rf"|{_AMOUNT} to )"
 )

@@ -173,9 +173,9 @@ def _transfer(clause: _Clause, *, goes_on: bool) -> _Reading | None:
         return _WHOM
     if not phrases.NOT_IN_NAMES.isdisjoint(match["to"].lower().split()):
         return None
-    memo = clause.part(match, "memo").strip(_QUOTES)
-    if phrases.DOUBT.search(memo) or phrases.MORE_IN_MEMO.search(memo):
+    if phrases.DOUBT.search(clause.plain) or phrases.MORE_IN_MEMO.search(match["memo"] or ""):
         return None
+    memo = clause.part(match, "memo").strip(_QUOTES)
     arguments = {"amount": clause.part(match, "amount"), "to": clause.part(match, "to")}
     return Call("transfer", arguments | ({"memo": memo} if memo else {}))
 

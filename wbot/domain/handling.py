@@ -81,10 +81,17 @@ _KIND_NAMES = {
 }
 """By message type: what customers send on purpose, and would wait in vain for a reply to."""
 
+_CONTENT_NAMES: dict[type[Location | Contacts | Order | FlowReply], str] = {
+    Location: _KIND_NAMES["location"],
+    Contacts: _KIND_NAMES["contacts"],
+    Order: _KIND_NAMES["order"],
+    FlowReply: "forms",
+}
+
 _PERSONS_KIND_NAMES = {"gif": "GIFs", "poll_creation": "polls", "group_invite": "group invitations"}
 """By `unsupported.type`: what only a person's phone can send, never another business's bot."""
 
-_SILENCE_REASONS: dict[type, SilenceReason] = {
+_SILENCE_REASONS: dict[type[Reaction | System | RequestWelcome | Revoke], SilenceReason] = {
     # A thumb up is no yes: money is confirmed in words or by a button.
     Reaction: SilenceReason.REACTION,
     # It is about the customer, not from the customer.
@@ -114,7 +121,7 @@ def _handling_of(content: Content) -> Handling:
             return _unsupported(content)
         case Unknown(type=kind):
             return _unknown(kind)
-        case Reaction() | System() | RequestWelcome() | Revoke():
+        case _:
             return Silence(_SILENCE_REASONS[type(content)])
 
 
@@ -124,19 +131,9 @@ def _words(words: str) -> Handling:
 
 
 def _kind_name(content: Media | Location | Contacts | Order | FlowReply) -> str:
-    match content:
-        case Media(is_voice=True):
-            return "voice notes"
-        case Media(kind=kind):
-            return _KIND_NAMES[kind]
-        case Location():
-            return _KIND_NAMES["location"]
-        case Contacts():
-            return _KIND_NAMES["contacts"]
-        case Order():
-            return _KIND_NAMES["order"]
-        case FlowReply():
-            return "forms"
+    if isinstance(content, Media):
+        return "voice notes" if content.is_voice else _KIND_NAMES[content.kind]
+    return _CONTENT_NAMES[type(content)]
 
 
 def _unsupported(content: Unsupported) -> Handling:

@@ -93,24 +93,29 @@ def mappings(source: Mapping[str, Any], key: str) -> list[JsonObject]:
 
 def text(source: Mapping[str, Any], *keys: str) -> str | None:
     """The first of the keys that holds words, or a whole number as text; empty text is None."""
-    return next(filter(None, (_text(source.get(key)) for key in keys)), None)
+    for key in keys:
+        value = source.get(key)
+        if isinstance(value, str):
+            if value:
+                return value
+        elif _is_printable_integer(value):
+            return str(value)
+    return None
 
 
-def _text(value: Any) -> str | None:
-    if isinstance(value, str):
-        return value
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    return str(value) if is_number and value.bit_length() <= _BITS_MAX else None
+def _is_printable_integer(value: Any) -> bool:
+    # Python prints no integer beyond 4,300 digits.
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return is_integer and value.bit_length() <= _BITS_MAX
 
 
 def identifier(source: Mapping[str, Any], *keys: str) -> str | None:
     """The first of the keys that holds what can be an id: neither blank nor over-long."""
-    values = (text(source, key) for key in keys)
-    return next((value for value in values if value and _may_be_id(value)), None)
-
-
-def _may_be_id(value: str) -> bool:
-    return len(value) <= ID_LENGTH_MAX and not value.isspace()
+    for key in keys:
+        value = text(source, key)
+        if value is not None and len(value) <= ID_LENGTH_MAX and not value.isspace():
+            return value
+    return None
 
 
 def flag(source: Mapping[str, Any], key: str) -> bool:

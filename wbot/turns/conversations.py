@@ -28,7 +28,7 @@ from wbot.turns.business_cache import BusinessCache, Configured
 from wbot.turns.closing import Ending
 from wbot.turns.turn import Begun, StoppingError, Turn
 
-TURNS_RUNNING_MAX = 200
+TURNS_RUNNING_MAX = 100
 READ_MARKS_UNDER_WAY_MAX = 200
 HELD_S = 15.0
 """Seconds until a held message looks again whether the operator has mended what holds it."""

@@ -1,0 +1,107 @@
+"""wbot burst: many customers write at once; how fast and how rightly they are answered."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import Progress
+
+from wbot.clock import Clock
+from wbot.commands.console import json_option, load_settings, open_database, print_json, print_table
+from wbot.commands.loopback import BUSINESS, database_at, loopback
+from wbot.commands.serve import run
+from wbot.domain.errors import ConfigurationError, RefusedError
+from wbot.settings import require
+from wbot.simulator.load import BurstReport
+from wbot.simulator.load import burst as send_burst
+from wbot.storage import businesses
+
+
+@click.command()
+@click.option("--users", default=20, show_default=True, type=click.IntRange(1, 5000))
+@click.option("--messages", default=10, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--target", help="Webhook URL of a running service; its own one by default.")
+@click.option("--phone-number-id", help="With --target: the number to write to.")
+@json_option
+def burst(
+    *, users: int, messages: int, target: str | None, phone_number_id: str | None, as_json: bool
+) -> None:
+    """Send USERS x MESSAGES signed webhooks at once and report how they were answered.
+
+    Without --target a service with a fresh database and a simulated WhatsApp is started for it, so
+    that replies, their order and duplicates are judged too. With --target only acknowledgements
+    can be seen, for the replies go to that service's Graph API.
+    """
+    reports: list[BurstReport] = []
+    with database_at(None) as path, Progress(transient=True) as progress:
+        task = progress.add_task("Sending", total=users * messages)
+        options: dict[str, Any] = {
+            "users": users,
+            "messages": messages,
+            "clock": Clock(),
+            "on_progress": lambda: progress.advance(task),
+        }
+        if target is None:
+            run(lambda: _against_own(path, options, reports))
+        else:
+            options |= _aim(target, phone_number_id)
+            run(lambda: _against_target(options, reports))
+    report = reports[0].to_dict()
+    if as_json:
+        print_json(report)
+    else:
+        _show(report)
+    if report["errors"] or report["duplicate_replies"] or report["out_of_order"]:
+        raise RefusedError("The burst was not answered as promised; see the report.")
+
+
+async def _against_own(path: Path, options: dict[str, Any], reports: list[BurstReport]) -> None:
+    async with loopback(path, own_process=True) as running:
+        reports.append(
+            await send_burst(
+                target_url=running.webhook_url,
+                app_secret=running.app_secret,
+                phone_number_id=BUSINESS.phone_number_id,
+                simulator=running.simulator,
+                **options,
+            )
+        )
+
+
+async def _against_target(options: dict[str, Any], reports: list[BurstReport]) -> None:
+    reports.append(await send_burst(**options))
+
+
+def _aim(target: str, phone_number_id: str | None) -> dict[str, Any]:
+    settings, _ = load_settings()
+    require(settings, "app_secret")
+    if not target.startswith(("http://", "https://")):
+        raise ConfigurationError(f"The target {target!r} is not a web address.")
+    if phone_number_id is None:
+        with open_database() as tx:
+            known = businesses.every(tx)
+        if not known:
+            raise ConfigurationError("Name the number to write to with --phone-number-id.")
+        phone_number_id = known[0].phone_number_id
+    return {
+        "target_url": target,
+        "app_secret": settings.app_secret,
+        "phone_number_id": phone_number_id,
+    }
+
+
+def _show(report: dict[str, Any]) -> None:
+    counts = ("sent", "acknowledged", "replied", "duplicate_replies", "out_of_order", "errors")
+    shown = [(name.replace("_", " "), _figure(report[name])) for name in counts]
+    for name, label in (("ack_ms", "acknowledged in ms"), ("reply_ms", "replied in ms")):
+        times = report[name]
+        if times is not None:
+            figures = "  ".join(f"{key} {_figure(value)}" for key, value in times.items())
+            shown.append((label, figures))
+    print_table(("", ""), shown, empty="")
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "not seen from here"
+    return f"{value:.1f}" if isinstance(value, float) else str(value)
