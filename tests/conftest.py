@@ -56,15 +56,18 @@ class World:
         reply = await self.simulator.wait_for_reply_to(customer, after=seen, timeout_s=WAIT_S)
         return reply.text
 
+    async def health_of(self, status: int) -> dict[str, Any]:
+        """What /health says once it answers with this status."""
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                async with self.session.get(f"{self.url}/health") as answer:
+                    report: dict[str, Any] = await answer.json()
+                    if answer.status == status:
+                        return report
+
     def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
         """What the database holds, read from outside."""
         return query(self.service.settings.database, sql, *values)
-
-    async def until(self, is_true: Callable[[], bool]) -> None:
-        """Return once the condition holds, looked at again whenever the loop has turned."""
-        async with asyncio.timeout(WAIT_S):
-            while not is_true():
-                await asyncio.sleep(0.005)
 
 
 def query(path: Path, sql: str, *values: Any) -> list[dict[str, Any]]:
@@ -152,9 +155,7 @@ def make_world(database_path: Path) -> MakeWorld:
             async with serving(app, "127.0.0.1", 0) as port:
                 url = f"http://127.0.0.1:{port}"
                 outside.webhook_url = f"{url}/api/webhook"
-                yield World(
-                    simulator=outside, service=app[SERVICE_KEY], url=url, session=session
-                )
+                yield World(simulator=outside, service=app[SERVICE_KEY], url=url, session=session)
                 outside.webhook_url = None
 
     return world

@@ -285,6 +285,19 @@ def test_every_kind_of_content_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize(
+    ("response_json", "expected"),
+    [('{"a": "\ud800"}', {"a": "\ufffd"}), ("[" * 100_000, None), ('{"a": NaN', None)],
+)
+def test_a_form_s_answers_are_cleaned_like_the_body_around_them(
+    response_json: str, expected: dict[str, Any] | None
+) -> None:
+    reply = {"type": "nfm_reply", "nfm_reply": {"response_json": response_json}}
+    content = content_of({"type": "interactive", "interactive": reply})
+    assert isinstance(content, FlowReply)
+    assert content.response == expected
+
+
+@pytest.mark.parametrize(
     ("name", "expected"),
     [
         ("text", [None]),

@@ -227,6 +227,8 @@ def test_a_groups_status_names_the_participant_and_finds_the_nested_pricing() ->
     assert (status.recipient_id, status.participant) == ("group-1", "15550002001")
     assert status.pricing is not None
     assert status.pricing["pricing_model"] == "PMP"
+    assert status.contact is not None
+    assert status.contact["user_id"] == "US.4001ada"
     assert (second.participant, second.pricing) == ("15550002002", None)
 
 
@@ -372,7 +374,7 @@ def startable(value: Any, kind: str) -> list[Any]:
     ]
 
 
-@pytest.mark.skipif(not SHARED_BODIES, reason=f"{SHARED.name} is not beside the repository")
+@pytest.mark.skipif(not SHARED_BODIES, reason="there is no ../shared/payloads here")
 def test_every_shared_body_is_read_or_refused_as_its_content_says() -> None:
     for path in SHARED_BODIES:
         check_shared(path)

@@ -17,10 +17,8 @@ async def test_a_transfer_is_answered_with_its_receipt(
         balance = await world.ask(ALICE, "What's my balance?")
         assert balance.startswith(f"{MARK} Available: $480.00.")
         await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
-        await world.until(
-            lambda: [row["state"] for row in world.rows("SELECT state FROM outbox")]
-            == ["read", "read"]
-        )
+        states = [row["state"] for row in world.rows("SELECT state FROM outbox")]
+        assert states == ["read", "read"]
 
 
 async def test_a_cancel_takes_the_latest_transfer_back(

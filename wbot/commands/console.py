@@ -3,24 +3,47 @@
 import json
 import sqlite3
 import sys
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from wbot.clock import Clock
 from wbot.domain.errors import ConfigurationError
 from wbot.settings import Settings, environment, read_settings
 from wbot.storage import migrations
-from wbot.storage.database import connect
+from wbot.storage.database import connect, transaction
 from wbot.storage.lock import locked
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+
+PIPED_WIDTH = 100_000
+"""Columns of a table that no terminal limits: it is read by a program, or by grep."""
+
+_TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+"""Bidirectional classes of the controls that turn the text around them."""
+
+
+class _Words(click.ParamType):
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        # What a terminal sent in another encoding arrives as surrogates, which nothing can store.
+        if any(unicodedata.category(c) == "Cs" for c in text):
+            self.fail("This is not UTF-8 text.", param, ctx)
+        return text
+
+
+WORDS = _Words()
+"""The type of every argument and option that is stored or looked up as text."""
 
 
 def load_settings() -> tuple[Settings, dict[str, str]]:
@@ -48,8 +71,26 @@ def open_database() -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
+@contextmanager
+def reading() -> Iterator[sqlite3.Connection]:
+    """The configured database as it is at one moment, whatever a service writes meanwhile."""
+    with open_database() as connection:
+        connection.execute("BEGIN")
+        try:
+            yield connection
+        finally:
+            connection.execute("ROLLBACK")
+
+
+@contextmanager
+def writing() -> Iterator[sqlite3.Connection]:
+    """One transaction on the configured database: kept when the block ends, undone by an error."""
+    with open_database() as connection, transaction(connection) as tx:
+        yield tx
+
+
 def _migrate_if_needed(path: Path) -> None:
-    if path.exists():
+    if _exists(path):
         connection = connect(path)
         try:
             if not migrations.pending(connection):
@@ -64,30 +105,67 @@ def _migrate_if_needed(path: Path) -> None:
             connection.close()
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise ConfigurationError(f"The database {path} cannot be used: {error}.") from error
+
+
 def print_json(value: Any) -> None:
     """The command's whole stdout."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
+def print_table(
+    columns: Sequence[str | Column], rows: Sequence[Sequence[str]], *, empty: str
+) -> None:
     """A table that fits the terminal, or a sentence where there is nothing to show."""
     if not rows:
         click.echo(empty)
         return
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*row)
-    Console(soft_wrap=not sys.stdout.isatty()).print(table)
+        table.add_row(*[Text(plain(cell), overflow="fold") for cell in row])
+    console().print(table)
 
 
-def fail(sentence: str) -> None:
+def print_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """Names and values, one a line."""
+    table = Table(Column(style="bold"), Column(), box=None, pad_edge=False, show_header=False)
+    for name, value in facts:
+        table.add_row(name, Text(plain(value), overflow="fold"))
+    console().print(table)
+
+
+def console() -> Console:
+    """Stdout, as wide as its terminal; nothing in a text is taken for markup."""
+    width = None if sys.stdout.isatty() else PIPED_WIDTH
+    return Console(width=width, markup=False, emoji=False, highlight=False)
+
+
+def right(title: str) -> Column:
+    """A column of figures."""
+    return Column(title, justify="right", no_wrap=True)
+
+
+def plain(text: str) -> str:
+    """Somebody's words, fit for a terminal: controls could move the cursor or turn the line."""
+    kept = [c for c in text if unicodedata.bidirectional(c) not in _TURNING]
+    return "".join(" " if unicodedata.category(c) == "Cc" and c != "\n" else c for c in kept)
+
+
+def readable(at: str | None) -> str:
+    """A stored instant for people, in UTC to the second; a dash where there is none."""
+    return "-" if at is None else at[:19].replace("T", " ")
+
+
+def warn(sentence: str) -> None:
+    """One plain sentence on stderr that changes nothing."""
+    click.echo(f"wbot: {sentence}", err=True)
+
+
+def fail(sentence: str) -> NoReturn:
     """One plain sentence on stderr, for an operation that failed."""
     click.echo(f"wbot: {sentence}", err=True)
     raise SystemExit(1)
-
-
-def required(value: str | None, sentence: str) -> str:
-    """The value; raises ConfigurationError with the sentence where it is missing."""
-    if not value:
-        raise ConfigurationError(sentence)
-    return value

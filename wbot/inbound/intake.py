@@ -17,6 +17,9 @@ from wbot.storage.outbox import Raised
 PLACEHOLDER_WAIT_S = 2.0
 """Seconds for the real text to follow a placeholder; it was seen to come after 200 ms."""
 
+KEPT_NAMES_MAX, KEPT_NAME_MAX = 50, 60
+"""How many parts a stored webhook names, and characters of each: both are the sender's choice."""
+
 OLDEST_SANE = timedelta(days=30)
 """Meta repeats for 7 days; a timestamp much older than that is no time of sending."""
 
@@ -54,8 +57,7 @@ def record(
 ) -> Recorded:
     """Store every new piece of the payload, once; the same webhook again changes nothing."""
     recorded = Recorded()
-    kept = ",".join(sorted({f"{n.reason}:{n.event or n.field}" for n in payload.notices}))
-    webhook_id = messages.keep_webhook(tx, body, kept or None, to_text(now))
+    webhook_id = messages.keep_webhook(tx, body, _kept(payload), to_text(now))
     for message in payload.messages:
         _record_message(tx, message, recorded, webhook_id=webhook_id, now=now)
     for status in payload.statuses:
@@ -65,6 +67,11 @@ def record(
     if not recorded.is_news and not payload.notices:
         messages.drop_webhook(tx, webhook_id)
     return recorded
+
+
+def _kept(payload: Payload) -> str | None:
+    names = sorted({f"{n.reason}:{n.event or n.field}"[:KEPT_NAME_MAX] for n in payload.notices})
+    return ",".join(names[:KEPT_NAMES_MAX]) or None
 
 
 def _record_message(

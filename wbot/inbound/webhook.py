@@ -8,7 +8,7 @@ from aiohttp import web
 
 from wbot.clock import Clock, elapsed_ms
 from wbot.domain.errors import MalformedError, StorageError
-from wbot.inbound.intake import Recorded, record
+from wbot.inbound.intake import KEPT_NAME_MAX, Recorded, record
 from wbot.inbound.payload import Payload, parse_payload
 from wbot.inbound.signature import is_valid
 from wbot.logs import Log, shortened
@@ -138,8 +138,8 @@ class Webhooks:
         for notice in payload.notices:
             self._log.info(
                 "webhook.kept",
-                field=notice.field,
-                notice=notice.event,
+                field=notice.field[:KEPT_NAME_MAX],
+                notice=(notice.event or "")[:KEPT_NAME_MAX],
                 reason=notice.reason,
                 phone_number_id=notice.phone_number_id,
             )

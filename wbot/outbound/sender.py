@@ -139,14 +139,14 @@ class Sender:
 
     async def _close(self, opened: Opened, result: Result) -> None:
         business_id = opened.reply.business_id
+        now = self._clock.now()
+        attempts_max = self._settings.max_attempts
+        await self._database.write(
+            lambda tx: attempt.close(tx, opened, result, now=now, attempts_max=attempts_max)
+        )
         if result.is_account_failure:
             self.held[business_id] = f"{result.detail} (code {result.code})"
             self._held_until[business_id] = self._clock.monotonic() + ACCOUNT_HELD_S
         elif result.outcome == "accepted":
             self.held.pop(business_id, None)
             self._held_until.pop(business_id, None)
-        now = self._clock.now()
-        attempts_max = self._settings.max_attempts
-        await self._database.write(
-            lambda tx: attempt.close(tx, opened, result, now=now, attempts_max=attempts_max)
-        )

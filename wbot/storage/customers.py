@@ -25,6 +25,30 @@ INSERT_CONVERSATION = """
 INSERT INTO conversations (business_id, customer_id, created_at) VALUES (?, ?, ?)
 ON CONFLICT (customer_id) DO NOTHING
 """
+# By what operators know a customer: the number, else the user id, else our own reference.
+LABEL = """
+coalesce(
+    (SELECT value FROM customer_aliases
+     WHERE customer_id = c.id AND kind = 'phone' AND retired_at IS NULL ORDER BY id LIMIT 1),
+    (SELECT value FROM customer_aliases
+     WHERE customer_id = c.id AND kind = 'user_id' AND retired_at IS NULL ORDER BY id LIMIT 1),
+    'C' || c.id)
+"""
+SELECT_LISTED = f"""
+SELECT c.id, c.name, {LABEL} AS label, c.merged_into, c.created_at,
+    coalesce(b.posted_minor, 0) AS posted_minor, coalesce(b.held_minor, 0) AS held_minor,
+    a.id AS account_id, v.last_inbound_at,
+    (SELECT count(*) FROM messages m WHERE m.conversation_id = v.id) AS messages
+FROM customers c
+LEFT JOIN conversations v ON v.customer_id = c.id
+LEFT JOIN accounts a ON a.customer_id = c.id
+LEFT JOIN balances b ON b.account_id = a.id
+"""  # noqa: S608  our own text
+SELECT_FORMER = """
+SELECT DISTINCT c.id FROM customers c JOIN customer_aliases a ON a.customer_id = c.id
+WHERE c.business_id = ? AND a.value = ? AND a.retired_at IS NOT NULL AND c.merged_into IS NOT NULL
+ORDER BY c.id DESC
+"""
 
 
 class Alias(msgspec.Struct, frozen=True):
@@ -114,6 +138,75 @@ def name_of(tx: sqlite3.Connection, customer_id: int) -> str | None:
 def aliases(tx: sqlite3.Connection, customer_id: int) -> list[Alias]:
     """Every alias the customer ever had, oldest first."""
     return [Alias(*row) for row in tx.execute(SELECT_ALIASES, (customer_id,)).fetchall()]
+
+
+def by_id(tx: sqlite3.Connection, customer_id: int) -> sqlite3.Row | None:
+    """The customer's row, or None."""
+    row: sqlite3.Row | None = tx.execute(
+        "SELECT * FROM customers WHERE id = ?", (customer_id,)
+    ).fetchone()
+    return row
+
+
+def listed(tx: sqlite3.Connection, business_id: str) -> list[sqlite3.Row]:
+    """Every customer of a business with label, money and messages, in the order they came."""
+    return tx.execute(
+        f"{SELECT_LISTED} WHERE c.business_id = ? ORDER BY c.id", (business_id,)
+    ).fetchall()
+
+
+def summary(tx: sqlite3.Connection, customer_id: int) -> sqlite3.Row:
+    """One customer as `listed` shows all of them."""
+    row: sqlite3.Row = tx.execute(f"{SELECT_LISTED} WHERE c.id = ?", (customer_id,)).fetchone()
+    return row
+
+
+def label(tx: sqlite3.Connection, customer_id: int) -> str:
+    """By what operators know the customer: number, else user id, else our reference (C3)."""
+    row = tx.execute(f"SELECT {LABEL} FROM customers c WHERE c.id = ?", (customer_id,)).fetchone()  # noqa: S608  our own text
+    return str(row[0])
+
+
+def merged_from(tx: sqlite3.Connection, customer_id: int) -> list[int]:
+    """The customers that were merged into this one, oldest first."""
+    rows = tx.execute(
+        "SELECT id FROM customers WHERE merged_into = ? ORDER BY id", (customer_id,)
+    ).fetchall()
+    return [int(row[0]) for row in rows]
+
+
+def former(tx: sqlite3.Connection, business_id: str, alias: str) -> list[int]:
+    """Who had this alias until a merge, latest first."""
+    return [int(row[0]) for row in tx.execute(SELECT_FORMER, (business_id, alias)).fetchall()]
+
+
+def survivor(tx: sqlite3.Connection, customer_id: int) -> int:
+    """Who the customer is now: at the end of the merges, or the customer as given."""
+    row = by_id(tx, customer_id)
+    if row is None or row["merged_into"] is None:
+        return customer_id
+    return survivor(tx, int(row["merged_into"]))
+
+
+def hand_over_aliases(tx: sqlite3.Connection, from_id: int, into_id: int, now: str) -> None:
+    """Retire one customer's aliases and give them to another, from now on."""
+    rows = tx.execute(
+        "UPDATE customer_aliases SET retired_at = ? WHERE customer_id = ? AND retired_at IS NULL "
+        "RETURNING id, kind, value",
+        (now, from_id),
+    ).fetchall()
+    for row in sorted(rows, key=lambda row: int(row["id"])):
+        _attach(tx, into_id, row["kind"], row["value"], now)
+
+
+def mark_merged(tx: sqlite3.Connection, from_id: int, into_id: int) -> None:
+    """Remember who a customer turned out to be, and the name if only he had one."""
+    tx.execute("UPDATE customers SET merged_into = ? WHERE id = ?", (into_id, from_id))
+    tx.execute(
+        "UPDATE customers SET name = (SELECT name FROM customers WHERE id = ?) "
+        "WHERE id = ? AND name IS NULL",
+        (from_id, into_id),
+    )
 
 
 def _find(tx: sqlite3.Connection, business_id: str, kind: str, value: str | None) -> int | None:

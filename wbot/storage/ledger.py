@@ -22,8 +22,8 @@ SELECT t.id, t.kind, t.phase, t.amount_minor, t.created_at, t.refusal,
        x.payee, x.memo, e.message_id,
        other.kind AS other_kind,
        b.name AS business_name, c.name AS customer_name, p.name AS payee_name,
-       (SELECT r.phase FROM transfers r WHERE r.target_id = t.id AND r.kind <> 'reversal')
-           AS resolution,
+       (SELECT r.phase FROM transfers r
+        WHERE r.target_id = t.id AND r.phase IN ('post', 'void', 'expire')) AS resolution,
        EXISTS (SELECT 1 FROM transfers r WHERE r.target_id = t.id AND r.kind = 'reversal')
            AS is_reversed
 FROM transfers t
@@ -35,7 +35,9 @@ LEFT JOIN businesses b ON b.id = other.business_id AND other.kind = 'business'
 LEFT JOIN customers c ON c.id = other.customer_id
 LEFT JOIN payees p ON p.id = other.payee_id
 WHERE t.phase IN ('posted', 'pending', 'refused')
-  AND (t.debit_account_id = :account OR (t.credit_account_id = :account AND t.phase <> 'refused'))
+  AND t.id IN (SELECT id FROM transfers WHERE debit_account_id = :account
+               UNION ALL SELECT id FROM transfers
+                         WHERE credit_account_id = :account AND phase <> 'refused')
 """
 INSERT_TRANSFER = """
 INSERT INTO transfers (id, business_id, kind, phase, debit_account_id, credit_account_id,
@@ -81,6 +83,18 @@ def account_of_customer(tx: sqlite3.Connection, business_id: str, customer_id: i
     """The customer's account, made on first use."""
     row = tx.execute("SELECT id FROM accounts WHERE customer_id = ?", (customer_id,)).fetchone()
     return int(row[0]) if row else _open(tx, business_id, "customer", customer_id=customer_id)
+
+
+def find_account(tx: sqlite3.Connection, customer_id: int) -> int | None:
+    """The customer's account, or None where no money was ever there."""
+    row = tx.execute("SELECT id FROM accounts WHERE customer_id = ?", (customer_id,)).fetchone()
+    return int(row[0]) if row else None
+
+
+def account(tx: sqlite3.Connection, account_id: int) -> sqlite3.Row:
+    """An account's row."""
+    row: sqlite3.Row = tx.execute("SELECT * FROM accounts WHERE id = ?", (account_id,)).fetchone()
+    return row
 
 
 def account_of_payee(
@@ -230,6 +244,11 @@ def has_transfers(tx: sqlite3.Connection, business_id: str) -> bool:
     return row is not None
 
 
+def redenominate(tx: sqlite3.Connection, business_id: str, currency: str) -> None:
+    """Put the accounts of a business, none of which has ever been used, into another currency."""
+    tx.execute("UPDATE accounts SET currency = ? WHERE business_id = ?", (currency, business_id))
+
+
 def breaches(tx: sqlite3.Connection) -> list[str]:
     """Every invariant that does not hold, in plain words; empty when the books are right."""
     return [*_unbalanced(tx), *_wrong_balances(tx), *_broken_chain(tx)]
@@ -308,20 +327,21 @@ _RESOLVED = {
 }
 
 
-def _entry(row: sqlite3.Row) -> Entry:
+def state_of(row: sqlite3.Row) -> TransferState:
+    """Where a transfer stands, by its phase, `resolution` and `is_reversed`."""
     if row["phase"] == "refused":
-        state = TransferState.REFUSED
-    elif row["is_reversed"]:
-        state = TransferState.REVERSED
-    elif row["phase"] == "pending":
-        state = _RESOLVED[row["resolution"]]
-    else:
-        state = TransferState.POSTED
+        return TransferState.REFUSED
+    if row["is_reversed"]:
+        return TransferState.REVERSED
+    return _RESOLVED[row["resolution"]] if row["phase"] == "pending" else TransferState.POSTED
+
+
+def _entry(row: sqlite3.Row) -> Entry:
     names = (row["payee_name"], row["customer_name"], row["business_name"], row["payee"])
     return Entry(
         transfer_id=row["id"],
         kind=TransferKind(row["kind"]),
-        state=state,
+        state=state_of(row),
         amount_minor=row["amount_minor"],
         is_incoming=bool(row["is_incoming"]),
         counterparty=next((name for name in names if name), "another customer"),

@@ -196,6 +196,16 @@ def past(tx: sqlite3.Connection, conversation_id: int, limit: int) -> list[sqlit
     return tx.execute(PAST, (conversation_id, limit)).fetchall()
 
 
+def unfinished_of(tx: sqlite3.Connection, customer_id: int) -> int:
+    """How many of the customer's messages wait or are being worked on."""
+    row = tx.execute(
+        "SELECT count(*) FROM messages m JOIN conversations v ON v.id = m.conversation_id "
+        "WHERE v.customer_id = ? AND m.state IN ('waiting', 'begun')",
+        (customer_id,),
+    ).fetchone()
+    return int(row[0])
+
+
 def unmatched_phone_number_ids(tx: sqlite3.Connection) -> list[tuple[str, int]]:
     """Phone number ids that got messages but belong to no business, with how many."""
     rows = tx.execute(

@@ -238,6 +238,16 @@ def count_unsettled(tx: sqlite3.Connection) -> int:
     return int(row[0])
 
 
+def unsettled_of(tx: sqlite3.Connection, customer_id: int) -> int:
+    """How many replies to the customer have an open fate."""
+    row = tx.execute(
+        "SELECT count(*) FROM outbox o JOIN conversations v ON v.id = o.conversation_id "
+        "WHERE v.customer_id = ? AND o.state IN ('waiting', 'sending', 'unknown')",
+        (customer_id,),
+    ).fetchone()
+    return int(row[0])
+
+
 def said(tx: sqlite3.Connection, message_id: str) -> list[str]:
     """The payloads of the replies a message got, in order."""
     rows = tx.execute(

@@ -138,6 +138,7 @@ CREATE TABLE effects (
     created_at TEXT NOT NULL,
     PRIMARY KEY (message_id, tool, arguments)
 ) WITHOUT ROWID;
+CREATE INDEX effects_by_transfer ON effects (transfer_id);
 
 CREATE TABLE processing_errors (
     id INTEGER PRIMARY KEY,

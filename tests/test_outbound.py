@@ -1,0 +1,126 @@
+"""The outbox's sender: what is sent, once, in order, whatever the Graph API does."""
+
+import pytest
+from conftest import ALICE, BOB, WAIT_S, MakeWorld, make_simulator
+
+from wbot.simulator.faults import Endpoint, dropped, garbled, refused, repeated
+
+
+async def test_every_send_carries_its_attempt_and_a_number_with_its_plus(
+    make_world: MakeWorld,
+) -> None:
+    async with make_world() as world:
+        await world.ask(ALICE, "hello")
+        send = world.simulator.sends[0]
+        installation = world.rows("SELECT id FROM installation")[0]["id"]
+        attempt = world.rows("SELECT id FROM send_attempts")[0]["id"]
+        assert send.payload["to"] == f"+{ALICE.phone}"
+        assert send.opaque == f"wbot:{installation}:{attempt}"
+
+
+async def test_a_text_over_4096_characters_is_split_at_sentences_in_order(
+    make_world: MakeWorld,
+) -> None:
+    simulator = make_simulator()
+    sentences = [
+        f"This is sentence number {number} of a very long answer." for number in range(200)
+    ]
+    simulator.responder = lambda _: " ".join(sentences)
+    async with make_world(simulator=simulator):
+        await simulator.say(ALICE, "tell me everything")
+        await simulator.wait_for_sends(3, timeout_s=WAIT_S)
+        texts = [send.text for send in simulator.sends]
+        assert all(len(text) <= 4096 and text.endswith(".") for text in texts)
+        assert " ".join(texts) == " ".join(sentences)
+
+
+@pytest.mark.parametrize("code", [131000, 131016, 130429])
+async def test_a_refusal_that_passes_is_sent_again(make_world: MakeWorld, code: int) -> None:
+    simulator = make_simulator()
+    simulator.faults.add(Endpoint.SEND, refused(400, code))
+    async with make_world(simulator=simulator) as world:
+        await world.ask(ALICE, "hello")
+        outcomes = [row["outcome"] for row in world.rows("SELECT outcome FROM send_attempts")]
+        assert outcomes[0] == "refused"
+        assert len(simulator.sends) == 1
+
+
+async def test_a_send_refused_for_good_is_recorded_and_the_conversation_goes_on(
+    make_world: MakeWorld,
+) -> None:
+    simulator = make_simulator()
+    simulator.faults.add(Endpoint.SEND, refused(400, 131026, "Message undeliverable"))
+    async with make_world(simulator=simulator) as world:
+        await simulator.say(ALICE, "first")
+        await simulator.say(ALICE, "second")
+        await simulator.wait_for_sends(1, timeout_s=WAIT_S)
+        await simulator.wait_until_quiet(timeout_s=WAIT_S)
+        states = [row["state"] for row in world.rows("SELECT state FROM outbox ORDER BY id")]
+        assert states == ["failed", "read"]
+        assert "131026" in world.rows("SELECT * FROM processing_errors")[0]["error_message"]
+
+
+async def test_a_lost_response_is_settled_by_the_status_and_not_sent_again(
+    make_world: MakeWorld,
+) -> None:
+    simulator = make_simulator()
+    simulator.faults.add(Endpoint.SEND, dropped(acts=True))
+    async with make_world(simulator=simulator) as world:
+        await world.ask(ALICE, "hello")
+        await simulator.wait_until_quiet(timeout_s=WAIT_S)
+        assert await world.ask(ALICE, "and now?")
+        await simulator.wait_until_quiet(timeout_s=WAIT_S)
+        assert len(simulator.sends) == 2
+        attempts = world.rows("SELECT outcome FROM send_attempts ORDER BY id")
+        assert attempts[0] == {"outcome": "unknown"}
+        wamids = [row["wamid"] for row in world.rows("SELECT wamid FROM outbox ORDER BY id")]
+        assert wamids == [send.wamid for send in simulator.sends]
+
+
+async def test_a_send_of_which_nobody_hears_is_repeated_after_the_grace(
+    make_world: MakeWorld,
+) -> None:
+    simulator = make_simulator()
+    simulator.faults.add(Endpoint.SEND, dropped(acts=False), garbled(status=502))
+    async with make_world(simulator=simulator, variables={"WBOT_UNKNOWN_GRACE": "0.2"}) as world:
+        await world.ask(ALICE, "hello")
+        await simulator.wait_until_quiet(timeout_s=WAIT_S)
+        outcomes = [row["outcome"] for row in world.rows("SELECT outcome FROM send_attempts")]
+        assert outcomes == ["unknown", "unknown", "accepted"]
+        assert len(simulator.sends) == 1
+
+
+async def test_a_refused_token_stops_the_business_and_turns_health_red(
+    make_world: MakeWorld,
+) -> None:
+    simulator = make_simulator()
+    simulator.faults.always(Endpoint.SEND, refused(401, 190, "token expired"))
+    async with make_world(simulator=simulator) as world:
+        await simulator.say(ALICE, "hello")
+        assert "190" in (await world.health_of(503))["reasons"][0]
+        assert world.rows("SELECT * FROM processing_errors") == []
+        assert world.rows("SELECT state, attempts FROM outbox") == [
+            {"state": "waiting", "attempts": 0}
+        ]
+
+
+async def test_statuses_three_times_and_out_of_order_only_raise_the_state(
+    make_world: MakeWorld,
+) -> None:
+    simulator = make_simulator(status_delays_s=(0.1, 0.05, 0.0))
+    simulator.faults.always(Endpoint.STATUS, repeated(3, at_once=True))
+    async with make_world(simulator=simulator) as world:
+        await world.ask(BOB, "hello")
+        await simulator.wait_until_quiet(timeout_s=WAIT_S)
+        assert world.rows("SELECT state FROM outbox") == [{"state": "read"}]
+        assert len(world.rows("SELECT * FROM statuses")) == 3
+
+
+async def test_a_failed_status_is_recorded_for_the_operator(make_world: MakeWorld) -> None:
+    simulator = make_simulator()
+    simulator.faults.always(Endpoint.STATUS, refused(400, 131047, "Re-engagement message"))
+    async with make_world(simulator=simulator) as world:
+        await world.ask(BOB, "hello")
+        await simulator.wait_until_quiet(timeout_s=WAIT_S)
+        assert world.rows("SELECT state FROM outbox") == [{"state": "failed"}]
+        assert "131047" in world.rows("SELECT * FROM processing_errors")[0]["error_message"]

@@ -1,0 +1,307 @@
+"""A turn: what it asks the model, what it keeps, and how it fails."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+from conftest import ALICE, BOB, CAROL, WAIT_S, MakeWorld, World, deposit, make_simulator, writing
+
+from wbot.clock import Clock, to_text
+from wbot.domain.receipts import MARK
+from wbot.simulator.app import MODEL
+from wbot.simulator.faults import Endpoint, garbled, refused, slow
+from wbot.storage import businesses, errors, messages
+from wbot.turns.closing import ERROR_TEXT
+
+
+def change_business(path: Path, **changes: Any) -> None:
+    with writing(path) as tx:
+        business = businesses.required(tx, "shop")
+        businesses.change(tx, msgspec.structs.replace(business, **changes))
+
+
+def completion(text: str | None = None, *calls: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    """An answer of the model's: words, or tool calls with fresh ids."""
+    tool_calls = [
+        {
+            "id": f"call_{number}",
+            "type": "function",
+            "function": {"name": name, "arguments": json.dumps(arguments)},
+        }
+        for number, (name, arguments) in enumerate(calls)
+    ]
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    if tool_calls:
+        message["tool_calls"] = tool_calls
+    finish = "tool_calls" if tool_calls else "stop"
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1790000000,
+        "model": MODEL,
+        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+    }
+
+
+def balance_of(world: World) -> int:
+    found = world.rows(
+        "SELECT posted_minor FROM balances b JOIN accounts a ON a.id = b.account_id "
+        "WHERE a.kind = 'customer' ORDER BY a.id LIMIT 1"
+    )
+    return int(found[0]["posted_minor"])
+
+
+async def test_the_prompt_ends_with_the_customers_words_verbatim(make_world: MakeWorld) -> None:
+    words = "  Hi *there*\n{name} 🧾 “quoted” \u202etricky  "
+    async with make_world() as world:
+        await world.ask(ALICE, "hello")
+        await world.ask(ALICE, words)
+        request = world.simulator.completions[-1]
+        assert request["messages"][-1] == {"role": "user", "content": words}
+        assert [m["role"] for m in request["messages"]] == ["system", "user", "assistant", "user"]
+        assert request["messages"][1]["content"] == "hello"
+        assert "The Shop" in request["messages"][0]["content"]
+        names = [tool["function"]["name"] for tool in request["tools"]]
+        assert names == ["transfer", "cancel", "balance", "statement"]
+        assert request["parallel_tool_calls"] is False
+        assert request["max_completion_tokens"] == 500
+
+
+async def test_without_ledger_lines_the_reply_is_the_models_text_but_for_the_mark(
+    make_world: MakeWorld,
+) -> None:
+    simulator = make_simulator()
+    simulator.responder = lambda _: completion(f" {MARK} Sent $1.00\u202e\x07 to you\n\n ok ")
+    async with make_world(simulator=simulator) as world:
+        assert await world.ask(ALICE, "hi") == "  Sent $1.00 to you\n\n ok "
+
+
+async def test_the_same_call_again_in_one_message_acts_once(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    deposit(database_path, ALICE, 50_000)
+    simulator = make_simulator()
+    calls = [
+        [
+            ("transfer", {"amount": "20", "to": "John"}),
+            ("transfer", {"amount": "$20.00", "to": "JOHN "}),
+        ],
+        [("transfer", {"to": "john", "amount": "20.0", "memo": "again"})],
+    ]
+    answers = [completion(None, *one) for one in calls] + [completion("Done.")]
+    simulator.responder = lambda _: answers.pop(0)
+    async with make_world(simulator=simulator) as world:
+        reply = await world.ask(ALICE, "Transfer $20 to John")
+        assert reply == f"{MARK} Sent $20.00 to John (T2). Available: $480.00.\n\nDone."
+        assert balance_of(world) == 48_000
+        results = [m for m in simulator.completions[-1]["messages"] if m["role"] == "tool"]
+        assert [json.loads(m["content"])["transfer"] for m in results] == ["T2"] * 3
+
+
+async def test_a_call_that_does_not_fit_gets_a_sentence_and_the_turn_goes_on(
+    make_world: MakeWorld,
+) -> None:
+    simulator = make_simulator()
+    bad = completion(None, ("transfer", {"amount": 1}), ("steal", {}), ("balance", {}))
+    bad["choices"][0]["message"]["tool_calls"][2]["function"]["arguments"] = "{not json"
+    answers = [bad, completion("I could not do that.")]
+    simulator.responder = lambda _: answers.pop(0)
+    async with make_world(simulator=simulator) as world:
+        assert await world.ask(ALICE, "do something odd") == "I could not do that."
+        results = [
+            json.loads(m["content"])
+            for m in simulator.completions[-1]["messages"]
+            if m["role"] == "tool"
+        ]
+        assert [result["ok"] for result in results] == [False] * 3
+        assert "steal" in results[1]["error"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        refused(500, 0, error_type="server_error"),
+        refused(429, 0, error_type="rate_limit_exceeded", retry_after_s=0),
+        garbled(),
+        garbled("{", status=200),
+        garbled('{"choices": []}', status=200),
+        garbled('{"choices": null}', status=200),
+    ],
+    ids=["500", "429", "html", "broken json", "no choices", "null choices"],
+)
+async def test_a_failure_of_the_model_that_passes_is_tried_again(
+    make_world: MakeWorld, fault: Any
+) -> None:
+    simulator = make_simulator()
+    simulator.faults.add(Endpoint.MODEL, fault)
+    async with make_world(simulator=simulator) as world:
+        assert "Available: $0.00" in await world.ask(ALICE, "What's my balance?")
+        outcomes = [row["outcome"] for row in world.rows("SELECT outcome FROM turns")]
+        assert outcomes[0].startswith("retry: ")
+        assert outcomes[1:] == ["answered"]
+
+
+async def test_a_lasting_failure_is_told_recorded_and_does_not_block_the_next_message(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    change_business(database_path, error_text="Please call us.")
+    simulator = make_simulator()
+    simulator.faults.add(
+        Endpoint.MODEL, refused(500, 0, about="broken"), refused(500, 0, about="broken")
+    )
+    async with make_world(simulator=simulator, variables={"WBOT_MAX_ATTEMPTS": "2"}) as world:
+        await simulator.say(ALICE, "broken")
+        await simulator.say(ALICE, "What's my balance?")
+        await simulator.wait_for_reply_to(ALICE, after=1, timeout_s=WAIT_S)
+        texts = [send.text for send in simulator.replies_to(ALICE)]
+        assert texts[0] == "Please call us."
+        assert "Available" in texts[1]
+        found = world.rows("SELECT error_message, retry_count, state FROM processing_errors")
+        assert found == [
+            {
+                "error_message": "The model endpoint failed: HTTP 500.",
+                "retry_count": 1,
+                "state": "open",
+            }
+        ]
+        assert world.service.measures.errors == 1
+
+
+async def test_a_rejected_request_is_not_repeated(make_world: MakeWorld) -> None:
+    simulator = make_simulator()
+    simulator.faults.add(Endpoint.MODEL, refused(400, 0, error_type="bad_request"))
+    async with make_world(simulator=simulator) as world:
+        assert await world.ask(ALICE, "hi") == ERROR_TEXT
+        assert len(world.rows("SELECT * FROM turns")) == 1
+
+
+async def test_after_an_effect_a_failing_model_leaves_the_receipt_and_no_error_text(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    deposit(database_path, ALICE, 50_000)
+    simulator = make_simulator()
+    answers = [completion(None, ("transfer", {"amount": "20", "to": "John"}))]
+    simulator.responder = lambda _: (
+        answers.pop() if answers else web.Response(status=400, text="no")
+    )
+    async with make_world(simulator=simulator) as world:
+        reply = await world.ask(ALICE, "Transfer $20 to John")
+        assert reply == f"{MARK} Sent $20.00 to John (T2). Available: $480.00."
+        assert len(world.rows("SELECT * FROM processing_errors")) == 1
+        asked = len(simulator.completions)
+        message_id = world.rows("SELECT message_id FROM messages")[0]["message_id"]
+        now = to_text(Clock().now())
+        with writing(database_path) as tx:
+            messages.revive(tx, message_id, now)
+            errors.mark_retried(tx, message_id)
+        again = await simulator.wait_for_reply_to(ALICE, after=1, timeout_s=WAIT_S)
+        assert again.text == reply
+        assert balance_of(world) == 48_000
+        assert len(simulator.completions) == asked
+
+
+async def test_a_model_that_never_stops_calling_tools_is_stopped(make_world: MakeWorld) -> None:
+    simulator = make_simulator()
+    simulator.responder = lambda _: completion(None, ("balance", {}))
+    async with make_world(simulator=simulator) as world:
+        assert await world.ask(ALICE, "hi") == f"{MARK} Available: $0.00."
+        assert "called tools" in world.rows("SELECT * FROM processing_errors")[0]["error_message"]
+
+
+async def test_a_refused_key_holds_the_messages_and_turns_health_red(make_world: MakeWorld) -> None:
+    simulator = make_simulator()
+    simulator.faults.add(Endpoint.MODEL, refused(401, 0, error_type="invalid_api_key"))
+    async with make_world(simulator=simulator) as world:
+        await simulator.say(ALICE, "What's my balance?")
+        assert "401" in (await world.health_of(503))["reasons"][0]
+        assert world.rows("SELECT * FROM processing_errors") == []
+        # The hold looks again by itself; the operator's own ring is only quicker.
+        with writing(world.service.settings.database) as tx:
+            tx.execute("UPDATE messages SET not_before = NULL")
+        await simulator.wait_for_reply_to(ALICE, after=0, timeout_s=WAIT_S)
+        await world.health_of(200)
+
+
+async def test_a_paused_business_answers_nothing_until_it_is_resumed(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    change_business(database_path, is_paused=True)
+    async with make_world() as world:
+        await world.simulator.say(ALICE, "What's my balance?")
+        await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
+        states = world.rows("SELECT state, attempts FROM messages")
+        assert states == [{"state": "waiting", "attempts": 0}]
+        change_business(database_path, is_paused=False)
+        await world.simulator.wait_for_reply_to(ALICE, after=0, timeout_s=WAIT_S)
+
+
+async def test_a_change_by_the_command_line_is_seen_within_two_seconds(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    clock = Clock()
+    async with make_world() as world:
+        for _ in range(3):
+            await world.ask(ALICE, "hello")
+        cache = (await world.service.health.report())["cache"]
+        assert cache["misses"] == 1
+        assert cache["hits"] >= 5
+        assert cache["keys"] == 1
+        change_business(database_path, instructions="Answer like a pirate.")
+        changed = clock.monotonic()
+        while "pirate" not in world.simulator.completions[-1]["messages"][0]["content"]:
+            await world.ask(ALICE, "hello")
+            assert clock.monotonic() - changed < 2 + 1  # one for the question itself
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("image", "pictures"), ("voice", "voice notes"), ("location", "locations")],
+)
+async def test_a_kind_nobody_handles_yet_gets_one_polite_sentence(
+    make_world: MakeWorld, kind: str, words: str
+) -> None:
+    async with make_world() as world:
+        await world.simulator.send_inbound(CAROL, kind)
+        reply = await world.simulator.wait_for_reply_to(CAROL, after=0, timeout_s=WAIT_S)
+        assert words in reply.text
+        assert world.simulator.completions == ()
+
+
+async def test_a_reaction_gets_silence_with_a_recorded_reason(make_world: MakeWorld) -> None:
+    async with make_world() as world:
+        await world.simulator.send_inbound(BOB, "reaction")
+        await world.ask(BOB, "hello")
+        found = world.rows("SELECT type, state, reason FROM messages ORDER BY number")
+        assert found[0] == {"type": "reaction", "state": "silent", "reason": "reaction"}
+        assert len(world.simulator.replies_to(BOB)) == 1
+        assert [mark.message_id for mark in world.simulator.reads] == [
+            world.rows("SELECT message_id FROM messages ORDER BY number")[1]["message_id"]
+        ]
+
+
+async def test_the_read_mark_and_typing_go_out_before_the_reply(make_world: MakeWorld) -> None:
+    simulator = make_simulator()
+    simulator.faults.add(Endpoint.MODEL, slow(0.3))
+    async with make_world(simulator=simulator) as world:
+        await world.ask(ALICE, "hello")
+        assert simulator.reads[0].typing
+        assert simulator.reads[0].at < simulator.sends[0].at
+
+
+async def test_a_customer_without_a_phone_number_is_answered_by_user_id(
+    make_world: MakeWorld,
+) -> None:
+    simulator = make_simulator()
+    hidden = msgspec.structs.replace(ALICE, name="Hidden", phone=None, user_id="US.9009")
+    async with make_world(simulator=simulator) as world:
+        seen = len(simulator.sends)
+        await simulator.say(hidden, "What's my balance?")
+        sends = await simulator.wait_for_sends(seen + 1, timeout_s=WAIT_S)
+        assert sends[-1].recipient == "US.9009"
+        assert "to" not in sends[-1].payload
+        assert world.rows("SELECT kind, value FROM customer_aliases") == [
+            {"kind": "user_id", "value": "US.9009"}
+        ]

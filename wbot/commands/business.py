@@ -1,0 +1,229 @@
+"""wbot business: whose numbers the service answers, and by which rules."""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+import msgspec
+
+from wbot.clock import to_text
+from wbot.commands.console import (
+    WORDS,
+    json_option,
+    now,
+    print_facts,
+    print_json,
+    print_table,
+    reading,
+    warn,
+    writing,
+)
+from wbot.domain.business import Business
+from wbot.domain.errors import MalformedError, RefusedError
+from wbot.domain.options import (
+    KNOWN,
+    OPTIONS,
+    RULES,
+    changed,
+    checked_id,
+    described,
+    is_literal,
+    unenforced,
+)
+from wbot.storage import businesses, ledger
+
+_ADDED_BY_NAME = ("instructions", "model", *RULES, "throughput", "error_text")
+
+
+@click.group()
+def business() -> None:
+    """The businesses: add, list, show, set, pause, resume."""
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    """The optional settings of a business as options of a command."""
+    for name in reversed(_ADDED_BY_NAME):
+        flag, meaning = f"--{name.replace('_', '-')}", OPTIONS[name].meaning
+        option = click.option(flag, name, type=WORDS, metavar=_metavar(name), help=meaning)
+        command = option(command)
+    return command
+
+
+def _metavar(name: str) -> str:
+    field = OPTIONS[name].field
+    if field.endswith("_minor"):
+        return "AMOUNT"
+    if field.endswith("_s"):
+        return "SECONDS"
+    return {"payees": "any|known", "throughput": "N", "daily_count": "N"}.get(name, "TEXT")
+
+
+@business.command()
+@click.argument("business_id", metavar="ID", type=WORDS)
+@click.option("--name", required=True, type=WORDS, help=OPTIONS["name"].meaning)
+@click.option(
+    "--phone-number-id", required=True, type=WORDS, help=OPTIONS["phone_number_id"].meaning
+)
+@click.option("--access-token", required=True, type=WORDS, help=OPTIONS["access_token"].meaning)
+@click.option(
+    "--currency", default="USD", show_default=True, type=WORDS, help="Currency of its accounts."
+)
+@_options
+@json_option
+def add(*, business_id: str, as_json: bool, **settings: str | None) -> None:
+    """Add a business under ID, a short name of your own such as "shop".
+
+    Amounts are decimal strings in the business's currency (100.00); what is not given is not
+    limited. Amounts and limits are kept and shown; they are not enforced yet.
+    """
+    new = Business(
+        id=checked_id(business_id),
+        name="",
+        phone_number_id="",
+        access_token="",
+        currency_code="USD",
+    )
+    given = {name: text for name, text in settings.items() if text is not None}
+    new = changed(new, given)
+    with writing() as tx:
+        businesses.add(tx, new, to_text(now()))
+    _warn_of_secret(new, given)
+    _report(new, f"Added {new.id}.", as_json=as_json)
+
+
+@business.command("list")
+@json_option
+def list_(*, as_json: bool) -> None:
+    """List the businesses."""
+    with reading() as tx:
+        known = businesses.every(tx)
+    if as_json:
+        print_json({"businesses": [described(one) for one in known]})
+        return
+    rows = [
+        (one.id, one.name, _status(one), one.phone_number_id, one.currency_code) for one in known
+    ]
+    columns = ("ID", "Name", "Status", "Phone number id", "Currency")
+    print_table(columns, rows, empty="No business yet; add one with `wbot business add`.")
+
+
+@business.command()
+@click.argument("business_id", metavar="ID", type=WORDS)
+@json_option
+def show(*, business_id: str, as_json: bool) -> None:
+    """Show how a business is set up; its access token stays hidden."""
+    with reading() as tx:
+        found = businesses.required(tx, business_id)
+    _report(found, None, as_json=as_json)
+
+
+@business.command("set")
+@click.argument("business_id", metavar="ID", type=WORDS)
+@click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True, type=WORDS)
+@json_option
+def set_(*, business_id: str, assignments: tuple[str, ...], as_json: bool) -> None:
+    """Change settings of a business, such as confirm_above=100.00.
+
+    An empty value (max_transfer=) puts a setting back to its default. A running service follows
+    within two seconds.
+    """
+    given = _read_assignments(assignments)
+    with writing() as tx:
+        before = businesses.required(tx, business_id)
+        after = changed(before, given)
+        if after.currency_code != before.currency_code:
+            _redenominate(tx, after)
+        businesses.change(tx, after)
+    _warn_of_secret(after, given)
+    _report(after, f"Changed {after.id}.", as_json=as_json)
+
+
+@business.command()
+@click.argument("business_id", metavar="ID", type=WORDS)
+@json_option
+def pause(*, business_id: str, as_json: bool) -> None:
+    """Stop answering for a business: no new turn, no new send; messages wait."""
+    _switch(business_id, is_paused=True, as_json=as_json)
+
+
+@business.command()
+@click.argument("business_id", metavar="ID", type=WORDS)
+@json_option
+def resume(*, business_id: str, as_json: bool) -> None:
+    """Answer for a paused business again, beginning with what waits."""
+    _switch(business_id, is_paused=False, as_json=as_json)
+
+
+def _switch(business_id: str, *, is_paused: bool, as_json: bool) -> None:
+    with writing() as tx:
+        before = businesses.required(tx, business_id)
+        after = msgspec.structs.replace(before, is_paused=is_paused)
+        businesses.change(tx, after)
+    word = "was already" if before.is_paused is is_paused else "is now"
+    _report(after, f"{after.id} {word} {_status(after)}.", as_json=as_json)
+
+
+def _redenominate(tx: sqlite3.Connection, after: Business) -> None:
+    if ledger.has_transfers(tx, after.id):
+        raise RefusedError(
+            f"The currency of {after.id} cannot change any more: money has moved in its accounts."
+        )
+    ledger.redenominate(tx, after.id, after.currency_code)
+
+
+def _read_assignments(assignments: tuple[str, ...]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for assignment in assignments:
+        name, mark, text = assignment.partition("=")
+        if not mark:
+            raise MalformedError(
+                f"{assignment[:40]!r} is not KEY=VALUE; the keys are {', '.join(KNOWN)}."
+            )
+        if name in given:
+            raise MalformedError(f"{name} is given twice.")
+        given[name] = text
+    return given
+
+
+def _report(one: Business, sentence: str | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json(described(one))
+    elif sentence is not None:
+        click.echo(sentence)
+    else:
+        _show(one)
+
+
+def _show(one: Business) -> None:
+    idle = unenforced(one)
+    facts = []
+    for name, value in described(one).items():
+        note = " (kept, not enforced yet)" if name in idle else ""
+        facts.append((name, f"{_shown(name, value, one)}{note}"))
+    print_facts(facts)
+
+
+_UNITS = {"cancel_window": "s", "hold_ttl": "s", "throughput": "sends a second"}
+
+
+def _shown(name: str, value: Any, one: Business) -> str:
+    if value is None and name in RULES:
+        return "no limit"
+    if value in {None, ""}:
+        return "-"
+    is_amount = name in RULES and RULES[name].is_amount
+    unit = one.currency_code if is_amount else _UNITS.get(name, "")
+    return f"{value} {unit}".rstrip()
+
+
+def _status(one: Business) -> str:
+    return "paused" if one.is_paused else "active"
+
+
+def _warn_of_secret(one: Business, given: Mapping[str, str]) -> None:
+    if "access_token" in given and is_literal(one.access_token):
+        warn(
+            "the access token itself was written on the command line, where the shell's history "
+            "keeps it, and now stands in the database; env:NAME or file:PATH keep it out of both."
+        )

@@ -1,0 +1,124 @@
+"""Two customers that are one person: balance, aliases and payees move in one transaction."""
+
+import sqlite3
+
+import msgspec
+
+from wbot.domain.business import Business
+from wbot.domain.errors import RefusedError
+from wbot.domain.ledger import Cause, CauseKind, TransferKind
+from wbot.operations import people
+from wbot.operations.people import Person
+from wbot.storage import customers, ledger, messages, outbox, payees
+
+
+class Merged(msgspec.Struct, frozen=True, kw_only=True):
+    """What a merge did; `transfer_id` is empty where there was no money to move."""
+
+    from_id: int
+    into: Person
+    transfer_id: int | None
+    amount_minor: int
+    is_repeated: bool
+
+
+def merge(
+    tx: sqlite3.Connection, business: Business, *, from_text: str, into_text: str, now: str
+) -> Merged:
+    """Make one customer of two; raises RefusedError where that may not be.
+
+    The history stays with the account it happened on. A payee whose name both use stays with the
+    merged customer: two accounts cannot become one without rewriting the ledger, and the same
+    name need not be the same person. Nobody's money is lost by that, for a payee's account only
+    receives: it stays in the books, in exports and under `customer show` of both, its transfers
+    can still be reversed, and whoever pays that name from now on reaches the other one's payee.
+    """
+    into = people.required(tx, business, into_text)
+    known = _done_already(tx, business, from_text, into)
+    if known is not None:
+        return known
+    leaving = people.required(tx, business, from_text)
+    _check(tx, leaving, into)
+    transfer_id = move_balance(tx, leaving.customer_id, into.customer_id, key=None, now=now)
+    customers.hand_over_aliases(tx, leaving.customer_id, into.customer_id, now)
+    payees.hand_over(tx, leaving.customer_id, into.customer_id)
+    customers.mark_merged(tx, leaving.customer_id, into.customer_id)
+    return _merged(tx, leaving.customer_id, into, transfer_id=transfer_id, is_repeated=False)
+
+
+def move_balance(
+    tx: sqlite3.Connection, from_id: int, into_id: int, *, key: str | None, now: str
+) -> int | None:
+    """Move what the first customer has to the second; the transfer, or None if that is nothing.
+
+    The transfer's key names both, and what caused it where that was not the merge itself.
+    """
+    account_id = ledger.find_account(tx, from_id)
+    if account_id is None:
+        return None
+    amount_minor = ledger.balance(tx, account_id).posted_minor
+    if amount_minor == 0:
+        return None
+    account = ledger.account(tx, account_id)
+    into_account_id = ledger.account_of_customer(tx, account["business_id"], into_id)
+    # A debt moves too: then the money goes the other way.
+    ways = (account_id, into_account_id) if amount_minor > 0 else (into_account_id, account_id)
+    movement = ledger.Movement(
+        business_id=account["business_id"],
+        kind=TransferKind.MERGE,
+        debit_account_id=ways[0],
+        credit_account_id=ways[1],
+        amount_minor=abs(amount_minor),
+        currency=account["currency"],
+        cause=Cause(CauseKind.OPERATOR, f"merge:{from_id}:{into_id}{key}"),
+    )
+    return ledger.record(tx, movement, now)
+
+
+def _done_already(
+    tx: sqlite3.Connection, business: Business, from_text: str, into: Person
+) -> Merged | None:
+    """The merge, if it was made before: since then the alias is the other customer's."""
+    person = people.find(tx, business, from_text)
+    if person is None:
+        return None
+    if person.customer_id == into.customer_id:
+        candidates = customers.former(tx, business.id, person.label)
+    else:
+        candidates = [person.customer_id]
+    for customer_id in candidates:
+        if customers.survivor(tx, customer_id) == into.customer_id:
+            return _merged(tx, customer_id, into, transfer_id=None, is_repeated=True)
+    if person.customer_id == into.customer_id:
+        raise RefusedError(f"{from_text} and {into.label} are one customer already.")
+    return None
+
+
+def _check(tx: sqlite3.Connection, leaving: Person, into: Person) -> None:
+    for person in (leaving, into):
+        survivor = customers.survivor(tx, person.customer_id)
+        if survivor != person.customer_id:
+            raise RefusedError(
+                f"{person.label} was already merged into {customers.label(tx, survivor)}."
+            )
+        if messages.unfinished_of(tx, person.customer_id):
+            raise RefusedError(
+                f"A message of {person.label} is not answered yet; merge when it is."
+            )
+        if outbox.unsettled_of(tx, person.customer_id):
+            raise RefusedError(f"A reply to {person.label} is still on its way; merge when it is out.")
+        account_id = ledger.find_account(tx, person.customer_id)
+        if account_id is not None and ledger.balance(tx, account_id).held_minor:
+            raise RefusedError(f"Money of {person.label} is on hold; merge when that is settled.")
+
+
+def _merged(
+    tx: sqlite3.Connection,
+    from_id: int,
+    into: Person,
+    *,
+    transfer_id: int | None,
+    is_repeated: bool,
+) -> Merged:
+    cause = Cause(CauseKind.OPERATOR, f"merge:{from_id}:{into.customer_id}")
+    row = ledger.by_cause(tx, cause)
