@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types check lock clean
+.PHONY: demo test lint types bench bench-quick check lock clean
 
 demo: $(STAMP)  ## the whole thing on loopback, with a phone page in the browser
 	$(BIN)/wbot demo
@@ -18,6 +18,12 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/mypy
+
+bench: $(STAMP)  ## how fast webhooks are acknowledged, beside baselines of the same run
+	$(BIN)/python tests/benchmarks/intake.py
+
+bench-quick: $(STAMP)
+	$(BIN)/python tests/benchmarks/intake.py --count 500
 
 check: lint types test
 

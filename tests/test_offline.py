@@ -377,6 +377,7 @@ SENT_TO_CUSTOMER = {"ok": True, "state": "posted", "transfer": "T1", "to": "+155
 CANCELLED = {"ok": True, "state": "reversed", "transfer": "T1", "reversal": "T2", "to": "John"}
 BALANCE = {"ok": True, "available": "400.00"}
 NO_MONEY = {"ok": False, "error": "There is not enough money for this."}
+REFUSED = NO_MONEY | {"refusal": "insufficient_funds", "to": "John"}
 NO_AMOUNT = {"ok": False, "error": "I could not read that amount."}
 
 
@@ -389,6 +390,8 @@ NO_AMOUNT = {"ok": False, "error": "I could not read that amount."}
         ([CANCELLED], "Anything else?"),
         ([BALANCE], "Anything else?"),
         ([NO_MONEY], "There is not enough money for this."),
+        ([REFUSED], "Anything else?"),
+        ([SENT, REFUSED], "If that was a mistake, say “Cancel”."),
         ([SENT, NO_MONEY], "There is not enough money for this."),
         (
             [NO_AMOUNT, NO_MONEY],

@@ -156,7 +156,7 @@ async def test_a_missing_tool_answer_is_a_bad_request(client: AsyncOpenAI) -> No
 
 async def test_faults_look_to_the_client_like_the_real_ones(rig: Rig, client: AsyncOpenAI) -> None:
     quota = refused(429, 0, "Quota exhausted", error_type="insufficient_quota", retry_after_s=3)
-    rig.faults.add(Endpoint.MODEL, quota, refused(503, 0), dropped(), garbled(), slow(1.0))
+    rig.faults.add(Endpoint.MODEL, quota, refused(503, 0), dropped(), garbled(), slow(0.3))
     with pytest.raises(openai.RateLimitError) as caught:
         await ask(client)
     assert caught.value.code == "insufficient_quota"
@@ -167,7 +167,7 @@ async def test_faults_look_to_the_client_like_the_real_ones(rig: Rig, client: As
         await ask(client)
     assert isinstance(await ask(client), str)
     with pytest.raises(openai.APITimeoutError):
-        await ask(client, timeout=0.1)
+        await ask(client, timeout=0.05)
     assert len(rig.simulator.completions) == 5
 
 

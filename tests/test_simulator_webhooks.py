@@ -299,6 +299,16 @@ async def test_webhooks_can_come_in_one_body(rig: Rig) -> None:
     assert len(rig.target.values[0]["contacts"]) == 1
 
 
+async def test_a_repetition_can_be_grouped_differently(rig: Rig) -> None:
+    rig.faults.add(Endpoint.WEBHOOK, rebatched(after_alone=True))
+    await rig.simulator.say(ALICE, "First")
+    await rig.target.until(lambda: texts(rig) == ["First"])
+    await rig.simulator.say(ALICE, "Second")
+    await rig.quiet()
+    assert texts(rig) == ["First", "First", "Second"]
+    assert len(rig.target.bodies) == 2
+
+
 async def test_a_held_webhook_that_nothing_follows_comes_alone(rig: Rig) -> None:
     rig.faults.add(Endpoint.WEBHOOK, reordered())
     await rig.simulator.say(ALICE, "Only")

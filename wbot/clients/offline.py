@@ -151,4 +151,6 @@ def _result_of(message: Mapping[str, Any]) -> dict[str, Any]:
 def _can_be_taken_back(result: Mapping[str, Any]) -> bool:
     """Whether it is a transfer to a name; what went to a customer's number stays with him."""
     to = result.get("to")
+    if result.get("ok") is not True:
+        return False
     return isinstance(to, str) and "reversal" not in result and to[:1] not in "+0123456789"

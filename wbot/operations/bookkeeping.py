@@ -25,6 +25,7 @@ from wbot.domain.receipts import MEMO_LENGTH_MAX, one_line
 from wbot.operations import merging, people
 from wbot.operations.people import Person
 from wbot.storage import books, customers, ledger
+from wbot.storage.books import Transfer
 
 KEY_LENGTH_MAX = 200
 
@@ -41,23 +42,18 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 class Booked(msgspec.Struct, frozen=True, kw_only=True):
     """A transfer that is in the ledger now, or was already; `balance` is the customer's."""
 
-    transfer_id: int
+    transfer: Transfer
     person: Person
-    kind: TransferKind
-    state: TransferState
-    amount_minor: int
     balance: Balance
-    is_repeated: bool
+    is_repeated: bool = False
 
 
 class Reversed(msgspec.Struct, frozen=True, kw_only=True):
-    """A reversal, and whom a merge has passed the money on to, if anybody."""
+    """A reversal: to whom the money is back, and to whom it went on after a merge, if anybody."""
 
-    transfer_id: int
+    transfer: Transfer
     reversal_id: int
-    business_id: str
-    amount: str
-    currency: str
+    back_to: str
     passed_on_to: str | None
 
 
@@ -76,20 +72,16 @@ def reverse(tx: sqlite3.Connection, reference: str, now: str) -> Reversed:
     transfer_id = transfer_id_of(reference)
     if transfer_id is None:
         raise MalformedError(f"{reference[:20]!r} is no transfer; they are called T12 or 12.")
-    row = ledger.by_id(tx, transfer_id)
-    if row is not None and row["phase"] == "posted":
-        _check_reversible(tx, row)
-    business_id = str(row["business_id"]) if row is not None else ""
-    cause = Cause(CauseKind.OPERATOR, f"{business_id}/reverse/{reference_of(transfer_id)}")
+    transfer = books.transfer(tx, transfer_id)
+    if transfer.state is TransferState.POSTED and transfer.credit_account_id is not None:
+        _check_reversible(tx, transfer, transfer.credit_account_id)
+    cause = Cause(CauseKind.OPERATOR, f"{transfer.business_id}/reverse/{reference_of(transfer_id)}")
     reversal_id = ledger.reverse(tx, transfer_id, cause, now)
-    row = ledger.by_id(tx, reversal_id)
     return Reversed(
-        transfer_id=transfer_id,
+        transfer=transfer,
         reversal_id=reversal_id,
-        business_id=business_id,
-        amount=format_amount(row["amount_minor"], currency_of(row["currency"])),
-        currency=row["currency"],
-        passed_on_to=_pass_on(tx, row, now),
+        back_to=books.account(tx, transfer.debit_account_id).holder,
+        passed_on_to=_pass_on(tx, transfer.debit_account_id, reversal_id, now),
     )
 
 
@@ -101,11 +93,12 @@ def _book(
     cause = _cause(business, kind, order.key)
     known = ledger.by_cause(tx, cause)
     person = _person(tx, business, order, kind=kind, now=now)
-    if known is not None:
-        _check_same(tx, known, person, amount_minor=amount_minor, memo=memo)
-        return _booked(tx, business, person, transfer_id=known["id"], is_repeated=True)
-    outside = ledger.account_of_business(tx, business.id)
     own = ledger.account_of_customer(tx, business.id, person.customer_id)
+    if known is not None:
+        booked = _booked(tx, known["id"], person, own)
+        _check_same(tx, booked, amount_minor=amount_minor, memo=memo)
+        return msgspec.structs.replace(booked, is_repeated=True)
+    outside = ledger.account_of_business(tx, business.id)
     is_deposit = kind is TransferKind.DEPOSIT
     refusal = None if is_deposit else transfer_refusal(amount_minor, ledger.balance(tx, own))
     transfer_id = ledger.record(
@@ -123,7 +116,7 @@ def _book(
         ),
         now,
     )
-    return _booked(tx, business, person, transfer_id=transfer_id, is_repeated=False)
+    return _booked(tx, transfer_id, person, own)
 
 
 def _person(
@@ -150,66 +143,49 @@ def _cause(business: Business, kind: TransferKind, key: str | None) -> Cause:
 
 
 def _check_same(
-    tx: sqlite3.Connection, known: sqlite3.Row, person: Person, *, amount_minor: int, memo: str | None
+    tx: sqlite3.Connection, booked: Booked, *, amount_minor: int, memo: str | None
 ) -> None:
-    accounts = (known["debit_account_id"], known["credit_account_id"])
-    owners = {ledger.owner_of(tx, account) for account in accounts} - {None}
+    known = booked.transfer
+    accounts = {known.debit_account_id, known.credit_account_id} - {None}
+    owners = {ledger.account(tx, one)["customer_id"] for one in accounts if one is not None}
     # A merge since then made another row of the same person.
-    now_owners = {customers.survivor(tx, owner) for owner in owners if owner is not None}
-    is_same = (
-        customers.survivor(tx, person.customer_id) in now_owners
-        and known["amount_minor"] == amount_minor
-        and ledger.memo_of(tx, known["id"]) == memo
-    )
-    if not is_same:
+    survivors = {customers.survivor(tx, owner) for owner in owners - {None}}
+    is_same_customer = customers.survivor(tx, booked.person.customer_id) in survivors
+    if not (is_same_customer and (known.amount_minor, known.memo) == (amount_minor, memo)):
         raise RefusedError(
-            f"The key was already used for {reference_of(known['id'])}, which has another "
+            f"The key was already used for {reference_of(known.id)}, which has another "
             "customer, amount or memo; nothing was done."
         )
 
 
-def _booked(
-    tx: sqlite3.Connection,
-    business: Business,
-    person: Person,
-    *,
-    transfer_id: int,
-    is_repeated: bool,
-) -> Booked:
-    own = ledger.account_of_customer(tx, business.id, person.customer_id)
-    transfer = books.transfer(tx, transfer_id)
+def _booked(tx: sqlite3.Connection, transfer_id: int, person: Person, account_id: int) -> Booked:
     return Booked(
-        transfer_id=transfer_id,
+        transfer=books.transfer(tx, transfer_id),
         person=person,
-        kind=TransferKind(transfer.kind),
-        state=transfer.state,
-        amount_minor=transfer.amount_minor,
-        balance=ledger.balance(tx, own),
-        is_repeated=is_repeated,
+        balance=ledger.balance(tx, account_id),
     )
 
 
-def _check_reversible(tx: sqlite3.Connection, row: sqlite3.Row) -> None:
-    reference = reference_of(row["id"])
-    if row["kind"] == TransferKind.MERGE:
-        raise RefusedError(f"{reference} moved a balance to where it belongs after a merge.")
-    holder = row["credit_account_id"]
-    if books.is_outside(tx, holder) or books.is_reversed(tx, row["id"]):
-        return
-    available = ledger.balance(tx, holder).available_minor
-    if available < row["amount_minor"]:
-        currency = currency_of(row["currency"])
+def _check_reversible(tx: sqlite3.Connection, transfer: Transfer, holder_id: int) -> None:
+    reference = reference_of(transfer.id)
+    if transfer.kind == TransferKind.MERGE:
+        raise RefusedError(f"{reference} moved a balance in a merge, which cannot be undone.")
+    holder = books.account(tx, holder_id)
+    available_minor = ledger.balance(tx, holder_id).available_minor
+    if holder.kind != "business" and available_minor < transfer.amount_minor:
+        currency = currency_of(transfer.currency)
         raise RefusedError(
-            f"Reversing {reference} takes {format_amount(row['amount_minor'], currency)} back from "
-            f"an account that has {format_amount(available, currency)} available; nothing was done."
+            f"Reversing {reference} would overdraw the account of {holder.holder}: "
+            f"{format_amount(transfer.amount_minor, currency)} {currency.code} would have to come "
+            f"back, and {format_amount(available_minor, currency)} is available."
         )
 
 
-def _pass_on(tx: sqlite3.Connection, reversal: sqlite3.Row, now: str) -> str | None:
-    """What comes back to somebody merged since then goes on to whom the money belongs to now."""
-    owner = ledger.owner_of(tx, reversal["credit_account_id"])
+def _pass_on(tx: sqlite3.Connection, account_id: int, reversal_id: int, now: str) -> str | None:
+    """What comes back to somebody merged since goes on to the one the money belongs to now."""
+    owner = ledger.account(tx, account_id)["customer_id"]
     survivor = None if owner is None else customers.survivor(tx, owner)
-    if owner is None or survivor is None or survivor == owner:
+    if survivor is None or survivor == owner:
         return None
-    merging.move_balance(tx, owner, survivor, key=reference_of(reversal["id"]), now=now)
+    merging.move_balance(tx, owner, survivor, why=reference_of(reversal_id), now=now)
     return customers.label(tx, survivor)

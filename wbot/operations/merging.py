@@ -39,26 +39,24 @@ def merge(
         return known
     leaving = people.required(tx, business, from_text)
     _check(tx, leaving, into)
-    transfer_id = move_balance(tx, leaving.customer_id, into.customer_id, key=None, now=now)
+    move_balance(tx, leaving.customer_id, into.customer_id, now=now)
     customers.hand_over_aliases(tx, leaving.customer_id, into.customer_id, now)
     payees.hand_over(tx, leaving.customer_id, into.customer_id)
     customers.mark_merged(tx, leaving.customer_id, into.customer_id)
-    return _merged(tx, leaving.customer_id, into, transfer_id=transfer_id, is_repeated=False)
+    return _merged(tx, leaving.customer_id, into, is_repeated=False)
 
 
 def move_balance(
-    tx: sqlite3.Connection, from_id: int, into_id: int, *, key: str | None, now: str
-) -> int | None:
-    """Move what the first customer has to the second; the transfer, or None if that is nothing.
+    tx: sqlite3.Connection, from_id: int, into_id: int, *, now: str, why: str = ""
+) -> None:
+    """Move what the first customer has to the second, if anything.
 
-    The transfer's key names both, and what caused it where that was not the merge itself.
+    The transfer's key names both, and why where that is not the merge itself.
     """
     account_id = ledger.find_account(tx, from_id)
-    if account_id is None:
-        return None
-    amount_minor = ledger.balance(tx, account_id).posted_minor
-    if amount_minor == 0:
-        return None
+    amount_minor = 0 if account_id is None else ledger.balance(tx, account_id).posted_minor
+    if account_id is None or amount_minor == 0:
+        return
     account = ledger.account(tx, account_id)
     into_account_id = ledger.account_of_customer(tx, account["business_id"], into_id)
     # A debt moves too: then the money goes the other way.
@@ -70,9 +68,9 @@ def move_balance(
         credit_account_id=ways[1],
         amount_minor=abs(amount_minor),
         currency=account["currency"],
-        cause=Cause(CauseKind.OPERATOR, f"merge:{from_id}:{into_id}{key}"),
+        cause=_cause(from_id, into_id, why),
     )
-    return ledger.record(tx, movement, now)
+    ledger.record(tx, movement, now)
 
 
 def _done_already(
@@ -88,7 +86,7 @@ def _done_already(
         candidates = [person.customer_id]
     for customer_id in candidates:
         if customers.survivor(tx, customer_id) == into.customer_id:
-            return _merged(tx, customer_id, into, transfer_id=None, is_repeated=True)
+            return _merged(tx, customer_id, into, is_repeated=True)
     if person.customer_id == into.customer_id:
         raise RefusedError(f"{from_text} and {into.label} are one customer already.")
     return None
@@ -106,19 +104,25 @@ def _check(tx: sqlite3.Connection, leaving: Person, into: Person) -> None:
                 f"A message of {person.label} is not answered yet; merge when it is."
             )
         if outbox.unsettled_of(tx, person.customer_id):
-            raise RefusedError(f"A reply to {person.label} is still on its way; merge when it is out.")
+            raise RefusedError(
+                f"A reply to {person.label} is still on its way; merge when it is out."
+            )
         account_id = ledger.find_account(tx, person.customer_id)
         if account_id is not None and ledger.balance(tx, account_id).held_minor:
             raise RefusedError(f"Money of {person.label} is on hold; merge when that is settled.")
 
 
-def _merged(
-    tx: sqlite3.Connection,
-    from_id: int,
-    into: Person,
-    *,
-    transfer_id: int | None,
-    is_repeated: bool,
-) -> Merged:
-    cause = Cause(CauseKind.OPERATOR, f"merge:{from_id}:{into.customer_id}")
-    row = ledger.by_cause(tx, cause)
+def _merged(tx: sqlite3.Connection, from_id: int, into: Person, *, is_repeated: bool) -> Merged:
+    row = customers.by_id(tx, from_id)
+    moved = ledger.by_cause(tx, _cause(from_id, row["merged_into"] if row else None))
+    return Merged(
+        from_id=from_id,
+        into=into,
+        transfer_id=None if moved is None else int(moved["id"]),
+        amount_minor=0 if moved is None else int(moved["amount_minor"]),
+        is_repeated=is_repeated,
+    )
+
+
+def _cause(from_id: int, into_id: int | None, why: str = "") -> Cause:
+    return Cause(CauseKind.OPERATOR, f"merge:{from_id}:{into_id}{why and f':{why}'}")

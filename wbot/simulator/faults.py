@@ -118,9 +118,12 @@ def reordered(*, about: str = "") -> Fault:
     return Fault(kind=Kind.REORDER, about=about)
 
 
-def rebatched(*, about: str = "") -> Fault:
-    """Held back, and delivered in one body with the delivery that follows."""
-    return Fault(kind=Kind.REBATCH, about=about)
+def rebatched(*, after_alone: bool = False, about: str = "") -> Fault:
+    """Held back, and delivered in one body with the delivery that follows.
+
+    With `after_alone` it is delivered at once too: a repetition grouped differently.
+    """
+    return Fault(kind=Kind.REBATCH, copies=2 if after_alone else 1, about=about)
 
 
 class Faults:

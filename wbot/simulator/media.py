@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections import OrderedDict
 from datetime import datetime, timedelta
+from functools import cache
 from random import Random
 
 import msgspec
@@ -79,6 +80,7 @@ class MediaStore:
         return self._files.get(media_id) if now < expires_at else None
 
 
+@cache
 def picture() -> bytes:
     """A small PNG that stands for any photograph: an evening sky over hills."""
     rows = b"".join(b"\x00" + _row(y) for y in range(_HEIGHT))

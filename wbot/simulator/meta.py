@@ -163,6 +163,8 @@ class Meta:
     async def _deliver_after_next(self, fault: Fault, update: Update) -> None:
         place = _Waiting(update, fault)
         self._waiting.append(place)
+        if fault.copies > 1:
+            await self._until_acknowledged([update])
         try:
             async with asyncio.timeout(FOLLOWER_WAIT_S):
                 await place.released.wait()

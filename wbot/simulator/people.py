@@ -84,8 +84,8 @@ class People:
         if len(self._senders) > PEOPLE_KEPT:
             del self._senders[next(iter(self._senders))]
         key = (phone_number_id, customer.key)
-        before = self._wrote_at.pop(key, at)
-        self._wrote_at[key] = max(at, before)
+        before = self._wrote_at.pop(key, customer.wrote_at)
+        self._wrote_at[key] = max(at, before or at)
         if len(self._wrote_at) > PEOPLE_KEPT:
             del self._wrote_at[next(iter(self._wrote_at))]
 

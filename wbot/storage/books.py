@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from wbot.domain.ledger import TransferState
+from wbot.domain.errors import RefusedError
+from wbot.domain.ledger import TransferState, reference_of
 from wbot.storage import ledger
 from wbot.storage.customers import LABEL
 
@@ -132,10 +133,12 @@ def transfers(tx: sqlite3.Connection, business_id: str | None = None) -> Iterato
         yield _transfer(row)
 
 
-def transfer(tx: sqlite3.Connection, transfer_id: int) -> Transfer | None:
-    """One transfer, or None."""
+def transfer(tx: sqlite3.Connection, transfer_id: int) -> Transfer:
+    """One transfer; raises RefusedError where there is none."""
     row = tx.execute(f"{SELECT_TRANSFERS} AND t.id = ?", (transfer_id,)).fetchone()
-    return None if row is None else _transfer(row)
+    if row is None:
+        raise RefusedError(f"There is no transfer {reference_of(transfer_id)}.")
+    return _transfer(row)
 
 
 def posted(tx: sqlite3.Connection, business_id: str | None = None) -> Iterator[list[sqlite3.Row]]:

@@ -120,10 +120,14 @@ class Database:
 
     async def read(self, work: Work[T]) -> T:
         """Run the work on a query-only connection, on one snapshot; raises StorageError."""
+        if self._closing:  # its readers may be gone, and none would ever come back
+            raise StorageError("The database is closing.")
         reader = await self._idle_readers.get()
         try:
             return await asyncio.shield(_run(reader, lambda raw: _in_snapshot(raw, work)))
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
+            if not _is_storage_failure(error):
+                raise
             raise StorageError(f"The database could not be read: {error}.") from error
         finally:
             self._idle_readers.put_nowait(reader)
@@ -196,10 +200,17 @@ def _try(raw: sqlite3.Connection, work: Work[Any]) -> Outcome:
         _check_standing(raw, error)
         raw.execute("ROLLBACK TO piece")
         raw.execute("RELEASE piece")
+        if _is_storage_failure(error):
+            return None, StorageError(f"The database could not be written: {error}.")
         return None, error
     _check_standing(raw, None)
     raw.execute("RELEASE piece")
     return result, None
+
+
+def _is_storage_failure(error: Exception) -> bool:
+    """Locked, full or damaged; whatever else sqlite3 raises tells of our own statement."""
+    return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
 
 
 def _check_standing(raw: sqlite3.Connection, error: Exception | None) -> None:

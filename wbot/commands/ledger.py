@@ -1,0 +1,287 @@
+"""wbot ledger: customers' money, and whether the books are right."""
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from wbot.clock import to_text
+from wbot.commands.console import (
+    WORDS,
+    fail,
+    json_option,
+    now,
+    print_facts,
+    print_json,
+    print_table,
+    readable,
+    reading,
+    right,
+    writing,
+)
+from wbot.domain.business import Business
+from wbot.domain.errors import RefusedError
+from wbot.domain.ledger import Balance, Entry, TransferState, reference_of
+from wbot.domain.money import Currency, currency_of, format_amount
+from wbot.operations import bookkeeping, people
+from wbot.operations.bookkeeping import Booked, Order, Reversed
+from wbot.operations.export import csv_lines, hledger_lines
+from wbot.storage import books, businesses
+from wbot.storage import ledger as storage
+
+ENTRIES_MAX = 1_000_000
+"""Entries of one statement: all there are, for anybody we can think of."""
+
+Book = Callable[[sqlite3.Connection, Business, Order, str], Booked]
+
+
+@click.group()
+def ledger() -> None:
+    """Customers' money: deposits, withdrawals, balances, and proof that the books are right.
+
+    CUSTOMER is a phone number (5 to 20 digits, + allowed) or a business-scoped user id. AMOUNT is
+    a decimal string in the business's currency, such as 100.00.
+    """
+
+
+_business = click.argument("business_id", metavar="BUSINESS", type=WORDS)
+_customer = click.argument("customer", metavar="CUSTOMER", type=WORDS)
+_amount = click.argument("amount", metavar="AMOUNT", type=WORDS)
+_memo = click.option("--memo", type=WORDS, help="What it is for, for statements and exports.")
+_key = click.option(
+    "--key", type=WORDS, help="Makes it idempotent: the same key again changes nothing."
+)
+
+
+@ledger.command()
+@_business
+@_customer
+@_amount
+@_memo
+@_key
+@json_option
+def deposit(*, business_id: str, as_json: bool, **order: Any) -> None:
+    """Credit a customer; one never seen before is created."""
+    _book(bookkeeping.deposit, business_id, Order(**order), as_json=as_json)
+
+
+@ledger.command()
+@_business
+@_customer
+@_amount
+@_memo
+@_key
+@json_option
+def withdraw(*, business_id: str, as_json: bool, **order: Any) -> None:
+    """Debit a customer, never beyond what is available.
+
+    A refusal is kept in the statement, and under its --key it stays a refusal.
+    """
+    _book(bookkeeping.withdraw, business_id, Order(**order), as_json=as_json)
+
+
+@ledger.command()
+@_business
+@_customer
+@json_option
+def balance(*, business_id: str, customer: str, as_json: bool) -> None:
+    """Show what a customer has: available, held for pending transfers, and both together."""
+    with reading() as tx:
+        business = businesses.required(tx, business_id)
+        person = people.required(tx, business, customer)
+        account_id = storage.find_account(tx, person.customer_id)
+        found = Balance(0, 0) if account_id is None else storage.balance(tx, account_id)
+    figures = _figures(found, business.currency)
+    common = {"business": business.id, "customer": person.label, "currency": business.currency_code}
+    if as_json:
+        print_json({**common, **figures})
+    else:
+        print_facts([(name, f"{text} {business.currency_code}") for name, text in figures.items()])
+
+
+@ledger.command()
+@_business
+@_customer
+@click.option("--limit", type=click.IntRange(1), help="Only so many, the newest.")
+@json_option
+def statement(*, business_id: str, customer: str, limit: int | None, as_json: bool) -> None:
+    """List a customer's transfers, newest first; refused ones too."""
+    with reading() as tx:
+        business = businesses.required(tx, business_id)
+        person = people.required(tx, business, customer)
+        account_id = storage.find_account(tx, person.customer_id)
+        found = [] if account_id is None else storage.entries(tx, account_id, limit or ENTRIES_MAX)
+    if as_json:
+        print_json({"entries": [_entry(entry, business) for entry in found]})
+    else:
+        _print_statement(found, business, person.label)
+
+
+@ledger.command()
+@json_option
+def verify(*, as_json: bool) -> None:
+    """Recompute every balance from its postings and check every invariant of the ledger."""
+    with reading() as tx:
+        found, counts = books.breaches(tx), books.counts(tx)
+    if as_json:
+        print_json({"ok": not found, "breaches": found})
+    else:
+        for breach in found:
+            click.echo(breach)
+    checked = (
+        f"{counts.transfers} transfers, {counts.postings} postings and {counts.accounts} accounts "
+        f"of {counts.businesses} businesses"
+    )
+    if found:
+        fail(f"The books are wrong in {len(found)} places, in {checked}.")
+    if not as_json:
+        click.echo(f"The books are right: {checked}.")
+
+
+@ledger.command()
+@click.argument("transfer", metavar="TRANSFER", type=WORDS)
+@json_option
+def reverse(*, transfer: str, as_json: bool) -> None:
+    """Take a posted TRANSFER (T12 or 12) back whole, unless that would overdraw an account."""
+    with writing() as tx:
+        done = bookkeeping.reverse(tx, transfer, to_text(now()))
+    if as_json:
+        print_json(_reversal(done))
+    else:
+        click.echo(_reversal_sentence(done))
+
+
+@ledger.command()
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["csv", "hledger"]),
+    default="csv",
+    show_default=True,
+    help="csv: every transfer; hledger: a journal of what was posted.",
+)
+@click.option("--business", "business_id", type=WORDS, help="Only this business.")
+def export(*, style: str, business_id: str | None) -> None:
+    """Print the whole ledger, oldest first, for a spreadsheet or for hledger."""
+    lines = {"csv": csv_lines, "hledger": hledger_lines}[style]
+    with reading() as tx:
+        if business_id is not None:
+            businesses.required(tx, business_id)
+        for line in lines(tx, business_id):
+            click.echo(line)
+
+
+def _book(book: Book, business_id: str, order: Order, *, as_json: bool) -> None:
+    with writing() as tx:
+        business = businesses.required(tx, business_id)
+        booked = book(tx, business, order, to_text(now()))
+    if booked.transfer.state is TransferState.REFUSED:
+        raise RefusedError(_refusal(booked, business))
+    if as_json:
+        print_json(_booking(booked, business))
+    else:
+        click.echo(_sentence(booked, business))
+
+
+def _booking(booked: Booked, business: Business) -> dict[str, Any]:
+    transfer = booked.transfer
+    return {
+        "transfer": reference_of(transfer.id),
+        "business": business.id,
+        "customer": booked.person.label,
+        "kind": transfer.kind,
+        "amount": format_amount(transfer.amount_minor, business.currency),
+        "currency": business.currency_code,
+        "state": transfer.state,
+        "repeated": booked.is_repeated,
+        "available": _figures(booked.balance, business.currency)["available"],
+    }
+
+
+def _sentence(booked: Booked, business: Business) -> str:
+    facts = _booking(booked, business)
+    verb = "deposited for" if facts["kind"] == "deposit" else "withdrawn from"
+    sentence = (
+        f"{facts['transfer']}: {facts['amount']} {facts['currency']} {verb} {facts['customer']}; "
+        f"available now: {facts['available']} {facts['currency']}."
+    )
+    if not booked.is_repeated:
+        return sentence
+    since = ", and was reversed since" if booked.transfer.state is TransferState.REVERSED else ""
+    return f"Already done under this key{since}. {sentence}"
+
+
+def _refusal(booked: Booked, business: Business) -> str:
+    facts = _booking(booked, business)
+    again = "already " if booked.is_repeated else ""
+    return (
+        f"{facts['transfer']} was {again}refused: {facts['amount']} {facts['currency']} is more "
+        f"than {facts['customer']} had; available now: {facts['available']}."
+    )
+
+
+def _figures(found: Balance, currency: Currency) -> dict[str, str]:
+    return {
+        "available": format_amount(found.available_minor, currency),
+        "held": format_amount(found.held_minor, currency),
+        "posted": format_amount(found.posted_minor, currency),
+    }
+
+
+def _entry(entry: Entry, business: Business) -> dict[str, Any]:
+    return {
+        "transfer": entry.reference,
+        "kind": entry.kind,
+        "amount": format_amount(entry.amount_minor, business.currency),
+        "currency": business.currency_code,
+        "direction": "in" if entry.is_incoming else "out",
+        "counterparty": entry.counterparty,
+        "state": entry.state,
+        "message_id": entry.message_id,
+        "created_at": entry.created_at,
+    }
+
+
+def _print_statement(found: list[Entry], business: Business, label: str) -> None:
+    columns = ("Transfer", "Time (UTC)", "Kind", right(f"Amount {business.currency_code}"))
+    rows = [
+        (
+            entry.reference,
+            readable(entry.created_at),
+            entry.kind,
+            ("" if entry.is_incoming else "-")
+            + format_amount(entry.amount_minor, business.currency),
+            entry.counterparty,
+            entry.state,
+            entry.memo or "",
+        )
+        for entry in found
+    ]
+    print_table(
+        (*columns, "From or to", "State", "Memo"),
+        rows,
+        empty=f"No money has moved for {label} yet.",
+    )
+
+
+def _reversal(done: Reversed) -> dict[str, Any]:
+    transfer = done.transfer
+    return {
+        "transfer": reference_of(transfer.id),
+        "reversal": reference_of(done.reversal_id),
+        "business": transfer.business_id,
+        "amount": format_amount(transfer.amount_minor, currency_of(transfer.currency)),
+        "currency": transfer.currency,
+        "back_to": done.passed_on_to or done.back_to,
+        "state": TransferState.REVERSED,
+    }
+
+
+def _reversal_sentence(done: Reversed) -> str:
+    facts = _reversal(done)
+    passed_on = "" if done.passed_on_to is None else f", into whom {done.back_to} was merged"
+    return (
+        f"{facts['reversal']} reverses {facts['transfer']}: {facts['amount']} {facts['currency']} "
+        f"is back with {facts['back_to']}{passed_on}."
+    )

@@ -1,0 +1,105 @@
+"""The ledger for other programs: a CSV file of every transfer, an hledger journal of the posted."""
+
+import csv
+import io
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+
+from wbot.domain.ledger import reference_of
+from wbot.domain.money import currency_of, format_amount
+from wbot.storage import books
+from wbot.storage.books import Account
+
+COLUMNS = (
+    "transfer",
+    "created_at",
+    "business",
+    "kind",
+    "state",
+    "amount",
+    "currency",
+    "from",
+    "to",
+    "memo",
+    "message_id",
+    "cause",
+)
+_INDENT = "    "
+
+# In an account's name: what separates its parts, ends it, begins a comment, or marks our suffix.
+_UNSAFE = re.compile(r"[:;#|\x00-\x1f\x7f-\x9f\u2028\u2029]|\s\s+|[^\S ]")
+_SPACES = re.compile(r"\s+")
+
+
+def csv_lines(tx: sqlite3.Connection, business_id: str | None = None) -> Iterator[str]:
+    """The lines of the file, the header first."""
+    yield _csv_line(COLUMNS)
+    names = _names(books.accounts(tx, business_id))
+    for transfer in books.transfers(tx, business_id):
+        yield _csv_line(
+            (
+                reference_of(transfer.id),
+                transfer.created_at,
+                transfer.business_id,
+                transfer.kind,
+                transfer.state,
+                format_amount(transfer.amount_minor, currency_of(transfer.currency)),
+                transfer.currency,
+                names[transfer.debit_account_id],
+                # Refused before there was an account: the payee as the customer wrote it.
+                names.get(transfer.credit_account_id or 0, _words(transfer.payee)),
+                _words(transfer.memo),
+                transfer.message_id or "",
+                transfer.cause,
+            )
+        )
+
+
+def hledger_lines(tx: sqlite3.Connection, business_id: str | None = None) -> Iterator[str]:
+    """The lines of a journal: one transaction a posted transfer, under its own date (UTC)."""
+    yield "decimal-mark ."
+    names = _names(books.accounts(tx, business_id))
+    for postings in books.posted(tx, business_id):
+        yield ""
+        yield _description(postings[0])
+        currency = currency_of(postings[0]["currency"])
+        for posting in postings:
+            amount = format_amount(posting["amount_minor"], currency)
+            yield f"{_INDENT}{names[posting['account_id']]}  {amount} {currency.code}"
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="").writerow(cells)
+    return out.getvalue()
+
+
+def _words(text: str | None) -> str:
+    """A person's words as a cell: one that begins like a formula would be run by a spreadsheet."""
+    return f"'{text}" if text and text[0] in "=+-@\t\r" else text or ""
+
+
+def _description(row: sqlite3.Row) -> str:
+    words = f"{row['created_at'][:10]} {reference_of(row['id'])} {row['kind']}"
+    if row["target_id"] is not None:
+        words += f" of {reference_of(row['target_id'])}"
+    # A semicolon begins a comment, a bar divides payee and note.
+    memo = _SPACES.sub(" ", (row["memo"] or "").replace(";", ",").replace("|", "/")).strip()
+    return f"{words}: {memo}" if memo else words
+
+
+def _names(accounts: Mapping[int, Account]) -> dict[int, str]:
+    return {number: _name(account) for number, account in accounts.items()}
+
+
+def _name(account: Account) -> str:
+    """What other programs call the account; no two accounts share a name."""
+    if account.payee is not None:
+        safe = _UNSAFE.sub("_", account.payee).strip()
+        if safe != account.payee:
+            safe = f"{safe}#{account.id}"
+        return f"payees:{account.business_id}:{account.customer}:{safe}"
+    if account.customer is not None:
+        return f"customers:{account.business_id}:{account.customer}"
+    return f"business:{account.business_id}"
