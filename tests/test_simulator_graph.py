@@ -316,6 +316,34 @@ async def test_uploaded_media_can_be_sent_and_deleted(rig: Rig) -> None:
     assert (await rig.graph.call("GET", answer["id"]))[1]["error"]["error_subcode"] == 33
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "999/phone_numbers"),
+        ("GET", "999/subscribed_apps"),
+        ("POST", "999/media"),
+        ("DELETE", "999"),
+        ("POST", f"{SHOP.phone_number_id}/media"),
+    ],
+)
+async def test_a_lookup_of_what_is_not_there_is_refused(rig: Rig, method: str, path: str) -> None:
+    status, answer = await rig.graph.call(method, path)
+    assert status == 400
+    assert answer["error"]["code"] in {33, 100}
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type"), [("file", "application/x-msdownload"), ("attachment", "image/png")]
+)
+async def test_an_upload_of_no_known_file_is_refused(
+    rig: Rig, name: str, content_type: str
+) -> None:
+    form = aiohttp.FormData({"messaging_product": "whatsapp"})
+    form.add_field(name, b"bytes", filename="a.bin", content_type=content_type)
+    status, answer = await rig.graph.call("POST", f"{SHOP.phone_number_id}/media", data=form)
+    assert (status, answer["error"]["code"]) == (400, 100)
+
+
 async def test_a_refused_send_answers_with_the_code_and_sends_nothing(rig: Rig) -> None:
     rig.faults.add(Endpoint.SEND, refused(400, 131056, "Pair rate limit hit", retry_after_s=4))
     status, answer = await rig.graph.post(text_to(ALICE))

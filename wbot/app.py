@@ -103,6 +103,7 @@ class Service:
             measures=self.measures,
             sources=Sources(
                 held_model=lambda: self.conversations.held,
+                model_failing_s=lambda: self.conversations.failing_s,
                 held_accounts=lambda: self.sender.held,
                 currently_processing=lambda: self.conversations.running,
                 cache_keys=lambda: self.cache.keys,

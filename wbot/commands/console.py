@@ -31,7 +31,7 @@ _TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "P
 """Bidirectional classes of the controls that turn the text around them."""
 
 
-class _Words(click.ParamType):
+class _Words(click.ParamType[str]):
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
@@ -158,6 +158,11 @@ def plain(text: str) -> str:
 def readable(at: str | None) -> str:
     """A stored instant for people, in UTC to the second; a dash where there is none."""
     return "-" if at is None else at[:19].replace("T", " ")
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun: "1 transfer", "2 transfers"."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def warn(sentence: str) -> None:

@@ -1,7 +1,8 @@
 """wbot ledger: customers' money, and whether the books are right."""
 
 import sqlite3
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from wbot.clock import to_text
 from wbot.commands.console import (
     WORDS,
+    counted,
     fail,
     json_option,
     now,
@@ -27,13 +29,16 @@ from wbot.domain.money import Currency, currency_of, format_amount
 from wbot.operations import bookkeeping, people
 from wbot.operations.bookkeeping import Booked, Order, Reversed
 from wbot.operations.export import csv_lines, hledger_lines
-from wbot.storage import books, businesses
+from wbot.storage import books, businesses, customers
 from wbot.storage import ledger as storage
 
 ENTRIES_MAX = 1_000_000
 """Entries of one statement: all there are, for anybody we can think of."""
 
 Book = Callable[[sqlite3.Connection, Business, Order, str], Booked]
+Lines = Callable[[sqlite3.Connection, str | None], Iterator[str]]
+
+FORMATS: dict[str, Lines] = {"csv": csv_lines, "hledger": hledger_lines}
 
 
 @click.group()
@@ -111,11 +116,16 @@ def statement(*, business_id: str, customer: str, limit: int | None, as_json: bo
         business = businesses.required(tx, business_id)
         person = people.required(tx, business, customer)
         account_id = storage.find_account(tx, person.customer_id)
-        found = [] if account_id is None else storage.entries(tx, account_id, limit or ENTRIES_MAX)
+        most = limit or ENTRIES_MAX
+        found = [] if account_id is None else storage.entries(tx, account_id, most)
+        merged = customers.merged_from(tx, person.customer_id)
     if as_json:
         print_json({"entries": [_entry(entry, business) for entry in found]})
-    else:
-        _print_statement(found, business, person.label)
+        return
+    _print_statement(found, business, person.label)
+    for customer_id in merged:
+        older = people.reference_of(customer_id)
+        click.echo(f"What {older} did before it was merged stands under {older}.")
 
 
 @ledger.command()
@@ -130,13 +140,13 @@ def verify(*, as_json: bool) -> None:
         for breach in found:
             click.echo(breach)
     checked = (
-        f"{counts.transfers} transfers, {counts.postings} postings and {counts.accounts} accounts "
-        f"of {counts.businesses} businesses"
+        f"checked {counted(counts.transfers, 'transfer')}, {counted(counts.postings, 'posting')} "
+        f"and {counted(counts.accounts, 'account')}"
     )
     if found:
-        fail(f"The books are wrong in {len(found)} places, in {checked}.")
+        fail(f"the books are wrong in {counted(len(found), 'place')}; {checked}.")
     if not as_json:
-        click.echo(f"The books are right: {checked}.")
+        click.echo(f"The books are right; {checked}.")
 
 
 @ledger.command()
@@ -156,7 +166,7 @@ def reverse(*, transfer: str, as_json: bool) -> None:
 @click.option(
     "--format",
     "style",
-    type=click.Choice(["csv", "hledger"]),
+    type=click.Choice(list(FORMATS)),
     default="csv",
     show_default=True,
     help="csv: every transfer; hledger: a journal of what was posted.",
@@ -164,12 +174,11 @@ def reverse(*, transfer: str, as_json: bool) -> None:
 @click.option("--business", "business_id", type=WORDS, help="Only this business.")
 def export(*, style: str, business_id: str | None) -> None:
     """Print the whole ledger, oldest first, for a spreadsheet or for hledger."""
-    lines = {"csv": csv_lines, "hledger": hledger_lines}[style]
+    lines = FORMATS[style]
     with reading() as tx:
         if business_id is not None:
             businesses.required(tx, business_id)
-        for line in lines(tx, business_id):
-            click.echo(line)
+        sys.stdout.writelines(f"{line}\n" for line in lines(tx, business_id))
 
 
 def _book(book: Book, business_id: str, order: Order, *, as_json: bool) -> None:

@@ -76,6 +76,14 @@ def addressed(
     return {**common, **to, **payload, "biz_opaque_callback_data": opaque}
 
 
+def words_of(payload: Mapping[str, Any]) -> str:
+    """What the customer reads of a message we send."""
+    content = payload.get(str(payload.get("type")), {})
+    if payload.get("type") == "interactive":
+        content = {"body": content.get("body", {}).get("text")}
+    return str(content.get("body") or "")
+
+
 class Verdict(StrEnum):
     """What a Graph API error code asks for (cloud-api.md 5.2)."""
 
@@ -115,7 +123,8 @@ class Backoff(msgspec.Struct, frozen=True):
 
     def wait_s(self, attempts: int, jitter: float = 0.0) -> float:
         """The wait after so many attempts (from 1); full `jitter` (1) shortens it by a quarter."""
-        wait = min(self.base_s * self.factor ** (attempts - 1), self.longest_s)
+        # Past some 50 doublings only the limit counts, and a float would end in infinity.
+        wait = min(self.base_s * self.factor ** min(attempts - 1, 50), self.longest_s)
         return wait * (1 - jitter / 4)
 
 

@@ -9,7 +9,14 @@ import msgspec
 from wbot.clock import later, to_text
 from wbot.domain.content import content_of
 from wbot.domain.delivery import ReplyState
-from wbot.domain.messages import TEST_MESSAGE_ID, Inbound, MetaError, Status, is_placeholder
+from wbot.domain.messages import (
+    TEST_MESSAGE_ID,
+    Inbound,
+    MetaError,
+    Status,
+    System,
+    is_placeholder,
+)
 from wbot.inbound.payload import Payload
 from wbot.storage import businesses, customers, errors, journal, messages, outbox
 from wbot.storage.outbox import Raised
@@ -19,6 +26,8 @@ PLACEHOLDER_WAIT_S = 2.0
 
 KEPT_NAMES_MAX, KEPT_NAME_MAX = 50, 60
 """How many parts a stored webhook names, and characters of each: both are the sender's choice."""
+
+IDENTITY_CHANGES = {"user_changed_number", "user_changed_user_id"}
 
 OLDEST_SANE = timedelta(days=30)
 """Meta repeats for 7 days; a timestamp much older than that is no time of sending."""
@@ -101,17 +110,10 @@ def _insert(
     conversation_id, reason, warning = None, None, None
     if business is None:
         reason = "unknown_number"
-    elif message.phone is None and message.user_id is None:
+    elif message.phone is None and message.user_id is None and not _previous_user_id(message):
         reason = "unknown_sender"
     else:
-        identity = customers.resolve(
-            tx,
-            business.id,
-            phone=message.phone,
-            user_id=message.user_id,
-            name=message.name,
-            now=to_text(now),
-        )
+        identity = _identity(tx, business.id, message, to_text(now))
         warning = identity.warning
         conversation_id = customers.conversation_of(
             tx, business.id, identity.customer_id, to_text(now)
@@ -147,6 +149,33 @@ def _insert(
         reason=reason,
         warning=warning,
     )
+
+
+def _identity(
+    tx: sqlite3.Connection, business_id: str, message: Inbound, now: str
+) -> customers.Identity:
+    content = message.content
+    if isinstance(content, System) and content.event in IDENTITY_CHANGES:
+        user_id = _previous_user_id(message) or message.user_id
+        known = customers.find_sender(tx, business_id, phone=message.phone, user_id=user_id)
+        if known is not None:
+            warning = customers.change_identity(
+                tx, known, phone=content.phone, user_id=content.user_id, now=now
+            )
+            return customers.Identity(known, warning)
+    return customers.resolve(
+        tx,
+        business_id,
+        phone=message.phone,
+        user_id=message.user_id or _previous_user_id(message),
+        name=message.name,
+        now=now,
+    )
+
+
+def _previous_user_id(message: Inbound) -> str | None:
+    content = message.content
+    return content.previous_user_id if isinstance(content, System) else None
 
 
 def _supersede(

@@ -1,5 +1,6 @@
 """The webhook's two routes: Meta's handshake, and the POST that is answered 200 once on disk."""
 
+import asyncio
 import hmac
 from collections.abc import Callable
 from http import HTTPStatus
@@ -19,6 +20,9 @@ from wbot.storage.database import Database
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 """Meta sends up to 3 MB; aiohttp's own limit of 1 MiB would refuse that for days."""
+
+BODY_TIMEOUT_S = 20.0
+"""Seconds for the whole body: a sender that drips bytes does not hold a connection for ever."""
 
 
 class _Timing:
@@ -89,6 +93,8 @@ class Webhooks:
             status, text, recorded = await self._take(request, timing)
         except web.HTTPRequestEntityTooLarge:
             status, text = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is over 4 MiB."
+        except TimeoutError:
+            status, text = HTTPStatus.REQUEST_TIMEOUT, "The body did not come in time."
         self._report(recorded, timing, status)
         return web.Response(status=status, text=f"{text}\n")
 
@@ -97,7 +103,8 @@ class Webhooks:
     ) -> tuple[HTTPStatus, str, Recorded]:
         if self._is_stopping:
             return HTTPStatus.SERVICE_UNAVAILABLE, "The service is stopping.", Recorded()
-        body = await request.read()
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            body = await request.read()
         signature = request.headers.get("X-Hub-Signature-256")
         is_signed = is_valid(body, signature, self._settings.app_secret)
         timing.mark("verify_ms")

@@ -96,10 +96,14 @@ def _names(accounts: Mapping[int, Account]) -> dict[int, str]:
 def _name(account: Account) -> str:
     """What other programs call the account; no two accounts share a name."""
     if account.payee is not None:
-        safe = _UNSAFE.sub("_", account.payee).strip()
-        if safe != account.payee:
-            safe = f"{safe}#{account.id}"
-        return f"payees:{account.business_id}:{account.customer}:{safe}"
+        owner, payee = _safe(account.customer, account), _safe(account.payee, account)
+        return f"payees:{account.business_id}:{owner}:{payee}"
     if account.customer is not None:
-        return f"customers:{account.business_id}:{account.customer}"
+        return f"customers:{account.business_id}:{_safe(account.customer, account)}"
     return f"business:{account.business_id}"
+
+
+def _safe(text: str | None, account: Account) -> str:
+    # What had to be changed gets the account's number, or two names could become one.
+    safe = _UNSAFE.sub("_", text or "").strip()
+    return safe if safe == text else f"{safe}#{account.id}"

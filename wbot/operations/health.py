@@ -18,6 +18,7 @@ from wbot.storage.database import Database
 from wbot.storage.messages import Backlog
 
 DISK_BYTES_FREE_MIN = 64 * 1024 * 1024
+MODEL_FAILING_MAX_S = 120.0
 OLDEST_MAX_S = 120.0
 """Seconds a message that could be worked on may wait before that is a fault."""
 
@@ -26,6 +27,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     """What the stages know about themselves, as plain callables."""
 
     held_model: Callable[[], str | None]
+    model_failing_s: Callable[[], float]
     held_accounts: Callable[[], Mapping[str, str]]
     currently_processing: Callable[[], int]
     cache_keys: Callable[[], int]
@@ -99,6 +101,9 @@ class Health:
     def _held_reasons(self) -> list[str]:
         held = self._sources.held_model()
         reasons = [f"The model cannot be asked: {held}"] if held else []
+        failing_s = self._sources.model_failing_s()
+        if failing_s > MODEL_FAILING_MAX_S:
+            reasons.append(f"The model has failed for {failing_s / 60:.0f} minutes.")
         accounts = self._sources.held_accounts().items()
         return reasons + [f"{business} cannot send: {reason}" for business, reason in accounts]
 

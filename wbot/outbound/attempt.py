@@ -13,7 +13,6 @@ from wbot.domain.delivery import (
     SEND_AGE_MAX_S,
     SEND_BACKOFF,
     UNREACHABLE_BACKOFF,
-    Backoff,
     Verdict,
     addressed,
 )
@@ -83,7 +82,7 @@ def close(
         return outbox.accept(tx, reply.id, result.wamid, to_text(now))
     if result.outcome == "unknown":
         outbox.become_unknown(tx, reply.id, to_text(now))
-    elif (wait_s := _wait_s(reply, result, now=now, attempts_max=attempts_max)) is not None:
+    elif (wait_s := _wait_s(tx, reply, result, now=now, attempts_max=attempts_max)) is not None:
         counts = result.verdict is Verdict.RETRY
         outbox.wait_again(tx, reply.id, to_text(later(now, wait_s)), counts=counts)
     else:
@@ -106,32 +105,25 @@ def give_up(tx: sqlite3.Connection, reply: Reply, reason: str, now: str) -> None
         )
 
 
-def _wait_s(reply: Reply, result: Result, *, now: datetime, attempts_max: int) -> float | None:
+def _wait_s(
+    tx: sqlite3.Connection, reply: Reply, result: Result, *, now: datetime, attempts_max: int
+) -> float | None:
     """Seconds until the next attempt; None when there is to be none."""
     if result.verdict is Verdict.ACCOUNT:
         return ACCOUNT_HELD_S
     if (now - from_text(reply.created_at)).total_seconds() > SEND_AGE_MAX_S:
         return None
     jitter = random.random()  # noqa: S311  spreads retries, guards nothing
-    tries = reply.attempts + 1
+    alike = outbox.attempts_alike(tx, reply.id, result.outcome, result.code)
     match result.verdict:
         case None:
-            return _backoff(UNREACHABLE_BACKOFF, reply, now, jitter)
+            return UNREACHABLE_BACKOFF.wait_s(alike, jitter)
         case Verdict.PAIR_LIMIT:
-            return _backoff(PAIR_LIMIT_BACKOFF, reply, now, 0.0)
-        case Verdict.RETRY if tries < attempts_max:
-            return SEND_BACKOFF.wait_s(tries, jitter)
+            return PAIR_LIMIT_BACKOFF.wait_s(alike)
+        case Verdict.RETRY if reply.attempts + 1 < attempts_max:
+            return SEND_BACKOFF.wait_s(reply.attempts + 1, jitter)
         case _:
             return None
-
-
-def _backoff(backoff: Backoff, reply: Reply, now: datetime, jitter: float) -> float:
-    # These attempts are not counted, so the wait grows with how long the reply has been tried.
-    waited_s = (now - from_text(reply.created_at)).total_seconds()
-    tries = 1
-    while backoff.wait_s(tries) < min(waited_s, backoff.longest_s):
-        tries += 1
-    return backoff.wait_s(tries, jitter)
 
 
 def _reason(result: Result) -> str:

@@ -15,6 +15,7 @@ from wbot.logs import Log
 from wbot.measures import Measures
 from wbot.outbound import attempt
 from wbot.outbound.attempt import ACCOUNT_HELD_S, Opened, Result
+from wbot.outbound.pace import Pace
 from wbot.settings import Settings
 from wbot.storage import outbox
 from wbot.storage.database import Database
@@ -56,6 +57,7 @@ class Sender:
         self._log = log
         self._measures = measures
         self._installation = ""
+        self._pace = Pace()
         self._port_opened_at: datetime | None = None
         self._lanes = Lanes("sender", self._look, running_max=SENDS_RUNNING_MAX)
         self.ring = self._lanes.ring
@@ -91,6 +93,14 @@ class Sender:
         if reply is None:
             return None
         if (wait_s := self._wait_s(reply)) > 0:
+            return wait_s
+        wait_s = self._pace.wait_s(
+            reply.business_id,
+            conversation_id,
+            rate=reply.throughput,
+            now=self._clock.monotonic(),
+        )
+        if wait_s > 0:
             return wait_s
         now = to_text(self._clock.now())
         if reply.state is ReplyState.UNKNOWN and reply.attempts >= self._settings.max_attempts:

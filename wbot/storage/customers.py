@@ -21,6 +21,10 @@ RETIRE_ALIAS = """
 UPDATE customer_aliases SET retired_at = ?
 WHERE business_id = ? AND kind = ? AND value = ? AND retired_at IS NULL
 """
+RETIRE_ALL = """
+UPDATE customer_aliases SET retired_at = ?
+WHERE customer_id = ? AND kind = ? AND retired_at IS NULL
+"""
 INSERT_CONVERSATION = """
 INSERT INTO conversations (business_id, customer_id, created_at) VALUES (?, ?, ?)
 ON CONFLICT (customer_id) DO NOTHING
@@ -108,6 +112,39 @@ def resolve(
     return _named(tx, Identity(by_phone), name)
 
 
+def change_identity(
+    tx: sqlite3.Connection, customer_id: int, *, phone: str | None, user_id: str | None, now: str
+) -> str | None:
+    """Give the customer the number or user id that WhatsApp says is now his; a warning, if any.
+
+    Nothing changes where another customer has one of them. WhatsApp makes a new user id with each
+    new number, so the old one goes with the old number even where the new one is not told yet.
+    """
+    row = tx.execute("SELECT business_id FROM customers WHERE id = ?", (customer_id,)).fetchone()
+    owners = {
+        _find(tx, row["business_id"], "phone", phone),
+        _find(tx, row["business_id"], "user_id", user_id),
+    }
+    if owners - {None, customer_id}:
+        return "a customer's new number or user id already belongs to another customer"
+    for kind, value in (("phone", phone), ("user_id", user_id)):
+        if value is None and (kind == "phone" or phone is None):
+            continue
+        if value is not None and customer_id == _find(tx, row["business_id"], kind, value):
+            continue
+        tx.execute(RETIRE_ALL, (now, customer_id, kind))
+        if value is not None:
+            _attach(tx, customer_id, kind, value, now)
+    return None
+
+
+def find_sender(
+    tx: sqlite3.Connection, business_id: str, *, phone: str | None, user_id: str | None
+) -> int | None:
+    """The customer known by this user id, else by this phone number, or None."""
+    return _find(tx, business_id, "user_id", user_id) or _find(tx, business_id, "phone", phone)
+
+
 def find(tx: sqlite3.Connection, business_id: str, alias: str) -> int | None:
     """The customer with this phone number (`+` allowed) or user id, or None."""
     return _find(tx, business_id, "phone", alias.lstrip("+")) or _find(
@@ -127,6 +164,14 @@ def conversation_of(tx: sqlite3.Connection, business_id: str, customer_id: int, 
         "SELECT id FROM conversations WHERE customer_id = ?", (customer_id,)
     ).fetchone()
     return int(row[0])
+
+
+def of_conversation(tx: sqlite3.Connection, conversation_id: int | None) -> int | None:
+    """Whose conversation it is, or None."""
+    row = tx.execute(
+        "SELECT customer_id FROM conversations WHERE id = ?", (conversation_id,)
+    ).fetchone()
+    return None if row is None else int(row[0])
 
 
 def name_of(tx: sqlite3.Connection, customer_id: int) -> str | None:

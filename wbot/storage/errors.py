@@ -2,6 +2,8 @@
 
 import sqlite3
 
+from wbot.domain.errors import RefusedError
+
 INSERT = """
 INSERT INTO processing_errors (message_id, error_message, created_at, retry_count, business_id,
     conversation_id, outbox_id)
@@ -40,6 +42,19 @@ def by_id(tx: sqlite3.Connection, error_id: int) -> sqlite3.Row | None:
         "SELECT * FROM processing_errors WHERE id = ?", (error_id,)
     ).fetchone()
     return row
+
+
+def required(tx: sqlite3.Connection, error_id: int) -> sqlite3.Row:
+    """One failure; raises RefusedError where there is none."""
+    row = by_id(tx, error_id)
+    if row is None:
+        raise RefusedError(f"There is no failure {error_id}; `wbot errors list` shows them.")
+    return row
+
+
+def count(tx: sqlite3.Connection) -> int:
+    """How many failures there are."""
+    return int(tx.execute("SELECT count(*) FROM processing_errors").fetchone()[0])
 
 
 def of_message(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.Row]:

@@ -71,6 +71,7 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
     not_before: str | None
     state: str
     attempts: int
+    is_taken_up: int
 
 
 class Backlog(msgspec.Struct, frozen=True):
@@ -155,6 +156,34 @@ def next_of(tx: sqlite3.Connection, conversation_id: int) -> StoredMessage | Non
         return None
     values = {name: row[name] for name in StoredMessage.__struct_fields__}
     return StoredMessage(**values)
+
+
+def waiting_before(tx: sqlite3.Connection, conversation_id: int, instant: str) -> list[sqlite3.Row]:
+    """Messages not begun that were written before an instant, in their order."""
+    return tx.execute(
+        "SELECT message_id, content FROM messages WHERE conversation_id = ? AND state = 'waiting' "
+        "AND is_taken_up = 0 AND coalesce(sent_at, received_at) < ? ORDER BY sort_at, number",
+        (conversation_id, instant),
+    ).fetchall()
+
+
+def take_up(tx: sqlite3.Connection, message_id: str) -> None:
+    """The customer said to go on with it, however old it is."""
+    tx.execute("UPDATE messages SET is_taken_up = 1 WHERE message_id = ?", (message_id,))
+
+
+def note_lateness(tx: sqlite3.Connection, message: StoredMessage) -> bool:
+    """Whether a message written later has already had its turn; remembered in the row."""
+    if message.sent_at is None:
+        return False
+    row = tx.execute(
+        "SELECT 1 FROM messages WHERE conversation_id = ? AND sent_at > ? "
+        "AND state NOT IN ('waiting', 'begun') LIMIT 1",
+        (message.conversation_id, message.sent_at),
+    ).fetchone()
+    if row is not None:
+        tx.execute("UPDATE messages SET is_late = 1 WHERE message_id = ?", (message.message_id,))
+    return row is not None
 
 
 def postpone(tx: sqlite3.Connection, message_id: str, until: str) -> None:

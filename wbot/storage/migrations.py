@@ -62,12 +62,20 @@ def migrate(connection: sqlite3.Connection, path: Path, now: datetime) -> None:
     if not missing:
         return
     if _seen(connection):
-        copy = path.with_name(f"{path.name}.before-{missing[0].version:04}")
-        copy.unlink(missing_ok=True)
-        connection.execute("VACUUM INTO ?", (str(copy),))
+        _copy(connection, path.with_name(f"{path.name}.before-{missing[0].version:04}"))
     for migration in missing:
         with transaction(connection):
             _apply(connection, migration, now)
+
+
+def _copy(connection: sqlite3.Connection, copy: Path) -> None:
+    try:
+        copy.unlink(missing_ok=True)
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    except (OSError, sqlite3.Error) as error:
+        raise ConfigurationError(
+            f"The database cannot be copied to {copy} before its upgrade: {error}."
+        ) from error
 
 
 def _apply(connection: sqlite3.Connection, migration: Migration, now: datetime) -> None:

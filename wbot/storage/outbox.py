@@ -14,7 +14,7 @@ VALUES (:business_id, :conversation_id, :cause, :part, :message_id, :reply_phone
 ON CONFLICT (conversation_id, cause, part) DO NOTHING
 """
 NEXT_OF = """
-SELECT o.* FROM outbox o JOIN businesses b ON b.id = o.business_id
+SELECT o.*, b.throughput FROM outbox o JOIN businesses b ON b.id = o.business_id
 WHERE o.conversation_id = ? AND o.state IN ('waiting', 'sending', 'unknown')
     AND b.status = 'active'
 ORDER BY o.id LIMIT 1
@@ -57,6 +57,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     not_before: str | None
     unknown_at: str | None
     created_at: str
+    throughput: int
+    """Sends a second its business may make."""
 
 
 class NewStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,6 +188,15 @@ def fail(tx: sqlite3.Connection, outbox_id: int, error: str) -> bool:
         (error, outbox_id),
     )
     return cursor.rowcount == 1
+
+
+def attempts_alike(tx: sqlite3.Connection, outbox_id: int, outcome: str, code: int | None) -> int:
+    """How many attempts of the reply ended like this."""
+    row = tx.execute(
+        "SELECT count(*) FROM send_attempts WHERE outbox_id = ? AND outcome = ? AND code IS ?",
+        (outbox_id, outcome, code),
+    ).fetchone()
+    return int(row[0])
 
 
 def orphan_attempts_become_unknown(tx: sqlite3.Connection, now: str) -> None:

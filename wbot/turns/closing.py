@@ -1,15 +1,24 @@
 """How a message ends: reply, error text or silence, and the record of it, in one transaction."""
 
+import json
 import sqlite3
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
+from wbot.domain import handling
+from wbot.domain.content import content_of
 from wbot.domain.delivery import split_text
+from wbot.domain.handling import handling_of
 from wbot.domain.receipts import reply_text
-from wbot.storage import errors, journal, messages, outbox
+from wbot.domain.staleness import question_payload
+from wbot.storage import errors, journal, messages, outbox, questions
 from wbot.storage.journal import Taken
 from wbot.storage.messages import StoredMessage
+
+ASKED_ABOUT = "asked_about"
+"""Why a stale message is silent: the question put for another one speaks of it too."""
 
 ERROR_TEXT = (
     "Sorry, something went wrong on our side with your last message. Please try again later."
@@ -24,6 +33,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     receipts: tuple[str, ...] = ()
     words: str = ""
     reason: str | None = None
+    asks_before: str | None = None
+    """Written before this instant, the message and all that wait with it are only asked about."""
 
 
 def close(
@@ -34,13 +45,40 @@ def close(
     Raises OvertakenError if another turn has taken the conversation.
     """
     journal.guard(tx, message.conversation_id, taken.epoch)
-    text = reply_text(ending.receipts, ending.words)
-    parts = split_text(text) if text else ()
-    for part, body in enumerate(parts):
-        outbox.add(tx, _reply(message, taken.revision, part=part, body=body, now=now))
+    if ending.asks_before is not None:
+        payloads = [_ask(tx, message, before=ending.asks_before, now=now)]
+    else:
+        text = reply_text(ending.receipts, ending.words)
+        payloads = [text_payload(part) for part in split_text(text) if part]
+    for part, payload in enumerate(payloads):
+        outbox.add(tx, _reply(message, taken.revision, part=part, payload=payload, now=now))
     messages.finish(tx, message.message_id, state=ending.state, reason=ending.reason, now=now)
     journal.end(tx, message.message_id, taken.epoch, ending.state, now)
-    return bool(parts)
+    return bool(payloads)
+
+
+def text_payload(body: str) -> dict[str, Any]:
+    """A text message in the Graph API's form."""
+    return {"type": "text", "text": {"body": body}}
+
+
+def _ask(
+    tx: sqlite3.Connection, message: StoredMessage, *, before: str, now: str
+) -> dict[str, Any]:
+    """Put one question for the whole run of stale messages, and end those that wait with it."""
+    run = {message.message_id: _words(message.content)}
+    for row in messages.waiting_before(tx, message.conversation_id, before):
+        words = _words(row["content"])
+        if words is not None:
+            run[row["message_id"]] = words
+            messages.finish(tx, row["message_id"], state="silent", reason=ASKED_ABOUT, now=now)
+    question_id = questions.ask(tx, message.conversation_id, list(run), now)
+    return question_payload(question_id, [words for words in run.values() if words])
+
+
+def _words(content: str | None) -> str | None:
+    said = handling_of(content_of(json.loads(content or "{}")))
+    return said.text if isinstance(said, handling.Answer) else None
 
 
 def fail(
@@ -92,7 +130,7 @@ def unique(receipts: Sequence[str | None]) -> tuple[str, ...]:
 
 
 def _reply(
-    message: StoredMessage, revision: int, *, part: int, body: str, now: str
+    message: StoredMessage, revision: int, *, part: int, payload: dict[str, Any], now: str
 ) -> outbox.NewReply:
     return outbox.NewReply(
         business_id=message.business_id,
@@ -102,6 +140,6 @@ def _reply(
         message_id=message.message_id,
         reply_phone=message.reply_phone,
         reply_user_id=message.reply_user_id,
-        payload=msgspec.json.encode({"type": "text", "text": {"body": body}}).decode(),
+        payload=msgspec.json.encode(payload).decode(),
         created_at=now,
     )

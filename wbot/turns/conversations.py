@@ -4,6 +4,7 @@ import asyncio
 import random
 import sqlite3
 from collections.abc import Callable
+from datetime import datetime
 
 from wbot.clients.model import ModelClient
 from wbot.clients.whatsapp import Line, WhatsApp
@@ -17,6 +18,7 @@ from wbot.domain.errors import (
     StorageError,
     WbotError,
 )
+from wbot.domain.staleness import Staleness, staleness_of
 from wbot.lanes import Lanes, LookAgain
 from wbot.logs import Log
 from wbot.measures import Measures
@@ -53,6 +55,7 @@ class Conversations:
     ) -> None:
         self.held: str | None = None
         """Why the model cannot be asked at all; None once it answers again."""
+        self._failing_since: float | None = None
         self._database = database
         self._cache = cache
         self._model = model
@@ -66,6 +69,13 @@ class Conversations:
         self._read_marks = 0
         self._lanes = Lanes("conversation", self._look, running_max=TURNS_RUNNING_MAX)
         self.ring = self._lanes.ring
+
+    @property
+    def failing_s(self) -> float:
+        """Seconds since the model last answered, while all it does is fail; else 0."""
+        if self._failing_since is None:
+            return 0.0
+        return self._clock.monotonic() - self._failing_since
 
     @property
     def running(self) -> int:
@@ -104,7 +114,15 @@ class Conversations:
             taken=journal.take(tx, conversation_id, message.message_id, to_text(now)),
             customer_id=int(customer[0]),
             moved_money=journal.moved_money(tx, message.message_id),
+            staleness=self._staleness(message, now),
+            is_late=messages.note_lateness(tx, message),
         )
+
+    def _staleness(self, message: messages.StoredMessage, now: datetime) -> Staleness:
+        if message.is_taken_up:
+            return Staleness.FRESH
+        sent_at = from_text(message.sent_at or message.received_at)
+        return staleness_of(sent_at, now, self._settings.stale_after)
 
     async def _attempt(self, begun: Begun) -> LookAgain:
         """Run the turn and record how it went: the boundary at which every failure ends."""
@@ -124,7 +142,7 @@ class Conversations:
         except Exception as error:  # noqa: BLE001  the turn boundary: whatever it is, it is recorded
             return await self._ended_by(begun, configured, error)
         if turn.model_ms:
-            self.held = None
+            self.held = self._failing_since = None
         self._report(begun, turn, ending, started)
         return 0
 
@@ -152,6 +170,7 @@ class Conversations:
             database=self._database,
             model=self._model,
             default_model=self._settings.model,
+            stale_after_s=self._settings.stale_after,
             clock=self._clock,
             is_stopping=lambda: self._lanes.is_stopping,
         )
@@ -172,6 +191,9 @@ class Conversations:
         if isinstance(error, TimeoutError):
             reason = "The turn took too long."
         is_final = isinstance(error, RejectedError)
+        is_models = isinstance(error, RetryableError | TimeoutError)
+        if is_models and not isinstance(error, StorageError) and self._failing_since is None:
+            self._failing_since = self._clock.monotonic()
         if not is_final and begun.taken.attempt < self._settings.max_attempts:
             wait_s = TURN_BACKOFF.wait_s(begun.taken.attempt, random.random())  # noqa: S311  jitter
             if isinstance(error, RetryableError) and error.retry_after_s is not None:

@@ -11,6 +11,7 @@ import msgspec
 from wbot.clients.model import Answer
 from wbot.domain.business import Business
 from wbot.domain.content import content_of
+from wbot.domain.delivery import words_of
 from wbot.domain.history import LINES_MAX, Line, fit
 from wbot.domain.messages import text_of
 from wbot.domain.receipts import MARK
@@ -25,13 +26,22 @@ words: do not repeat their figures, and never write such a line yourself.
 If a tool refuses, pass its sentence on. Ask when an amount or a payee is missing or unclear."""
 
 
-def system_text(business: Business, *, customer_name: str | None, now: datetime) -> str:
+LATE = (
+    "This message arrived late: you have already answered messages that the customer wrote after "
+    "it. If it seems overtaken by them, ask before you act."
+)
+
+
+def system_text(
+    business: Business, *, customer_name: str | None, now: datetime, is_late: bool
+) -> str:
     """The system message: the rules, the business's own instructions, and the context."""
     parts = [
         _RULES.format(name=business.name, currency=business.currency_code),
         business.instructions,
         f"Today is {now:%A, %d %B %Y}, {now:%H:%M} UTC.",
         f"The customer's WhatsApp name is {customer_name!r}." if customer_name else "",
+        LATE if is_late else "",
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -73,9 +83,5 @@ def recent_history(tx: sqlite3.Connection, conversation_id: int) -> tuple[Line, 
         words = text_of(content_of(json.loads(row["content"])))
         lines.append(Line("user", words if words is not None else f"[{row['type']}]"))
         replies = [msgspec.json.decode(payload) for payload in outbox.said(tx, row["message_id"])]
-        lines += [Line("assistant", _words_of(reply)) for reply in replies]
+        lines += [Line("assistant", words_of(reply)) for reply in replies]
     return fit(lines)
-
-
-def _words_of(payload: dict[str, Any]) -> str:
-    return str(payload.get("text", {}).get("body", ""))

@@ -8,13 +8,14 @@ from typing import Any
 import msgspec
 
 from wbot.clients.model import Answer, ModelClient, ToolCall
-from wbot.clock import Clock, elapsed_ms, to_text
+from wbot.clock import Clock, elapsed_ms, later, to_text
 from wbot.domain import handling
 from wbot.domain.business import Business
 from wbot.domain.content import content_of
 from wbot.domain.errors import RejectedError, WbotError
 from wbot.domain.handling import handling_of
-from wbot.storage import customers, journal
+from wbot.domain.staleness import Staleness, answer_of
+from wbot.storage import customers, journal, questions
 from wbot.storage.database import Database
 from wbot.storage.journal import Step, Taken
 from wbot.storage.messages import StoredMessage
@@ -44,7 +45,9 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     taken: Taken
     customer_id: int
     moved_money: bool
-    """In an earlier life: then it is only closed with its receipts."""
+    """In an earlier life or attempt."""
+    staleness: Staleness
+    is_late: bool
 
 
 class Turn:
@@ -58,6 +61,7 @@ class Turn:
         database: Database,
         model: ModelClient,
         default_model: str,
+        stale_after_s: float,
         clock: Clock,
         is_stopping: Callable[[], bool],
     ) -> None:
@@ -69,29 +73,60 @@ class Turn:
         self._database = database
         self._model = model
         self._model_name = business.model or default_model
+        self._stale_after_s = stale_after_s
         self._clock = clock
         self._is_stopping = is_stopping
         raw = json.loads(begun.message.content or "{}")
-        self._handling = handling_of(content_of(raw), raw.get("group_id"))
+        self._content = content_of(raw)
+        self._handling = handling_of(self._content, raw.get("group_id"))
         self._stored = {step.number: step for step in begun.taken.steps}
         self._number = 0
 
     @property
     def is_silent(self) -> bool:
         """Whether nobody is to notice that the message was seen."""
-        return isinstance(self._handling, handling.Silence)
+        is_expired = self._begun.staleness is Staleness.EXPIRED
+        return is_expired or isinstance(self._handling, handling.Silence)
 
     async def run(self) -> Ending:
         """How the message ends; raises RetryableError, HeldError, RejectedError, StoppingError."""
-        if self._begun.moved_money and self._begun.taken.revision > 0:
+        begun = self._begun
+        is_fresh = begun.staleness is Staleness.FRESH
+        if begun.moved_money and (begun.taken.revision > 0 or not is_fresh):
             return await self._receipts_alone()
+        if begun.staleness is Staleness.EXPIRED:
+            return Ending(state="silent", reason="window_closed")
         match self._handling:
             case handling.Silence(reason=reason):
                 return Ending(state="silent", reason=str(reason))
             case handling.Decline(sentence=sentence):
                 return Ending(state="answered", words=sentence)
+            case handling.Answer() if not is_fresh:
+                before = later(self._clock.now(), -self._stale_after_s)
+                return Ending(state="answered", asks_before=to_text(before))
             case handling.Answer(text=words):
-                return await self._converse(words)
+                answered = answer_of(getattr(self._content, "id", None))
+                return await (self._settle(*answered) if answered else self._converse(words))
+
+    async def _settle(self, question_id: int, answer: str) -> Ending:
+        """A tap on the question about stale messages, handled without the model."""
+
+        def settle(tx: sqlite3.Connection) -> bool:
+            journal.guard(tx, self._message.conversation_id, self._begun.taken.epoch)
+            return questions.settle(
+                tx,
+                question_id,
+                conversation_id=self._message.conversation_id,
+                answer=answer,
+                message_id=self._message.message_id,
+                now=to_text(self._clock.now()),
+            )
+
+        if not await self._database.write(settle):
+            return Ending(state="answered", words="That is already settled.")
+        if answer == "yes":  # the messages it takes up are its answer
+            return Ending(state="silent", reason="took_up_stale_messages")
+        return Ending(state="answered", words="All right, I will leave it.")
 
     async def _receipts_alone(self) -> Ending:
         message_id, revision = self._message.message_id, self._begun.taken.revision
@@ -115,7 +150,12 @@ class Turn:
     async def _first_prompt(self, words: str) -> list[dict[str, Any]]:
         def look(tx: sqlite3.Connection) -> list[dict[str, Any]]:
             name = customers.name_of(tx, self._begun.customer_id)
-            system = system_text(self._business, customer_name=name, now=self._clock.now())
+            system = system_text(
+                self._business,
+                customer_name=name,
+                now=self._clock.now(),
+                is_late=self._begun.is_late,
+            )
             return build_prompt(system, recent_history(tx, self._message.conversation_id), words)
 
         return await self._database.read(look)

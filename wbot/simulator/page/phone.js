@@ -16,6 +16,7 @@ async function post(path, body) {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),
+    keepalive: true, // what was typed or read still counts when the page is left
   });
   if (!response.ok) throw new Error((await response.json()).error ?? response.statusText);
 }

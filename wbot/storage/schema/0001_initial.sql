@@ -96,12 +96,26 @@ CREATE TABLE messages (
     reason TEXT,                 -- of a silence or a failure
     attempts INTEGER NOT NULL DEFAULT 0,
     duplicates INTEGER NOT NULL DEFAULT 0,
+    is_late INTEGER NOT NULL DEFAULT 0,     -- its turn began after a newer message's
+    is_taken_up INTEGER NOT NULL DEFAULT 0, -- stale, but the customer said to go on
+    question_id INTEGER REFERENCES stale_questions (id),
     ended_at TEXT,
     webhook_id INTEGER REFERENCES webhooks (id),
     UNIQUE (conversation_id, number)
 );
 CREATE INDEX messages_unfinished ON messages (conversation_id, sort_at, number)
     WHERE state IN ('waiting', 'begun');
+
+-- One question for a run of stale messages; answered once, by a tap.
+CREATE TABLE stale_questions (
+    id INTEGER PRIMARY KEY,
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    asked_at TEXT NOT NULL,
+    answer TEXT CHECK (answer IN ('yes', 'no')),
+    answered_by TEXT,
+    answered_at TEXT
+);
+CREATE INDEX messages_by_question ON messages (question_id) WHERE question_id IS NOT NULL;
 
 -- What a turn did ------------------------------------------------------------------------------
 

@@ -1,0 +1,89 @@
+"""Who is who: numbers and user ids that come, go and change hands, through real webhooks."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from conftest import ALICE, WAIT_S, MakeWorld, World, deposit
+
+from wbot.simulator.people import SimulatedCustomer
+
+NEW_PHONE, NEW_USER_ID = "15550109999", "US.9999"
+
+
+async def balance_seen_by(world: World, customer: SimulatedCustomer) -> str:
+    """The balance line of whoever writes under these ids."""
+    seen = len(world.simulator.sends)
+    await world.simulator.say(customer, "What's my balance?")
+    sends = await world.simulator.wait_for_sends(seen + 1, timeout_s=WAIT_S)
+    return sends[-1].text.splitlines()[0]
+
+
+def as_alice(**ids: Any) -> SimulatedCustomer:
+    return msgspec.structs.replace(ALICE, **ids)
+
+
+async def test_a_recycled_number_with_another_user_id_sees_nobodys_balance(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    deposit(database_path, ALICE, 50_000)
+    async with make_world() as world:
+        assert "$500.00" in await balance_seen_by(world, ALICE)
+        stranger = as_alice(name="Stranger", user_id="US.7777")
+        assert "$0.00" in await balance_seen_by(world, stranger)
+        assert "$500.00" in await balance_seen_by(world, as_alice(phone=None))
+
+
+async def test_a_user_id_that_gains_a_number_stays_the_same_customer(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    deposit(database_path, as_alice(phone=None), 50_000)
+    async with make_world() as world:
+        assert "$500.00" in await balance_seen_by(world, ALICE)
+        assert "$500.00" in await balance_seen_by(world, as_alice(user_id=None))
+
+
+async def test_an_announced_number_change_keeps_the_account_and_frees_the_old_number(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    deposit(database_path, ALICE, 50_000)
+    async with make_world() as world:
+        assert "$500.00" in await balance_seen_by(world, ALICE)
+        change = {"type": "user_changed_number", "wa_id": NEW_PHONE, "body": "changed"}
+        await world.simulator.send_inbound(ALICE, {"type": "system", "system": change})
+        await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
+        moved = SimulatedCustomer("Alice", NEW_PHONE, NEW_USER_ID)
+        assert "$500.00" in await balance_seen_by(world, moved)
+        heir = SimulatedCustomer("Heir", ALICE.phone, "US.8888")
+        assert "$0.00" in await balance_seen_by(world, heir)
+
+
+async def test_a_changed_user_id_keeps_the_account(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    hidden = as_alice(phone=None)
+    deposit(database_path, hidden, 50_000)
+    async with make_world() as world:
+        assert "$500.00" in await balance_seen_by(world, hidden)
+        change = {
+            "type": "user_changed_user_id",
+            "user_id": NEW_USER_ID,
+            "previous_user_id": ALICE.user_id,
+        }
+        await world.simulator.send_inbound(hidden, {"type": "system", "system": change})
+        await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
+        assert "$500.00" in await balance_seen_by(world, as_alice(phone=None, user_id=NEW_USER_ID))
+
+
+async def test_a_change_to_somebody_elses_number_changes_nothing(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    other = SimulatedCustomer("Other", NEW_PHONE, "US.5555")
+    deposit(database_path, ALICE, 50_000)
+    deposit(database_path, other, 7_000)
+    async with make_world() as world:
+        change = {"type": "user_changed_number", "wa_id": NEW_PHONE, "body": "changed"}
+        await world.simulator.send_inbound(ALICE, {"type": "system", "system": change})
+        await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
+        assert "$70.00" in await balance_seen_by(world, other)
+        assert "$500.00" in await balance_seen_by(world, ALICE)

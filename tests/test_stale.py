@@ -1,0 +1,121 @@
+"""What is late: stale messages are asked about, expired ones kept silent about, late ones told."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from conftest import ALICE, BOB, WAIT_S, MakeWorld, World, deposit, make_simulator, writing
+
+from wbot.clock import Clock
+from wbot.domain.receipts import MARK
+from wbot.simulator.record import Send
+from wbot.storage import businesses
+
+
+def pause(path: Path, *, is_paused: bool) -> None:
+    with writing(path) as tx:
+        business = businesses.required(tx, "shop")
+        businesses.change(tx, msgspec.structs.replace(business, is_paused=is_paused))
+
+
+async def say_old(world: World, text: str, *, hours: float) -> str:
+    sent_at = Clock().now() - timedelta(hours=hours)
+    message_id = await world.simulator.say(ALICE, text, sent_at=sent_at)
+    await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
+    return message_id
+
+
+async def tap(world: World, question: Send, answer: str) -> None:
+    buttons = question.payload["interactive"]["action"]["buttons"]
+    found = next(b["reply"] for b in buttons if b["reply"]["id"].endswith(f":{answer}"))
+    await world.simulator.tap(ALICE, found["id"], found["title"], question.wamid)
+
+
+def transfers(world: World) -> list[dict[str, Any]]:
+    return world.rows("SELECT amount_minor FROM transfers WHERE kind = 'transfer' ORDER BY id")
+
+
+async def asked_about(path: Path, world: World, *texts: str, hours: float = 2) -> Send:
+    """The question that a run of stale messages is answered with, after a pause."""
+    for place, text in enumerate(texts):
+        await say_old(world, text, hours=hours - place / 100)
+    pause(path, is_paused=False)
+    return await world.simulator.wait_for_reply_to(ALICE, after=0, timeout_s=WAIT_S)
+
+
+async def test_a_run_of_stale_messages_gets_one_question_and_a_yes_takes_them_up_in_order(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    deposit(database_path, ALICE, 50_000)
+    pause(database_path, is_paused=True)
+    async with make_world() as world:
+        question = await asked_about(
+            database_path, world, "Transfer $20 to John", "Transfer $30 to Mary"
+        )
+        assert "• Transfer $20 to John\n• Transfer $30 to Mary" in question.text
+        assert transfers(world) == []
+        await tap(world, question, "yes")
+        await world.simulator.wait_for_reply_to(ALICE, after=2, timeout_s=WAIT_S)
+        texts = [send.text for send in world.simulator.replies_to(ALICE)[1:]]
+        assert texts[0].startswith(f"{MARK} Sent $20.00 to John (T2)")
+        assert texts[1].startswith(f"{MARK} Sent $30.00 to Mary (T3)")
+        await tap(world, question, "yes")
+        await world.simulator.wait_for_reply_to(ALICE, after=3, timeout_s=WAIT_S)
+        assert world.simulator.replies_to(ALICE)[3].text == "That is already settled."
+        assert transfers(world) == [{"amount_minor": 2_000}, {"amount_minor": 3_000}]
+
+
+async def test_a_no_leaves_the_stale_messages_alone(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    deposit(database_path, ALICE, 50_000)
+    pause(database_path, is_paused=True)
+    async with make_world() as world:
+        question = await asked_about(database_path, world, "Transfer $20 to John", "Cancel that")
+        await tap(world, question, "no")
+        reply = await world.simulator.wait_for_reply_to(ALICE, after=1, timeout_s=WAIT_S)
+        assert reply.text == "All right, I will leave it."
+        assert transfers(world) == []
+        found = world.rows("SELECT state, reason FROM messages ORDER BY number LIMIT 2")
+        assert found == [
+            {"state": "answered", "reason": None},
+            {"state": "silent", "reason": "asked_about"},
+        ]
+
+
+async def test_another_customers_tap_settles_nothing(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    deposit(database_path, ALICE, 50_000)
+    pause(database_path, is_paused=True)
+    async with make_world() as world:
+        question = await asked_about(database_path, world, "Transfer $20 to John")
+        reply = question.payload["interactive"]["action"]["buttons"][0]["reply"]
+        await world.simulator.tap(BOB, reply["id"], reply["title"], question.wamid)
+        answer = await world.simulator.wait_for_reply_to(BOB, after=0, timeout_s=WAIT_S)
+        assert answer.text == "That is already settled."
+        assert transfers(world) == []
+
+
+async def test_a_message_older_than_a_day_is_kept_in_silence(make_world: MakeWorld) -> None:
+    async with make_world() as world:
+        await say_old(world, "Transfer $20 to John", hours=25)
+        await world.ask(ALICE, "hello")
+        found = world.rows("SELECT state, reason FROM messages ORDER BY number")
+        assert found[0] == {"state": "silent", "reason": "window_closed"}
+        assert len(world.simulator.replies_to(ALICE)) == 1
+
+
+async def test_a_message_that_comes_after_a_newer_one_was_handled_is_told_to_be_late(
+    make_world: MakeWorld,
+) -> None:
+    simulator = make_simulator()
+    async with make_world(simulator=simulator) as world:
+        await world.ask(ALICE, "hello")
+        assert "arrived late" not in simulator.completions[-1]["messages"][0]["content"]
+        sent_at = Clock().now() - timedelta(minutes=5)
+        await simulator.say(ALICE, "What's my balance?", sent_at=sent_at)
+        await simulator.wait_for_reply_to(ALICE, after=1, timeout_s=WAIT_S)
+        assert "arrived late" in simulator.completions[-1]["messages"][0]["content"]
+        assert [row["is_late"] for row in world.rows("SELECT is_late FROM messages")] == [0, 1]

@@ -1,0 +1,238 @@
+"""wbot customer and wbot payee: people, by what they are known, and whom they pay."""
+
+import sqlite3
+from typing import Any
+
+import click
+import msgspec
+
+from wbot.clock import to_text
+from wbot.commands.console import (
+    WORDS,
+    json_option,
+    now,
+    print_facts,
+    print_json,
+    print_table,
+    readable,
+    reading,
+    right,
+    writing,
+)
+from wbot.domain.business import Business
+from wbot.domain.errors import MalformedError, RefusedError
+from wbot.domain.ledger import phone_digits, reference_of
+from wbot.domain.money import format_amount
+from wbot.domain.receipts import PAYEE_LENGTH_MAX, one_line
+from wbot.operations import merging, people
+from wbot.operations.merging import Merged
+from wbot.storage import businesses, customers, ledger, payees
+
+_business = click.argument("business_id", metavar="BUSINESS", type=WORDS)
+_customer = click.argument("text", metavar="CUSTOMER", type=WORDS)
+
+
+@click.group()
+def customer() -> None:
+    """The people who write: list, show, merge.
+
+    CUSTOMER, FROM and INTO are a phone number (5 to 20 digits, + allowed), a business-scoped user
+    id, or the reference that `list` shows (C3).
+    """
+
+
+@click.group()
+def payee() -> None:
+    """Whom customers pay by name."""
+
+
+@customer.command("list")
+@_business
+@json_option
+def list_(*, business_id: str, as_json: bool) -> None:
+    """List a business's customers, in the order they came."""
+    with reading() as tx:
+        business = businesses.required(tx, business_id)
+        found = [_summary(row, business) for row in customers.listed(tx, business.id)]
+    if as_json:
+        print_json({"customers": found})
+        return
+    available = right(f"Available {business.currency_code}")
+    columns = ("Ref", "Customer", "Name", available, right("Messages"), "Last message (UTC)", "")
+    rows = [
+        (
+            one["id"],
+            one["customer"],
+            one["name"] or "-",
+            one["available"],
+            str(one["messages"]),
+            readable(one["last_message_at"]),
+            f"merged into {one['merged_into']}" if one["merged_into"] else "",
+        )
+        for one in found
+    ]
+    print_table(columns, rows, empty=f"Nobody has written to {business.id} yet.")
+
+
+@customer.command()
+@_business
+@_customer
+@json_option
+def show(*, business_id: str, text: str, as_json: bool) -> None:
+    """Show one customer: aliases, money, payees, merges."""
+    with reading() as tx:
+        business = businesses.required(tx, business_id)
+        person = people.required(tx, business, text)
+        found = _details(tx, business, person.customer_id)
+    if as_json:
+        print_json(found)
+    else:
+        _print_details(found)
+
+
+@customer.command()
+@_business
+@click.argument("from_text", metavar="FROM", type=WORDS)
+@click.argument("into_text", metavar="INTO", type=WORDS)
+@json_option
+def merge(*, business_id: str, from_text: str, into_text: str, as_json: bool) -> None:
+    """Make one customer of two: FROM's money, aliases and payees become INTO's.
+
+    Refused while a message or reply of either is unfinished. What happened before stays under
+    FROM's reference; the same merge again changes nothing.
+    """
+    with writing() as tx:
+        business = businesses.required(tx, business_id)
+        merged = merging.merge(
+            tx, business, from_text=from_text, into_text=into_text, now=to_text(now())
+        )
+    facts = _merger(merged, business)
+    if as_json:
+        print_json(facts)
+        return
+    money = f"{facts['amount']} {facts['currency']}"
+    moved = f"{money} moved with {facts['transfer']}" if facts["transfer"] else "no money to move"
+    already = "was already" if merged.is_repeated else "is now"
+    click.echo(f"{facts['from']} {already} merged into {facts['into']}: {moved}.")
+
+
+@payee.command("add")
+@_business
+@_customer
+@click.argument("name", metavar="NAME", type=WORDS)
+@json_option
+def add(*, business_id: str, text: str, name: str, as_json: bool) -> None:
+    """Make NAME somebody the customer may pay, also where only known payees are allowed."""
+    shown = _checked_name(name)
+    with writing() as tx:
+        business = businesses.required(tx, business_id)
+        person = people.required(tx, business, text)
+        is_known = payees.is_known(tx, person.customer_id, shown)
+        ledger.account_of_payee(tx, business.id, person.customer_id, shown, to_text(now()))
+        shown = ledger.payee_name(tx, person.customer_id, shown)
+    if as_json:
+        facts = {"business": business.id, "customer": person.label}
+        print_json({**facts, "payee": shown, "created": not is_known})
+    else:
+        word = "was already" if is_known else "is now"
+        click.echo(f"{shown} {word} a payee of {person.label}.")
+
+
+def _checked_name(name: str) -> str:
+    shown = one_line(name, PAYEE_LENGTH_MAX + 1)
+    if not 0 < len(shown) <= PAYEE_LENGTH_MAX:
+        raise MalformedError(f"A payee's name has 1 to {PAYEE_LENGTH_MAX} characters.")
+    if phone_digits(shown) is not None:
+        raise RefusedError(
+            "A number names another customer, whom everybody can pay already; give a name."
+        )
+    return shown
+
+
+def _summary(row: sqlite3.Row, business: Business) -> dict[str, Any]:
+    merged_into = row["merged_into"]
+    available_minor = row["posted_minor"] - row["held_minor"]
+    return {
+        "id": people.reference_of(row["id"]),
+        "customer": row["label"],
+        "name": row["name"],
+        "currency": business.currency_code,
+        "available": format_amount(available_minor, business.currency),
+        "held": format_amount(row["held_minor"], business.currency),
+        "posted": format_amount(row["posted_minor"], business.currency),
+        "messages": row["messages"],
+        "last_message_at": row["last_inbound_at"],
+        "merged_into": people.reference_of(merged_into) if merged_into else None,
+    }
+
+
+def _details(tx: sqlite3.Connection, business: Business, customer_id: int) -> dict[str, Any]:
+    row = customers.summary(tx, customer_id)
+    merged = customers.merged_from(tx, customer_id)
+    # Payees that a merge left behind belong to the same person: they are shown with the rest.
+    owners = [customer_id, *merged]
+    return {
+        "business": business.id,
+        **_summary(row, business),
+        "account": row["account_id"],
+        "created_at": row["created_at"],
+        "merged_from": [people.reference_of(one) for one in merged],
+        "aliases": [msgspec.to_builtins(alias) for alias in customers.aliases(tx, customer_id)],
+        "payees": [
+            {
+                "name": one["name"],
+                "received": format_amount(one["posted_minor"], business.currency),
+                "of": people.reference_of(owner),
+            }
+            for owner in owners
+            for one in payees.of_customer(tx, owner)
+        ],
+    }
+
+
+def _print_details(found: dict[str, Any]) -> None:
+    unit = found["currency"]
+    facts = [
+        ("Reference", found["id"]),
+        ("Name", found["name"] or "-"),
+        ("Available", f"{found['available']} {unit}"),
+        ("Held", f"{found['held']} {unit}"),
+        ("Account", str(found["account"] or "none yet")),
+        ("Messages", str(found["messages"])),
+        ("Last message", readable(found["last_message_at"])),
+        ("Known since", readable(found["created_at"])),
+        *[("Merged into", one) for one in [found["merged_into"]] if one],
+        *[("Merged from", one) for one in found["merged_from"]],
+        *[(_alias_name(one), _alias_text(one)) for one in found["aliases"]],
+        *[("Payee", _payee_text(one, found)) for one in found["payees"]],
+    ]
+    print_facts(facts)
+
+
+def _alias_name(alias: dict[str, Any]) -> str:
+    return "Phone" if alias["kind"] == "phone" else "User id"
+
+
+def _alias_text(alias: dict[str, Any]) -> str:
+    since = f"{alias['value']}, since {readable(alias['first_seen_at'])}"
+    return (
+        since if alias["retired_at"] is None else f"{since} until {readable(alias['retired_at'])}"
+    )
+
+
+def _payee_text(one: dict[str, Any], found: dict[str, Any]) -> str:
+    text = f"{one['name']}, has got {one['received']} {found['currency']}"
+    return text if one["of"] == found["id"] else f"{text} (from {one['of']} before the merge)"
+
+
+def _merger(merged: Merged, business: Business) -> dict[str, Any]:
+    transfer_id = merged.transfer_id
+    return {
+        "business": business.id,
+        "from": people.reference_of(merged.from_id),
+        "into": merged.into.label,
+        "transfer": None if transfer_id is None else reference_of(transfer_id),
+        "amount": format_amount(merged.amount_minor, business.currency),
+        "currency": business.currency_code,
+        "repeated": merged.is_repeated,
+    }

@@ -1,0 +1,127 @@
+"""wbot errors: what ended in processing_errors, and another life for it."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from wbot.clock import to_text
+from wbot.commands.console import (
+    WORDS,
+    counted,
+    json_option,
+    now,
+    print_facts,
+    print_json,
+    print_table,
+    readable,
+    reading,
+    writing,
+)
+from wbot.domain.errors import MalformedError
+from wbot.operations import retrying
+from wbot.storage import errors as storage
+
+_AGE = re.compile(r"([1-9][0-9]{0,4})([hdw])")
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+_LISTED = ("id", "message_id", "error_message", "created_at", "retry_count", "state")
+
+
+@click.group()
+def errors() -> None:
+    """Messages and replies that failed for good: list, show, retry, purge."""
+
+
+@errors.command("list")
+@click.option("--limit", type=click.IntRange(1), help="Only so many, the newest.")
+@json_option
+def list_(*, limit: int | None, as_json: bool) -> None:
+    """List failures, newest first."""
+    with reading() as tx:
+        total = storage.count(tx)
+        found = storage.every(tx, limit or max(total, 1))
+    if as_json:
+        print_json({"errors": [{name: row[name] for name in _LISTED} for row in found]})
+        return
+    rows = [
+        (
+            str(row["id"]),
+            readable(row["created_at"]),
+            row["state"],
+            str(row["retry_count"]),
+            row["message_id"] or "-",
+            row["error_message"],
+        )
+        for row in found
+    ]
+    columns = ("ID", "Time (UTC)", "State", "Retries", "Message", "What happened")
+    print_table(columns, rows, empty="No failures.")
+    if len(found) < total:
+        click.echo(f"The newest {len(found)} of {counted(total, 'failure')}.")
+
+
+_error_id = click.argument("error_id", metavar="ID", type=click.IntRange(1))
+
+
+@errors.command()
+@_error_id
+@json_option
+def show(*, error_id: int, as_json: bool) -> None:
+    """Show one failure whole."""
+    with reading() as tx:
+        row = storage.required(tx, error_id)
+    facts: dict[str, Any] = {name: row[name] for name in (*_LISTED, "business_id", "outbox_id")}
+    if as_json:
+        print_json(facts)
+        return
+    at = {"created_at": readable(row["created_at"])}
+    print_facts(
+        [(name, str(value)) for name, value in {**facts, **at}.items() if value is not None]
+    )
+    if row["message_id"] is not None:
+        click.echo(f"Its whole life: wbot why {row['message_id']}")
+
+
+@errors.command()
+@_error_id
+@json_option
+def retry(*, error_id: int, as_json: bool) -> None:
+    """Give the message of a failure another life, at the tail of its conversation.
+
+    A message that already moved money is not handled again: it is closed with its receipts.
+    """
+    with writing() as tx:
+        revived = retrying.retry(tx, error_id, to_text(now()))
+    if as_json:
+        print_json({"id": error_id, "message_id": revived.message_id, "state": "waiting"})
+        return
+    how = (
+        "it already moved money, so it is only closed with its receipts"
+        if revived.moved_money
+        else "a running service takes it up within two seconds"
+    )
+    click.echo(f"{revived.message_id} waits for its turn again; {how}.")
+
+
+@errors.command()
+@click.option(
+    "--older-than", "age", required=True, metavar="AGE", type=WORDS, help="Such as 30d, 12h or 4w."
+)
+@json_option
+def purge(*, age: str, as_json: bool) -> None:
+    """Delete failures past an age; the messages they speak of stay."""
+    before = to_text(now() - _age(age))
+    with writing() as tx:
+        deleted = storage.purge(tx, before)
+    if as_json:
+        print_json({"deleted": deleted})
+    else:
+        click.echo(f"Deleted {counted(deleted, 'failure')} older than {age}.")
+
+
+def _age(text: str) -> timedelta:
+    match = _AGE.fullmatch(text.strip().lower())
+    if match is None:
+        raise MalformedError(f"{text[:20]!r} is no age; write it like 30d, 12h or 4w.")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})

@@ -1,0 +1,101 @@
+"""One message's whole life, as the tables have it; read, never written."""
+
+import sqlite3
+
+SELECT_MESSAGE = """
+SELECT m.*, b.status AS business_status, v.customer_id, v.mode,
+    (SELECT count(*) FROM messages o WHERE o.conversation_id = m.conversation_id
+        AND o.state IN ('waiting', 'begun') AND o.message_id <> m.message_id
+        AND (o.state = 'begun' OR o.sort_at < m.sort_at
+             OR (o.sort_at = m.sort_at AND o.number < m.number))) AS ahead
+FROM messages m
+LEFT JOIN businesses b ON b.id = m.business_id
+LEFT JOIN conversations v ON v.id = m.conversation_id
+WHERE m.message_id = ?
+"""
+SELECT_TRANSFERS = """
+SELECT e.tool, e.created_at AS done_at, t.id, t.kind, t.phase, t.amount_minor, t.currency,
+    t.target_id, t.refusal, t.created_at, x.payee,
+    (SELECT r.phase FROM transfers r
+     WHERE r.target_id = t.id AND r.phase IN ('post', 'void', 'expire')) AS resolution,
+    (SELECT r.id FROM transfers r WHERE r.target_id = t.id AND r.kind = 'reversal') AS reversal_id,
+    EXISTS (SELECT 1 FROM transfers r WHERE r.target_id = t.id AND r.kind = 'reversal')
+        AS is_reversed
+FROM effects e JOIN transfers t ON t.id = e.transfer_id
+LEFT JOIN transfer_texts x ON x.transfer_id = t.id
+WHERE e.message_id = ? ORDER BY t.id
+"""
+SELECT_ATTEMPTS = """
+SELECT a.*, o.part FROM send_attempts a JOIN outbox o ON o.id = a.outbox_id
+WHERE o.message_id = ? ORDER BY a.id
+"""
+SELECT_STATUSES = """
+SELECT s.*, o.part FROM statuses s JOIN outbox o ON o.id = s.outbox_id
+WHERE o.message_id = ? ORDER BY s.id
+"""
+# Also of those who were merged into the customer: their messages stay where they were.
+SELECT_SENT = """
+SELECT m.business_id, m.message_id
+FROM customer_aliases a
+JOIN customers c ON c.id = a.customer_id OR c.merged_into = a.customer_id
+JOIN conversations v ON v.customer_id = c.id
+JOIN messages m ON m.conversation_id = v.id
+WHERE a.value = ? AND a.retired_at IS NULL
+ORDER BY m.received_at, m.number
+"""
+
+
+def message(tx: sqlite3.Connection, message_id: str) -> sqlite3.Row | None:
+    """The message with its business's status and how many of its conversation go before it."""
+    row: sqlite3.Row | None = tx.execute(SELECT_MESSAGE, (message_id,)).fetchone()
+    return row
+
+
+def message_answered_by(tx: sqlite3.Connection, wamid: str) -> str | None:
+    """The message that one we sent was the answer to, or None."""
+    row = tx.execute("SELECT message_id FROM outbox WHERE wamid = ?", (wamid,)).fetchone()
+    return None if row is None or row[0] is None else str(row[0])
+
+
+def sent_by(tx: sqlite3.Connection, alias: str) -> dict[str, list[str]]:
+    """By business, the messages of whoever has this number or user id, oldest first."""
+    sent: dict[str, list[str]] = {}
+    for row in tx.execute(SELECT_SENT, (alias,)).fetchall():
+        sent.setdefault(row["business_id"], []).append(row["message_id"])
+    return sent
+
+
+def turns(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.Row]:
+    """Every attempt of every life, in order."""
+    return tx.execute(
+        "SELECT * FROM turns WHERE message_id = ? ORDER BY revision, attempt", (message_id,)
+    ).fetchall()
+
+
+def steps(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.Row]:
+    """Every model answer and tool result of every life, in order."""
+    return tx.execute(
+        "SELECT * FROM steps WHERE message_id = ? ORDER BY revision, number", (message_id,)
+    ).fetchall()
+
+
+def transfers(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.Row]:
+    """What the message did in the ledger, in order."""
+    return tx.execute(SELECT_TRANSFERS, (message_id,)).fetchall()
+
+
+def replies(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.Row]:
+    """The outbox rows of the message, in order."""
+    return tx.execute(
+        "SELECT * FROM outbox WHERE message_id = ? ORDER BY id", (message_id,)
+    ).fetchall()
+
+
+def attempts(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.Row]:
+    """Every attempt to send one of its replies, in order."""
+    return tx.execute(SELECT_ATTEMPTS, (message_id,)).fetchall()
+
+
+def statuses(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.Row]:
+    """Every status of one of its replies, in the order they came."""
+    return tx.execute(SELECT_STATUSES, (message_id,)).fetchall()
