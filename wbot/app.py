@@ -104,6 +104,7 @@ class Service:
             sources=Sources(
                 held_model=lambda: self.conversations.held,
                 model_failing_s=lambda: self.conversations.failing_s,
+                graph_unanswered_s=lambda: self.sender.unanswered_s,
                 held_accounts=lambda: self.sender.held,
                 currently_processing=lambda: self.conversations.running,
                 cache_keys=lambda: self.cache.keys,

@@ -18,7 +18,8 @@ from wbot.storage.database import Database
 from wbot.storage.messages import Backlog
 
 DISK_BYTES_FREE_MIN = 64 * 1024 * 1024
-MODEL_FAILING_MAX_S = 120.0
+FAILING_MAX_S = 120.0
+"""Seconds without one good answer of an outside system before that is a fault."""
 OLDEST_MAX_S = 120.0
 """Seconds a message that could be worked on may wait before that is a fault."""
 
@@ -28,6 +29,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
 
     held_model: Callable[[], str | None]
     model_failing_s: Callable[[], float]
+    graph_unanswered_s: Callable[[], float]
     held_accounts: Callable[[], Mapping[str, str]]
     currently_processing: Callable[[], int]
     cache_keys: Callable[[], int]
@@ -101,9 +103,15 @@ class Health:
     def _held_reasons(self) -> list[str]:
         held = self._sources.held_model()
         reasons = [f"The model cannot be asked: {held}"] if held else []
-        failing_s = self._sources.model_failing_s()
-        if failing_s > MODEL_FAILING_MAX_S:
-            reasons.append(f"The model has failed for {failing_s / 60:.0f} minutes.")
+        failing = {
+            "The model": self._sources.model_failing_s(),
+            "The Graph API": self._sources.graph_unanswered_s(),
+        }
+        reasons += [
+            f"{name} has failed for {seconds / 60:.0f} minutes."
+            for name, seconds in failing.items()
+            if seconds > FAILING_MAX_S
+        ]
         accounts = self._sources.held_accounts().items()
         return reasons + [f"{business} cannot send: {reason}" for business, reason in accounts]
 

@@ -49,6 +49,7 @@ class Sender:
         self.held: dict[str, str] = {}
         """By business: why its account may not send; gone once it may again."""
         self._held_until: dict[str, float] = {}
+        self._unanswered_since: float | None = None
         self._database = database
         self._configured = configured
         self._whatsapp = whatsapp
@@ -61,6 +62,13 @@ class Sender:
         self._port_opened_at: datetime | None = None
         self._lanes = Lanes("sender", self._look, running_max=SENDS_RUNNING_MAX)
         self.ring = self._lanes.ring
+
+    @property
+    def unanswered_s(self) -> float:
+        """Seconds since the Graph API last gave an answer of its own, while none comes; else 0."""
+        if self._unanswered_since is None:
+            return 0.0
+        return self._clock.monotonic() - self._unanswered_since
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
         """Begin; sends that a crash interrupted have an unknown outcome from now on."""
@@ -154,6 +162,10 @@ class Sender:
         await self._database.write(
             lambda tx: attempt.close(tx, opened, result, now=now, attempts_max=attempts_max)
         )
+        if result.outcome in {"accepted", "refused"}:
+            self._unanswered_since = None
+        elif self._unanswered_since is None:
+            self._unanswered_since = self._clock.monotonic()
         if result.is_account_failure:
             self.held[business_id] = f"{result.detail} (code {result.code})"
             self._held_until[business_id] = self._clock.monotonic() + ACCOUNT_HELD_S

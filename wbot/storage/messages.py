@@ -235,6 +235,16 @@ def unfinished_of(tx: sqlite3.Connection, customer_id: int) -> int:
     return int(row[0])
 
 
+def latest_body_of(tx: sqlite3.Connection, business_id: str) -> bytes | None:
+    """The raw webhook that brought a business's latest message, while it is kept."""
+    row = tx.execute(
+        "SELECT w.body FROM messages m JOIN webhooks w ON w.id = m.webhook_id "
+        "WHERE m.business_id = ? AND w.body IS NOT NULL ORDER BY w.id DESC LIMIT 1",
+        (business_id,),
+    ).fetchone()
+    return None if row is None else bytes(row[0])
+
+
 def unmatched_phone_number_ids(tx: sqlite3.Connection) -> list[tuple[str, int]]:
     """Phone number ids that got messages but belong to no business, with how many."""
     rows = tx.execute(

@@ -225,9 +225,10 @@ class Conversations:
         return 0
 
     async def _hold(self, begun: Begun, error: HeldError) -> LookAgain:
-        self.held = str(error)
         self._log.error("turn.held", message_id=begun.message.message_id, error=str(error))
-        return await self._put_back(begun, f"held: {error}", HELD_S)
+        again = await self._put_back(begun, f"held: {error}", HELD_S)
+        self.held = str(error)
+        return again
 
     async def _put_back(self, begun: Begun, outcome: str, wait_s: float) -> LookAgain:
         """As if the attempt had not been made: it failed for no fault of the message's."""

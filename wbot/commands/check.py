@@ -1,0 +1,98 @@
+"""wbot check: whether everything the service needs is there, and what to mend."""
+
+import asyncio
+import sqlite3
+from collections.abc import Mapping, Sequence
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from wbot.app import check_settings
+from wbot.commands.console import (
+    console,
+    counted,
+    fail,
+    json_option,
+    load_settings,
+    plain,
+    print_json,
+    reading,
+)
+from wbot.domain.errors import ConfigurationError, StorageError
+from wbot.operations import checks
+from wbot.operations.checks import Check, Subject
+from wbot.settings import Settings
+
+
+@click.command()
+@click.option("--offline", "is_offline", is_flag=True, help="Ask nobody outside this machine.")
+@json_option
+def check(*, is_offline: bool, as_json: bool) -> None:
+    """Check configuration, database, Graph API and model; one line each, with the mend.
+
+    Exits 0 when all is well (a warning, marked !, counts as well), 1 when something fails, 2 when
+    the configuration or the database cannot be used at all.
+    """
+    settings, variables = load_settings()
+    configuration = _configuration(settings)
+    database, stored, subjects = _database(settings, variables)
+    found = [configuration, database, *stored, *_outside(settings, subjects, is_offline=is_offline)]
+    if as_json:
+        print_json([_json(one) for one in found])
+    else:
+        _print(found)
+    for one in (configuration, database):
+        if not one.ok:
+            raise ConfigurationError(one.detail)
+    failures = [one for one in found if not one.ok]
+    if failures:
+        fail(f"{counted(len(failures), 'check')} failed.")
+
+
+def _configuration(settings: Settings) -> Check:
+    try:
+        check_settings(settings)
+    except ConfigurationError as error:
+        return checks.failed("configuration", str(error))
+    where = f"{settings.host}:{settings.port}"
+    return checks.passed("configuration", f"complete; the service listens on {where}")
+
+
+def _database(
+    settings: Settings, variables: Mapping[str, str]
+) -> tuple[Check, list[Check], list[Subject]]:
+    name = "database"
+    try:
+        with reading() as tx:
+            stored, subjects = checks.stored(tx, variables)
+    except (ConfigurationError, StorageError, sqlite3.Error) as error:
+        return checks.failed(name, str(error)), [], []
+    return checks.passed(name, f"{settings.database} opens"), stored, subjects
+
+
+def _outside(settings: Settings, subjects: Sequence[Subject], *, is_offline: bool) -> list[Check]:
+    if is_offline:
+        return [checks.warned("outside", "not checked (--offline): Graph API and model endpoint")]
+    # Its spinner shows on a terminal only, and stdout is for the result.
+    with Console(stderr=True).status("Asking the Graph API and the model endpoint"):
+        return asyncio.run(checks.outside(settings, subjects))
+
+
+def _json(one: Check) -> dict[str, str | bool]:
+    return {name: msgspec.to_builtins(getattr(one, name)) for name in ("check", "ok", "detail")}
+
+
+def _print(found: Sequence[Check]) -> None:
+    table = Table("", "", "", box=None, pad_edge=False, show_header=False)
+    for one in found:
+        table.add_row(_mark(one), one.check, Text(plain(one.detail), overflow="fold"))
+    console().print(table)
+
+
+def _mark(one: Check) -> Text:
+    if not one.ok:
+        return Text("✗", style="bold red")
+    return Text("!", style="bold yellow") if one.is_warning else Text("✓", style="bold green")
