@@ -21,6 +21,7 @@ types: $(STAMP)
 
 bench: $(STAMP)  ## how fast webhooks are acknowledged, beside baselines of the same run
 	$(BIN)/python tests/benchmarks/intake.py
+	$(BIN)/python tests/benchmarks/recovery.py
 
 bench-quick: $(STAMP)
 	$(BIN)/python tests/benchmarks/intake.py --count 500

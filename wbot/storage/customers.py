@@ -103,7 +103,7 @@ def resolve(
         return _named(tx, Identity(customer_id), name)
     if _has(tx, by_phone, "user_id"):
         customer_id = _create(tx, business_id, now)
-        tx.execute(RETIRE_ALIAS, (now, business_id, "phone", phone))
+        tx.execute(RETIRE_ALIAS, (now, business_id, "phone", _bare("phone", str(phone))))
         _attach(tx, customer_id, "phone", str(phone), now)
         _attach(tx, customer_id, "user_id", user_id, now)
         warning = "a known phone number came with another user id: taken as a new customer"
@@ -257,10 +257,13 @@ def mark_merged(tx: sqlite3.Connection, from_id: int, into_id: int) -> None:
 def _find(tx: sqlite3.Connection, business_id: str, kind: str, value: str | None) -> int | None:
     if value is None:
         return None
-    if kind == "phone":
-        value = value.lstrip("+")
-    row = tx.execute(SELECT_BY_ALIAS, (business_id, kind, value)).fetchone()
+    row = tx.execute(SELECT_BY_ALIAS, (business_id, kind, _bare(kind, value))).fetchone()
     return None if row is None else int(row[0])
+
+
+def _bare(kind: str, value: str) -> str:
+    # The one liberty taken with a number: a leading + is not part of it.
+    return value.lstrip("+") if kind == "phone" else value
 
 
 def _has(tx: sqlite3.Connection, customer_id: int, kind: str) -> bool:
@@ -272,9 +275,7 @@ def _create(tx: sqlite3.Connection, business_id: str, now: str) -> int:
 
 
 def _attach(tx: sqlite3.Connection, customer_id: int, kind: str, value: str, now: str) -> None:
-    # The one liberty taken with a number: a leading + is not part of it.
-    bare = value.lstrip("+") if kind == "phone" else value
-    tx.execute(INSERT_ALIAS, (kind, bare, now, customer_id))
+    tx.execute(INSERT_ALIAS, (kind, _bare(kind, value), now, customer_id))
 
 
 def _attach_phone(tx: sqlite3.Connection, customer_id: int, phone: str, now: str) -> str | None:
