@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types bench bench-quick check lock clean
+.PHONY: demo test lint types bench bench-quick fuzz check lock clean
 
 demo: $(STAMP)  ## the whole thing on loopback, with a phone page in the browser
 	$(BIN)/wbot demo
@@ -25,6 +25,18 @@ bench: $(STAMP)  ## how fast webhooks are acknowledged, beside baselines of the 
 
 bench-quick: $(STAMP)
 	$(BIN)/python tests/benchmarks/intake.py --count 500
+
+FUZZ := .venv-fuzz
+FUZZ_S ?= 300
+
+fuzz: $(STAMP)  ## coverage-guided fuzzing of the webhook, in an environment of its own
+	test -d $(FUZZ) || $(PYTHON) -m venv $(FUZZ)
+	$(FUZZ)/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+		-r deploy/requirements.txt
+	$(FUZZ)/bin/pip install --quiet --disable-pip-version-check "atheris<3.1"
+	mkdir -p $(FUZZ)/corpus && cp tests/payloads/*.json $(FUZZ)/corpus/
+	PYTHONPATH=. $(FUZZ)/bin/python tests/fuzz/webhook.py -max_total_time=$(FUZZ_S) -timeout=10 \
+		-artifact_prefix=$(FUZZ)/ $(FUZZ)/corpus
 
 check: lint types test
 

@@ -9,6 +9,7 @@ MARK = "\N{RECEIPT}"
 
 # They can make text read in another order than it is stored: an amount could be turned around.
 _BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_LEFT_OUT = {"Cc", "Cs"}  # controls, and halves of a pair that JSON can spell and no file can keep
 _LINE_BREAKS = re.compile("[\\s\u0085\u2028\u2029]+")
 
 PAYEE_LENGTH_MAX = 60
@@ -21,9 +22,9 @@ def receipt(text: str) -> str:
 
 
 def without_mark(text: str) -> str:
-    """Somebody's words with the mark, bidirectional and other control characters taken out."""
+    """Somebody's words without the mark, bidirectional and other controls, lone surrogates."""
     kept = _BIDI_CONTROLS.sub("", text.replace(MARK, ""))
-    return "".join(c for c in kept if c in "\n\t" or unicodedata.category(c) != "Cc")
+    return "".join(c for c in kept if c in "\n\t" or unicodedata.category(c) not in _LEFT_OUT)
 
 
 def one_line(text: str, length_max: int) -> str:

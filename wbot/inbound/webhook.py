@@ -21,6 +21,8 @@ from wbot.storage.database import Database
 BODY_BYTES_MAX = 4 * 1024 * 1024
 """Meta sends up to 3 MB; aiohttp's own limit of 1 MiB would refuse that for days."""
 
+PARSED_AT_ONCE_BYTES_MAX = 128 * 1024
+"""A larger body is parsed in a thread: it takes milliseconds that other webhooks would wait."""
 BODY_TIMEOUT_S = 20.0
 """Seconds for the whole body: a sender that drips bytes does not hold a connection for ever."""
 
@@ -111,7 +113,7 @@ class Webhooks:
         if not is_signed:
             return HTTPStatus.UNAUTHORIZED, "The signature is missing or wrong.", Recorded()
         try:
-            payload = parse_payload(body)
+            payload = await self._parse(body)
         except MalformedError as error:
             return HTTPStatus.BAD_REQUEST, f"The body is {error}.", Recorded()
         finally:
@@ -125,6 +127,11 @@ class Webhooks:
             timing.mark("store_ms")
         self._tell(payload, recorded)
         return HTTPStatus.OK, "ok", recorded
+
+    async def _parse(self, body: bytes) -> Payload:
+        if len(body) <= PARSED_AT_ONCE_BYTES_MAX:
+            return parse_payload(body)
+        return await asyncio.to_thread(parse_payload, body)
 
     async def _store(self, payload: Payload, body: bytes) -> Recorded:
         now, installation = self._clock.now(), self._installation

@@ -15,6 +15,7 @@ from wbot.domain.ledger import (
     chain_hash,
     folded_name,
 )
+from wbot.domain.receipts import PAYEE_LENGTH_MAX, one_line
 
 SELECT_ENTRIES = """
 SELECT t.id, t.kind, t.phase, t.amount_minor, t.created_at, t.refusal,
@@ -337,7 +338,11 @@ def state_of(row: sqlite3.Row) -> TransferState:
 
 
 def _entry(row: sqlite3.Row) -> Entry:
-    names = (row["payee_name"], row["customer_name"], row["business_name"], row["payee"])
+    # What was written as the payee names whoever got the money, never whoever sent it. A profile's
+    # name is its owner's choice, and is shown to other customers in lines that begin with our mark.
+    written = None if row["is_incoming"] else row["payee"]
+    customer_name = one_line(row["customer_name"] or "", PAYEE_LENGTH_MAX)
+    names = (row["payee_name"], customer_name, row["business_name"], written)
     return Entry(
         transfer_id=row["id"],
         kind=TransferKind(row["kind"]),

@@ -46,6 +46,7 @@ class BusinessCache:
         self._cache = SimpleMemoryCache()
         self._loads: dict[str, asyncio.Lock] = {}
         self._keys: set[str] = set()
+        self._generation = 0
 
     @property
     def keys(self) -> int:
@@ -74,10 +75,12 @@ class BusinessCache:
 
     async def clear(self) -> None:
         """Forget everything: somebody changed the database from outside."""
+        self._generation += 1
         self._keys.clear()
         await self._cache.clear()
 
     async def _load(self, business_id: str) -> Configured:
+        generation = self._generation
         business = await self._database.read(lambda tx: businesses.by_id(tx, business_id))
         if business is None:
             raise HeldError(f"The business {business_id} is gone.")
@@ -86,6 +89,7 @@ class BusinessCache:
         except ConfigurationError as error:
             raise HeldError(f"The access token of {business_id} cannot be read: {error}") from error
         configured = Configured(business, Line(business.phone_number_id, token))
-        await self._cache.set(business_id, configured, ttl=self._ttl_s)
-        self._keys.add(business_id)
+        if generation == self._generation:  # else it may be older than what cleared the cache
+            await self._cache.set(business_id, configured, ttl=self._ttl_s)
+            self._keys.add(business_id)
         return configured

@@ -66,7 +66,7 @@ class Conversations:
         self._measures = measures
         self._ring_outbound = ring_outbound
         self._tasks: asyncio.TaskGroup
-        self._read_marks = 0
+        self._read_marks: set[asyncio.Task[None]] = set()
         self._lanes = Lanes("conversation", self._look, running_max=TURNS_RUNNING_MAX)
         self.ring = self._lanes.ring
 
@@ -88,6 +88,8 @@ class Conversations:
 
     async def stop(self, grace_s: float) -> None:
         await self._lanes.stop(grace_s)
+        for task in self._read_marks:
+            task.cancel()
 
     async def _look(self, conversation_id: int) -> LookAgain:
         try:
@@ -95,6 +97,8 @@ class Conversations:
             if begun is None or isinstance(begun, float):
                 return begun
             return await self._attempt(begun)
+        except OvertakenError:  # whoever took the conversation goes on with it
+            return 0
         except StorageError as error:
             self._log.error("storage.failed", conversation=conversation_id, error=str(error))
             return STORAGE_RETRY_S
@@ -152,7 +156,7 @@ class Conversations:
         match error:
             case OvertakenError():
                 self._log.warning("turn.overtaken", message_id=begun.message.message_id)
-                return 0
+                raise error
             case StoppingError():
                 return await self._put_back(begun, "stopped", 0)
             case HeldError():
@@ -250,9 +254,10 @@ class Conversations:
 
     def _mark_read(self, line: Line, begun: Begun) -> None:
         # Unjournaled and unwaited for: it is a courtesy, and must never cost the reply a second.
-        if self._read_marks < READ_MARKS_UNDER_WAY_MAX:
-            self._read_marks += 1
-            self._tasks.create_task(self._send_read_mark(line, begun), name="read mark")
+        if len(self._read_marks) < READ_MARKS_UNDER_WAY_MAX:
+            task = self._tasks.create_task(self._send_read_mark(line, begun), name="read mark")
+            self._read_marks.add(task)
+            task.add_done_callback(self._read_marks.discard)
 
     async def _send_read_mark(self, line: Line, begun: Begun) -> None:
         message_id = begun.message.message_id
@@ -260,8 +265,6 @@ class Conversations:
             await self._whatsapp.mark_read(line, message_id, is_typing=True)
         except WbotError as error:
             self._log.info("read_mark.failed", message_id=message_id, error=str(error))
-        finally:
-            self._read_marks -= 1
 
     def _report(self, begun: Begun, turn: Turn, ending: Ending, started: float) -> None:
         ended = self._clock.monotonic()
