@@ -41,9 +41,9 @@ def path(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def opened(path: Path) -> AsyncIterator[Database]:
-    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60):
         database = Database(path, clock=Clock())
-        await database.open(tasks)
+        await database.open()
         try:
             yield database
         finally:
@@ -393,7 +393,7 @@ async def test_closing_finishes_what_waits_and_refuses_what_comes_later(path: Pa
     gate = Gate()
     async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as tasks:
         database = Database(path, clock=Clock())
-        await database.open(tasks)
+        await database.open()
         tasks.create_task(database.write(gate.hold))
         await gate.entered()
         notes_to_be = [tasks.create_task(database.write(noting(one))) for one in words]

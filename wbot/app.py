@@ -120,7 +120,7 @@ class Service:
         )
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
-        await self.database.open(tasks)
+        await self.database.open()
         await self.sender.start(tasks)
         self.conversations.start(tasks)
         await self.webhooks.start()

@@ -13,7 +13,10 @@ LookAgain = float | None
 
 
 class Lanes:
-    """Runs `work(key)` for each key that was rung, at most `running_max` keys at once."""
+    """Runs `work(key)` for each key that was rung, at most `running_max` keys at once.
+
+    Where more keys than that have something to do they take turns, one look each.
+    """
 
     def __init__(
         self, name: str, work: Callable[[int], Awaitable[LookAgain]], *, running_max: int
@@ -79,20 +82,28 @@ class Lanes:
 
     async def _run(self, key: int, queue: asyncio.Queue[None]) -> None:
         again: LookAgain = None
+        has_more = True
         try:
-            while not self._is_stopping and (again == 0 or not queue.empty()):
+            while has_more and not self._is_stopping:
                 if not queue.empty():
                     queue.get_nowait()
                 again = await self._work(key)
+                has_more = again == 0 or not queue.empty()
+                if self._waiting:
+                    break
         finally:
             # No await from the last look at the queue to here: a bell is never lost in between.
             del self._queues[key]
-        if again and not self._is_stopping:
+        if self._is_stopping:
+            return
+        if has_more:  # others wait for a place: one with much to do goes to their end
+            self._waiting[key] = None
+        elif again:
             self._ring_later(key, again)
         self._begin_next()
 
     def _begin_next(self) -> None:
-        if self._waiting and not self._is_stopping:
+        if self._waiting:
             key = next(iter(self._waiting))
             del self._waiting[key]
             self._begin(key)

@@ -13,7 +13,8 @@ from wbot.domain.errors import ConfigurationError
 OFFLINE_MODEL = "offline"
 """The value of WBOT_MODEL that selects the built-in interpreter."""
 
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
+# "inf" is a float too, and no timer takes it.
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=366 * 24 * 3600)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,13 +12,13 @@ from rich.text import Text
 
 from wbot.app import check_settings
 from wbot.commands.console import (
-    console,
     counted,
     fail,
     json_option,
     load_settings,
     plain,
     print_json,
+    print_rich,
     reading,
 )
 from wbot.domain.errors import ConfigurationError, StorageError
@@ -89,7 +89,7 @@ def _print(found: Sequence[Check]) -> None:
     table = Table("", "", "", box=None, pad_edge=False, show_header=False)
     for one in found:
         table.add_row(_mark(one), one.check, Text(plain(one.detail), overflow="fold"))
-    console().print(table)
+    print_rich(table)
 
 
 def _mark(one: Check) -> Text:

@@ -127,7 +127,7 @@ def print_table(
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*[Text(plain(cell), overflow="fold") for cell in row])
-    console().print(table)
+    print_rich(table)
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:
@@ -135,13 +135,17 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
     table = Table(Column(style="bold"), Column(), box=None, pad_edge=False, show_header=False)
     for name, value in facts:
         table.add_row(name, Text(plain(value), overflow="fold"))
-    console().print(table)
+    print_rich(table)
 
 
-def console() -> Console:
-    """Stdout, as wide as its terminal; nothing in a text is taken for markup."""
+def print_rich(table: Table) -> None:
+    """A table on stdout, as wide as its terminal; nothing in a text is taken for markup."""
     width = None if sys.stdout.isatty() else PIPED_WIDTH
-    return Console(width=width, markup=False, emoji=False, highlight=False)
+    console = Console(width=width, markup=False, emoji=False, highlight=False)
+    with console.capture() as capture:
+        console.print(table)
+    # rich fills the last column up with blanks.
+    click.echo("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))
 
 
 def right(title: str) -> Column:

@@ -13,6 +13,9 @@ from wbot.commands.console import load_settings
 from wbot.logs import configure_logs
 from wbot.settings import Settings
 
+SWITCH_INTERVAL_S = 0.0002
+"""Python's own 5 ms would be what each statement of the database's thread waits on a busy loop."""
+
 
 @click.command()
 def serve() -> None:
@@ -29,6 +32,7 @@ def log_to_stdout(settings: Settings) -> None:
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run to the end on uvloop where there is one."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     factory = None
     if sys.platform == "linux":
         import uvloop  # noqa: PLC0415  only there

@@ -55,7 +55,7 @@ REPORTED = frozenset(
         ReplyState.FAILED,
     }
 )
-"""States a status webhook can report; any other status word changes nothing."""
+"""States a status webhook can report; any other word says only that Meta took the message."""
 
 
 def raised(current: ReplyState, reported: ReplyState) -> ReplyState:
@@ -99,19 +99,29 @@ _ACCOUNT_CODES = frozenset(
 ) | frozenset(range(200, 300))
 _RETRY_CODES = frozenset(
     {1, 2, 4, 17, 80007, 130429, 131000, 131016, 131057, 133004, 133008, 133009, 133015, 133016}
+    | {134101}
+)
+# About this message or its recipient: whatever the HTTP status, the same request would fail again.
+_REFUSED_CODES = frozenset(
+    {100, 130403, 130472, 130497, 131008, 131009, 131021, 131026, 131030, 131047, 131049, 131050}
+    | {131051, 131052, 131053, 131055, 131059, 131062, 131063, 131064, 132000, 132001, 132005}
+    | {132007, 132008, 132012, 132015, 132016, 132018, 132068, 132069, 134100, 134102, 135000}
+    | {137000}
 )
 _PAIR_LIMIT_CODE = 131056
 
 
 def verdict_of(code: int | None, http_status: int, *, is_transient: bool = False) -> Verdict:
-    """What to do after a parsed Graph error; the code decides, the HTTP status only without one."""
+    """What to do after a parsed Graph error; the code decides, the HTTP status for unknown ones."""
     if code == _PAIR_LIMIT_CODE:
         return Verdict.PAIR_LIMIT
     if code in _ACCOUNT_CODES:
         return Verdict.ACCOUNT
-    if code in _RETRY_CODES or is_transient or http_status >= 500:  # noqa: PLR2004  HTTP's own line
+    if code in _RETRY_CODES or is_transient:
         return Verdict.RETRY
-    return Verdict.REFUSED
+    if code in _REFUSED_CODES or http_status < 500:  # noqa: PLR2004  HTTP's own line
+        return Verdict.REFUSED
+    return Verdict.RETRY
 
 
 class Backoff(msgspec.Struct, frozen=True):
@@ -138,7 +148,8 @@ UNREACHABLE_BACKOFF = Backoff(1.0, 2.0, 30.0)
 SEND_AGE_MAX_S = 24 * 3600.0
 """After a day the customer service window is closed: a reply still waiting is given up."""
 
-_SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)\]]*\s+|\n+")
+# Chinese and Japanese put no space after a sentence.
+_SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+|[。！？][\"'”’)\]」』）]*\s*|\n+")
 
 
 def split_text(text: str, length_max: int = TEXT_LENGTH_MAX) -> tuple[str, ...]:

@@ -81,14 +81,10 @@ async def outside(settings: Settings, subjects: Sequence[Subject]) -> list[Check
             version=settings.graph_version,
             timeout_s=settings.api_timeout,
         )
-        asked: list[Awaitable[Check]] = []
-        for subject in subjects:
-            if subject.line is not None:
-                asked += [
-                    _number(whatsapp, subject, subject.line),
-                    _webhook(whatsapp, subject, subject.line),
-                ]
-        return [*await _together(asked), *await _models(settings, subjects)]
+        async with asyncio.TaskGroup() as tasks:
+            numbers = tasks.create_task(_numbers(whatsapp, subjects))
+            models = tasks.create_task(_models(settings, subjects))
+    return [*numbers.result(), *models.result()]
 
 
 def _businesses(known: Sequence[Business]) -> Check:
@@ -103,7 +99,9 @@ def _token(business: Business, variables: Mapping[str, str]) -> tuple[Check, Lin
     try:
         token = resolve_secret(business.access_token, variables)
     except ConfigurationError as error:
-        return failed(name, str(error)), None
+        is_variable = business.access_token.startswith("env:")
+        mend = " Set it in the service's environment or its .env file." if is_variable else ""
+        return failed(name, f"{error}{mend}"), None
     if not token.isascii() or not token.isprintable() or " " in token:
         return failed(name, "it holds spaces or other signs that no token has"), None
     return passed(name, "can be read"), Line(business.phone_number_id, token)
@@ -154,6 +152,15 @@ async def _together(asked: Sequence[Awaitable[Check]]) -> list[Check]:
     return [task.result() for task in running]
 
 
+async def _numbers(whatsapp: WhatsApp, subjects: Sequence[Subject]) -> list[Check]:
+    asked: list[Awaitable[Check]] = []
+    for subject in subjects:
+        if subject.line is not None:
+            asked.append(_number(whatsapp, subject, subject.line))
+            asked.append(_webhook(whatsapp, subject, subject.line))
+    return await _together(asked)
+
+
 async def _number(whatsapp: WhatsApp, subject: Subject, line: Line) -> Check:
     name = f"number of {subject.business.id}"
     try:
@@ -191,7 +198,7 @@ async def _callback(whatsapp: WhatsApp, line: Line) -> Check:
     try:
         facts = await whatsapp.look_up(line, line.phone_number_id, fields="webhook_configuration")
     except WbotError as error:
-        return warned("", f"where Meta delivers: not checked ({_graph_mend(error, line)})")
+        return warned("", f"where Meta delivers: not checked ({_words(error, line)})")
     if not isinstance(facts.get("webhook_configuration"), dict):
         return warned("", "where Meta delivers: not checked (Meta does not tell)")
     urls = lenient.mapping(facts, "webhook_configuration")
@@ -213,7 +220,7 @@ async def _subscription(whatsapp: WhatsApp, line: Line, account_id: str | None) 
     try:
         facts = await whatsapp.look_up(line, f"{account_id}/subscribed_apps")
     except WbotError as error:
-        return warned("", f"subscription: not checked ({_graph_mend(error, line)})")
+        return warned("", f"subscription: not checked ({_words(error, line)})")
     apps = [
         lenient.mapping(item, "whatsapp_business_api_data")
         for item in lenient.mappings(facts, "data")
@@ -229,9 +236,13 @@ async def _subscription(whatsapp: WhatsApp, line: Line, account_id: str | None) 
     return passed("", f"subscribed apps: {', '.join(shown)}; yours must be among them")
 
 
-def _graph_mend(error: WbotError, line: Line) -> str:
+def _words(error: WbotError, line: Line) -> str:
     # Meta repeats a malformed token in its own words.
-    words = str(error).replace(line.access_token, "(the token)").rstrip(".")
+    return str(error).replace(line.access_token, "(the token)").rstrip(".")
+
+
+def _graph_mend(error: WbotError, line: Line) -> str:
+    words = _words(error, line)
     match error:
         case GraphError():
             return f"{words} (code {error.code}): {_code_mend(error.code)}"

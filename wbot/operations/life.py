@@ -25,6 +25,9 @@ SILENCES = {
     "revoked": "it takes an earlier message back",
     "unsupported": "WhatsApp does not pass on what it was",
     "unknown": "its type is not known here",
+    "window_closed": "it is older than a day, and WhatsApp lets nobody answer that",
+    "asked_about": "it was too old when its turn came, and the customer was asked about it",
+    "took_up_stale_messages": "it is the customer's yes, and the messages asked about follow",
     "unknown_number": "no business here has the phone number id it was sent to",
     "unknown_sender": "it does not say who sent it",
 }
@@ -76,19 +79,25 @@ def find(tx: sqlite3.Connection, text: str) -> tuple[str, int]:
     answered = lives.message_answered_by(tx, text)
     if answered is not None:
         return answered, 0
-    try:
-        sent = lives.sent_by(tx, people.alias_of(text))
-    except MalformedError as error:
-        raise RefusedError(f"No message is known as {text[:200]!r}.") from error
+    sent = [rows for one in _meant(tx, text) if (rows := lives.sent_by(tx, one))]
     if not sent:
         raise RefusedError(f"No message of {text} has come.")
     if len(sent) > 1:
-        latest = ", ".join(f"{business}: {ids[-1]}" for business, ids in sent.items())
+        latest = ", ".join(f"{rows[-1]['business_id']}: {rows[-1]['message_id']}" for rows in sent)
         raise RefusedError(
             f"{text} has written to several businesses; name one message instead ({latest})."
         )
-    ids = next(iter(sent.values()))
-    return ids[-1], len(ids) - 1
+    return str(sent[0][-1]["message_id"]), len(sent[0]) - 1
+
+
+def _meant(tx: sqlite3.Connection, text: str) -> list[int]:
+    number = people.referred_id(text)
+    if number is not None:
+        return [number]
+    try:
+        return lives.known_as(tx, people.alias_of(text))
+    except MalformedError as error:
+        raise RefusedError(f"No message is known as {text[:200]!r}.") from error
 
 
 def tell(tx: sqlite3.Connection, message_id: str, now: str) -> Life:
@@ -144,9 +153,9 @@ def _waiting(tx: sqlite3.Connection, message: sqlite3.Row, now: str) -> Iterator
     turns = lives.turns(tx, message["message_id"])
     if turns:
         began_at = turns[0]["began_at"]
-        yield Stage(
-            began_at, "waited", f"{_seconds(message['received_at'], began_at)} for its turn"
-        )
+        late = "; one written later had its turn before" if message["is_late"] else ""
+        waited = _seconds(message["received_at"], began_at)
+        yield Stage(began_at, "waited", f"{waited} for its turn{late}")
     if message["state"] not in {"waiting", "begun"}:
         return
     reasons = []
@@ -291,7 +300,7 @@ def _send_outcome(row: sqlite3.Row) -> str:
 
 def _failures(tx: sqlite3.Connection, message_id: str) -> Iterator[Stage]:
     for row in errors.of_message(tx, message_id):
-        again = f", after {row['retry_count']} more tries" if row["retry_count"] else ""
+        again = f", after {row['retry_count'] + 1} tries" if row["retry_count"] else ""
         since = ", retried since" if row["state"] == "retried" else ""
         words = f"failure {row['id']}{again}{since}: {row['error_message']}"
         yield Stage(row["created_at"], "error", words)

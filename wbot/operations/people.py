@@ -26,12 +26,18 @@ def reference_of(customer_id: int) -> str:
     return f"C{customer_id}"
 
 
+def referred_id(text: str) -> int | None:
+    """The customer that a reference names; None for any other text."""
+    match = _REFERENCE.fullmatch(text)
+    return int(match[1]) if match else None
+
+
 def find(tx: sqlite3.Connection, business: Business, text: str) -> Person | None:
     """The customer named so, or None; raises MalformedError for what can name nobody."""
-    if (match := _REFERENCE.fullmatch(text)) is not None:
-        row = customers.by_id(tx, int(match[1]))
+    if (number := referred_id(text)) is not None:
+        row = customers.by_id(tx, number)
         is_ours = row is not None and row["business_id"] == business.id
-        return Person(int(match[1]), customers.label(tx, int(match[1]))) if is_ours else None
+        return Person(number, customers.label(tx, number)) if is_ours else None
     alias = alias_of(text)
     customer_id = customers.find(tx, business.id, alias)
     return None if customer_id is None else Person(customer_id, alias)
@@ -53,7 +59,7 @@ def found_or_made(tx: sqlite3.Connection, business: Business, text: str, now: st
     person = find(tx, business, text)
     if person is not None:
         return person
-    if _REFERENCE.fullmatch(text):
+    if referred_id(text) is not None:
         return required(tx, business, text)
     alias = alias_of(text)
     names = {"user_id": alias} if is_user_id(alias) else {"phone": alias}

@@ -7,8 +7,10 @@ a savepoint of its own, so one failure undoes only itself.
 
 import asyncio
 import sqlite3
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,6 +58,9 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
             connection.execute("ROLLBACK")
 
 
+Outcome = tuple[Any, Exception | None]
+
+
 class _Piece:
     """Work waiting for the writer, and whoever waits for its result."""
 
@@ -67,7 +72,12 @@ class _Piece:
 
 
 class Database:
-    """The writer and the readers of one file, for the event loop that opened them."""
+    """The writer and the readers of one file, for the event loop that opened them.
+
+    The writer is a thread that takes whatever waits, by itself: on a busy loop each hop through a
+    task of ours would cost a webhook's acknowledgement a whole turn of everything else. Readers go
+    through aiosqlite.
+    """
 
     def __init__(self, path: Path, *, clock: Clock) -> None:
         self.path = path
@@ -76,11 +86,13 @@ class Database:
         self.failure: str | None = None
         """Why the latest transaction could not be kept; None when it was."""
         self._clock = clock
+        self._loop: asyncio.AbstractEventLoop
+        self._writer: sqlite3.Connection
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database writer")
         self._pieces: deque[_Piece] = deque()
-        self._bell = asyncio.Event()
-        self._closing = False
-        self._stopped = asyncio.Event()
-        self._writer: aiosqlite.Connection
+        self._is_writing = False
+        self._lock = threading.Lock()  # guards the two above, for moments only
+        self._is_closing = False
         self._idle_readers: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
 
     @property
@@ -88,22 +100,22 @@ class Database:
         """Pieces of work that no transaction has taken yet."""
         return len(self._pieces)
 
-    async def open(self, tasks: asyncio.TaskGroup) -> None:
-        self._writer = await self._connect()
+    async def open(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._writer = await self._in_thread(lambda: connect(self.path))
         for _ in range(READERS):
-            reader = await self._connect()
+            reader = await aiosqlite.Connection(lambda: connect(self.path), iter_chunk_size=64)
             await _run(reader, lambda raw: raw.execute("PRAGMA query_only = ON"))
             self._idle_readers.put_nowait(reader)
-        tasks.create_task(self._write_batches(), name="database writer")
 
     async def close(self) -> None:
         """Finish what waits, then close; later writes are refused."""
-        self._closing = True
-        self._bell.set()
-        await self._stopped.wait()
+        self._is_closing = True
         for _ in range(READERS):
             await (await self._idle_readers.get()).close()
-        await self._writer.close()
+        # The one thread takes its work in order: this comes after everything that was handed in.
+        await self._in_thread(self._writer.close)
+        self._thread.shutdown()
 
     async def write(self, work: Work[T]) -> T:
         """Run the work in the next shared transaction; its result once that is on disk.
@@ -111,16 +123,21 @@ class Database:
         Raises StorageError when the transaction could not be kept, and whatever the work raised. A
         caller that is cancelled meanwhile does not undo the work.
         """
-        if self._closing or len(self._pieces) >= PIECES_WAITING_MAX:
-            raise StorageError("The database is closing." if self._closing else "Too much waits.")
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._pieces.append(_Piece(work, done))
-        self._bell.set()
+        if self._is_closing:
+            raise StorageError("The database is closing.")
+        if len(self._pieces) >= PIECES_WAITING_MAX:
+            raise StorageError("Too much waits to be written.")
+        done: asyncio.Future[T] = self._loop.create_future()
+        with self._lock:
+            self._pieces.append(_Piece(work, done))
+            begins, self._is_writing = not self._is_writing, True
+        if begins:
+            self._thread.submit(self._write_what_waits)
         return await done
 
     async def read(self, work: Work[T]) -> T:
         """Run the work on a query-only connection, on one snapshot; raises StorageError."""
-        if self._closing:  # its readers may be gone, and none would ever come back
+        if self._is_closing:  # its readers may be gone, and none would ever come back
             raise StorageError("The database is closing.")
         reader = await self._idle_readers.get()
         try:
@@ -134,32 +151,31 @@ class Database:
 
     async def version_elsewhere(self) -> int:
         """A number that changes whenever another process commits; our own writes leave it."""
-        return await _run(
-            self._writer, lambda raw: int(raw.execute("PRAGMA data_version").fetchone()[0])
+        return await self._in_thread(
+            lambda: int(self._writer.execute("PRAGMA data_version").fetchone()[0])
         )
 
-    def _connect(self) -> aiosqlite.Connection:
-        return aiosqlite.Connection(lambda: connect(self.path), iter_chunk_size=64)
+    def _in_thread(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        return self._loop.run_in_executor(self._thread, call)
 
-    async def _write_batches(self) -> None:
-        try:
-            while self._pieces or not self._closing:
-                if self._pieces:
-                    size = min(len(self._pieces), PIECES_PER_COMMIT_MAX)
-                    await self._write_batch([self._pieces.popleft() for _ in range(size)])
-                else:
-                    await self._bell.wait()
-                    self._bell.clear()
-        finally:
-            self._closing = True
-            self._stopped.set()
+    def _write_what_waits(self) -> None:
+        """In the writer's thread: one transaction after another until nothing waits."""
+        while batch := self._take():
+            started = self._clock.monotonic()
+            outcomes, failure = _keep(self._writer, [piece.work for piece in batch])
+            ms = elapsed_ms(started, self._clock.monotonic())
+            self._loop.call_soon_threadsafe(self._release, batch, outcomes, failure, ms)
 
-    async def _write_batch(self, batch: list[_Piece]) -> None:
-        started = self._clock.monotonic()
-        works = [piece.work for piece in batch]
-        outcomes, failure = await _run(self._writer, lambda raw: _keep(raw, works))
-        self.commit_ms = elapsed_ms(started, self._clock.monotonic())
-        self.failure = failure
+    def _take(self) -> list[_Piece]:
+        with self._lock:
+            size = min(len(self._pieces), PIECES_PER_COMMIT_MAX)
+            self._is_writing = size > 0
+            return [self._pieces.popleft() for _ in range(size)]
+
+    def _release(
+        self, batch: list[_Piece], outcomes: list[Outcome], failure: str | None, ms: float
+    ) -> None:
+        self.commit_ms, self.failure = ms, failure
         for piece, (result, error) in zip(batch, outcomes, strict=True):
             if piece.done.done():  # its caller was cancelled
                 continue
@@ -167,9 +183,6 @@ class Database:
                 piece.done.set_result(result)
             else:
                 piece.done.set_exception(error)
-
-
-Outcome = tuple[Any, Exception | None]
 
 
 class _BatchLostError(Exception):
@@ -230,9 +243,8 @@ def _in_snapshot(raw: sqlite3.Connection, work: Work[T]) -> T:
 
 
 async def _run(connection: aiosqlite.Connection, work: Work[T]) -> T:
-    # aiosqlite's own way onto its thread, private but one hop instead of one a statement: a
-    # transaction of four inserts takes little more than half the time. tests/test_database.py
-    # guards that it keeps working.
+    # aiosqlite's own way onto its thread, private but one hop instead of one a statement.
+    # tests/test_database.py guards that it keeps working.
     raw = connection._conn  # noqa: SLF001
     result: T = await connection._execute(work, raw)  # type: ignore[no-untyped-call]  # noqa: SLF001
     return result

@@ -36,11 +36,10 @@ WHERE o.message_id = ? ORDER BY s.id
 # Also of those who were merged into the customer: their messages stay where they were.
 SELECT_SENT = """
 SELECT m.business_id, m.message_id
-FROM customer_aliases a
-JOIN customers c ON c.id = a.customer_id OR c.merged_into = a.customer_id
+FROM customers c
 JOIN conversations v ON v.customer_id = c.id
 JOIN messages m ON m.conversation_id = v.id
-WHERE a.value = ? AND a.retired_at IS NULL
+WHERE c.id = ?1 OR c.merged_into = ?1
 ORDER BY m.received_at, m.number
 """
 
@@ -57,12 +56,19 @@ def message_answered_by(tx: sqlite3.Connection, wamid: str) -> str | None:
     return None if row is None or row[0] is None else str(row[0])
 
 
-def sent_by(tx: sqlite3.Connection, alias: str) -> dict[str, list[str]]:
-    """By business, the messages of whoever has this number or user id, oldest first."""
-    sent: dict[str, list[str]] = {}
-    for row in tx.execute(SELECT_SENT, (alias,)).fetchall():
-        sent.setdefault(row["business_id"], []).append(row["message_id"])
-    return sent
+def known_as(tx: sqlite3.Connection, alias: str) -> list[int]:
+    """Who has this number or user id: at most one customer of each business."""
+    rows = tx.execute(
+        "SELECT customer_id FROM customer_aliases WHERE value = ? AND retired_at IS NULL "
+        "ORDER BY business_id",
+        (alias,),
+    ).fetchall()
+    return [int(row[0]) for row in rows]
+
+
+def sent_by(tx: sqlite3.Connection, customer_id: int) -> list[sqlite3.Row]:
+    """The customer's messages with their business, oldest first."""
+    return tx.execute(SELECT_SENT, (customer_id,)).fetchall()
 
 
 def turns(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.Row]:

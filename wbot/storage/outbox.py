@@ -281,9 +281,9 @@ def _match(
     tx: sqlite3.Connection, status: sqlite3.Row, outbox_id: int, *, wamid: str, now: str
 ) -> list[Raised]:
     tx.execute("UPDATE statuses SET outbox_id = ? WHERE id = ?", (outbox_id, status["id"]))
-    if status["status"] not in REPORTED:
-        return []
-    reported = ReplyState(status["status"])
+    # Whatever the word, Meta has the message: sending it again would send it twice.
+    is_known = status["status"] in REPORTED
+    reported = ReplyState(status["status"]) if is_known else ReplyState.ACCEPTED
     return _raise(tx, _row(tx, outbox_id), reported, wamid=wamid, now=now, errors=status["errors"])
 
 

@@ -90,7 +90,8 @@ def run(tx: sqlite3.Connection, customer: Customer, arguments: Arguments) -> Out
 
 
 def _normalised(to: str) -> str:
-    return phone_digits(to) or folded_name(one_line(to, PAYEE_LENGTH_MAX))
+    name = one_line(to, PAYEE_LENGTH_MAX)  # as `_payee` reads it, or one payee had two keys
+    return phone_digits(name) or folded_name(name)
 
 
 def _payee(tx: sqlite3.Connection, customer: Customer, to: str) -> _Payee:

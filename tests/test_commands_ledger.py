@@ -1,0 +1,569 @@
+"""wbot ledger: money in and out by an operator's hand, and proof that the books are right."""
+
+import csv
+import io
+import re
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commanding import Wbot
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stored import NOW, SHOP, give, make_customer, make_tx
+
+from wbot.domain.errors import RefusedError
+from wbot.domain.ledger import Cause, CauseKind, TransferKind
+from wbot.operations import bookkeeping
+from wbot.operations.bookkeeping import Order
+from wbot.operations.export import COLUMNS, csv_lines, hledger_lines
+from wbot.storage import books, ledger
+
+ALICE, BOB = "15550101001", "15550101002"
+HLEDGER = shutil.which("hledger")
+
+
+@pytest.fixture
+def wbot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Wbot:
+    made = Wbot(tmp_path, monkeypatch, capsys)
+    made.add_business()
+    return made
+
+
+def available(wbot: Wbot, customer: str = ALICE) -> str:
+    found: str = wbot.json("ledger", "balance", "shop", customer)["available"]
+    return found
+
+
+# Deposits and withdrawals -----------------------------------------------------------------------
+
+
+def test_a_deposit_makes_the_customer_and_the_balance(wbot: Wbot) -> None:
+    booked = wbot.json("ledger", "deposit", "shop", f"+{ALICE}", "100", "--memo", "Welcome")
+    assert booked == {
+        "transfer": "T1",
+        "business": "shop",
+        "customer": ALICE,
+        "kind": "deposit",
+        "amount": "100.00",
+        "currency": "USD",
+        "state": "posted",
+        "repeated": False,
+        "available": "100.00",
+    }
+    assert wbot.json("ledger", "balance", "shop", ALICE) == {
+        "business": "shop",
+        "customer": ALICE,
+        "currency": "USD",
+        "available": "100.00",
+        "held": "0.00",
+        "posted": "100.00",
+    }
+
+
+@pytest.mark.parametrize(
+    "written", ["15550101001", "+15550101001", "+1 555 010-1001", "(1555) 0101001", "US.Abc123"]
+)
+def test_a_customer_is_found_again_by_the_number_or_user_id(wbot: Wbot, written: str) -> None:
+    if written.startswith("("):
+        wbot.done("ledger", "deposit", "shop", ALICE, "1")
+        written = "1 (555) 0101001"
+    wbot.done("ledger", "deposit", "shop", written, "1")
+    wbot.done("ledger", "deposit", "shop", written, "1")
+    assert len(wbot.json("customer", "list", "shop")["customers"]) == 1
+
+
+def test_each_deposit_without_a_key_is_its_own(wbot: Wbot) -> None:
+    wbot.done("ledger", "deposit", "shop", ALICE, "5")
+    wbot.done("ledger", "deposit", "shop", ALICE, "5")
+    assert available(wbot) == "10.00"
+
+
+def test_a_key_makes_a_deposit_idempotent(wbot: Wbot) -> None:
+    arguments = ("ledger", "deposit", "shop", ALICE, "100", "--memo", "June", "--key", "june-1")
+    first = wbot.json(*arguments)
+    again = wbot.json(*arguments)
+    assert again == {**first, "repeated": True}
+    assert wbot.done(*arguments).startswith("Already done under this key. T1: 100.00 USD")
+    assert available(wbot) == "100.00"
+
+
+def test_a_repeat_says_that_the_first_was_reversed_since(wbot: Wbot) -> None:
+    arguments = ("ledger", "deposit", "shop", ALICE, "100", "--key", "k")
+    wbot.done(*arguments)
+    wbot.done("ledger", "reverse", "T1")
+    assert "was reversed since" in wbot.done(*arguments)
+    assert wbot.json(*arguments)["state"] == "reversed"
+    assert available(wbot) == "0.00"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        (ALICE, "101", "--memo", "June"),
+        (ALICE, "100", "--memo", "July"),
+        (ALICE, "100"),
+        (BOB, "100", "--memo", "June"),
+        ("15550109999", "100", "--memo", "June"),
+    ],
+)
+def test_a_key_of_another_content_is_refused(wbot: Wbot, other: tuple[str, ...]) -> None:
+    wbot.done("ledger", "deposit", "shop", BOB, "1")
+    wbot.done("ledger", "deposit", "shop", ALICE, "100", "--memo", "June", "--key", "k")
+    ran = wbot("ledger", "deposit", "shop", *other, "--key", "k")
+    assert (ran.code, ran.out) == (1, "")
+    assert "already used for T2" in ran.err
+    found = wbot.json("customer", "list", "shop")["customers"]
+    assert [(one["customer"], one["available"]) for one in found] == [
+        (BOB, "1.00"),
+        (ALICE, "100.00"),
+    ]
+
+
+def test_the_same_key_serves_other_commands_and_businesses(wbot: Wbot) -> None:
+    wbot.add_business("cafe")
+    wbot.done("ledger", "deposit", "shop", ALICE, "100", "--key", "k")
+    wbot.done("ledger", "deposit", "cafe", ALICE, "100", "--key", "k")
+    wbot.done("ledger", "withdraw", "shop", ALICE, "30", "--key", "k")
+    wbot.done("ledger", "withdraw", "shop", ALICE, "30", "--key", "k")
+    assert available(wbot) == "70.00"
+
+
+def test_a_withdrawal_beyond_the_balance_is_refused_and_stays_so(wbot: Wbot) -> None:
+    wbot.done("ledger", "deposit", "shop", ALICE, "40")
+    arguments = ("ledger", "withdraw", "shop", ALICE, "50", "--key", "k")
+    ran = wbot(*arguments)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == (
+        f"wbot: T2 was refused: 50.00 USD is more than {ALICE} had; available now: 40.00.\n"
+    )
+    wbot.done("ledger", "deposit", "shop", ALICE, "60")
+    again = wbot(*arguments, "--json")
+    assert (again.code, again.out) == (1, "")
+    assert "T2 was already refused" in again.err
+    assert available(wbot) == "100.00"
+    states = [one["state"] for one in wbot.json("ledger", "statement", "shop", ALICE)["entries"]]
+    assert states == ["posted", "refused", "posted"]
+    assert wbot.json("ledger", "verify")["ok"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["deposit", "nope", ALICE, "5"], 1, "There is no business 'nope'; known: shop."),
+        (["deposit", "shop", "bob", "5"], 2, "'bob' names no customer"),
+        (["deposit", "shop", "1234", "5"], 2, "5 to 20 digits"),
+        (["deposit", "shop", "1" * 21, "5"], 2, "5 to 20 digits"),
+        (["deposit", "shop", "us.abc", "5"], 2, "business-scoped user id"),
+        (["deposit", "shop", "C7", "5"], 1, "shop has no customer C7"),
+        (["deposit", "shop", ALICE, "0"], 2, "more than zero"),
+        (["deposit", "shop", ALICE, "five"], 2, "could not read that amount"),
+        (["deposit", "shop", ALICE, "1.005"], 2, "I cannot tell"),
+        (["deposit", "shop", ALICE, "5 EUR"], 2, "please give it in USD"),
+        (["deposit", "shop", ALICE, "5", "--key", " "], 2, "A key has 1 to 200 characters"),
+        (["deposit", "shop", ALICE, "5", "--memo", "\udc80"], 2, "not UTF-8"),
+        (["deposit", "shop", ALICE], 2, "Missing argument 'AMOUNT'"),
+        (["deposit", "shop", ALICE, "-5"], 2, "No such option"),
+        (["withdraw", "shop", ALICE, "5"], 1, f"shop has no customer {ALICE}"),
+        (["balance", "shop", ALICE], 1, f"shop has no customer {ALICE}"),
+        (["statement", "shop", ALICE], 1, "`wbot customer list shop` shows who there is"),
+        (["statement", "shop", ALICE, "--limit", "0"], 2, "--limit"),
+        (["reverse", "T1"], 1, "There is no transfer T1."),
+        (["reverse", "X1"], 2, "'X1' is no transfer"),
+        (["reverse", "-"], 2, "'-' is no transfer"),
+        (["export", "--format", "pdf"], 2, "--format"),
+        (["export", "--business", "nope"], 1, "There is no business 'nope'"),
+        ([], 2, "Usage: wbot ledger"),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_changes_nothing(
+    wbot: Wbot, arguments: list[str], code: int, words: str
+) -> None:
+    ran = wbot("ledger", *arguments)
+    assert (ran.code, ran.out) == (code, "")
+    assert words in ran.err
+    assert "Traceback" not in ran.err
+    assert wbot.json("customer", "list", "shop") == {"customers": []}
+
+
+# Statements, reversals --------------------------------------------------------------------------
+
+
+def test_a_statement_lists_the_newest_first(wbot: Wbot) -> None:
+    assert wbot.json("ledger", "deposit", "shop", ALICE, "100")["transfer"] == "T1"
+    wbot.done("ledger", "withdraw", "shop", ALICE, "1.50", "--memo", "Cash; [bold]now")
+    entries = wbot.json("ledger", "statement", "shop", ALICE)["entries"]
+    assert [one.pop("created_at") > "2026" for one in entries] == [True, True]
+    assert entries == [
+        {
+            "transfer": "T2",
+            "kind": "withdrawal",
+            "amount": "1.50",
+            "currency": "USD",
+            "direction": "out",
+            "counterparty": "The Shop",
+            "state": "posted",
+            "message_id": None,
+        },
+        {
+            "transfer": "T1",
+            "kind": "deposit",
+            "amount": "100.00",
+            "currency": "USD",
+            "direction": "in",
+            "counterparty": "The Shop",
+            "state": "posted",
+            "message_id": None,
+        },
+    ]
+    assert len(wbot.json("ledger", "statement", "shop", ALICE, "--limit", "1")["entries"]) == 1
+    table = wbot.done("ledger", "statement", "shop", ALICE).splitlines()
+    assert re.fullmatch(
+        r"T2 +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  withdrawal +-1\.50  The Shop +posted  "
+        r"Cash; \[bold\]now",
+        table[1],
+    )
+
+
+def test_a_customer_without_money_has_an_empty_statement(wbot: Wbot) -> None:
+    wbot("ledger", "deposit", "shop", ALICE, "5")
+    wbot.done("ledger", "reverse", "1")
+    wbot.add_business("cafe")
+    with sqlite3.connect(wbot.database) as connection:
+        connection.execute(
+            "INSERT INTO customers (id, business_id, created_at) VALUES (9, 'cafe', ?)", (NOW,)
+        )
+    connection.close()
+    assert wbot.json("ledger", "balance", "cafe", "C9")["available"] == "0.00"
+    assert wbot.json("ledger", "statement", "cafe", "C9") == {"entries": []}
+    assert wbot.done("ledger", "statement", "cafe", "C9") == "No money has moved for C9 yet.\n"
+
+
+@pytest.mark.parametrize("reference", ["T2", "t2", "2", " T 2 "])
+def test_a_reversal_puts_the_money_back_once(wbot: Wbot, reference: str) -> None:
+    wbot.done("ledger", "deposit", "shop", ALICE, "100")
+    wbot.done("ledger", "withdraw", "shop", ALICE, "30")
+    done = wbot.json("ledger", "reverse", reference)
+    assert done == {
+        "transfer": "T2",
+        "reversal": "T3",
+        "business": "shop",
+        "amount": "30.00",
+        "currency": "USD",
+        "back_to": ALICE,
+        "state": "reversed",
+    }
+    assert available(wbot) == "100.00"
+    again = wbot("ledger", "reverse", reference)
+    assert (again.code, again.err) == (1, "wbot: T2 is already reversed.\n")
+    its_own = wbot("ledger", "reverse", "T3")
+    assert (its_own.code, its_own.err) == (1, "wbot: T3 is itself a reversal.\n")
+
+
+def test_a_reversal_that_would_overdraw_is_refused(wbot: Wbot) -> None:
+    wbot.done("ledger", "deposit", "shop", ALICE, "100")
+    wbot.done("ledger", "withdraw", "shop", ALICE, "30")
+    ran = wbot("ledger", "reverse", "T1")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == (
+        f"wbot: Reversing T1 would overdraw the account of {ALICE}: 100.00 USD would have to come "
+        "back, and 70.00 is available.\n"
+    )
+    assert available(wbot) == "70.00"
+
+
+def test_a_refused_transfer_cannot_be_reversed(wbot: Wbot) -> None:
+    wbot.done("ledger", "deposit", "shop", ALICE, "1")
+    assert wbot("ledger", "withdraw", "shop", ALICE, "2").code == 1
+    ran = wbot("ledger", "reverse", "T2")
+    assert (ran.code, ran.err) == (1, "wbot: There is no posted transfer T2.\n")
+
+
+# Verification -----------------------------------------------------------------------------------
+
+
+def test_right_books_are_said_to_be_right(wbot: Wbot) -> None:
+    wbot.done("ledger", "deposit", "shop", ALICE, "1")
+    assert wbot.done("ledger", "verify") == (
+        "The books are right; checked 1 transfer, 2 postings and 2 accounts.\n"
+    )
+    assert wbot.json("ledger", "verify") == {"ok": True, "breaches": []}
+
+
+UNLOCKED = """
+DROP TRIGGER transfers_are_not_edited; DROP TRIGGER transfers_are_not_deleted;
+DROP TRIGGER postings_are_not_edited; DROP TRIGGER postings_are_not_deleted;
+"""
+
+
+# Account 1 is Alice's with 100.00 of T1 and T2, account 3 is Bob's with 5.00 of T3.
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        ("UPDATE balances SET posted_minor = posted_minor + 1 WHERE account_id = 1", "says 10001"),
+        ("UPDATE balances SET held_minor = 5 WHERE account_id = 1", "holds 5 minor units"),
+        ("DELETE FROM balances WHERE account_id = 1", "says 0 minor units"),
+        ("UPDATE postings SET amount_minor = 5 WHERE account_id = 1", "do not match its amount"),
+        ("DELETE FROM postings WHERE account_id = 1", "do not match its amount"),
+        ("UPDATE transfers SET amount_minor = 5", "does not continue the chain"),
+        ("UPDATE transfers SET created_at = 'x'", "does not continue the chain"),
+        ("UPDATE transfers SET cause_key = cause_key || 'x'", "does not continue the chain"),
+        ("DELETE FROM transfers WHERE id = 3", "has no part in it"),
+        ("UPDATE transfers SET currency = 'EUR'", "another currency or business"),
+        (
+            """
+            UPDATE postings SET account_id = 3 WHERE transfer_id = 1 AND account_id = 1;
+            UPDATE balances SET posted_minor = 3000 WHERE account_id = 1;
+            UPDATE balances SET posted_minor = 7500 WHERE account_id = 3;
+            """,
+            "A posting of T1 is on account 3, which has no part in it.",
+        ),
+        (
+            """
+            UPDATE postings SET amount_minor = -amount_minor;
+            UPDATE balances SET posted_minor = -posted_minor;
+            """,
+            "Account 3 is overdrawn: -500 minor units are available.",
+        ),
+    ],
+)
+def test_a_hand_in_the_file_is_noticed(wbot: Wbot, harm: str, words: str) -> None:
+    for customer, amount in ((ALICE, "70"), (ALICE, "30"), (BOB, "5")):
+        wbot.done("ledger", "deposit", "shop", customer, amount)
+    connection = sqlite3.connect(wbot.database)
+    connection.executescript(UNLOCKED + harm)
+    connection.close()
+    ran = wbot("ledger", "verify")
+    assert ran.code == 1
+    assert words in ran.out
+    assert "the books are wrong" in ran.err
+    machine = wbot("ledger", "verify", "--json")
+    assert machine.code == 1
+    assert machine.json == {"ok": False, "breaches": ran.out.splitlines()}
+
+
+# Exports ----------------------------------------------------------------------------------------
+
+
+def exported(tx: sqlite3.Connection) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO("\n".join(csv_lines(tx)))))
+
+
+def test_the_csv_export_has_every_transfer(wbot: Wbot) -> None:
+    wbot.done("ledger", "deposit", "shop", ALICE, "100", "--memo", '=1+1, "quoted"', "--key", "k")
+    assert wbot("ledger", "withdraw", "shop", ALICE, "500").code == 1
+    wbot.done("ledger", "withdraw", "shop", ALICE, "5")
+    wbot.done("ledger", "reverse", "T3")
+    text = wbot.done("ledger", "export")
+    assert text.splitlines()[0] == ",".join(COLUMNS)
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [(row["transfer"], row["kind"], row["state"], row["amount"]) for row in rows] == [
+        ("T1", "deposit", "posted", "100.00"),
+        ("T2", "withdrawal", "refused", "500.00"),
+        ("T3", "withdrawal", "reversed", "5.00"),
+        ("T4", "reversal", "posted", "5.00"),
+    ]
+    first = rows[0]
+    assert (first["from"], first["to"]) == ("business:shop", f"customers:shop:{ALICE}")
+    assert first["cause"] == "operator:shop/deposit/key:k"
+    # A spreadsheet would run what begins with an equals sign.
+    assert first["memo"] == '\'=1+1, "quoted"'
+
+
+def test_an_export_can_be_of_one_business(wbot: Wbot) -> None:
+    wbot.add_business("cafe", "--currency", "JPY")
+    wbot.done("ledger", "deposit", "shop", ALICE, "1")
+    wbot.done("ledger", "deposit", "cafe", ALICE, "300")
+    one = wbot.done("ledger", "export", "--business", "cafe")
+    assert [row["amount"] for row in csv.DictReader(io.StringIO(one))] == ["300"]
+    journal = wbot.done("ledger", "export", "--format", "hledger", "--business", "cafe")
+    assert f"    customers:cafe:{ALICE}  300 JPY" in journal.splitlines()
+    assert "shop" not in journal
+    assert len(wbot.done("ledger", "export").splitlines()) == 3
+
+
+Journal = list[tuple[str, list[tuple[str, str]]]]
+
+
+def parsed(lines: Iterator[str]) -> Journal:
+    """The transactions of a journal: description, and account and amount of each posting."""
+    text = "\n".join(lines)
+    head, *blocks = text.split("\n\n")
+    assert head == "decimal-mark ."
+    journal: Journal = []
+    for block in blocks:
+        description, *postings = block.split("\n")
+        split = [tuple(re.split(r"\s{2,}", line.strip())) for line in postings]
+        assert all(len(parts) == 2 for parts in split)
+        journal.append((description, [(parts[0], parts[1]) for parts in split]))
+    return journal
+
+
+def amounts(postings: list[tuple[str, str]]) -> list[int]:
+    return [int(re.sub(r"\D", "", one)) * (-1 if "-" in one else 1) for _, one in postings]
+
+
+people_write = st.text(max_size=70)
+
+
+@settings(max_examples=60, deadline=None)
+@given(names=st.lists(people_write, max_size=4), memo=people_write)
+def test_every_journal_balances_whatever_people_write(names: list[str], memo: str) -> None:
+    tx = make_tx()
+    customer_id = make_customer(tx, ALICE)
+    give(tx, customer_id, 100_000)
+    payees = {}
+    for place, name in enumerate(names):
+        shown = name.replace("\0", "").encode("utf-8", "replace").decode()
+        account = ledger.account_of_payee(tx, SHOP.id, customer_id, shown, NOW)
+        payees[account] = place
+        movement = ledger.Movement(
+            business_id=SHOP.id,
+            kind=TransferKind.TRANSFER,
+            debit_account_id=ledger.account_of_customer(tx, SHOP.id, customer_id),
+            credit_account_id=account,
+            amount_minor=100 + place,
+            currency="USD",
+            cause=Cause(CauseKind.CALL, f"m{place}"),
+            payee=shown,
+            memo=memo.replace("\0", "").encode("utf-8", "replace").decode(),
+        )
+        ledger.record(tx, movement, NOW)
+    journal = parsed(hledger_lines(tx))
+    tx.close()
+    assert len(journal) == 1 + len(names)
+    assert all(sum(amounts(postings)) == 0 for _, postings in journal)
+    assert all(re.match(r"2026-11-23 T\d+ [a-z]+(: [^;|]+)?$", words) for words, _ in journal)
+    credited = {postings[1][0] for _, postings in journal[1:]}
+    assert len(credited) == len(payees)
+    for name in credited:
+        assert name.startswith(f"payees:shop:{ALICE}:")
+        assert name.count(":") == 3
+        assert ";" not in name
+
+
+@pytest.mark.skipif(HLEDGER is None, reason="hledger is not installed")
+def test_hledger_reads_the_journal_and_agrees(wbot: Wbot) -> None:
+    wbot.add_business("cafe", "--currency", "KWD")
+    wbot.done("ledger", "deposit", "shop", ALICE, "100", "--memo", "a ; b | c  \u202e d")
+    wbot.done("ledger", "withdraw", "shop", ALICE, "30.05")
+    wbot.done("ledger", "reverse", "T2")
+    wbot.done("ledger", "deposit", "cafe", ALICE, "1.250 KWD")
+    for name in ("John; Smith", "a:b", "a_b", "(virtual)", "[x]", "* star", "ends with  "):
+        wbot.done("payee", "add", "shop", ALICE, name)
+    path = wbot.database.with_name("books.journal")
+    path.write_text(wbot.done("ledger", "export", "--format", "hledger"), "utf-8")
+    out = subprocess.run(
+        [str(HLEDGER), "-f", str(path), "balance", "--layout=bare", "-O", "csv"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    rows = [(row["account"], row["balance"]) for row in csv.DictReader(io.StringIO(out.stdout))]
+    assert (f"customers:shop:{ALICE}", "100.00") in rows
+    assert (f"customers:cafe:{ALICE}", "1.250") in rows
+    assert ("business:shop", "-100.00") in rows
+
+
+def test_payees_reach_the_export_under_names_of_their_own() -> None:
+    tx = make_tx()
+    alice = make_customer(tx, ALICE)
+    names = ("John", "a:b", "a;b", "a_b", "x" * 60)
+    numbers = {name: ledger.account_of_payee(tx, SHOP.id, alice, name, NOW) for name in names}
+    own = ledger.account_of_customer(tx, SHOP.id, alice)
+    give(tx, alice, 10_000)
+    for name, account in numbers.items():
+        movement = ledger.Movement(
+            business_id=SHOP.id,
+            kind=TransferKind.TRANSFER,
+            debit_account_id=own,
+            credit_account_id=account,
+            amount_minor=1,
+            currency="USD",
+            cause=Cause(CauseKind.CALL, name),
+        )
+        ledger.record(tx, movement, NOW)
+    assert [row["to"].removeprefix(f"payees:shop:{ALICE}:") for row in exported(tx)[1:]] == [
+        "John",
+        f"a_b#{numbers['a:b']}",
+        f"a_b#{numbers['a;b']}",
+        "a_b",
+        "x" * 60,
+    ]
+    tx.close()
+
+
+def test_a_refusal_without_a_payee_account_keeps_the_customers_words() -> None:
+    tx = make_tx()
+    alice = make_customer(tx, ALICE)
+    movement = ledger.Movement(
+        business_id=SHOP.id,
+        kind=TransferKind.TRANSFER,
+        debit_account_id=ledger.account_of_customer(tx, SHOP.id, alice),
+        credit_account_id=None,
+        amount_minor=100,
+        currency="USD",
+        cause=Cause(CauseKind.CALL, "m"),
+        refusal="insufficient_funds",
+        payee="+cmd",
+    )
+    ledger.record(tx, movement, NOW)
+    row = exported(tx)[0]
+    assert (row["state"], row["to"], row["cause"]) == ("refused", "'+cmd", "call:m")
+    assert len(parsed(hledger_lines(tx))) == 0
+    tx.close()
+
+
+# A long run -------------------------------------------------------------------------------------
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["deposit", "withdraw", "reverse"]),
+        st.sampled_from([ALICE, BOB, "US.Abc"]),
+        st.integers(1, 30),
+        st.sampled_from([None, "a", "b"]),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=steps)
+def test_the_books_stay_right_whatever_operators_do(
+    steps: list[tuple[str, str, int, str | None]],
+) -> None:
+    tx = make_tx()
+    for step in steps:
+        try:
+            do(tx, step)
+        except RefusedError:
+            continue
+    assert books.breaches(tx) == []
+    held: list[Any] = tx.execute("SELECT sum(posted_minor) FROM balances").fetchone()
+    assert held[0] in {None, 0}
+    tx.close()
+
+
+def do(tx: sqlite3.Connection, step: tuple[str, str, int, str | None]) -> None:
+    """One step as the command line makes it, in a transaction that a refusal undoes."""
+    verb, customer, number, key = step
+    tx.execute("SAVEPOINT step")
+    try:
+        if verb == "reverse":
+            bookkeeping.reverse(tx, f"T{number}", NOW)
+        else:
+            order = Order(customer=customer, amount=str(number), key=key)
+            book = bookkeeping.deposit if verb == "deposit" else bookkeeping.withdraw
+            book(tx, SHOP, order, NOW)
+    except RefusedError:
+        tx.execute("ROLLBACK TO step")
+        raise
+    finally:
+        tx.execute("RELEASE step")

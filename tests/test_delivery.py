@@ -1,0 +1,320 @@
+"""What becomes of a reply: its states, its parts, its address, and what Meta's codes ask for."""
+
+from itertools import pairwise, permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wbot.domain import delivery
+from wbot.domain.delivery import (
+    PAIR_LIMIT_BACKOFF,
+    REPORTED,
+    SEND_BACKOFF,
+    TEXT_LENGTH_MAX,
+    TURN_BACKOFF,
+    UNREACHABLE_BACKOFF,
+    UNSETTLED,
+    Backoff,
+    ReplyState,
+    Verdict,
+    addressed,
+    raised,
+    split_text,
+    verdict_of,
+    words_of,
+)
+
+# States ----------------------------------------------------------------------------------------
+
+RISING = [
+    *("waiting", "sending", "unknown", "accepted", "sent"),
+    *("failed", "delivered", "read", "played"),
+]
+
+
+def test_states_rise_in_the_order_of_delivery() -> None:
+    assert set(RISING) == set(ReplyState)
+    for lower, higher in pairwise(RISING):
+        assert raised(ReplyState(lower), ReplyState(higher)) == higher
+        assert raised(ReplyState(higher), ReplyState(lower)) == higher
+
+
+@pytest.mark.parametrize("state", list(ReplyState))
+def test_the_same_state_again_is_no_rise(state: ReplyState) -> None:
+    assert raised(state, state) is state
+
+
+def test_the_order_of_statuses_does_not_matter() -> None:
+    for order in permutations(REPORTED):
+        state = ReplyState.SENDING
+        for reported in order:
+            state = raised(state, reported)
+        assert state is ReplyState.PLAYED
+
+
+def test_every_state_is_settled_or_not() -> None:
+    assert {"waiting", "sending", "unknown"} == UNSETTLED
+    assert {"sent", "delivered", "read", "played", "failed"} == REPORTED
+
+
+# Codes -----------------------------------------------------------------------------------------
+
+RETRY, PAIR, REFUSED, ACCOUNT = (
+    Verdict.RETRY,
+    Verdict.PAIR_LIMIT,
+    Verdict.REFUSED,
+    Verdict.ACCOUNT,
+)
+# Code, HTTP status (400 where none is known), and what the fact sheet says: R the same request
+# again, N never, F something must be mended first.
+CODES = {
+    0: (401, "F", ACCOUNT),
+    190: (401, "F", ACCOUNT),
+    3: (500, "F", ACCOUNT),
+    10: (403, "F", ACCOUNT),
+    200: (403, "F", ACCOUNT),
+    230: (403, "F", ACCOUNT),
+    299: (403, "F", ACCOUNT),
+    1: (400, "R", RETRY),
+    2: (503, "R", RETRY),
+    4: (400, "R", RETRY),
+    17: (400, "R", RETRY),
+    33: (400, "F", ACCOUNT),
+    100: (400, "N", REFUSED),
+    368: (403, "N", ACCOUNT),  # stop all sends
+    80007: (400, "R", RETRY),
+    130403: (400, "N", REFUSED),
+    130429: (400, "R", RETRY),
+    130472: (400, "N", REFUSED),
+    130497: (403, "N", REFUSED),
+    131000: (500, "R", RETRY),
+    131005: (403, "F", ACCOUNT),
+    131008: (400, "N", REFUSED),
+    131009: (400, "N", REFUSED),
+    131016: (500, "R", RETRY),
+    131021: (400, "N", REFUSED),
+    131026: (400, "N", REFUSED),
+    131030: (400, "F", REFUSED),  # this recipient only
+    131031: (403, "N", ACCOUNT),  # the account is locked
+    131037: (400, "F", ACCOUNT),
+    131042: (400, "F", ACCOUNT),
+    131045: (500, "F", ACCOUNT),
+    131047: (400, "N", REFUSED),
+    131048: (400, "N", ACCOUNT),  # pause everything
+    131049: (400, "N", REFUSED),
+    131050: (400, "N", REFUSED),
+    131051: (400, "N", REFUSED),
+    131052: (400, "N", REFUSED),
+    131053: (400, "N", REFUSED),
+    131055: (400, "N", REFUSED),
+    131056: (400, "R", PAIR),
+    131057: (500, "R", RETRY),
+    131059: (400, "N", REFUSED),  # again only without the cursor
+    131062: (400, "F", REFUSED),  # this message to a user id
+    131063: (400, "F", REFUSED),  # marketing templates
+    131064: (400, "F", REFUSED),  # templates
+    132000: (400, "N", REFUSED),
+    132001: (404, "N", REFUSED),
+    132005: (400, "N", REFUSED),
+    132007: (400, "N", REFUSED),
+    132008: (400, "N", REFUSED),
+    132012: (400, "N", REFUSED),
+    132015: (400, "N", REFUSED),
+    132016: (400, "N", REFUSED),
+    132018: (400, "N", REFUSED),
+    132068: (400, "F", REFUSED),  # this flow
+    132069: (400, "F", REFUSED),
+    133000: (500, "F", ACCOUNT),
+    133004: (503, "R", RETRY),
+    133005: (400, "F", ACCOUNT),
+    133006: (400, "F", ACCOUNT),
+    133008: (400, "R", RETRY),
+    133009: (400, "R", RETRY),
+    133010: (400, "F", ACCOUNT),
+    133015: (400, "R", RETRY),
+    133016: (400, "R", RETRY),
+    134011: (400, "F", ACCOUNT),
+    134100: (400, "N", REFUSED),
+    134101: (400, "R", RETRY),
+    134102: (500, "F", REFUSED),  # marketing messages only
+    135000: (400, "N", REFUSED),
+    137000: (400, "N", REFUSED),
+}
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_code_asks_for_what_the_fact_sheet_says(code: int) -> None:
+    """Whatever the HTTP status: rate limits come as 400, and a 500 may be for good."""
+    http_status, letter, verdict = CODES[code]
+    for status in {http_status, 400, 500}:
+        assert verdict_of(code, status) is verdict
+    assert (letter == "R") == (verdict in {RETRY, PAIR})
+
+
+def test_every_code_we_name_is_in_the_table() -> None:
+    named = delivery._ACCOUNT_CODES | delivery._RETRY_CODES | delivery._REFUSED_CODES
+    assert named - set(range(200, 300)) <= set(CODES)
+    groups = (delivery._ACCOUNT_CODES, delivery._RETRY_CODES, delivery._REFUSED_CODES)
+    assert sum(map(len, groups)) == len(named)
+
+
+@pytest.mark.parametrize("code", [None, 5, 99_999, 131_999, 300, 199, -1])
+@pytest.mark.parametrize(
+    ("http_status", "verdict"),
+    [(400, REFUSED), (403, REFUSED), (429, REFUSED), (499, REFUSED), (500, RETRY), (503, RETRY)],
+)
+def test_an_unknown_code_is_judged_by_its_http_status(
+    code: int | None, http_status: int, verdict: Verdict
+) -> None:
+    assert verdict_of(code, http_status) is verdict
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [(None, RETRY), (99_999, RETRY), (100, RETRY), (190, ACCOUNT), (131056, PAIR)],
+)
+def test_meta_s_own_hint_that_it_will_pass_is_believed(code: int | None, verdict: Verdict) -> None:
+    assert verdict_of(code, 400, is_transient=True) is verdict
+
+
+# Waiting ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("backoff", "waits"),
+    [
+        (PAIR_LIMIT_BACKOFF, [1, 4, 16, 64, 256, 256]),
+        (SEND_BACKOFF, [1, 3, 9, 27, 81, 243, 300]),
+        (TURN_BACKOFF, [1, 2, 4, 8, 16, 32, 60]),
+        (UNREACHABLE_BACKOFF, [1, 2, 4, 8, 16, 30, 30]),
+    ],
+)
+def test_each_wait_is_longer_up_to_a_limit(backoff: Backoff, waits: list[float]) -> None:
+    assert [backoff.wait_s(attempt) for attempt in range(1, len(waits) + 1)] == waits
+    assert backoff.wait_s(1_000_000) == waits[-1]
+
+
+def test_jitter_shortens_a_wait_by_at_most_a_quarter() -> None:
+    assert [SEND_BACKOFF.wait_s(3, jitter) for jitter in (0.0, 0.5, 1.0)] == [9, 7.875, 6.75]
+
+
+# Addresses -------------------------------------------------------------------------------------
+
+TEXT = {"type": "text", "text": {"body": "Hi"}}
+
+
+@pytest.mark.parametrize("phone", ["15550101001", "+15550101001"])
+@pytest.mark.parametrize("user_id", [None, "US.1001"])
+def test_a_number_is_addressed_with_its_plus_and_goes_first(
+    phone: str, user_id: str | None
+) -> None:
+    assert addressed(TEXT, phone=phone, user_id=user_id, opaque="wbot:1:2") == {
+        "messaging_product": "whatsapp",
+        "recipient_type": "individual",
+        "to": "+15550101001",
+        "type": "text",
+        "text": {"body": "Hi"},
+        "biz_opaque_callback_data": "wbot:1:2",
+    }
+
+
+def test_a_user_id_is_never_put_where_a_number_goes() -> None:
+    body = addressed(TEXT, phone=None, user_id="US.1001", opaque="o")
+    assert body["recipient"] == "US.1001"
+    assert "to" not in body
+
+
+@pytest.mark.parametrize(
+    ("payload", "words"),
+    [
+        (TEXT, "Hi"),
+        ({"type": "interactive", "interactive": {"body": {"text": "Sure?"}}}, "Sure?"),
+        ({"type": "interactive", "interactive": {}}, ""),
+        ({"type": "image", "image": {"id": "1"}}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_words_of_a_message_are_what_the_customer_reads(
+    payload: dict[str, object], words: str
+) -> None:
+    assert words_of(payload) == words
+
+
+# Parts -----------------------------------------------------------------------------------------
+
+SPACES = " \n\t\N{NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}"
+LONG_TEXTS = st.text(max_size=300) | st.text(alphabet=f'ab.!?。”"{SPACES}', max_size=300)
+
+
+def without_spaces(text: str) -> str:
+    return "".join(text.split())
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=LONG_TEXTS, length_max=st.integers(min_value=1, max_value=60))
+def test_parts_fit_and_lose_nothing_but_white_space(text: str, length_max: int) -> None:
+    parts = split_text(text, length_max)
+    assert parts
+    assert all(len(part) <= length_max for part in parts)
+    assert without_spaces("".join(parts)) == without_spaces(text)
+    rest = text
+    for part in filter(None, parts):  # each in its place, with only white space between them
+        before, found, rest = rest.partition(part)
+        assert found == part
+        assert not before.strip()
+    if text.strip():
+        assert all(part.strip() for part in parts)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text(max_size=100))
+def test_what_fits_is_left_as_it_is(text: str) -> None:
+    assert split_text(text, 100) == (text,)
+
+
+ENDS = st.sampled_from([".", "!", "?", ".)", "!”", "…"])
+SENTENCES = st.lists(
+    st.tuples(st.integers(min_value=1, max_value=18), ENDS).map(lambda one: "a" * one[0] + one[1]),
+    min_size=1,
+    max_size=40,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(sentences=SENTENCES, length_max=st.integers(min_value=50, max_value=90))
+def test_cuts_are_made_after_sentences_where_there_are_any(
+    sentences: list[str], length_max: int
+) -> None:
+    parts = split_text(" ".join(sentences), length_max)
+    assert all(part.endswith((".", "!", "?", ")", "”", "…")) for part in parts)
+    assert " ".join(parts) == " ".join(sentences)
+    assert all(len(part) > length_max // 2 - 1 for part in parts[:-1])
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("One two. Three four. Five", ("One two. Three four.", "Five")),
+        ("One two three four five six", ("One two three four", "five six")),
+        ("a" * 45, ("a" * 20, "a" * 20, "a" * 5)),
+        ("A line of words\nand another one", ("A line of words", "and another one")),
+        (
+            "これは文です。これも長い文です。そして終わりです。",
+            ("これは文です。これも長い文です。", "そして終わりです。"),
+        ),
+        ("Pay 1.50 now or pay 2.75 then", ("Pay 1.50 now or pay", "2.75 then")),
+        ("Hm. And then no end for a while", ("Hm. And then no end", "for a while")),
+        ("exactly twenty chars", ("exactly twenty chars",)),
+        ("exactly twenty char. More", ("exactly twenty char.", "More")),
+        ("", ("",)),
+        (" " * 50, ("",)),
+    ],
+)
+def test_a_text_is_cut_where_a_reader_would(text: str, parts: tuple[str, ...]) -> None:
+    assert split_text(text, 20) == parts
+
+
+def test_the_limit_is_the_one_of_a_text_message() -> None:
+    assert TEXT_LENGTH_MAX == 4_096
+    assert [len(part) for part in split_text("x" * 10_000)] == [4_096, 4_096, 1_808]

@@ -1,0 +1,222 @@
+"""The rules of the house, read from its source: who may import whom, and who reads the world."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+import wbot
+
+HOUSE = Path(wbot.__file__).parent
+SOURCES = {
+    path.relative_to(HOUSE).as_posix(): path.read_text("utf-8") for path in HOUSE.rglob("*.py")
+}
+
+# What each part may import, besides itself: below it in the flow, and never beside it.
+EDGES = {"storage", "clients", "settings", "logs", "clock", "measures", "lanes"}
+STAGES = {"inbound", "turns", "outbound", "operations"}
+MAY_IMPORT = {
+    "domain": set(),
+    "clock": {"domain"},
+    "settings": {"domain"},
+    "logs": {"domain"},
+    "measures": {"domain"},
+    "lanes": {"domain"},
+    "storage": {"domain", "clock"},
+    "clients": {"domain", "clock"},
+    **{stage: {"domain", *EDGES} for stage in STAGES},
+    "app": {"domain", *EDGES, *STAGES},
+    "commands": {"domain", *EDGES, *STAGES, "app", "simulator"},
+    "__main__": {"domain", *EDGES, "commands"},
+    "simulator": {"domain", "clock", "clients.offline"},
+    "": set(),
+}
+"""The simulator is the outside: of us it knows the clock, the interpreter, the domain's words."""
+
+FORBIDDEN_NAMES = {"utils", "helpers", "common", "core", "base", "manager", "service", "misc"}
+BANNED_IN_DOMAIN = {
+    *("asyncio", "concurrent", "contextvars", "io", "logging", "multiprocessing", "os", "pathlib"),
+    *("random", "secrets", "select", "selectors", "shutil", "signal", "socket", "sqlite3", "ssl"),
+    *("subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid", "warnings"),
+}
+
+
+def part_of(file: str) -> str:
+    """The part of the house a file belongs to: its folder, or its own name at the top."""
+    first = file.split("/", maxsplit=1)[0].removesuffix(".py")
+    return "" if first == "__init__" else first
+
+
+def imports_of(source: str) -> Iterator[str]:
+    """Every module a source imports, a name of a package counting as its module."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide where a name lives"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def forbidden_imports(file: str, source: str) -> list[str]:
+    """What the file imports of the house although its place does not allow it."""
+    part = part_of(file)
+    allowed = {part, *MAY_IMPORT[part]} - {""}
+    found = []
+    for module in imports_of(source):
+        if not module.startswith("wbot.") or module == "wbot.__version__":
+            continue
+        name = module.removeprefix("wbot.")
+        if not any(name == one or name.startswith(f"{one}.") for one in allowed):
+            found.append(module)
+    return found
+
+
+@cache
+def names_used(source: str) -> set[str]:
+    """Dotted names as they stand in a source, with whatever module they were imported from."""
+    tree = ast.parse(source)
+    origins: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            origins |= {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names}
+        elif isinstance(node, ast.Import):
+            origins |= {one.asname: one.name for one in node.names if one.asname}
+    used = set(origins.values())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute | ast.Name):
+            first, dot, rest = ast.unparse(node).partition(".")
+            used.add(origins.get(first, first) + dot + rest)
+    return used
+
+
+def uses(source: str, pattern: str) -> list[str]:
+    return sorted(name for name in names_used(source) if re.fullmatch(pattern, name))
+
+
+ENVIRONMENT = r"os\.(environ|environb|getenv|getenvb|putenv)\b.*"
+TIME = (
+    r"time\.(time|monotonic|perf_counter|process_time|localtime|gmtime|sleep)(_ns)?"
+    r"|datetime\.(datetime|date)\.(now|utcnow|today)"
+)
+LOOSE_TASKS = r"asyncio\.(create_task|ensure_future)|.*loop(\(\))?\.create_task"
+
+
+@pytest.mark.parametrize("file", SOURCES)
+def test_a_part_imports_only_what_is_below_it(file: str) -> None:
+    assert forbidden_imports(file, SOURCES[file]) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "found"),
+    [
+        ("domain/money.py", "import wbot.storage", ["wbot.storage"]),
+        ("domain/money.py", "from wbot.clock import Clock", ["wbot.clock.Clock"]),
+        ("storage/ledger.py", "from wbot import settings", ["wbot.settings"]),
+        (
+            "storage/ledger.py",
+            "from wbot.clients.model import Answer",
+            ["wbot.clients.model.Answer"],
+        ),
+        ("turns/turn.py", "from wbot.outbound import sender", ["wbot.outbound.sender"]),
+        ("inbound/intake.py", "def f():\n    import wbot.turns.turn", ["wbot.turns.turn"]),
+        (
+            "simulator/app.py",
+            "from wbot.clients.whatsapp import Line",
+            ["wbot.clients.whatsapp.Line"],
+        ),
+        ("operations/health.py", "import wbot.app", ["wbot.app"]),
+        ("app.py", "from wbot.commands import serve", ["wbot.commands.serve"]),
+        ("lanes.py", "from wbot.domainless import x", ["wbot.domainless.x"]),
+        ("simulator/app.py", "from wbot.clients import offline", []),
+        ("turns/turn.py", "from wbot.turns.tools import balance\nimport wbot.storage.ledger", []),
+        ("operations/health.py", "from wbot import __version__", []),
+    ],
+)
+def test_the_import_rule_finds_what_breaks_it(file: str, source: str, found: list[str]) -> None:
+    assert forbidden_imports(file, source) == found
+
+
+def test_every_part_has_its_place_in_the_rule() -> None:
+    assert {part_of(file) for file in SOURCES} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("file", [file for file in SOURCES if part_of(file) == "domain"])
+def test_the_domain_is_pure(file: str) -> None:
+    modules = {module.split(".")[0] for module in imports_of(SOURCES[file])}
+    assert modules <= set(sys.stdlib_module_names) | {"msgspec", "wbot"}
+    assert not modules & BANNED_IN_DOMAIN
+    for node in ast.walk(ast.parse(SOURCES[file])):
+        assert not isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncWith | ast.AsyncFor)
+        assert not (
+            isinstance(node, ast.Call) and ast.unparse(node.func) in {"open", "print", "input"}
+        )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "home"), [(ENVIRONMENT, "settings.py"), (TIME, "clock.py"), (LOOSE_TASKS, None)]
+)
+def test_the_world_is_read_in_one_place(pattern: str, home: str | None) -> None:
+    """The environment by the settings, the time by the clock; no task is born outside a group."""
+    users = {file for file, source in SOURCES.items() if uses(source, pattern)}
+    assert users == {home} - {None}
+
+
+@pytest.mark.parametrize(
+    ("source", "pattern"),
+    [
+        ("import os\nos.environ['A']", ENVIRONMENT),
+        ("import os\nos.environ.get('A')", ENVIRONMENT),
+        ("from os import getenv", ENVIRONMENT),
+        ("import os as o\no.getenv('A')", ENVIRONMENT),
+        ("import time\ntime.time()", TIME),
+        ("from time import monotonic as m", TIME),
+        ("from datetime import datetime\ndatetime.now()", TIME),
+        ("import datetime\ndatetime.datetime.utcnow()", TIME),
+        ("import datetime as d\nd.date.today()", TIME),
+        ("import asyncio\nasyncio.create_task(f())", LOOSE_TASKS),
+        ("import asyncio\nasyncio.get_running_loop().create_task(f())", LOOSE_TASKS),
+    ],
+)
+def test_a_look_at_the_world_is_found_however_it_is_written(source: str, pattern: str) -> None:
+    assert uses(source, pattern)
+
+
+def test_a_broad_except_stands_only_where_every_failure_ends() -> None:
+    """At the turn's boundary, and around a piece of work whose error is its caller's."""
+    broad = {
+        file
+        for file, source in SOURCES.items()
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or ast.unparse(node.type) in {"Exception", "BaseException"})
+    }
+    assert broad == {"turns/conversations.py", "storage/database.py"}
+
+
+@pytest.mark.parametrize("file", SOURCES)
+def test_a_module_says_what_it_is(file: str) -> None:
+    docstring = ast.get_docstring(ast.parse(SOURCES[file]))
+    assert docstring
+    assert docstring.splitlines()[0].endswith((".", ":"))
+
+
+def test_a_folder_with_source_is_a_package() -> None:
+    folders = {path.parent for path in HOUSE.rglob("*.py")}
+    assert [folder.name for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
+def test_no_module_is_a_drawer() -> None:
+    names = {part for file in SOURCES for part in file.removesuffix(".py").split("/")}
+    assert not names & FORBIDDEN_NAMES
+
+
+def test_migrations_are_numbered_without_gaps() -> None:
+    folder = resources.files("wbot.storage") / "schema"
+    names = sorted(file.name for file in folder.iterdir() if file.name != "__pycache__")
+    assert all(re.fullmatch(r"\d{4}_[a-z0-9_]+\.sql", name) for name in names)
+    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))

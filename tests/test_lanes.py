@@ -1,0 +1,320 @@
+"""One coroutine a key: in order inside a key, side by side between keys, and no bell lost."""
+
+import asyncio
+import random
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from wbot.lanes import Lanes, LookAgain
+
+WAIT_S = 30.0
+Work = Callable[[int], Awaitable[LookAgain]]
+
+
+@asynccontextmanager
+async def started(work: Work, *, running_max: int = 100) -> AsyncIterator[Lanes]:
+    async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as tasks:
+        lanes = Lanes("test", work, running_max=running_max)
+        lanes.start(tasks)
+        yield lanes
+        await lanes.stop(0)
+
+
+class Script:
+    """Work that answers as told, then None; every look is on record and can be held back."""
+
+    def __init__(self, **answers: list[LookAgain]) -> None:
+        self.answers = {int(key[1:]): deque(given) for key, given in answers.items()}
+        self.looks: list[int] = []
+        self.holding: set[int] = set()
+        self._changed = asyncio.Condition()
+        self._gates: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
+
+    async def __call__(self, key: int) -> LookAgain:
+        async with self._changed:
+            self.looks.append(key)
+            self._changed.notify_all()
+        if key in self.holding:
+            await self._gates[key].wait()
+        left = self.answers.get(key)
+        return left.popleft() if left else None
+
+    def let_go(self, key: int) -> None:
+        self.holding.discard(key)
+        self._gates[key].set()
+
+    async def looked(self, times: int) -> list[int]:
+        """The looks, once there are so many."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self.looks) >= times)
+        return self.looks
+
+
+async def idle(lanes: Lanes) -> None:
+    """Return when every coroutine of now has ended."""
+    if lanes._running:
+        await asyncio.wait(lanes._running)
+
+
+async def test_a_key_gets_a_coroutine_for_a_bell_and_none_when_idle() -> None:
+    script = Script()
+    async with started(script) as lanes:
+        lanes.ring(1)
+        lanes.ring(1)
+        assert lanes.running == 1
+        await idle(lanes)
+        assert (script.looks, lanes.running) == ([1], 0)
+        lanes.ring(1)
+        await idle(lanes)
+        assert script.looks == [1, 1]
+
+
+async def test_a_key_with_more_to_do_is_looked_at_again_at_once() -> None:
+    script = Script(k1=[0, 0.0, 0, None])
+    async with started(script) as lanes:
+        lanes.ring(1)
+        await idle(lanes)
+        assert script.looks == [1] * 4
+
+
+async def test_a_bell_during_the_work_means_one_more_look() -> None:
+    script = Script()
+    script.holding.add(1)
+    async with started(script) as lanes:
+        lanes.ring(1)
+        await script.looked(1)
+        for _ in range(5):
+            lanes.ring(1)
+        script.let_go(1)
+        await idle(lanes)
+        assert script.looks == [1, 1]
+
+
+async def test_keys_run_side_by_side() -> None:
+    script = Script()
+    script.holding.update(range(10))
+    async with started(script) as lanes:
+        for key in range(10):
+            lanes.ring(key)
+        assert sorted(await script.looked(10)) == list(range(10))
+        assert lanes.running == 10
+        for key in range(10):
+            script.let_go(key)
+
+
+async def test_a_key_that_must_wait_costs_no_coroutine() -> None:
+    script = Script(k1=[0.01, None])
+    async with started(script) as lanes:
+        lanes.ring(1)
+        await idle(lanes)
+        assert (script.looks, lanes.running) == ([1], 0)
+        assert await script.looked(2) == [1, 1]
+
+
+async def test_a_bell_makes_a_wait_needless() -> None:
+    script = Script(k1=[3_600, None])
+    async with started(script) as lanes:
+        lanes.ring(1)
+        await idle(lanes)
+        (timer,) = lanes._timers.values()
+        lanes.ring(1)
+        await idle(lanes)
+        assert script.looks == [1, 1]
+        assert timer.cancelled()
+        assert lanes._timers == {}
+
+
+async def test_a_bell_during_the_work_is_worth_more_than_the_wait_it_asks_for() -> None:
+    script = Script(k1=[3_600, None])
+    script.holding.add(1)
+    async with started(script) as lanes:
+        lanes.ring(1)
+        await script.looked(1)
+        lanes.ring(1)
+        script.let_go(1)
+        await idle(lanes)
+        assert script.looks == [1, 1]
+        assert lanes._timers == {}
+
+
+async def test_who_finds_no_place_gets_one_in_turn() -> None:
+    script = Script()
+    script.holding.update(range(6))
+    async with started(script, running_max=2) as lanes:
+        for key in (0, 1, 2, 3, 2, 4, 3):
+            lanes.ring(key)
+        assert lanes.running == 2
+        for key in range(5):
+            assert (await script.looked(min(5, key + 2)))[: key + 2] == list(range(min(5, key + 2)))
+            script.let_go(key)
+        await idle(lanes)
+        assert script.looks == [0, 1, 2, 3, 4]
+
+
+async def test_a_key_with_much_to_do_leaves_its_place_to_those_who_wait() -> None:
+    script = Script(k1=[0] * 3, k2=[0] * 2)
+    async with started(script, running_max=1) as lanes:
+        for key in (1, 2, 3):
+            lanes.ring(key)
+        assert await script.looked(8) == [1, 2, 3, 1, 2, 1, 2, 1]
+
+
+async def test_a_wait_is_not_forgotten_while_others_wait_for_the_place() -> None:
+    script = Script(k1=[0.01, None])
+    async with started(script, running_max=1) as lanes:
+        lanes.ring(1)
+        lanes.ring(2)
+        assert await script.looked(3) == [1, 2, 1]
+
+
+class Mailboxes:
+    """Keys with things to do: one at a time is taken from the front, as a conversation does it."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.boxes: defaultdict[int, deque[int]] = defaultdict(deque)
+        self.done: defaultdict[int, list[int]] = defaultdict(list)
+        self.left = 0
+        self.all_done = asyncio.Event()
+        self.busy: set[int] = set()
+        self.busy_most = 0
+
+    async def work(self, key: int) -> LookAgain:
+        assert key not in self.busy, "two coroutines of one key"
+        self.busy.add(key)
+        self.busy_most = max(self.busy_most, len(self.busy))
+        try:
+            return await self._take(key)
+        finally:
+            self.busy.remove(key)
+
+    async def _take(self, key: int) -> LookAgain:
+        # What is there is read first, as from a snapshot: what comes meanwhile needs its own bell.
+        seen = list(self.boxes[key])[: self.chance.randint(1, 3)]
+        for _ in range(self.chance.randint(0, 2)):
+            await asyncio.sleep(0)
+        for number in seen:
+            assert self.boxes[key].popleft() == number
+            self.done[key].append(number)
+            self.left -= 1
+        if self.left == 0:
+            self.all_done.set()
+        if not seen:
+            return None
+        return self.chance.choice([0, 0, 0, 0.0001])
+
+
+@pytest.mark.parametrize(("keys", "running_max"), [(50, 100), (50, 3), (3, 1)])
+async def test_no_bell_is_ever_lost(keys: int, running_max: int) -> None:
+    """Thousands of rings at random moments: all done, in order, never two at once of one key."""
+    mail = Mailboxes(seed=keys + running_max)
+    rings = 10_000
+    mail.left = rings
+    async with started(mail.work, running_max=running_max) as lanes:
+        for number in range(rings):
+            key = mail.chance.randrange(keys)
+            mail.boxes[key].append(number)
+            lanes.ring(key)
+            if mail.chance.random() < 0.3:
+                await asyncio.sleep(0)
+        await mail.all_done.wait()
+    assert sum(map(len, mail.done.values())) == rings
+    assert all(done == sorted(done) for done in mail.done.values())
+    assert min(2, running_max) <= mail.busy_most <= running_max
+
+
+async def test_a_bell_for_work_that_ends_at_that_moment_is_not_lost() -> None:
+    """Each look takes all there is and asks for nothing: only bells bring it back."""
+    inbox: deque[int] = deque()
+    done: list[int] = []
+    last = asyncio.Event()
+
+    async def work(_: int) -> LookAgain:
+        while inbox:
+            done.append(inbox.popleft())
+        await asyncio.sleep(0)
+        if len(done) == 20_000:
+            last.set()
+        return None
+
+    chance = random.Random(7)
+    async with started(work) as lanes:
+        for number in range(20_000):
+            inbox.append(number)
+            lanes.ring(1)
+            for _ in range(chance.randrange(4)):
+                await asyncio.sleep(0)
+        await last.wait()
+    assert done == list(range(20_000))
+
+
+async def test_stopping_lets_work_in_hand_end() -> None:
+    script = Script(k1=[0, 0, 0])
+    script.holding.add(1)
+    async with started(script) as lanes, asyncio.TaskGroup() as tasks:
+        lanes.ring(1)
+        await script.looked(1)
+        stopping = tasks.create_task(lanes.stop(WAIT_S))
+        await asyncio.sleep(0)
+        assert lanes.is_stopping
+        assert not stopping.done()
+        script.let_go(1)
+        await stopping
+        assert (script.looks, lanes.running) == ([1], 0)
+
+
+async def test_stopping_cancels_what_takes_too_long() -> None:
+    script = Script()
+    script.holding.update({1, 2})
+    async with started(script) as lanes:
+        lanes.ring(1)
+        lanes.ring(2)
+        await script.looked(2)
+        await lanes.stop(0.01)
+        assert lanes.running == 0
+
+
+async def test_after_the_stop_nothing_begins() -> None:
+    script = Script(k1=[0.01, None], k2=[3_600])
+    script.holding.add(3)
+    async with started(script, running_max=1) as lanes:
+        for key in (1, 2):
+            lanes.ring(key)
+            await idle(lanes)
+        lanes.ring(3)
+        lanes.ring(4)
+        await script.looked(3)
+        await lanes.stop(0)
+        looks = list(script.looks)
+        lanes.ring(5)
+        lanes.ring(1)
+        assert (lanes.running, lanes._timers, lanes._waiting) == (0, {}, {})
+        await asyncio.sleep(0)
+        assert script.looks == looks
+
+
+async def test_stopping_when_idle_is_at_once() -> None:
+    async with started(Script()) as lanes:
+        await lanes.stop(3_600)
+        assert lanes.is_stopping
+
+
+async def test_work_that_breaks_takes_its_group_down() -> None:
+    """A dead lane nobody hears of would leave its conversation waiting for ever."""
+
+    async def work(_: int) -> LookAgain:
+        raise ArithmeticError("broken")
+
+    async def serve() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            lanes = Lanes("test", work, running_max=1)
+            lanes.start(tasks)
+            lanes.ring(1)
+            await asyncio.Event().wait()
+
+    with pytest.raises(ExceptionGroup) as broken:
+        await serve()
+    assert broken.group_contains(ArithmeticError, match="broken")

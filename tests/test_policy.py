@@ -1,0 +1,99 @@
+"""What is refused, and why, in which order."""
+
+from datetime import datetime, timedelta
+
+import msgspec
+import pytest
+from stored import NOW, STARTED_AT
+
+from wbot.domain.business import Policy
+from wbot.domain.ledger import Balance, Entry, TransferKind, TransferState
+from wbot.domain.policy import SENTENCES, Refusal, cancel_refusal, transfer_refusal
+
+TRANSFER = Entry(
+    transfer_id=7,
+    kind=TransferKind.TRANSFER,
+    state=TransferState.POSTED,
+    amount_minor=500,
+    is_incoming=False,
+    counterparty="John",
+    created_at=NOW,
+    message_id="wamid.1",
+    memo=None,
+    refusal=None,
+    is_to_customer=False,
+)
+
+
+@pytest.mark.parametrize(
+    ("amount_minor", "posted_minor", "held_minor", "refusal"),
+    [
+        (1, 1, 0, None),
+        (100, 100, 0, None),
+        (101, 100, 0, Refusal.INSUFFICIENT_FUNDS),
+        (60, 100, 40, None),
+        (61, 100, 40, Refusal.INSUFFICIENT_FUNDS),
+        (1, 0, 0, Refusal.INSUFFICIENT_FUNDS),
+        (1, -5, 0, Refusal.INSUFFICIENT_FUNDS),
+    ],
+)
+def test_what_is_available_can_be_sent(
+    amount_minor: int, posted_minor: int, held_minor: int, refusal: Refusal | None
+) -> None:
+    assert transfer_refusal(amount_minor, Balance(posted_minor, held_minor)) is refusal
+
+
+def refusal_of(
+    entry: Entry | None, *, after_s: float = 0, window_s: int = 900, is_dated: bool = True
+) -> Refusal | None:
+    created_at: datetime | None = STARTED_AT if is_dated else None
+    now = STARTED_AT + timedelta(seconds=after_s)
+    policy = Policy(cancel_window_s=window_s)
+    return cancel_refusal(entry, created_at=created_at, now=now, policy=policy)
+
+
+def test_a_transfer_of_one_s_own_is_cancelled_within_the_window() -> None:
+    assert refusal_of(TRANSFER) is None
+    assert refusal_of(TRANSFER, after_s=900) is None
+    assert refusal_of(TRANSFER, after_s=900.001) is Refusal.CANCEL_WINDOW_CLOSED
+    assert refusal_of(TRANSFER, window_s=0) is None
+    assert refusal_of(TRANSFER, after_s=0.001, window_s=0) is Refusal.CANCEL_WINDOW_CLOSED
+    assert refusal_of(TRANSFER, after_s=-60) is None
+
+
+def test_without_a_transfer_there_is_nothing_to_cancel() -> None:
+    assert refusal_of(None) is Refusal.NOTHING_TO_CANCEL
+    assert refusal_of(TRANSFER, is_dated=False) is Refusal.NOTHING_TO_CANCEL
+
+
+@pytest.mark.parametrize("state", list(TransferState))
+@pytest.mark.parametrize("kind", list(TransferKind))
+@pytest.mark.parametrize("is_incoming", [False, True])
+@pytest.mark.parametrize("is_to_customer", [False, True])
+@pytest.mark.parametrize("after_s", [0, 901])
+def test_every_entry_is_refused_for_the_first_reason_that_holds(
+    *,
+    state: TransferState,
+    kind: TransferKind,
+    is_incoming: bool,
+    is_to_customer: bool,
+    after_s: int,
+) -> None:
+    entry = msgspec.structs.replace(
+        TRANSFER, state=state, kind=kind, is_incoming=is_incoming, is_to_customer=is_to_customer
+    )
+    reasons = {
+        Refusal.NOTHING_TO_CANCEL: is_incoming or kind is not TransferKind.TRANSFER,
+        Refusal.LATEST_REFUSED: state is TransferState.REFUSED,
+        Refusal.ALREADY_CANCELLED: state in {TransferState.REVERSED, TransferState.VOID},
+        Refusal.REACHED_A_CUSTOMER: is_to_customer,
+        Refusal.CANCEL_WINDOW_CLOSED: after_s > 900,
+    }
+    expected = next((reason for reason, holds in reasons.items() if holds), None)
+    assert refusal_of(entry, after_s=after_s) is expected
+
+
+def test_every_refusal_has_a_sentence_for_the_customer() -> None:
+    assert set(SENTENCES) == set(Refusal)
+    assert all(sentence.endswith(".") for sentence in SENTENCES.values())
+    assert len(set(SENTENCES.values())) == len(SENTENCES)

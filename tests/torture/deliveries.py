@@ -1,0 +1,129 @@
+"""Meta's worst days: messages repeated, at once, re-batched, reordered, late, and again later."""
+
+import asyncio
+from collections.abc import Sequence
+from enum import StrEnum
+from random import Random
+from typing import Any
+
+import msgspec
+from torture.asks import OUTSIDE_SHOP, Ask
+
+from wbot.clock import Clock
+from wbot.simulator.app import Simulator
+from wbot.simulator.webhooks import Update, body_of, message_update
+from wbot.simulator.wire import to_wire
+
+RETRY_S = (0.0, 0.05, 0.1, 0.2, 0.4)
+
+
+class Way(StrEnum):
+    """How one message travels."""
+
+    PLAIN = "plain"
+    AT_ONCE = "at once"  # three copies side by side
+    LATE = "late"  # so that the next ones overtake it
+    HELD = "held"  # in one body with the next one
+    HELD_TOO = "held too"  # alone, and again in one body with the next one
+    AGAIN = "again"  # once more, much later, among others
+
+
+WAYS = dict(zip(Way, (40, 15, 12, 12, 9, 12), strict=True))
+
+
+class Said(msgspec.Struct, kw_only=True):
+    """One message as its sender knows it; instants are monotonic seconds."""
+
+    ask: Ask
+    number: int
+    """In the order in which everything was said."""
+    sent_at_s: int
+    """WhatsApp's timestamp, which has no finer unit."""
+    posted_at: float | None = None
+    """When it was first on its way to us."""
+    acknowledged_at: float | None = None
+    answers: list[int | None] = msgspec.field(default_factory=list)
+    """Every status a delivery of it was answered with."""
+
+
+class Deliveries:
+    """Posts each message until it is acknowledged, and some of them more often."""
+
+    def __init__(self, simulator: Simulator, *, random: Random, clock: Clock) -> None:
+        self.said: dict[str, Said] = {}
+        self._simulator = simulator
+        self._random = random
+        self._clock = clock
+        self._updates: dict[str, Update] = {}
+        self._held: list[str] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def acknowledged(self) -> int:
+        return sum(one.acknowledged_at is not None for one in self.said.values())
+
+    def say(self, group: asyncio.TaskGroup, ask: Ask) -> None:
+        """The customer has written: from now on the message is on its way."""
+        now = self._clock.now()
+        one = Said(ask=ask, number=len(self.said), sent_at_s=int(now.timestamp()))
+        self.said[ask.message_id] = one
+        self._updates[ask.message_id] = message_update(
+            OUTSIDE_SHOP, ask.customer, ask.content(), message_id=ask.message_id, sent_at=now
+        )
+        way = self._random.choices(list(WAYS), list(WAYS.values()))[0]
+        delay_s, again_s = self._random.uniform(0.2, 1.5), self._random.uniform(0.5, 15.0)
+        companions, self._held = self._held, []
+        match way:
+            case Way.HELD:
+                self._held = [*companions, ask.message_id]
+            case Way.HELD_TOO:
+                self._begin(group, [*companions, ask.message_id])
+                self._held = [ask.message_id]
+            case Way.AT_ONCE:
+                for _ in range(3):
+                    self._begin(group, [*companions, ask.message_id])
+            case Way.LATE:
+                self._begin(group, [*companions, ask.message_id], delay_s=delay_s)
+            case Way.AGAIN:
+                others = self._random.sample(list(self.said), min(3, len(self.said)))
+                self._begin(group, [*companions, ask.message_id])
+                self._begin(group, [*others, ask.message_id], delay_s=again_s)
+            case Way.PLAIN:
+                self._begin(group, [*companions, ask.message_id])
+
+    async def finish(self, group: asyncio.TaskGroup) -> None:
+        """Send what is held back, and return once nothing is on its way any more."""
+        if self._held:
+            self._begin(group, self._held)
+            self._held = []
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _begin(
+        self, group: asyncio.TaskGroup, message_ids: Sequence[str], *, delay_s: float = 0.0
+    ) -> None:
+        task = group.create_task(self._deliver(message_ids, delay_s))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _deliver(self, message_ids: Sequence[str], delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        body = to_wire(body_of([self._updates[one] for one in dict.fromkeys(message_ids)]))
+        tries = 0
+        while not await self.post(body, message_ids):
+            await asyncio.sleep(RETRY_S[min(tries, len(RETRY_S) - 1)])
+            tries += 1
+
+    async def post(self, body: bytes | dict[str, Any], message_ids: Sequence[str]) -> bool:
+        """One delivery of these messages; whether it was acknowledged."""
+        told = [self.said[one] for one in message_ids]
+        now = self._clock.monotonic()
+        for one in told:
+            one.posted_at = one.posted_at or now
+        result = await self._simulator.deliver(body)
+        now = self._clock.monotonic()
+        for one in told:
+            one.answers.append(result.status)
+            if result.acknowledged:
+                one.acknowledged_at = one.acknowledged_at or now
+        return result.acknowledged

@@ -1,0 +1,110 @@
+"""A ledger of the torture's own: what each customer should have, and what each reply should say."""
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+from torture.asks import Ask, Kind, Payment
+
+from wbot.domain.policy import SENTENCES, Refusal
+from wbot.domain.receipts import MARK
+
+
+class _Sent(msgspec.Struct):
+    """The latest payment a customer tried, as a cancellation finds it."""
+
+    payment: Payment
+    refusal: Refusal | None
+    reference: str = ""
+    is_cancelled: bool = False
+
+
+class Account(msgspec.Struct):
+    """One customer's money in minor units, replayed message by message."""
+
+    available_minor: int
+    presents: dict[str, int] = msgspec.field(default_factory=dict)
+    """By receiver's number, what was given."""
+    transfers: int = 0
+    """Payments made, refused ones not counted."""
+    _latest: _Sent | None = None
+
+    def differs(self, ask: Ask, reply: str) -> str | None:
+        """Replay the message; what its reply should have been, unless it is that.
+
+        The ledger's own numbers (T12) cannot be foretold: they are read off the reply, and must
+        come again where the same payment is cancelled.
+        """
+        pattern, made = self._pattern(ask)
+        found = re.fullmatch(pattern, reply)
+        if found is None:
+            return pattern
+        for payment, reference in zip(made, found.groups(), strict=True):
+            payment.reference = reference
+        return None
+
+    def _pattern(self, ask: Ask) -> tuple[str, list[_Sent]]:
+        """The reply as a pattern, with a group for the number of each payment made."""
+        lines, made = [], []
+        for payment in ask.payments:
+            line, sent = self._pay(payment)
+            lines.append(line)
+            made += [] if sent.refusal else [sent]
+        if ask.kind is Kind.CANCEL:
+            lines.append(self._cancel())
+        if ask.kind is Kind.BALANCE:
+            lines.append(f"Available: {money(self.available_minor)}.")
+        receipts = "\n".join(f"{MARK} {re.escape(line)}" for line in lines)
+        receipts = receipts.replace(re.escape("(T#)"), r"\((T\d+)\)")
+        return "\n\n".join(part for part in (receipts, re.escape(ask.words)) if part), made
+
+    def _pay(self, payment: Payment) -> tuple[str, _Sent]:
+        too_much = payment.amount_minor > self.available_minor
+        sent = _Sent(payment, Refusal.INSUFFICIENT_FUNDS if too_much else None)
+        self._latest = sent
+        if sent.refusal:
+            return (
+                f"Not sent: {money(payment.amount_minor)} to {payment.to}. "
+                f"{SENTENCES[sent.refusal]} Available: {money(self.available_minor)}."
+            ), sent
+        self.available_minor -= payment.amount_minor
+        self.transfers += 1
+        if payment.to.startswith("+"):
+            self.presents[payment.to] = self.presents.get(payment.to, 0) + payment.amount_minor
+        return (
+            f"Sent {money(payment.amount_minor)} to {payment.to} (T#). "
+            f"Available: {money(self.available_minor)}."
+        ), sent
+
+    def _cancel(self) -> str:
+        latest, refusal = self._latest, None
+        if latest is None:
+            refusal = Refusal.NOTHING_TO_CANCEL
+        elif latest.refusal:
+            refusal = Refusal.LATEST_REFUSED
+        elif latest.is_cancelled:
+            refusal = Refusal.ALREADY_CANCELLED
+        elif latest.payment.to.startswith("+"):
+            refusal = Refusal.REACHED_A_CUSTOMER
+        if latest is None or refusal is not None:
+            return f"Nothing cancelled. {SENTENCES[refusal or Refusal.NOTHING_TO_CANCEL]}"
+        latest.is_cancelled = True
+        self.available_minor += latest.payment.amount_minor
+        return (
+            f"Cancelled {latest.reference}: {money(latest.payment.amount_minor)} to "
+            f"{latest.payment.to} is back. Available: {money(self.available_minor)}."
+        )
+
+
+def money(minor: int) -> str:
+    """Dollars as a receipt writes them."""
+    return f"${minor // 100:,}.{minor % 100:02}"
+
+
+def presents_of(accounts: Sequence[Account]) -> dict[str, int]:
+    """By receiver's number, what everybody gave."""
+    given: dict[str, int] = {}
+    for account in accounts:
+        for phone, amount_minor in account.presents.items():
+            given[phone] = given.get(phone, 0) + amount_minor
+    return given

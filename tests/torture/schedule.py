@@ -1,0 +1,102 @@
+"""The hostile schedule: what happens to each life of the service, all of it drawn from one seed."""
+
+from enum import StrEnum
+from itertools import product
+from random import Random
+
+import msgspec
+from torture.troubles import ACCOUNT_CODES
+from torture.victim import Cue, Moment, Place
+
+
+class End(StrEnum):
+    """What ends a life."""
+
+    CUE = "cue"  # its own hand, at a place in a transaction
+    RANDOM = "at random"
+    SENT = "reply taken"  # as the Graph API acts, before its answer
+    ASKED = "model asked"  # while the model thinks
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """One life; seconds count from its start."""
+
+    cue: Cue
+    end: End
+    nth: int
+    """Of sends or questions, which one kills it."""
+    after_s: float
+    """For a random end: when."""
+    is_calm: bool
+    """Whether it may first work off all that waits."""
+    messages: int
+    lock_after_s: float
+    lock_s: float
+    """How long another process locks the database; 0 for not at all."""
+    account_code: int | None
+    down_s: float
+    """How long it stays down afterwards."""
+
+
+class Hostility(msgspec.Struct, frozen=True, kw_only=True):
+    """How bad it gets; the short form spares what takes half a minute to mend."""
+
+    kills: int
+    messages: int
+    calm_every: int
+    lock_every: int
+    account_every: int
+    clock_every: int
+    clock_s: float
+    """How far the clock is wrong at most, either way."""
+    life_s: float
+    """The longest that a random end lets a life last."""
+    down_s: float
+
+
+def schedule(how: Hostility, random: Random) -> list[Plan]:
+    """One plan a kill; each place and moment comes up before any comes again."""
+    deck: list[tuple[Place, Moment]] = []
+    plans = []
+    for number in range(how.kills):
+        if not deck:
+            deck = random.sample([*product(Place, Moment)], len(Place) * len(Moment))
+        end = random.choices(list(End), (70, 16, 8, 6))[0]
+        place, moment = deck.pop() if end is End.CUE else (None, Moment.INSIDE)
+        plans.append(_plan(how, random, number=number, end=end, place=place, moment=moment))
+    return plans
+
+
+def _plan(
+    how: Hostility,
+    random: Random,
+    *,
+    number: int,
+    end: End,
+    place: Place | None,
+    moment: Moment,
+) -> Plan:
+    is_locked = number % how.lock_every == how.lock_every - 1
+    holds_account = number % how.account_every == how.account_every - 1
+    is_clock_wrong = number % how.clock_every == how.clock_every - 1
+    clock_s = how.clock_s if is_clock_wrong else 0.0
+    cue = Cue(
+        place=place,
+        moment=moment,
+        nth=random.choice((1, 1, 2, 3, 5, 8)),
+        clock_ahead_s=random.uniform(-clock_s, clock_s),
+        step_after_s=random.uniform(0.3, how.life_s),
+        step_s=random.uniform(-clock_s, clock_s),
+    )
+    return Plan(
+        cue=cue,
+        end=end,
+        nth=random.choice((1, 2, 3, 5)),
+        after_s=random.uniform(0.1, how.life_s),
+        is_calm=number % how.calm_every == how.calm_every - 1,
+        messages=how.messages * (number + 1) // how.kills - how.messages * number // how.kills,
+        lock_after_s=random.uniform(0.0, how.life_s),
+        lock_s=random.uniform(0.2, 4.5) if is_locked else 0.0,
+        account_code=random.choice(list(ACCOUNT_CODES)) if holds_account else None,
+        down_s=random.uniform(0.0, how.down_s),
+    )

@@ -1,0 +1,146 @@
+"""`wbot serve`, made to kill itself at the n-th time it comes to a named place.
+
+Reads one line of JSON, its cue, and then runs the ordinary command. Nothing in wbot knows of this:
+the functions that make the five transactions are wrapped from outside before the service starts.
+"""
+
+import importlib
+import os
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from wbot.clock import Clock
+from wbot.storage.database import Database
+
+
+class Place(StrEnum):
+    """The transactions of the flow; a turn's first write and its two kinds of step apart."""
+
+    INTAKE = "intake"
+    BEGIN = "turn begins"
+    MODEL_STEP = "model step"
+    TOOL_STEP = "tool step"
+    CLOSE = "close"
+    ATTEMPT_OPENS = "attempt opens"
+    ATTEMPT_CLOSES = "attempt closes"
+
+
+class Moment(StrEnum):
+    """Where in a transaction."""
+
+    BEFORE = "before"  # in the transaction, ahead of the place's own statements
+    INSIDE = "inside"  # all statements made, no COMMIT
+    AFTER = "after"  # committed, and nobody told
+
+
+class Cue(msgspec.Struct, frozen=True, kw_only=True):
+    """When to die, if by its own hand, and how wrong the clock is meanwhile."""
+
+    place: Place | None = None
+    moment: Moment = Moment.INSIDE
+    nth: int = 1
+    clock_ahead_s: float = 0.0
+    step_after_s: float = 0.0
+    step_s: float = 0.0
+
+
+FUNCTIONS = {
+    ("wbot.inbound.webhook", "record"): {None: Place.INTAKE},
+    ("wbot.storage.journal", "take"): {None: Place.BEGIN},
+    ("wbot.storage.journal", "add_step"): {"model": Place.MODEL_STEP, "tool": Place.TOOL_STEP},
+    ("wbot.turns.closing", "close"): {None: Place.CLOSE},
+    ("wbot.storage.outbox", "open_attempt"): {None: Place.ATTEMPT_OPENS},
+    ("wbot.outbound.attempt", "close"): {None: Place.ATTEMPT_CLOSES},
+}
+
+
+class Executioner:
+    """Counts how often the cue's place is come to, and kills there."""
+
+    def __init__(self, cue: Cue) -> None:
+        self._cue = cue
+        self._left = cue.nth
+        self._is_here = False
+        """Whether the piece of work now under way is the one to die of; one thread writes."""
+
+    def install(self) -> None:
+        for (module_name, name), places in FUNCTIONS.items():
+            if self._cue.place in places.values():
+                self._watch(importlib.import_module(module_name), name, places)
+        self._watch_writes()
+
+    def _watch(self, module: Any, name: str, places: dict[str | None, Place]) -> None:
+        real = getattr(module, name)
+
+        def watched(*arguments: Any, **named: Any) -> Any:
+            if places.get(getattr(named.get("step"), "kind", None)) is not self._cue.place:
+                return real(*arguments, **named)
+            self._left -= 1
+            self._is_here = self._is_here or self._left == 0
+            if self._left == 0 and self._cue.moment is Moment.BEFORE:
+                die()
+            return real(*arguments, **named)
+
+        setattr(module, name, watched)
+
+    def _watch_writes(self) -> None:
+        real = Database.write
+
+        async def write(database: Database, work: Callable[[sqlite3.Connection], Any]) -> Any:
+            result, is_here = await real(database, lambda tx: self._run(work, tx))
+            if is_here and self._cue.moment is Moment.AFTER:
+                die()
+            return result
+
+        Database.write = write  # type: ignore[method-assign,assignment]
+
+    def _run(
+        self, work: Callable[[sqlite3.Connection], Any], tx: sqlite3.Connection
+    ) -> tuple[Any, bool]:
+        self._is_here = False
+        result = work(tx)
+        if self._is_here and self._cue.moment is Moment.INSIDE:
+            die()
+        return result, self._is_here
+
+
+def die() -> None:
+    """As the kernel or an operator would have it: at once, with nothing put in order."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def set_clock(cue: Cue) -> None:
+    """Make the wall clock wrong, and step it while the service runs; durations stay right."""
+    started = time.monotonic()
+
+    def now(_clock: Clock) -> datetime:
+        is_stepped = time.monotonic() - started > cue.step_after_s
+        ahead_s = cue.clock_ahead_s + (cue.step_s if is_stepped else 0.0)
+        return datetime.now(UTC) + timedelta(seconds=ahead_s)
+
+    Clock.now = now  # type: ignore[method-assign]
+
+
+def main() -> None:
+    # Before the cue: a spare that waits for it has its imports behind it.
+    importlib.import_module("wbot.commands.serve")
+    importlib.import_module("openai")
+    entry = importlib.import_module("wbot.__main__")
+    cue = msgspec.json.decode(sys.stdin.buffer.readline(), type=Cue)
+    set_clock(cue)
+    if cue.place is not None:
+        Executioner(cue).install()
+    sys.argv = ["wbot", "serve"]
+    entry.main()
+
+
+if __name__ == "__main__":
+    main()
