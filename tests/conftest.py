@@ -13,12 +13,12 @@ import pytest
 from wbot.app import SERVICE_KEY, Service, build_app, serving
 from wbot.clock import Clock, to_text
 from wbot.domain.business import Business
-from wbot.domain.ledger import Cause, CauseKind, TransferKind
 from wbot.logs import configure_logs
+from wbot.operations import bookkeeping
 from wbot.settings import read_settings
 from wbot.simulator.app import MODEL, Simulator, serve
 from wbot.simulator.people import SimulatedBusiness, SimulatedCustomer
-from wbot.storage import businesses, customers, ledger, migrations
+from wbot.storage import businesses, migrations
 from wbot.storage.database import connect, transaction
 
 APP_SECRET = "test-app-secret"
@@ -112,21 +112,11 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
 
 def deposit(path: Path, customer: SimulatedCustomer, amount_minor: int) -> None:
     """Money for a customer, as `wbot ledger deposit` gives it."""
-    now = to_text(Clock().now())
+    amount = f"{amount_minor // 100}.{amount_minor % 100:02}"
     with writing(path) as tx:
-        identity = customers.resolve(
-            tx, "shop", phone=customer.phone, user_id=customer.user_id, name=None, now=now
-        )
-        movement = ledger.Movement(
-            business_id="shop",
-            kind=TransferKind.DEPOSIT,
-            debit_account_id=ledger.account_of_business(tx, "shop"),
-            credit_account_id=ledger.account_of_customer(tx, "shop", identity.customer_id),
-            amount_minor=amount_minor,
-            currency="USD",
-            cause=Cause(CauseKind.OPERATOR, f"test:{now}:{customer.key}"),
-        )
-        ledger.record(tx, movement, now)
+        order = bookkeeping.Order(customer=customer.key, amount=amount)
+        business = businesses.required(tx, "shop")
+        bookkeeping.deposit(tx, business, order, to_text(Clock().now()))
 
 
 MakeWorld = Callable[..., AbstractAsyncContextManager[World]]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 import sqlite3
 import ssl
@@ -113,8 +114,8 @@ async def test_the_whole_command_asks_outside_at_once(wbot: Wbot) -> None:
     async with serve(make_simulator(webhook_url=CALLBACK)) as url:
         wbot.set(WBOT_GRAPH_URL=url, OPENAI_BASE_URL=f"{url}/v1", WBOT_MODEL=MODEL)
         ran = await asyncio.to_thread(wbot, "check")
-    assert ran.code == 0, ran.out + ran.err
-    lines = {line[3:27].strip(): line for line in ran.out.splitlines()}
+    assert (ran.code, ran.err) == (0, "")
+    lines = {re.split(r"\s{2,}", line)[1]: line for line in ran.out.splitlines()}
     assert lines["number of shop"].endswith(
         "15550100001, The Shop, quality GREEN, throughput STANDARD"
     )

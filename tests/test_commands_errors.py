@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 from commanding import Ran, Wbot
-from stored import SHOP, after, make_customer, make_message
+from stored import SHOP, after, give, make_customer, make_message
 
+from wbot.clock import Clock, later, to_text
 from wbot.operations import merging
-from wbot.storage import businesses, errors, messages
+from wbot.storage import businesses, errors, journal, messages
 from wbot.storage.database import connect, transaction
+from wbot.storage.journal import Effect
 
 ALICE, BOB = "15550101001", "15550101002"
 OLD = "2026-01-01T00:00:00.000000Z"
@@ -107,6 +109,32 @@ def test_a_retry_gives_the_message_one_more_life(wbot: Wbot) -> None:
     assert (again.code, again.out) == (1, "")
     assert "already waits for its turn" in again.err
     assert state(wbot) == ("waiting", 1)
+
+
+@pytest.mark.parametrize(
+    ("age_s", "words"),
+    [
+        (10, "a running service takes it up within two seconds."),
+        (3_600, "its customer is first asked whether it still holds."),
+        (25 * 3_600, "it will end in silence, for WhatsApp lets nobody answer after 24 hours."),
+    ],
+)
+def test_a_retry_tells_what_will_come_of_it(wbot: Wbot, age_s: float, words: str) -> None:
+    written_at = to_text(later(Clock().now(), -age_s))
+    with closing(connect(wbot.database)) as connection:
+        connection.execute("UPDATE messages SET sent_at = ?", (written_at,))
+    ran = retry(wbot)
+    assert ran.code == 0
+    assert ran.out.startswith("wamid.1 waits for its turn again; ")
+    assert ran.out.endswith(f"{words}\n")
+
+
+def test_a_message_that_moved_money_is_only_closed_again(wbot: Wbot) -> None:
+    with closing(connect(wbot.database)) as connection, transaction(connection) as tx:
+        give(tx, make_customer(tx, ALICE), 500)
+        done = Effect(tool="transfer", arguments="[]", result="{}", receipt=None, transfer_id=1)
+        journal.add_effect(tx, "wamid.1", done, OLD)
+    assert "it is only closed with its receipts" in retry(wbot).out
 
 
 def test_a_failure_is_retried_once(wbot: Wbot) -> None:

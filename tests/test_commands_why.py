@@ -282,7 +282,8 @@ def reply_of(tx: sqlite3.Connection, part: int, payload: str) -> int:
 def test_sends_and_statuses_are_told_part_by_part(tx: sqlite3.Connection) -> None:
     make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
     first = reply_of(tx, 0, '{"type":"text","text":{"body":"Hello"}}')
-    reply_of(tx, 1, '{"type":"interactive"}')
+    reply_of(tx, 1, '{"type":"interactive","interactive":{"body":{"text":"Still?"}}}')
+    reply_of(tx, 2, '{"type":"sticker"}')
     lost = outbox.open_attempt(tx, first, after(2)) or 0
     outbox.close_attempt(tx, lost, outcome="unknown", now=after(3), detail="connection lost")
     outbox.become_unknown(tx, first, after(3))
@@ -304,10 +305,15 @@ def test_sends_and_statuses_are_told_part_by_part(tx: sqlite3.Connection) -> Non
     found = life.tell(tx, "wamid.1", LATER)
     assert [(one.text, one.state, one.wamid) for one in found.replies] == [
         ("Hello", "failed", "wamid.out"),
-        ("[interactive]", "waiting", None),
+        ("Still?", "waiting", None),
+        ("[sticker]", "waiting", None),
     ]
     stages = told(tx)
-    assert details(stages, "reply_stored") == ["part 1: 5 characters", "part 2: 13 characters"]
+    assert details(stages, "reply_stored") == [
+        "part 1: 5 characters",
+        "part 2: 6 characters",
+        "part 3: 9 characters",
+    ]
     assert details(stages, "send_ended") == [
         "part 1: attempt 1: nobody can say whether it arrived (connection lost)",
         "part 1: attempt 2: WhatsApp took it as wamid.out",

@@ -27,8 +27,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Of sends or questions, which one kills it."""
     after_s: float
     """For a random end: when."""
-    is_calm: bool
-    """Whether it may first work off all that waits."""
     messages: int
     lock_after_s: float
     lock_s: float
@@ -36,6 +34,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     account_code: int | None
     down_s: float
     """How long it stays down afterwards."""
+    is_calm: bool = False
+    """Whether it may first work off all that waits."""
 
 
 class Hostility(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,9 +61,11 @@ def schedule(how: Hostility, random: Random) -> list[Plan]:
     for number in range(how.kills):
         if not deck:
             deck = random.sample([*product(Place, Moment)], len(Place) * len(Moment))
-        end = random.choices(list(End), (70, 16, 8, 6))[0]
+        is_calm = number % how.calm_every == how.calm_every - 1
+        end = End.RANDOM if is_calm else random.choices(list(End), (70, 16, 8, 6))[0]
         place, moment = deck.pop() if end is End.CUE else (None, Moment.INSIDE)
-        plans.append(_plan(how, random, number=number, end=end, place=place, moment=moment))
+        plan = _plan(how, random, number=number, end=end, place=place, moment=moment)
+        plans.append(msgspec.structs.replace(plan, is_calm=is_calm))
     return plans
 
 
@@ -93,7 +95,6 @@ def _plan(
         end=end,
         nth=random.choice((1, 2, 3, 5)),
         after_s=random.uniform(0.1, how.life_s),
-        is_calm=number % how.calm_every == how.calm_every - 1,
         messages=how.messages * (number + 1) // how.kills - how.messages * number // how.kills,
         lock_after_s=random.uniform(0.0, how.life_s),
         lock_s=random.uniform(0.2, 4.5) if is_locked else 0.0,

@@ -1,5 +1,6 @@
 """The Cloud API: sends, read marks and look-ups, with every failure told apart by what it means."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -96,10 +97,19 @@ class WhatsApp:
             ) as response:
                 return _answer(response.status, await response.read())
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise NotSentError(f"The Graph API cannot be reached: {error}.") from error
+            raise NotSentError(f"The Graph API cannot be reached: {_cause(error)}.") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             name = type(error).__name__
             raise UnknownOutcomeError(f"The connection was lost ({name}).") from error
+
+
+def _cause(error: OSError) -> str:
+    """What the operating system said, in its own words and nobody else's brackets."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "no connection in time"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        error = error.os_error
+    return os.strerror(error.errno) if (error.errno or 0) > 0 else str(error)
 
 
 def _answer(http_status: int, content: bytes) -> dict[str, Any]:

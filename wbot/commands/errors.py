@@ -11,6 +11,7 @@ from wbot.commands.console import (
     WORDS,
     counted,
     json_option,
+    load_settings,
     now,
     print_facts,
     print_json,
@@ -20,7 +21,9 @@ from wbot.commands.console import (
     writing,
 )
 from wbot.domain.errors import MalformedError
+from wbot.domain.staleness import Staleness
 from wbot.operations import retrying
+from wbot.operations.retrying import Revived
 from wbot.storage import errors as storage
 
 _AGE = re.compile(r"([1-9][0-9]{0,4})([hdw])")
@@ -91,17 +94,25 @@ def retry(*, error_id: int, as_json: bool) -> None:
 
     A message that already moved money is not handled again: it is closed with its receipts.
     """
+    settings, _ = load_settings()
     with writing() as tx:
-        revived = retrying.retry(tx, error_id, to_text(now()))
+        revived = retrying.retry(tx, error_id, now=now(), stale_after_s=settings.stale_after)
     if as_json:
         print_json({"id": error_id, "message_id": revived.message_id, "state": "waiting"})
-        return
-    how = (
-        "it already moved money, so it is only closed with its receipts"
-        if revived.moved_money
-        else "a running service takes it up within two seconds"
-    )
-    click.echo(f"{revived.message_id} waits for its turn again; {how}.")
+    else:
+        click.echo(f"{revived.message_id} waits for its turn again; {_prospect(revived)}.")
+
+
+def _prospect(revived: Revived) -> str:
+    if revived.moved_money:
+        return "it already moved money, so it is only closed with its receipts"
+    match revived.staleness:
+        case Staleness.FRESH:
+            return "a running service takes it up within two seconds"
+        case Staleness.STALE:
+            return "it is old by now, so its customer is first asked whether it still holds"
+        case Staleness.EXPIRED:
+            return "it will end in silence, for WhatsApp lets nobody answer after 24 hours"
 
 
 @errors.command()

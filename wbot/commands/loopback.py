@@ -16,11 +16,11 @@ from wbot.app import build_app, serving
 from wbot.clock import Clock, to_text
 from wbot.domain.business import Business
 from wbot.domain.errors import ConfigurationError
-from wbot.domain.ledger import Cause, CauseKind, TransferKind
+from wbot.operations import bookkeeping
 from wbot.settings import environment, read_settings
 from wbot.simulator.app import MODEL, Simulator, serve
 from wbot.simulator.people import SimulatedBusiness, SimulatedCustomer
-from wbot.storage import businesses, customers, ledger, migrations
+from wbot.storage import businesses, migrations
 from wbot.storage.database import connect, transaction
 from wbot.storage.lock import locked
 
@@ -33,7 +33,7 @@ PEOPLE = (
     SimulatedCustomer("Carol", "15550101003", "US.10003"),
 )
 BUSINESS_ID = "demo"
-FIRST_DEPOSIT_MINOR = 500_00
+FIRST_DEPOSIT = "500.00"
 
 
 class Loopback(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,18 +165,19 @@ def _furnish(path: Path, access_token: str) -> None:
         try:
             migrations.migrate(connection, path, Clock().now())
             with transaction(connection) as tx:
-                _add_business(tx, access_token)
+                business = _add_business(tx, access_token)
                 for person in PEOPLE:
-                    _give_money(tx, person)
+                    _give_money(tx, business, person)
         finally:
             connection.close()
 
 
-def _add_business(tx: sqlite3.Connection, access_token: str) -> None:
+def _add_business(tx: sqlite3.Connection, access_token: str) -> Business:
     known = businesses.by_id(tx, BUSINESS_ID)
     if known is not None:
-        businesses.change(tx, msgspec.structs.replace(known, access_token=access_token))
-        return
+        known = msgspec.structs.replace(known, access_token=access_token)
+        businesses.change(tx, known)
+        return known
     business = Business(
         id=BUSINESS_ID,
         name=BUSINESS.name,
@@ -185,23 +186,11 @@ def _add_business(tx: sqlite3.Connection, access_token: str) -> None:
         currency_code="USD",
     )
     businesses.add(tx, business, to_text(Clock().now()))
+    return business
 
 
-def _give_money(tx: sqlite3.Connection, person: SimulatedCustomer) -> None:
-    now = to_text(Clock().now())
-    cause = Cause(CauseKind.OPERATOR, f"{BUSINESS_ID}:first-deposit:{person.phone}")
-    if ledger.by_cause(tx, cause) is not None:
-        return
-    customer = customers.resolve(
-        tx, BUSINESS_ID, phone=person.phone, user_id=person.user_id, name=person.name, now=now
+def _give_money(tx: sqlite3.Connection, business: Business, person: SimulatedCustomer) -> None:
+    order = bookkeeping.Order(
+        customer=person.key, amount=FIRST_DEPOSIT, key=f"first deposit of {person.name}"
     )
-    movement = ledger.Movement(
-        business_id=BUSINESS_ID,
-        kind=TransferKind.DEPOSIT,
-        debit_account_id=ledger.account_of_business(tx, BUSINESS_ID),
-        credit_account_id=ledger.account_of_customer(tx, BUSINESS_ID, customer.customer_id),
-        amount_minor=FIRST_DEPOSIT_MINOR,
-        currency="USD",
-        cause=cause,
-    )
-    ledger.record(tx, movement, now)
+    bookkeeping.deposit(tx, business, order, to_text(Clock().now()))

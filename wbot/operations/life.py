@@ -316,7 +316,9 @@ def _silence(message: sqlite3.Row) -> Iterator[Stage]:
 def _text(row: sqlite3.Row) -> str:
     """The words of a stored reply; its type where it has none."""
     payload = json.loads(row["payload"])
+    question = lenient.mapping(lenient.mapping(payload, "interactive"), "body")
     words = lenient.text(lenient.mapping(payload, "text"), "body")
+    words = words or lenient.text(question, "text")
     return words or f"[{lenient.text(payload, 'type') or 'no text'}]"
 
 

@@ -1,26 +1,29 @@
 """Another life for a message that failed, when an operator asks for it."""
 
 import sqlite3
+from datetime import datetime
 
 import msgspec
 
+from wbot.clock import from_text, to_text
 from wbot.domain.errors import RefusedError
+from wbot.domain.staleness import Staleness, staleness_of
 from wbot.storage import customers, errors, journal, messages
 
 
 class Revived(msgspec.Struct, frozen=True):
-    """The message that waits again, and whether it will only be closed with its receipts."""
+    """The message that waits again, and what decides how its new life goes."""
 
     message_id: str
     moved_money: bool
+    staleness: Staleness
 
 
-def retry(tx: sqlite3.Connection, error_id: int, now: str) -> Revived:
+def retry(tx: sqlite3.Connection, error_id: int, *, now: datetime, stale_after_s: float) -> Revived:
     """Revive the message of a failure; raises RefusedError where that cannot be."""
     error = errors.required(tx, error_id)
-    message_id = error["message_id"]
-    message = None if message_id is None else messages.by_id(tx, message_id)
-    if message is None:
+    message = messages.by_id(tx, error["message_id"] or "")
+    if message is None or message["conversation_id"] is None:
         raise RefusedError(f"Failure {error_id} is not about a message that could be tried again.")
     if message["state"] in {"waiting", "begun"}:
         word = "already waits for its turn" if message["state"] == "waiting" else "is at work now"
@@ -31,13 +34,16 @@ def retry(tx: sqlite3.Connection, error_id: int, now: str) -> Revived:
             "nothing was done."
         )
     _check_customer(tx, message["conversation_id"])
-    if messages.revive(tx, message_id, now) is None:
-        raise RefusedError(f"The message of failure {error_id} belongs to no conversation.")
+    message_id = str(message["message_id"])
+    messages.revive(tx, message_id, to_text(now))
     errors.mark_retried(tx, message_id)
-    return Revived(message_id, journal.moved_money(tx, message_id))
+    written_at = from_text(message["sent_at"] or message["received_at"])
+    is_taken_up = bool(message["is_taken_up"])
+    staleness = Staleness.FRESH if is_taken_up else staleness_of(written_at, now, stale_after_s)
+    return Revived(message_id, journal.moved_money(tx, message_id), staleness)
 
 
-def _check_customer(tx: sqlite3.Connection, conversation_id: int | None) -> None:
+def _check_customer(tx: sqlite3.Connection, conversation_id: int) -> None:
     # It would act on the account that the merge has emptied.
     customer_id = customers.of_conversation(tx, conversation_id)
     survivor = None if customer_id is None else customers.survivor(tx, customer_id)

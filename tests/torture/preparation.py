@@ -1,0 +1,79 @@
+"""What stands before the first kill: the database with its customers' money, the variables."""
+
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from stored import NOW, SHOP, give, make_customer
+from torture.asks import OUTSIDE_SHOP
+from torture.lives import HOST
+
+from wbot.clock import Clock
+from wbot.domain.business import Policy
+from wbot.simulator.app import MODEL, Simulator
+from wbot.simulator.people import SimulatedCustomer
+from wbot.storage import businesses, migrations
+from wbot.storage.database import connect, transaction
+
+GRACE_S = 3.0
+"""Longer than any status takes here once the port is open."""
+CANCEL_WINDOW_S = 10**6
+
+
+def make_outside(customers: Sequence[SimulatedCustomer], *, seed: int, clock: Clock) -> Simulator:
+    """Meta, the Graph API and the model endpoint."""
+    return Simulator(
+        clock=clock,
+        app_secret="torture-secret",
+        verify_token="torture-verify",
+        access_token="torture-token",
+        api_key="torture-key",
+        businesses=[OUTSIDE_SHOP],
+        customers=customers,
+        seed=seed,
+        status_delays_s=(0.05, 0.1, 0.2),
+        retry_delays_s=(0.0, 0.1, 0.2, 0.3),
+    )
+
+
+def make_database(path: Path, payers: Sequence[SimulatedCustomer], given_minor: int) -> None:
+    """A business, and these customers with so much money each."""
+    connection = connect(path)
+    migrations.migrate(connection, path, Clock().now())
+    shop = msgspec.structs.replace(SHOP, policy=Policy(cancel_window_s=CANCEL_WINDOW_S))
+    with transaction(connection):
+        businesses.add(connection, shop, NOW)
+        for payer in payers:
+            give(connection, make_customer(connection, str(payer.phone)), given_minor)
+    connection.close()
+
+
+def variables(database: Path, *, outside: str, port: int) -> dict[str, str]:
+    """The environment of every life."""
+    ours = ("WBOT_", "OPENAI_", "SHOP_")
+    return {k: v for k, v in os.environ.items() if not k.startswith(ours)} | {
+        "WBOT_DATABASE": str(database),
+        "WBOT_PORT": str(port),
+        "WBOT_VERIFY_TOKEN": "torture-verify",
+        "WBOT_APP_SECRET": "torture-secret",
+        "SHOP_TOKEN": "torture-token",
+        "WBOT_GRAPH_URL": outside,
+        "WBOT_MODEL": MODEL,
+        "OPENAI_API_KEY": "torture-key",
+        "OPENAI_BASE_URL": f"{outside}/v1",
+        "WBOT_API_TIMEOUT": "1.5",
+        "WBOT_TURN_TIMEOUT": "30",
+        "WBOT_UNKNOWN_GRACE": str(GRACE_S),
+        "WBOT_STALE_AFTER": "36000",
+        "WBOT_MAX_ATTEMPTS": "200",
+        "WBOT_LOG_LEVEL": "warning",
+    }
+
+
+def free_port() -> int:
+    """A port of this machine that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])

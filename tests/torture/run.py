@@ -1,0 +1,233 @@
+"""The torture itself: the service dies and is started again while the customers keep writing."""
+
+import asyncio
+import re
+import signal
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+from torture import troubles
+from torture.asks import RECEIVERS, Ask, Script, asks_of, people
+from torture.deliveries import Deliveries
+from torture.lives import HOST, Life, Service
+from torture.preparation import free_port, make_database, make_outside, variables
+from torture.schedule import End, Hostility, Plan, schedule
+from torture.victim import Cue
+
+from wbot.clock import Clock
+from wbot.simulator.app import serve
+from wbot.simulator.record import Send
+from wbot.storage.database import connect
+
+CUSTOMERS = 25
+REFUSED = 2
+"""The first customers: some of their replies are refused for good."""
+PAUSE_MAX_S = 0.25
+"""Between two messages, whoever writes them."""
+CALM_S = 15.0
+PATIENCE_S = 6.0
+"""Seconds a life may live on when its cue does not come."""
+DRAIN_S = 420.0
+LOOK_S = 0.1
+STOP_S = 10.0
+TAG = re.compile(r"^\[(c\d+)\.(\d+)\]", re.MULTILINE)
+UNFINISHED = """
+SELECT (SELECT count(*) FROM messages WHERE state IN ('waiting', 'begun'))
+    + (SELECT count(*) FROM outbox WHERE state IN ('waiting', 'sending', 'unknown'))
+"""
+
+
+class Evidence(msgspec.Struct, kw_only=True):
+    """All that the judge may look at."""
+
+    database: Path
+    asks: list[Ask]
+    given_minor: int
+    """What each customer but the receivers had at the beginning."""
+    refused: frozenset[str]
+    """Names of the customers some of whose replies were refused for good."""
+    deliveries: Deliveries
+    sends: list[Send]
+    lives: list[Life]
+    locked: list[tuple[float, float]] = msgspec.field(default_factory=list)
+    """When another process held the database, in monotonic seconds."""
+    worked_off_s: list[float] = msgspec.field(default_factory=list)
+    """From a start until all that had been acknowledged before it was answered."""
+    drained_s: float | None = None
+    """The same for the last life and everything; None when it did not get there."""
+    exit_code: int | None = None
+    """Of SIGTERM to the last life."""
+
+
+class Torture:
+    """One run; `folder` gets the database and the logs."""
+
+    def __init__(self, how: Hostility, *, seed: int, folder: Path, is_warm: bool) -> None:
+        random = Random(seed)
+        everybody = people(CUSTOMERS)
+        self._clock = Clock()
+        self._folder, self._is_warm = folder, is_warm
+        self._plans = schedule(how, random)
+        self._asks = asks_of(everybody, how.messages, random)
+        self._refused, self._payers = everybody[:REFUSED], everybody[:-RECEIVERS]
+        self._simulator = make_outside(everybody, seed=seed, clock=self._clock)
+        self._simulator.responder = self._answer
+        self._simulator.on_send(self._sent)
+        self._script = Script(self._asks, Random(seed))
+        self._random = Random(seed)
+        self._spoken: asyncio.Queue[Ask | None] = asyncio.Queue()
+        self._replied: defaultdict[str, int] = defaultdict(int)
+        self._armed: tuple[End, int, Life] | None = None
+        # Not quite enough for all that they will ask.
+        given_minor = int(2.5 * (how.messages / CUSTOMERS) ** 2) + 20
+        self._evidence = Evidence(
+            database=folder / "wbot.db",
+            asks=self._asks,
+            given_minor=given_minor,
+            refused=frozenset(one.name for one in self._refused),
+            deliveries=Deliveries(self._simulator, random=Random(seed), clock=self._clock),
+            sends=[],
+            lives=[],
+        )
+
+    async def run(self, on_death: Callable[[], None] = lambda: None) -> Evidence:
+        """Everything that was planned, then the drain; `on_death` is called at each kill."""
+        port, database = free_port(), self._evidence.database
+        make_database(database, self._payers, self._evidence.given_minor)
+        self._simulator.webhook_url = f"http://{HOST}:{port}/api/webhook"
+        async with serve(self._simulator) as outside:
+            service = Service(
+                variables=variables(database, outside=outside, port=port),
+                port=port,
+                folder=self._folder,
+                is_warm=self._is_warm,
+                clock=self._clock,
+            )
+            self._evidence.lives = service.lives
+            try:
+                await self._suffer(service, on_death)
+            finally:
+                await service.stop()
+        return self._evidence
+
+    async def _suffer(self, service: Service, on_death: Callable[[], None]) -> None:
+        troubles.begin(self._simulator, self._refused)
+        asks = iter(self._asks)
+        async with asyncio.TaskGroup() as group:
+            speaking = group.create_task(self._speak(group))
+            for plan in self._plans:
+                for ask in islice(asks, plan.messages):
+                    self._spoken.put_nowait(ask)
+                if plan.lock_s:
+                    group.create_task(self._lock(plan))
+                if plan.account_code is not None:
+                    troubles.refuse_account(self._simulator, plan.account_code)
+                await self._live(service, plan)
+                on_death()
+                await asyncio.sleep(plan.down_s)
+            troubles.end(self._simulator)
+            self._spoken.put_nowait(None)
+            await self._drain(service, speaking)
+
+    async def _speak(self, group: asyncio.TaskGroup) -> None:
+        while (ask := await self._spoken.get()) is not None:
+            await asyncio.sleep(self._random.uniform(0.0, PAUSE_MAX_S))
+            self._evidence.deliveries.say(group, ask)
+        await self._evidence.deliveries.finish(group)
+
+    async def _live(self, service: Service, plan: Plan) -> None:
+        known = self._unanswered()
+        life = await service.start(plan.cue)
+        self._armed = (plan.end, plan.nth, life)
+        is_open = await service.opened(life)
+        if is_open and plan.is_calm and await self._is_worked_off(known, life, CALM_S):
+            self._evidence.worked_off_s.append(self._clock.monotonic() - life.began_at)
+        if plan.end is End.RANDOM:
+            await life.over(max(0.0, life.began_at + plan.after_s - self._clock.monotonic()))
+        elif is_open:
+            await life.over(PATIENCE_S)
+        life.kill(End.RANDOM)
+        await life.process.wait()
+        self._armed = None
+
+    def _unanswered(self) -> set[str]:
+        """Acknowledged, and no reply yet of which the customers know."""
+        return {
+            message_id
+            for message_id, one in self._evidence.deliveries.said.items()
+            if one.acknowledged_at is not None
+            and one.ask.customer.name not in self._evidence.refused
+            and not self._replied[message_id]
+        }
+
+    async def _is_worked_off(self, known: set[str], life: Life, timeout_s: float) -> bool:
+        def is_done() -> bool:
+            return life.is_over or all(self._replied[one] for one in known)
+
+        try:
+            await self._simulator.until(is_done, timeout_s=timeout_s)
+        except TimeoutError:
+            return False
+        return not life.is_over
+
+    async def _lock(self, plan: Plan) -> None:
+        """Another process takes the database for itself."""
+        await asyncio.sleep(plan.lock_after_s)
+        connection = sqlite3.connect(self._evidence.database, isolation_level=None, timeout=0.0)
+        while not connection.in_transaction:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                await asyncio.sleep(0.01)
+        since = self._clock.monotonic()
+        await asyncio.sleep(plan.lock_s)
+        connection.close()
+        self._evidence.locked.append((since, self._clock.monotonic()))
+
+    async def _drain(self, service: Service, speaking: asyncio.Task[None]) -> None:
+        """All is well again: everything must be worked off, and SIGTERM must end it."""
+        life = await service.start(Cue())
+        await service.opened(life)
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await speaking
+                await self._finished()
+            self._evidence.drained_s = self._clock.monotonic() - life.began_at
+        except TimeoutError:
+            pass  # the judge sees what is stuck
+        await self._simulator.wait_until_quiet(timeout_s=STOP_S)
+        if not life.is_over:
+            life.process.send_signal(signal.SIGTERM)
+        if await life.over(STOP_S):
+            self._evidence.exit_code = life.process.returncode
+
+    async def _finished(self) -> None:
+        connection = connect(self._evidence.database)
+        while connection.execute(UNFINISHED).fetchone()[0]:
+            await asyncio.sleep(LOOK_S)
+        connection.close()
+
+    def _strike(self, end: End) -> None:
+        """Kill the life that was to end like this, if it is its time."""
+        if self._armed is None or self._armed[0] is not end:
+            return
+        _, left, life = self._armed
+        self._armed = (end, left - 1, life)
+        if left == 1:
+            life.kill(end)
+
+    def _sent(self, send: Send) -> None:
+        self._evidence.sends.append(send)
+        for customer, number in TAG.findall(send.text):
+            self._replied[f"wamid.torture.{customer}.{number}"] += 1
+        self._strike(End.SENT)
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._strike(End.ASKED)
+        return self._script(request)
