@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from commanding import Wbot
 from hypothesis import given, settings
@@ -251,6 +252,15 @@ def test_a_merged_customer_is_merged_no_further(tx: sqlite3.Connection) -> None:
     assert merge(tx, "C2", CAROL).is_repeated
 
 
+def test_a_repeat_names_the_latest_merge_of_a_number(tx: sqlite3.Connection) -> None:
+    for phone in (ALICE, BOB, CAROL):
+        give(tx, make_customer(tx, phone), 100)
+    merge(tx, CAROL, ALICE)
+    first = merge(tx, CAROL, BOB)
+    assert (first.from_id, first.amount_minor) == (1, 200)
+    assert merge(tx, CAROL, BOB) == msgspec.structs.replace(first, is_repeated=True)
+
+
 def test_two_names_of_one_customer_are_no_merge(tx: sqlite3.Connection) -> None:
     customers.resolve(tx, SHOP.id, phone=ALICE, user_id="US.A", name=None, now=NOW)
     with pytest.raises(RefusedError, match="are one customer already"):
@@ -328,7 +338,7 @@ def test_a_key_means_the_same_deposit_after_a_merge(tx: sqlite3.Connection) -> N
 phones = st.sampled_from([ALICE, BOB, CAROL, "15550101004"])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     deposits=st.lists(st.tuples(phones, st.integers(1, 10_000)), max_size=8),
     merges=st.lists(st.tuples(phones, phones), max_size=8),

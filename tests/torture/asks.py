@@ -72,7 +72,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def message_id(self) -> str:
-        return f"wamid.torture.{self.customer.name}.{self.number}"
+        return message_id_of(self.customer.name, self.number)
 
     @property
     def text(self) -> str:
@@ -102,6 +102,11 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
     def content(self) -> dict[str, Any]:
         return {"type": "text", "text": {"body": self.text}}
+
+
+def message_id_of(name: str, number: int) -> str:
+    """The id of one customer's n-th message."""
+    return f"wamid.torture.{name}.{number}"
 
 
 def people(count: int) -> tuple[SimulatedCustomer, ...]:

@@ -7,8 +7,8 @@ from random import Random
 from typing import Any
 
 import msgspec
-from torture.asks import OUTSIDE_SHOP, Ask
 
+from torture.asks import OUTSIDE_SHOP, Ask
 from wbot.clock import Clock
 from wbot.simulator.app import Simulator
 from wbot.simulator.webhooks import Update, body_of, message_update

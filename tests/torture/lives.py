@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
-from torture.victim import Cue
 
+from torture.victim import Cue
 from wbot.clock import Clock
 
 TESTS = Path(__file__).parent.parent
@@ -33,7 +33,7 @@ class Life(msgspec.Struct, kw_only=True):
         return self.process.returncode is not None
 
     def kill(self, by: str) -> None:
-        """kill -9, unless it is dead already."""
+        """Kill -9, unless it is dead already."""
         if not self.is_over and not self.ended_by:
             self.ended_by = by
             self.process.send_signal(signal.SIGKILL)

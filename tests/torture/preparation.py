@@ -7,9 +7,9 @@ from pathlib import Path
 
 import msgspec
 from stored import NOW, SHOP, give, make_customer
+
 from torture.asks import OUTSIDE_SHOP
 from torture.lives import HOST
-
 from wbot.clock import Clock
 from wbot.domain.business import Policy
 from wbot.simulator.app import MODEL, Simulator

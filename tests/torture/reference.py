@@ -1,11 +1,10 @@
 """A ledger of the torture's own: what each customer should have, and what each reply should say."""
 
 import re
-from collections.abc import Sequence
 
 import msgspec
-from torture.asks import Ask, Kind, Payment
 
+from torture.asks import Ask, Kind, Payment
 from wbot.domain.policy import SENTENCES, Refusal
 from wbot.domain.receipts import MARK
 
@@ -24,9 +23,9 @@ class Account(msgspec.Struct):
 
     available_minor: int
     presents: dict[str, int] = msgspec.field(default_factory=dict)
-    """By receiver's number, what was given."""
-    transfers: int = 0
-    """Payments made, refused ones not counted."""
+    """By receiver's number with its plus, what was given."""
+    effects: int = 0
+    """Payments made and taken back."""
     _latest: _Sent | None = None
 
     def differs(self, ask: Ask, reply: str) -> str | None:
@@ -68,7 +67,7 @@ class Account(msgspec.Struct):
                 f"{SENTENCES[sent.refusal]} Available: {money(self.available_minor)}."
             ), sent
         self.available_minor -= payment.amount_minor
-        self.transfers += 1
+        self.effects += 1
         if payment.to.startswith("+"):
             self.presents[payment.to] = self.presents.get(payment.to, 0) + payment.amount_minor
         return (
@@ -89,6 +88,7 @@ class Account(msgspec.Struct):
         if latest is None or refusal is not None:
             return f"Nothing cancelled. {SENTENCES[refusal or Refusal.NOTHING_TO_CANCEL]}"
         latest.is_cancelled = True
+        self.effects += 1
         self.available_minor += latest.payment.amount_minor
         return (
             f"Cancelled {latest.reference}: {money(latest.payment.amount_minor)} to "
@@ -99,12 +99,3 @@ class Account(msgspec.Struct):
 def money(minor: int) -> str:
     """Dollars as a receipt writes them."""
     return f"${minor // 100:,}.{minor % 100:02}"
-
-
-def presents_of(accounts: Sequence[Account]) -> dict[str, int]:
-    """By receiver's number, what everybody gave."""
-    given: dict[str, int] = {}
-    for account in accounts:
-        for phone, amount_minor in account.presents.items():
-            given[phone] = given.get(phone, 0) + amount_minor
-    return given

@@ -1,25 +1,22 @@
 """The torture itself: the service dies and is started again while the customers keep writing."""
 
 import asyncio
-import re
 import signal
 import sqlite3
-from collections import defaultdict
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import msgspec
 from torture import troubles
 from torture.asks import RECEIVERS, Ask, Script, asks_of, people
 from torture.deliveries import Deliveries
+from torture.evidence import Evidence, message_id_in
 from torture.lives import HOST, Life, Service
 from torture.preparation import free_port, make_database, make_outside, variables
 from torture.schedule import End, Hostility, Plan, schedule
 from torture.victim import Cue
-
 from wbot.clock import Clock
 from wbot.simulator.app import serve
 from wbot.simulator.record import Send
@@ -36,33 +33,10 @@ PATIENCE_S = 6.0
 DRAIN_S = 420.0
 LOOK_S = 0.1
 STOP_S = 10.0
-TAG = re.compile(r"^\[(c\d+)\.(\d+)\]", re.MULTILINE)
 UNFINISHED = """
 SELECT (SELECT count(*) FROM messages WHERE state IN ('waiting', 'begun'))
     + (SELECT count(*) FROM outbox WHERE state IN ('waiting', 'sending', 'unknown'))
 """
-
-
-class Evidence(msgspec.Struct, kw_only=True):
-    """All that the judge may look at."""
-
-    database: Path
-    asks: list[Ask]
-    given_minor: int
-    """What each customer but the receivers had at the beginning."""
-    refused: frozenset[str]
-    """Names of the customers some of whose replies were refused for good."""
-    deliveries: Deliveries
-    sends: list[Send]
-    lives: list[Life]
-    locked: list[tuple[float, float]] = msgspec.field(default_factory=list)
-    """When another process held the database, in monotonic seconds."""
-    worked_off_s: list[float] = msgspec.field(default_factory=list)
-    """From a start until all that had been acknowledged before it was answered."""
-    drained_s: float | None = None
-    """The same for the last life and everything; None when it did not get there."""
-    exit_code: int | None = None
-    """Of SIGTERM to the last life."""
 
 
 class Torture:
@@ -75,31 +49,31 @@ class Torture:
         self._folder, self._is_warm = folder, is_warm
         self._plans = schedule(how, random)
         self._asks = asks_of(everybody, how.messages, random)
-        self._refused, self._payers = everybody[:REFUSED], everybody[:-RECEIVERS]
+        self._refused = everybody[:REFUSED]
         self._simulator = make_outside(everybody, seed=seed, clock=self._clock)
         self._simulator.responder = self._answer
         self._simulator.on_send(self._sent)
         self._script = Script(self._asks, Random(seed))
         self._random = Random(seed)
         self._spoken: asyncio.Queue[Ask | None] = asyncio.Queue()
-        self._replied: defaultdict[str, int] = defaultdict(int)
+        self._replied: set[str] = set()
         self._armed: tuple[End, int, Life] | None = None
         # Not quite enough for all that they will ask.
         given_minor = int(2.5 * (how.messages / CUSTOMERS) ** 2) + 20
         self._evidence = Evidence(
             database=folder / "wbot.db",
             asks=self._asks,
+            payers=everybody[:-RECEIVERS],
+            receivers=everybody[-RECEIVERS:],
             given_minor=given_minor,
             refused=frozenset(one.name for one in self._refused),
             deliveries=Deliveries(self._simulator, random=Random(seed), clock=self._clock),
-            sends=[],
-            lives=[],
         )
 
     async def run(self, on_death: Callable[[], None] = lambda: None) -> Evidence:
         """Everything that was planned, then the drain; `on_death` is called at each kill."""
         port, database = free_port(), self._evidence.database
-        make_database(database, self._payers, self._evidence.given_minor)
+        make_database(database, self._evidence.payers, self._evidence.given_minor)
         self._simulator.webhook_url = f"http://{HOST}:{port}/api/webhook"
         async with serve(self._simulator) as outside:
             service = Service(
@@ -163,12 +137,12 @@ class Torture:
             for message_id, one in self._evidence.deliveries.said.items()
             if one.acknowledged_at is not None
             and one.ask.customer.name not in self._evidence.refused
-            and not self._replied[message_id]
+            and message_id not in self._replied
         }
 
     async def _is_worked_off(self, known: set[str], life: Life, timeout_s: float) -> bool:
         def is_done() -> bool:
-            return life.is_over or all(self._replied[one] for one in known)
+            return life.is_over or known <= self._replied
 
         try:
             await self._simulator.until(is_done, timeout_s=timeout_s)
@@ -224,8 +198,8 @@ class Torture:
 
     def _sent(self, send: Send) -> None:
         self._evidence.sends.append(send)
-        for customer, number in TAG.findall(send.text):
-            self._replied[f"wamid.torture.{customer}.{number}"] += 1
+        if message_id := message_id_in(send.text):
+            self._replied.add(message_id)
         self._strike(End.SENT)
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:

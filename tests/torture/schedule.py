@@ -5,6 +5,7 @@ from itertools import product
 from random import Random
 
 import msgspec
+
 from torture.troubles import ACCOUNT_CODES
 from torture.victim import Cue, Moment, Place
 

@@ -109,7 +109,8 @@ def _cause(error: OSError) -> str:
         return "no connection in time"
     if isinstance(error, aiohttp.ClientConnectorError):
         error = error.os_error
-    return os.strerror(error.errno) if (error.errno or 0) > 0 else str(error)
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else error.strerror or str(error)
 
 
 def _answer(http_status: int, content: bytes) -> dict[str, Any]:

@@ -72,10 +72,11 @@ def _metavar(name: str) -> str:
 @_options
 @json_option
 def add(*, business_id: str, as_json: bool, **settings: str | None) -> None:
-    """Add a business under ID, a short name of your own such as "shop".
+    """Add a business.
 
-    Amounts are decimal strings in the business's currency (100.00); what is not given is not
-    limited. Amounts and limits are kept and shown; they are not enforced yet.
+    ID is a short name of your own, such as shop. Amounts are decimal strings in the business's
+    currency (100.00); what is not given is not limited. Amounts and limits are kept and shown; they
+    are not enforced yet.
     """
     new = Business(
         id=checked_id(business_id),
@@ -112,21 +113,24 @@ def list_(*, as_json: bool) -> None:
 @click.argument("business_id", metavar="ID", type=WORDS)
 @json_option
 def show(*, business_id: str, as_json: bool) -> None:
-    """Show how a business is set up; its access token stays hidden."""
+    """Show how a business is set up.
+
+    Its access token stays hidden.
+    """
     with reading() as tx:
         found = businesses.required(tx, business_id)
     _report(found, None, as_json=as_json)
 
 
-@business.command("set")
+@business.command("set", epilog=f"The keys are {', '.join(KNOWN)}.")
 @click.argument("business_id", metavar="ID", type=WORDS)
 @click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True, type=WORDS)
 @json_option
 def set_(*, business_id: str, assignments: tuple[str, ...], as_json: bool) -> None:
-    """Change settings of a business, such as confirm_above=100.00.
+    """Change settings of a business.
 
-    An empty value (max_transfer=) puts a setting back to its default. A running service follows
-    within two seconds.
+    For example confirm_above=100.00. An empty value (max_transfer=) puts a setting back to its
+    default. A running service follows within two seconds.
     """
     given = _read_assignments(assignments)
     with writing() as tx:
@@ -143,7 +147,10 @@ def set_(*, business_id: str, assignments: tuple[str, ...], as_json: bool) -> No
 @click.argument("business_id", metavar="ID", type=WORDS)
 @json_option
 def pause(*, business_id: str, as_json: bool) -> None:
-    """Stop answering for a business: no new turn, no new send; messages wait."""
+    """Stop answering for a business.
+
+    No new turn begins and nothing new is sent; messages wait.
+    """
     _switch(business_id, is_paused=True, as_json=as_json)
 
 
@@ -151,7 +158,10 @@ def pause(*, business_id: str, as_json: bool) -> None:
 @click.argument("business_id", metavar="ID", type=WORDS)
 @json_option
 def resume(*, business_id: str, as_json: bool) -> None:
-    """Answer for a paused business again, beginning with what waits."""
+    """Answer for a paused business again.
+
+    It begins with what waits.
+    """
     _switch(business_id, is_paused=False, as_json=as_json)
 
 

@@ -31,10 +31,11 @@ from wbot.settings import Settings
 @click.option("--offline", "is_offline", is_flag=True, help="Ask nobody outside this machine.")
 @json_option
 def check(*, is_offline: bool, as_json: bool) -> None:
-    """Check configuration, database, Graph API and model; one line each, with the mend.
+    """Check that everything the service needs is there.
 
-    Exits 0 when all is well (a warning, marked !, counts as well), 1 when something fails, 2 when
-    the configuration or the database cannot be used at all.
+    Configuration, database, Graph API and model: one line each, with the mend. Exits 0 when all is
+    well (a warning, marked !, counts as well), 1 when something fails, 2 when the configuration or
+    the database cannot be used at all.
     """
     settings, variables = load_settings()
     configuration = _configuration(settings)

@@ -96,10 +96,11 @@ def show(*, business_id: str, text: str, as_json: bool) -> None:
 @click.argument("into_text", metavar="INTO", type=WORDS)
 @json_option
 def merge(*, business_id: str, from_text: str, into_text: str, as_json: bool) -> None:
-    """Make one customer of two: FROM's money, aliases and payees become INTO's.
+    """Make one customer of two.
 
-    Refused while a message or reply of either is unfinished. What happened before stays under
-    FROM's reference; the same merge again changes nothing.
+    FROM's money, aliases and payees become INTO's. Refused while a message or reply of either is
+    unfinished. What happened before stays under FROM's reference; the same merge again changes
+    nothing.
     """
     with writing() as tx:
         business = businesses.required(tx, business_id)
@@ -122,7 +123,10 @@ def merge(*, business_id: str, from_text: str, into_text: str, as_json: bool) ->
 @click.argument("name", metavar="NAME", type=WORDS)
 @json_option
 def add(*, business_id: str, text: str, name: str, as_json: bool) -> None:
-    """Make NAME somebody the customer may pay, also where only known payees are allowed."""
+    """Make NAME a payee of the customer.
+
+    Then the customer may pay that name also where the business allows known payees only.
+    """
     shown = _checked_name(name)
     with writing() as tx:
         business = businesses.required(tx, business_id)

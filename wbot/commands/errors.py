@@ -37,7 +37,7 @@ def errors() -> None:
 
 
 @errors.command("list")
-@click.option("--limit", type=click.IntRange(1), help="Only so many, the newest.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only so many, the newest.")
 @json_option
 def list_(*, limit: int | None, as_json: bool) -> None:
     """List failures, newest first."""
@@ -90,9 +90,10 @@ def show(*, error_id: int, as_json: bool) -> None:
 @_error_id
 @json_option
 def retry(*, error_id: int, as_json: bool) -> None:
-    """Give the message of a failure another life, at the tail of its conversation.
+    """Give a failed message another life.
 
-    A message that already moved money is not handled again: it is closed with its receipts.
+    It goes to the tail of its conversation. A message that already moved money is not handled
+    again: it is closed with its receipts.
     """
     settings, _ = load_settings()
     with writing() as tx:
@@ -121,7 +122,10 @@ def _prospect(revived: Revived) -> str:
 )
 @json_option
 def purge(*, age: str, as_json: bool) -> None:
-    """Delete failures past an age; the messages they speak of stay."""
+    """Delete failures past an age.
+
+    The messages they speak of stay.
+    """
     before = to_text(now() - _age(age))
     with writing() as tx:
         deleted = storage.purge(tx, before)

@@ -91,7 +91,10 @@ def withdraw(*, business_id: str, as_json: bool, **order: Any) -> None:
 @_customer
 @json_option
 def balance(*, business_id: str, customer: str, as_json: bool) -> None:
-    """Show what a customer has: available, held for pending transfers, and both together."""
+    """Show what a customer has.
+
+    Available is what can be spent, held what pending transfers reserve, posted both together.
+    """
     with reading() as tx:
         business = businesses.required(tx, business_id)
         person = people.required(tx, business, customer)
@@ -108,7 +111,7 @@ def balance(*, business_id: str, customer: str, as_json: bool) -> None:
 @ledger.command()
 @_business
 @_customer
-@click.option("--limit", type=click.IntRange(1), help="Only so many, the newest.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only so many, the newest.")
 @json_option
 def statement(*, business_id: str, customer: str, limit: int | None, as_json: bool) -> None:
     """List a customer's transfers, newest first; refused ones too."""
@@ -131,7 +134,10 @@ def statement(*, business_id: str, customer: str, limit: int | None, as_json: bo
 @ledger.command()
 @json_option
 def verify(*, as_json: bool) -> None:
-    """Recompute every balance from its postings and check every invariant of the ledger."""
+    """Prove that the books are right.
+
+    Recomputes every balance from its postings and checks every invariant of the ledger.
+    """
     with reading() as tx:
         found, counts = books.breaches(tx), books.counts(tx)
     if as_json:
@@ -153,7 +159,10 @@ def verify(*, as_json: bool) -> None:
 @click.argument("transfer", metavar="TRANSFER", type=WORDS)
 @json_option
 def reverse(*, transfer: str, as_json: bool) -> None:
-    """Take a posted TRANSFER (T12 or 12) back whole, unless that would overdraw an account."""
+    """Take a posted transfer back whole.
+
+    TRANSFER is its reference, T12 or 12. Refused where it would overdraw an account.
+    """
     with writing() as tx:
         done = bookkeeping.reverse(tx, transfer, to_text(now()))
     if as_json:
@@ -173,7 +182,10 @@ def reverse(*, transfer: str, as_json: bool) -> None:
 )
 @click.option("--business", "business_id", type=WORDS, help="Only this business.")
 def export(*, style: str, business_id: str | None) -> None:
-    """Print the whole ledger, oldest first, for a spreadsheet or for hledger."""
+    """Print the ledger for other programs.
+
+    Oldest first: a CSV file for a spreadsheet, or a journal for hledger.
+    """
     lines = FORMATS[style]
     with reading() as tx:
         if business_id is not None:

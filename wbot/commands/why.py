@@ -22,10 +22,11 @@ from wbot.operations.life import Life
 @click.argument("text", metavar="MESSAGE_ID|CUSTOMER", type=WORDS)
 @json_option
 def why(*, text: str, as_json: bool) -> None:
-    """Tell one message's whole life: received, waited, model, tools, ledger, reply, delivery.
+    """Tell one message's whole life.
 
-    For a CUSTOMER (phone number or user id) it is the latest message. The id of a reply of ours
-    leads to the message it answers.
+    Received, waited, every model call, tool and ledger entry, reply, delivery, with times. For a
+    CUSTOMER (phone number or user id) it is the latest message. The id of a reply of ours leads to
+    the message it answers.
     """
     with reading() as tx:
         message_id, others = life.find(tx, text)

@@ -49,9 +49,9 @@ LEFT JOIN accounts a ON a.customer_id = c.id
 LEFT JOIN balances b ON b.account_id = a.id
 """  # noqa: S608  our own text
 SELECT_FORMER = """
-SELECT DISTINCT c.id FROM customers c JOIN customer_aliases a ON a.customer_id = c.id
+SELECT c.id FROM customers c JOIN customer_aliases a ON a.customer_id = c.id
 WHERE c.business_id = ? AND a.value = ? AND a.retired_at IS NOT NULL AND c.merged_into IS NOT NULL
-ORDER BY c.id DESC
+GROUP BY c.id ORDER BY max(a.id) DESC
 """
 
 
@@ -221,7 +221,7 @@ def merged_from(tx: sqlite3.Connection, customer_id: int) -> list[int]:
 
 
 def former(tx: sqlite3.Connection, business_id: str, alias: str) -> list[int]:
-    """Who had this alias until a merge, latest first."""
+    """Who had this alias until a merge, the latest holder first."""
     return [int(row[0]) for row in tx.execute(SELECT_FORMER, (business_id, alias)).fetchall()]
 
 

@@ -1,0 +1,83 @@
+"""All that a run leaves behind: what was sent, what the Graph API took, what the database holds."""
+
+import re
+import sqlite3
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from torture.asks import Ask, message_id_of
+from torture.deliveries import Deliveries
+from torture.lives import Life
+from wbot.domain.delivery import words_of
+from wbot.simulator.people import SimulatedCustomer
+from wbot.simulator.record import Send
+from wbot.storage.database import connect
+
+TAG = re.compile(r"^\[(c\d+)\.(\d+)\]", re.MULTILINE)
+
+
+class Evidence(msgspec.Struct, kw_only=True):
+    """One run from outside the database."""
+
+    database: Path
+    asks: list[Ask]
+    payers: tuple[SimulatedCustomer, ...]
+    receivers: tuple[SimulatedCustomer, ...]
+    given_minor: int
+    """What each payer had at the beginning."""
+    refused: frozenset[str]
+    """Names of the customers some of whose replies were refused for good."""
+    deliveries: Deliveries
+    sends: list[Send] = msgspec.field(default_factory=list)
+    """Whatever the Graph API took, in that order."""
+    lives: list[Life] = msgspec.field(default_factory=list)
+    locked: list[tuple[float, float]] = msgspec.field(default_factory=list)
+    """When another process held the database, in monotonic seconds."""
+    worked_off_s: list[float] = msgspec.field(default_factory=list)
+    """From a start until all that had been acknowledged before it was answered."""
+    drained_s: float | None = None
+    """The same for the last life and everything; None when it did not get there."""
+    exit_code: int | None = None
+    """Of SIGTERM to the last life."""
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """One row of the outbox: what the service meant to say."""
+
+    outbox_id: int
+    message_id: str
+    text: str
+    state: str
+    is_told: bool
+    """Whether a row of processing_errors tells the operator of it."""
+
+    @property
+    def is_settled(self) -> bool:
+        return self.state not in {"waiting", "sending", "unknown"}
+
+
+class Kept:
+    """The same run as the database has it, read once."""
+
+    def __init__(self, path: Path) -> None:
+        self.tx = connect(path)
+        self.messages = {row["message_id"]: row for row in self.rows("SELECT * FROM messages")}
+        told = {row["outbox_id"] for row in self.rows("SELECT outbox_id FROM processing_errors")}
+        self.replies: defaultdict[str, list[Reply]] = defaultdict(list)
+        """By message; in the order of the outbox, which is the order of handling."""
+        for row in self.rows("SELECT * FROM outbox ORDER BY id"):
+            text = words_of(msgspec.json.decode(row["payload"]))
+            reply = Reply(row["id"], row["message_id"], text, row["state"], row["id"] in told)
+            self.replies[row["message_id"]].append(reply)
+
+    def rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
+        return self.tx.execute(sql, values).fetchall()
+
+
+def message_id_in(text: str) -> str | None:
+    """The message that a reply answers, by the tag in the model's words."""
+    found = TAG.search(text)
+    return found and message_id_of(found[1], int(found[2]))
