@@ -228,12 +228,12 @@ def test_ids_and_numbers_are_taken_once(wbot: Wbot) -> None:
 
 def test_an_unknown_business_is_named_with_the_known_ones(wbot: Wbot) -> None:
     ran = wbot("business", "show", "shop")
-    assert (ran.code, ran.out) == (1, "")
+    assert (ran.code, ran.out) == (2, "")
     assert "add one with `wbot business add`" in ran.err
     wbot.add_business("cafe")
     for rest in (["show", "x"], ["pause", "x"], ["resume", "x"], ["set", "x", "model=a"]):
         ran = wbot("business", *rest)
-        assert (ran.code, ran.err) == (1, "wbot: There is no business 'x'; known: cafe.\n")
+        assert (ran.code, ran.err) == (2, "wbot: There is no business 'x'; known: cafe.\n")
 
 
 def test_pausing_twice_is_pausing(wbot: Wbot) -> None:
@@ -309,11 +309,15 @@ def test_the_real_entry_point_ends_with_the_promised_codes(tmp_path: Path) -> No
 
     good = run("business", "list", "--json")
     assert (good.returncode, json.loads(good.stdout), good.stderr) == (0, {"businesses": []}, "")
-    failed = run("business", "show", "x", "--json")
+    unknown = run("business", "show", "x", "--json")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert unknown.stderr.count("\n") == 1
+    failed = run("errors", "retry", "7")
     assert (failed.returncode, failed.stdout) == (1, "")
-    assert failed.stderr.count("\n") == 1
-    misused = run("business", "set", "x", "colour=red")
-    assert (misused.returncode, misused.stdout) == (1, "")
+    misused = run("busines")
+    assert (misused.returncode, misused.stdout) == (2, "")
+    assert misused.stderr.startswith("wbot: No such command")
+    assert misused.stderr.count("\n") == 1
     malformed = run("ledger", "reverse", "T")
     assert (malformed.returncode, malformed.stdout) == (2, "")
     assert malformed.stderr == "wbot: 'T' is no transfer; they are called T12 or 12.\n"

@@ -61,15 +61,18 @@ def test_all_is_well_offline(wbot: Wbot) -> None:
     assert "secret-of-the-shop" not in table
 
 
-def test_a_failed_check_ends_with_one(wbot: Wbot) -> None:
+def test_a_token_that_cannot_be_read_ends_with_two(wbot: Wbot) -> None:
     wbot.set(**COMPLETE)
     wbot.add_business()
     ran = wbot("check", "--offline")
-    assert ran.code == 1
+    assert ran.code == 2
     assert "✗  access token of shop  The variable TOKEN that holds a secret is not set." in ran.out
-    assert ran.err == "wbot: 1 check failed.\n"
+    assert ran.err == (
+        "wbot: access token of shop: The variable TOKEN that holds a secret is not set. "
+        "Set it in the service's environment or its .env file.\n"
+    )
     machine = wbot("check", "--offline", "--json")
-    assert (machine.code, [one["ok"] for one in machine.json].count(False)) == (1, 1)
+    assert (machine.code, [one["ok"] for one in machine.json].count(False)) == (2, 1)
 
 
 def test_no_business_yet_is_a_failure_with_its_mend(wbot: Wbot) -> None:

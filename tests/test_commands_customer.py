@@ -132,7 +132,7 @@ def test_a_merge_is_told_and_shown(wbot: Wbot) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["list", "nope"], 1, "There is no business 'nope'"),
+        (["list", "nope"], 2, "There is no business 'nope'"),
         (["show", "shop", BOB], 1, f"shop has no customer {BOB}"),
         (["show", "shop", "Bob"], 2, "'Bob' names no customer"),
         (["show", "shop", "C9"], 1, "shop has no customer C9"),

@@ -156,7 +156,7 @@ def test_a_withdrawal_beyond_the_balance_is_refused_and_stays_so(wbot: Wbot) -> 
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["deposit", "nope", ALICE, "5"], 1, "There is no business 'nope'; known: shop."),
+        (["deposit", "nope", ALICE, "5"], 2, "There is no business 'nope'; known: shop."),
         (["deposit", "shop", "bob", "5"], 2, "'bob' names no customer"),
         (["deposit", "shop", "1234", "5"], 2, "5 to 20 digits"),
         (["deposit", "shop", "1" * 21, "5"], 2, "5 to 20 digits"),
@@ -178,7 +178,7 @@ def test_a_withdrawal_beyond_the_balance_is_refused_and_stays_so(wbot: Wbot) -> 
         (["reverse", "X1"], 2, "'X1' is no transfer"),
         (["reverse", "-"], 2, "'-' is no transfer"),
         (["export", "--format", "pdf"], 2, "--format"),
-        (["export", "--business", "nope"], 1, "There is no business 'nope'"),
+        (["export", "--business", "nope"], 2, "There is no business 'nope'"),
         ([], 2, "Usage: wbot ledger"),
     ],
 )

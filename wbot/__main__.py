@@ -56,9 +56,11 @@ def main() -> None:
         cli.main(prog_name="wbot", standalone_mode=False)
     except click.exceptions.Abort:
         _end("stopped.", FAILED)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(MISUSED)
+    except click.ClickException as error:
+        _end(error.format_message(), MISUSED)
     except (ConfigurationError, MalformedError) as error:
         _end(str(error), MISUSED)
     except RefusedError as error:

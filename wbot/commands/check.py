@@ -34,8 +34,8 @@ def check(*, is_offline: bool, as_json: bool) -> None:
     """Check that everything the service needs is there.
 
     Configuration, database, Graph API and model: one line each, with the mend. Exits 0 when all is
-    well (a warning, marked !, counts as well), 1 when something fails, 2 when the configuration or
-    the database cannot be used at all.
+    well (a warning, marked !, counts as well), 1 when something fails that may pass, 2 when the
+    configuration, a token or the database must be mended first.
     """
     settings, variables = load_settings()
     configuration = _configuration(settings)
@@ -49,8 +49,14 @@ def check(*, is_offline: bool, as_json: bool) -> None:
         if not one.ok:
             raise ConfigurationError(one.detail)
     failures = [one for one in found if not one.ok]
-    if failures:
-        fail(f"{counted(len(failures), 'check')} failed.")
+    if not failures:
+        return
+    sentence = f"{counted(len(failures), 'check')} failed."
+    if len(failures) == 1:
+        sentence = f"{failures[0].check}: {failures[0].detail.rstrip('.')}."
+    if any(one.is_misconfigured for one in failures):
+        raise ConfigurationError(sentence)
+    fail(sentence)
 
 
 def _configuration(settings: Settings) -> Check:

@@ -11,7 +11,8 @@ from wbot.clients.model import OpenAIModel
 from wbot.clients.whatsapp import GraphError, Line, NotSentError, WhatsApp
 from wbot.domain import lenient
 from wbot.domain.business import Business
-from wbot.domain.errors import ConfigurationError, MalformedError, WbotError
+from wbot.domain.delivery import Verdict
+from wbot.domain.errors import ConfigurationError, HeldError, MalformedError, WbotError
 from wbot.domain.options import unenforced
 from wbot.settings import Settings, resolve_secret
 from wbot.storage import businesses, messages
@@ -29,12 +30,16 @@ _CALLBACKS = ("phone_number", "whatsapp_business_account", "application")
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One finding; a warning is something to look at that stops nothing."""
+    """One finding; a warning is something to look at that stops nothing.
+
+    `is_misconfigured` tells a failure that trying again will not mend.
+    """
 
     check: str
     ok: bool
     detail: str
     is_warning: bool = False
+    is_misconfigured: bool = False
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,8 +58,8 @@ def warned(check: str, detail: str) -> Check:
     return Check(check, True, detail, is_warning=True)
 
 
-def failed(check: str, detail: str) -> Check:
-    return Check(check, False, detail)
+def failed(check: str, detail: str, *, is_misconfigured: bool = False) -> Check:
+    return Check(check, False, detail, is_misconfigured=is_misconfigured)
 
 
 def stored(
@@ -101,9 +106,10 @@ def _token(business: Business, variables: Mapping[str, str]) -> tuple[Check, Lin
     except ConfigurationError as error:
         is_variable = business.access_token.startswith("env:")
         mend = " Set it in the service's environment or its .env file." if is_variable else ""
-        return failed(name, f"{error}{mend}"), None
+        return failed(name, f"{error}{mend}", is_misconfigured=True), None
     if not token.isascii() or not token.isprintable() or " " in token:
-        return failed(name, "it holds spaces or other signs that no token has"), None
+        words = "it holds spaces or other signs that no token has"
+        return failed(name, words, is_misconfigured=True), None
     return passed(name, "can be read"), Line(business.phone_number_id, token)
 
 
@@ -166,7 +172,8 @@ async def _number(whatsapp: WhatsApp, subject: Subject, line: Line) -> Check:
     try:
         facts = await whatsapp.look_up(line, line.phone_number_id, fields=NUMBER_FIELDS)
     except WbotError as error:
-        return failed(name, _graph_mend(error, line))
+        is_account = isinstance(error, GraphError) and error.verdict is Verdict.ACCOUNT
+        return failed(name, _graph_mend(error, line), is_misconfigured=is_account)
     level = lenient.text(lenient.mapping(facts, "throughput"), "level")
     quality = lenient.text(facts, "quality_rating") or "UNKNOWN"
     shown = (
@@ -298,7 +305,8 @@ async def _model(ask: Callable[[str], Awaitable[None]], name: str) -> Check:
         if status == _HTTP_NOT_FOUND and code is None:
             return warned(check, "the endpoint answers, but cannot say whether it has this model")
         mend = f"{str(error).rstrip('.')}{_tls_mend(error)}"
-        return failed(check, f"{mend}; look at WBOT_MODEL, OPENAI_API_KEY and OPENAI_BASE_URL")
+        words = f"{mend}; look at WBOT_MODEL, OPENAI_API_KEY and OPENAI_BASE_URL"
+        return failed(check, words, is_misconfigured=isinstance(error, HeldError))
     return passed(check, "the endpoint knows it")
 
 

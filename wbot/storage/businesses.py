@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from wbot.domain.business import Business, Policy
-from wbot.domain.errors import RefusedError
+from wbot.domain.errors import ConfigurationError, RefusedError
 
 _POLICY = Policy.__struct_fields__
 _COLUMNS = (
@@ -34,11 +34,11 @@ def every(tx: sqlite3.Connection) -> list[Business]:
 
 
 def required(tx: sqlite3.Connection, business_id: str) -> Business:
-    """The business; raises RefusedError with a sentence that names the ones there are."""
+    """The business; raises ConfigurationError with a sentence that names the ones there are."""
     business = by_id(tx, business_id)
     if business is None:
         known = ", ".join(row[0] for row in tx.execute("SELECT id FROM businesses ORDER BY id"))
-        raise RefusedError(
+        raise ConfigurationError(
             f"There is no business {business_id!r}; "
             + (f"known: {known}." if known else "add one with `wbot business add`.")
         )
