@@ -93,9 +93,25 @@ class Gate:
 
 
 async def queued(database: Database, number: int) -> None:
-    """Return when the tasks made before have handed their work in: a read is longer than that."""
-    await database.read(notes)
-    assert database.waiting == number
+    """Return when so many pieces wait: handed in, and not yet taken by the writer's thread."""
+    async with asyncio.timeout(WAIT_S):
+        await database.read(notes)
+        while database.waiting != number:
+            await database.read(notes)
+
+
+async def together(
+    database: Database, *works: Callable[[sqlite3.Connection], object]
+) -> list[object]:
+    """What comes of pieces that wait at one moment: one transaction takes them all."""
+    gate = Gate()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(database.write(gate.hold))
+        await gate.entered()
+        outcomes = asyncio.gather(*map(database.write, works), return_exceptions=True)
+        await queued(database, len(works))
+        gate.open()
+        return await outcomes
 
 
 async def traced(database: Database) -> list[str]:
@@ -110,23 +126,9 @@ async def test_everything_that_waits_shares_one_commit(path: Path) -> None:
     async with opened(path) as database:
         statements = await traced(database)
         words = [f"note {number}" for number in range(100)]
-        assert await asyncio.gather(*(database.write(noting(one)) for one in words)) == words
-        assert statements.count("COMMIT") == 1
+        assert await together(database, *map(noting, words)) == words
+        assert statements.count("COMMIT") == 2  # one of them of what kept the writer busy
         assert notes_on_disk(path) == words
-
-
-async def test_what_comes_during_a_commit_shares_the_next_one(path: Path) -> None:
-    gate = Gate()
-    async with opened(path) as database, asyncio.TaskGroup() as tasks:
-        statements = await traced(database)
-        tasks.create_task(database.write(gate.hold))
-        await gate.entered()
-        for number in range(50):
-            tasks.create_task(database.write(noting(f"note {number}")))
-        await queued(database, 50)
-        gate.open()
-        await database.write(notes)
-        assert statements.count("COMMIT") == 2
 
 
 async def test_a_commit_takes_a_bounded_number_of_pieces(
@@ -135,16 +137,15 @@ async def test_a_commit_takes_a_bounded_number_of_pieces(
     monkeypatch.setattr(database_module, "PIECES_PER_COMMIT_MAX", 10)
     async with opened(path) as database:
         statements = await traced(database)
-        await asyncio.gather(*(database.write(noting(f"note {n}")) for n in range(25)))
-        assert statements.count("COMMIT") == 3
-        assert notes_on_disk(path) == [f"note {n}" for n in range(25)]
+        words = [f"note {number}" for number in range(25)]
+        await together(database, *map(noting, words))
+        assert statements.count("COMMIT") == 4
+        assert notes_on_disk(path) == words
 
 
 async def test_a_piece_sees_what_the_pieces_before_it_did(path: Path) -> None:
     async with opened(path) as database:
-        _, seen, _ = await asyncio.gather(
-            database.write(noting("first")), database.write(notes), database.write(noting("third"))
-        )
+        _, seen, _ = await together(database, noting("first"), notes, noting("third"))
         assert seen == ["first"]
 
 
@@ -158,12 +159,8 @@ async def test_a_failing_piece_undoes_only_itself(path: Path) -> None:
         noting("first")(tx)
 
     async with opened(path) as database:
-        first, refused, repeated, last = await asyncio.gather(
-            database.write(noting("first")),
-            database.write(refuse),
-            database.write(repeat),
-            database.write(noting("last")),
-            return_exceptions=True,
+        first, refused, repeated, last = await together(
+            database, noting("first"), refuse, repeat, noting("last")
         )
         assert (first, last) == ("first", "last")
         assert isinstance(refused, RefusedError)
@@ -209,12 +206,7 @@ async def test_a_full_disk_fails_the_whole_batch_and_keeps_no_half(
     """SQLite rolls everything back, savepoints included: nothing of the batch may be claimed."""
     async with opened(path) as database:
         await database.write(limit_pages(4))
-        outcomes = await asyncio.gather(
-            database.write(noting("before")),
-            database.write(fill),
-            database.write(noting("after")),
-            return_exceptions=True,
-        )
+        outcomes = await together(database, noting("before"), fill, noting("after"))
         assert [type(outcome) for outcome in outcomes] == [StorageError] * 3
         assert database.failure is not None
         assert notes_on_disk(path) == []
@@ -228,11 +220,8 @@ async def test_a_full_disk_that_sqlite_survives_fails_only_its_piece(path: Path)
     """A statement with a journal of its own is undone alone; its caller reads a StorageError."""
     async with opened(path) as database:
         await database.write(limit_pages(4))
-        before, full, after = await asyncio.gather(
-            database.write(noting("before")),
-            database.write(fill_in_one_statement),
-            database.write(noting("after")),
-            return_exceptions=True,
+        before, full, after = await together(
+            database, noting("before"), fill_in_one_statement, noting("after")
         )
         assert (before, after) == ("before", "after")
         assert isinstance(full, StorageError)
@@ -244,9 +233,7 @@ async def test_a_failed_commit_fails_every_piece(path: Path) -> None:
         tx.execute("INSERT INTO children VALUES (1)")  # checked at the commit, and not before
 
     async with opened(path) as database:
-        outcomes = await asyncio.gather(
-            database.write(noting("first")), database.write(orphan), return_exceptions=True
-        )
+        outcomes = await together(database, noting("first"), orphan)
         assert [type(outcome) for outcome in outcomes] == [StorageError] * 2
         assert "FOREIGN KEY" in (database.failure or "")
         assert await database.write(noting("later")) == "later"
@@ -275,10 +262,17 @@ async def test_a_lock_held_elsewhere_fails_the_batch_and_passes(
 
 async def test_a_lock_held_elsewhere_for_a_moment_is_waited_for(path: Path) -> None:
     other = connect(path)
+    begins = threading.Event()
+
+    def watch(statement: str) -> None:
+        if statement == "BEGIN IMMEDIATE":
+            begins.set()
+
     async with opened(path) as database, asyncio.TaskGroup() as tasks:
+        await database.write(lambda tx: tx.set_trace_callback(watch))
         other.execute("BEGIN IMMEDIATE")
         patient = tasks.create_task(database.write(noting("patient")))
-        await queued(database, 0)  # the writer has taken the piece and meets the lock
+        assert await asyncio.to_thread(begins.wait, WAIT_S)
         assert not patient.done()
         other.execute("COMMIT")
         assert await patient == "patient"
@@ -434,6 +428,24 @@ async def test_the_version_changes_with_other_connections_alone(path: Path) -> N
         with writing(path) as tx:
             noting("theirs")(tx)
         assert await database.version_elsewhere() != before
+
+
+async def test_the_version_is_told_however_much_waits(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bell between processes rings under load too: between two transactions, not after all."""
+    monkeypatch.setattr(database_module, "PIECES_PER_COMMIT_MAX", 1)
+    first, later = Gate(), Gate()
+    async with opened(path) as database, asyncio.TaskGroup() as tasks:
+        tasks.create_task(database.write(first.hold))
+        await first.entered()
+        tasks.create_task(database.write(noting("between")))
+        tasks.create_task(database.write(later.hold))
+        version = tasks.create_task(database.version_elsewhere())
+        await queued(database, 2)
+        first.open()
+        assert await version > 0
+        later.open()
 
 
 async def test_the_time_of_a_commit_is_told(path: Path) -> None:

@@ -296,6 +296,7 @@ def test_cuts_are_made_after_sentences_where_there_are_any(
     ("text", "parts"),
     [
         ("One two. Three four. Five", ("One two. Three four.", "Five")),
+        ("Twelve chars. Go. And so on", ("Twelve chars. Go.", "And so on")),
         ("One two three four five six", ("One two three four", "five six")),
         ("a" * 45, ("a" * 20, "a" * 20, "a" * 5)),
         ("A line of words\nand another one", ("A line of words", "and another one")),

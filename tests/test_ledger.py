@@ -479,6 +479,13 @@ def test_each_side_is_shown_the_other_one(tx: sqlite3.Connection) -> None:
     assert [one.counterparty for one in entries_of(tx, bob)] == ["Alice A."]
 
 
+def test_nobody_is_shown_what_was_refused_to_somebody_else(tx: sqlite3.Connection) -> None:
+    alice, bob = make_customer(tx, ALICE), make_customer(tx, BOB)
+    ledger.record(tx, paying(tx, alice, to_customer(tx, bob), refusal="x"), NOW)
+    assert [one.state for one in entries_of(tx, alice)] == [TransferState.REFUSED]
+    assert entries_of(tx, bob) == []
+
+
 def test_a_receiver_is_not_shown_his_own_number_as_the_sender(tx: sqlite3.Connection) -> None:
     alice, bob = make_customer(tx, ALICE), make_customer(tx, BOB)
     give(tx, alice, 10_000)

@@ -185,12 +185,14 @@ def build_app(
                 aiohttp.ClientSession() as session,
             ):
                 service = Service(settings, variables, clock=used_clock, session=session)
-                await service.start(tasks)
-                watching = tasks.create_task(service.watch.run(), name="watch")
-                app[SERVICE_KEY] = service
-                yield
-                watching.cancel()
-                await service.stop()
+                try:
+                    await service.start(tasks)
+                    watching = tasks.create_task(service.watch.run(), name="watch")
+                    app[SERVICE_KEY] = service
+                    yield
+                    watching.cancel()
+                finally:  # also of a start that failed, or its threads would keep the process up
+                    await service.stop()
 
     app = web.Application(client_max_size=BODY_BYTES_MAX)
     app.cleanup_ctx.append(service_ctx)
@@ -212,7 +214,10 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[i
     runner = web.AppRunner(
         app, access_log=None, shutdown_timeout=REQUESTS_GRACE_S, keepalive_timeout=KEEPALIVE_S
     )
-    await runner.setup()
+    try:
+        await runner.setup()
+    except ExceptionGroup as failed:  # a start that failed, in the wrapping of its TaskGroup
+        raise failed.exceptions[0] from failed
     try:
         site = web.TCPSite(runner, host, port)
         try:

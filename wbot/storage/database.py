@@ -113,7 +113,8 @@ class Database:
         self._is_closing = True
         for _ in range(READERS):
             await (await self._idle_readers.get()).close()
-        # The one thread takes its work in order: this comes after everything that was handed in.
+        while self._is_writing:  # nothing new comes, and each round lets one transaction by
+            await self._in_thread(lambda: None)
         await self._in_thread(self._writer.close)
         self._thread.shutdown()
 
@@ -159,12 +160,15 @@ class Database:
         return self._loop.run_in_executor(self._thread, call)
 
     def _write_what_waits(self) -> None:
-        """In the writer's thread: one transaction after another until nothing waits."""
-        while batch := self._take():
-            started = self._clock.monotonic()
-            outcomes, failure = _keep(self._writer, [piece.work for piece in batch])
-            ms = elapsed_ms(started, self._clock.monotonic())
-            self._loop.call_soon_threadsafe(self._release, batch, outcomes, failure, ms)
+        """In the writer's thread: one transaction; the next after whatever else waits for it."""
+        batch = self._take()
+        if not batch:
+            return
+        started = self._clock.monotonic()
+        outcomes, failure = _keep(self._writer, [piece.work for piece in batch])
+        ms = elapsed_ms(started, self._clock.monotonic())
+        self._loop.call_soon_threadsafe(self._release, batch, outcomes, failure, ms)
+        self._thread.submit(self._write_what_waits)
 
     def _take(self) -> list[_Piece]:
         with self._lock:
