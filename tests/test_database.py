@@ -382,7 +382,10 @@ def _root_page_of_notes(path: Path) -> int:
     return int(row[0])
 
 
-async def test_closing_finishes_what_waits_and_refuses_what_comes_later(path: Path) -> None:
+async def test_closing_finishes_what_waits_and_refuses_what_comes_later(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "PIECES_PER_COMMIT_MAX", 5)
     words = [f"note {number}" for number in range(200)]
     gate = Gate()
     async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as tasks:

@@ -305,3 +305,24 @@ async def test_a_customer_without_a_phone_number_is_answered_by_user_id(
         assert world.rows("SELECT kind, value FROM customer_aliases") == [
             {"kind": "user_id", "value": "US.9009"}
         ]
+
+
+@pytest.mark.parametrize("text", [MARK, "\u202e", " \n"])
+async def test_an_answer_of_nothing_but_marks_is_asked_for_again(
+    make_world: MakeWorld, text: str
+) -> None:
+    simulator = make_simulator()
+    answers = [completion(text), completion("Here I am.")]
+    simulator.responder = lambda _: answers.pop(0)
+    async with make_world(simulator=simulator) as world:
+        assert await world.ask(ALICE, "hi") == "Here I am."
+
+
+async def test_half_a_surrogate_pair_from_the_model_is_no_reason_to_fail(
+    make_world: MakeWorld,
+) -> None:
+    simulator = make_simulator()
+    simulator.responder = lambda _: completion("odd \ud83d text")
+    async with make_world(simulator=simulator) as world:
+        assert await world.ask(ALICE, "hi") == "odd � text"
+        assert world.rows("SELECT * FROM processing_errors") == []

@@ -40,8 +40,6 @@ class Evidence(msgspec.Struct, kw_only=True):
     """From a start until all that had been acknowledged before it was answered."""
     drained_s: float | None = None
     """The same for the last life and everything; None when it did not get there."""
-    exit_code: int | None = None
-    """Of SIGTERM to the last life."""
 
 
 class Reply(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""The verdict on one run: was every message kept, handled once and in order, and answered?
+"""The verdict on one run: whether every message was kept, handled once, in order, answered.
 
 Three sources that know nothing of each other: what the customers sent and saw acknowledged, what
 the Graph API took, and what the database holds. Money is judged next door, in audit.py.
@@ -70,7 +70,7 @@ class _Judge:
         self.told = 0
 
     def lost_or_stuck(self) -> Iterator[Breach]:
-        """Each acknowledged message ends in one reply that is taken, or that somebody is told of."""
+        """Each acknowledged message ends in one reply that is taken, or that we are told of."""
         for message_id, one in self._evidence.deliveries.said.items():
             row, replies = self._kept.messages.get(message_id), self._kept.replies[message_id]
             if one.acknowledged_at is None:
@@ -149,14 +149,14 @@ class _Judge:
         lives = self._evidence.lives
         until = [life.began_at for life in lives[1:]] + [float("inf")]
         for number, (life, ended_at) in enumerate(zip(lives, until, strict=True), 1):
-            code = life.process.returncode
+            code = life.exit_code
             was_locked = any(
                 since < ended_at and to > life.began_at for since, to in self._evidence.locked
             )
             if code not in {0, KILLED} and not was_locked:
                 yield Breach("ended itself", f"life {number} ended by itself with {code}")
-        if self._evidence.exit_code != 0:
-            yield Breach("ended itself", f"SIGTERM was answered with {self._evidence.exit_code}")
+        if lives[-1].exit_code != 0:
+            yield Breach("ended itself", f"SIGTERM was answered with {lives[-1].exit_code}")
 
     def unknown_sends(self) -> tuple[int, int]:
         """Sends of unknown outcome: settled by a status, and sent again after the grace."""

@@ -1,6 +1,7 @@
 """One service after another on the same file: how each began, how it ended, what it cost."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from torture.victim import Cue
 from wbot.clock import Clock
 
 TESTS = Path(__file__).parent.parent
+CHECKOUT = os.pathsep.join((str(TESTS), str(TESTS.parent)))
 HOST = "127.0.0.1"
 KNOCK_S = 0.01
 OPEN_S = 60.0
@@ -21,35 +23,40 @@ OPEN_S = 60.0
 class Life(msgspec.Struct, kw_only=True):
     """One process; instants are monotonic seconds."""
 
-    process: asyncio.subprocess.Process
+    pid: int
+    parent: asyncio.subprocess.Process
     cue: Cue
     began_at: float
     opened_at: float | None = None
+    exit_code: int | None = None
+    """Negative: the signal that ended it; None until its end is known."""
     ended_by: str = ""
-    """What killed it, in the words of the table; empty while it lives or when it ended itself."""
+    """What of ours killed it; empty when it killed or ended itself."""
 
-    @property
-    def is_over(self) -> bool:
-        return self.process.returncode is not None
+    def signal(self, number: signal.Signals, by: str) -> None:
+        """Send a signal, unless the life is over."""
+        if self.exit_code is None:
+            self.ended_by = self.ended_by or by
+            os.kill(self.pid, number)
 
     def kill(self, by: str) -> None:
-        """Kill -9, unless it is dead already."""
-        if not self.is_over and not self.ended_by:
-            self.ended_by = by
-            self.process.send_signal(signal.SIGKILL)
+        """End it as the kernel would."""
+        self.signal(signal.SIGKILL, by)
 
-    async def over(self, timeout_s: float) -> bool:
+    async def over(self, timeout_s: float | None = None) -> bool:
         """Whether it ends within so many seconds."""
+        assert self.parent.stdout is not None
         try:
             async with asyncio.timeout(timeout_s):
-                await self.process.wait()
+                if self.exit_code is None:
+                    self.exit_code = int(await self.parent.stdout.readline())
         except TimeoutError:
             return False
         return True
 
 
 class Service:
-    """Starts the service; with `is_warm` the next process waits, imports done, for its turn."""
+    """Starts the service; with `is_warm` all lives share the imports of one process."""
 
     def __init__(
         self, *, variables: Mapping[str, str], port: int, folder: Path, is_warm: bool, clock: Clock
@@ -61,29 +68,28 @@ class Service:
         self._folder = folder
         self._is_warm = is_warm
         self._clock = clock
-        self._spare: asyncio.subprocess.Process | None = None
+        self._parent: asyncio.subprocess.Process | None = None
 
     async def start(self, cue: Cue) -> Life:
         """The next life, which dies on this cue; its port may not be open yet."""
         began_at = self._clock.monotonic()
-        process = self._spare or await self._spawn()
-        self._spare = None
-        assert process.stdin is not None
-        process.stdin.write(msgspec.json.encode(cue) + b"\n")
-        process.stdin.close()
-        self.lives.append(Life(process=process, cue=cue, began_at=began_at))
-        if self._is_warm:
-            self._spare = await self._spawn()
+        if self._parent is None or not self._is_warm:
+            await self._end_parent()
+            self._parent = await self._spawn()
+        assert self._parent.stdin is not None
+        assert self._parent.stdout is not None
+        self._parent.stdin.write(msgspec.json.encode(cue) + b"\n")
+        pid = int(await self._parent.stdout.readline())
+        self.lives.append(Life(pid=pid, parent=self._parent, cue=cue, began_at=began_at))
         return self.lives[-1]
 
     async def opened(self, life: Life) -> bool:
         """Whether its port opened, rather than that it died on the way."""
         async with asyncio.timeout(OPEN_S):
-            while not life.is_over:
+            while not await life.over(KNOCK_S):
                 try:
                     _, writer = await asyncio.open_connection(HOST, self._port)
                 except OSError:
-                    await asyncio.sleep(KNOCK_S)
                     continue
                 writer.close()
                 life.opened_at = self._clock.monotonic()
@@ -92,11 +98,15 @@ class Service:
 
     async def stop(self) -> None:
         """Kill whatever is left."""
-        processes = [life.process for life in self.lives]
-        for process in [*processes, self._spare] if self._spare else processes:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+        for life in self.lives[-1:]:
+            life.kill("the end")
+        await self._end_parent()
+
+    async def _end_parent(self) -> None:
+        if self._parent is not None:
+            assert self._parent.stdin is not None
+            self._parent.stdin.close()
+            await self._parent.wait()
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         with self.log.open("ab") as log:
@@ -104,9 +114,9 @@ class Service:
                 sys.executable,
                 "-m",
                 "torture.victim",
-                env=self._variables | {"PYTHONPATH": str(TESTS)},
+                env=self._variables | {"PYTHONPATH": CHECKOUT},
                 cwd=self._folder,
                 stdin=asyncio.subprocess.PIPE,
-                stdout=log,
+                stdout=asyncio.subprocess.PIPE,
                 stderr=log,
             )

@@ -33,13 +33,19 @@ def make_outside(customers: Sequence[SimulatedCustomer], *, seed: int, clock: Cl
         businesses=[OUTSIDE_SHOP],
         customers=customers,
         seed=seed,
-        status_delays_s=(0.05, 0.1, 0.2),
+        status_delays_s=(0.4, 0.7, 1.0),
         retry_delays_s=(0.0, 0.1, 0.2, 0.3),
     )
 
 
-def make_database(path: Path, payers: Sequence[SimulatedCustomer], given_minor: int) -> None:
-    """A business, and these customers with so much money each."""
+def make_database(
+    path: Path,
+    *,
+    payers: Sequence[SimulatedCustomer] = (),
+    receivers: Sequence[SimulatedCustomer] = (),
+    given_minor: int = 0,
+) -> None:
+    """A business, and its customers; each payer has so much money."""
     connection = connect(path)
     migrations.migrate(connection, path, Clock().now())
     shop = msgspec.structs.replace(SHOP, policy=Policy(cancel_window_s=CANCEL_WINDOW_S))
@@ -47,6 +53,8 @@ def make_database(path: Path, payers: Sequence[SimulatedCustomer], given_minor: 
         businesses.add(connection, shop, NOW)
         for payer in payers:
             give(connection, make_customer(connection, str(payer.phone)), given_minor)
+        for receiver in receivers:
+            make_customer(connection, str(receiver.phone))
     connection.close()
 
 

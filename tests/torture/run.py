@@ -73,7 +73,12 @@ class Torture:
     async def run(self, on_death: Callable[[], None] = lambda: None) -> Evidence:
         """Everything that was planned, then the drain; `on_death` is called at each kill."""
         port, database = free_port(), self._evidence.database
-        make_database(database, self._evidence.payers, self._evidence.given_minor)
+        make_database(
+            database,
+            payers=self._evidence.payers,
+            receivers=self._evidence.receivers,
+            given_minor=self._evidence.given_minor,
+        )
         self._simulator.webhook_url = f"http://{HOST}:{port}/api/webhook"
         async with serve(self._simulator) as outside:
             service = Service(
@@ -102,7 +107,8 @@ class Torture:
                     group.create_task(self._lock(plan))
                 if plan.account_code is not None:
                     troubles.refuse_account(self._simulator, plan.account_code)
-                await self._live(service, plan)
+                while not await self._live(service, plan):
+                    pass  # it could not even begin: somebody held the database
                 on_death()
                 await asyncio.sleep(plan.down_s)
             troubles.end(self._simulator)
@@ -115,7 +121,8 @@ class Torture:
             self._evidence.deliveries.say(group, ask)
         await self._evidence.deliveries.finish(group)
 
-    async def _live(self, service: Service, plan: Plan) -> None:
+    async def _live(self, service: Service, plan: Plan) -> bool:
+        """One life to its end; whether it was killed."""
         known = self._unanswered()
         life = await service.start(plan.cue)
         self._armed = (plan.end, plan.nth, life)
@@ -127,8 +134,9 @@ class Torture:
         elif is_open:
             await life.over(PATIENCE_S)
         life.kill(End.RANDOM)
-        await life.process.wait()
+        await life.over()
         self._armed = None
+        return life.exit_code == -signal.SIGKILL
 
     def _unanswered(self) -> set[str]:
         """Acknowledged, and no reply yet of which the customers know."""
@@ -142,13 +150,13 @@ class Torture:
 
     async def _is_worked_off(self, known: set[str], life: Life, timeout_s: float) -> bool:
         def is_done() -> bool:
-            return life.is_over or known <= self._replied
+            return known <= self._replied
 
         try:
             await self._simulator.until(is_done, timeout_s=timeout_s)
         except TimeoutError:
             return False
-        return not life.is_over
+        return True
 
     async def _lock(self, plan: Plan) -> None:
         """Another process takes the database for itself."""
@@ -176,10 +184,8 @@ class Torture:
         except TimeoutError:
             pass  # the judge sees what is stuck
         await self._simulator.wait_until_quiet(timeout_s=STOP_S)
-        if not life.is_over:
-            life.process.send_signal(signal.SIGTERM)
-        if await life.over(STOP_S):
-            self._evidence.exit_code = life.process.returncode
+        life.signal(signal.SIGTERM, "SIGTERM")
+        await life.over(STOP_S)
 
     async def _finished(self) -> None:
         connection = connect(self._evidence.database)

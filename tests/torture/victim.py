@@ -1,7 +1,7 @@
 """`wbot serve`, made to kill itself at the n-th time it comes to a named place.
 
-Reads one line of JSON, its cue, and then runs the ordinary command. Nothing in wbot knows of this:
-the functions that make the five transactions are wrapped from outside before the service starts.
+Reads its cue, a line of JSON, and then runs the ordinary command. Nothing in wbot knows of this: the
+functions that make the five transactions are wrapped from outside before the service starts.
 """
 
 import importlib
@@ -52,7 +52,7 @@ class Cue(msgspec.Struct, frozen=True, kw_only=True):
     step_s: float = 0.0
 
 
-FUNCTIONS = {
+FUNCTIONS: dict[tuple[str, str], dict[str | None, Place]] = {
     ("wbot.inbound.webhook", "record"): {None: Place.INTAKE},
     ("wbot.storage.journal", "take"): {None: Place.BEGIN},
     ("wbot.storage.journal", "add_step"): {"model": Place.MODEL_STEP, "tool": Place.TOOL_STEP},
@@ -126,20 +126,32 @@ def set_clock(cue: Cue) -> None:
         ahead_s = cue.clock_ahead_s + (cue.step_s if is_stepped else 0.0)
         return datetime.now(UTC) + timedelta(seconds=ahead_s)
 
-    Clock.now = now  # type: ignore[method-assign]
+    Clock.now = now  # type: ignore[method-assign,assignment]
 
 
-def main() -> None:
-    # Before the cue: a spare that waits for it has its imports behind it.
-    importlib.import_module("wbot.commands.serve")
-    importlib.import_module("openai")
-    entry = importlib.import_module("wbot.__main__")
-    cue = msgspec.json.decode(sys.stdin.buffer.readline(), type=Cue)
+def live(cue: Cue) -> None:
+    """Be `wbot serve` until death; what it prints joins the log."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
     set_clock(cue)
     if cue.place is not None:
         Executioner(cue).install()
     sys.argv = ["wbot", "serve"]
-    entry.main()
+    importlib.import_module("wbot.__main__").main()
+
+
+def main() -> None:
+    """For each line of input one life, in a process of its own; tells its number and its end."""
+    for name in ("wbot.__main__", "wbot.commands.serve", "openai"):
+        importlib.import_module(name)
+    for line in sys.stdin.buffer:
+        pid = os.fork()
+        if pid == 0:
+            live(msgspec.json.decode(line, type=Cue))
+            os._exit(0)
+        print(pid, flush=True)
+        _, status = os.waitpid(pid, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,21 @@
 """The model endpoint, and the values that it and the built-in interpreter both answer with."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
-from wbot.domain.errors import HeldError, RejectedError, RetryableError, WbotError
+from wbot.domain import lenient
+from wbot.domain.errors import (
+    HeldError,
+    MalformedError,
+    RejectedError,
+    RetryableError,
+    WbotError,
+)
+from wbot.domain.receipts import without_mark
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -77,7 +86,7 @@ class OpenAIModel:
         # and tool through its type hints, which costs more than the rest of the call together.
         body = {"messages": list(messages), "tools": list(tools), "parallel_tool_calls": False}
         completion = await self._ask(
-            self._client.chat.completions.create(
+            self._client.chat.completions.with_raw_response.create(
                 model=model,
                 messages=(),
                 max_completion_tokens=self._max_tokens,
@@ -88,14 +97,26 @@ class OpenAIModel:
 
     async def check(self, model: str) -> None:
         """Ask whether the key and the model's name are accepted; raises as `complete` does."""
-        await self._ask(self._client.models.retrieve(model))
+        try:
+            await self._ask(self._client.models.with_raw_response.retrieve(model))
+        except HeldError as error:
+            if not (_has_no_such_route(error) and await self._is_listed(model)):
+                raise
 
-    async def _ask(self, call: Awaitable[Any]) -> Any:
+    async def _is_listed(self, model: str) -> bool:
+        try:
+            listed = await self._ask(self._client.models.with_raw_response.list())
+        except WbotError:
+            return False
+        return any(one.get("id") == model for one in lenient.mappings(listed, "data"))
+
+    async def _ask(self, call: Awaitable[Any]) -> dict[str, Any]:
+        """The JSON object of the answer, read by us: the client's models take whatever comes."""
         openai = self._openai
         try:
             # The client's own number is per read: a dripping server could hold a call for ever.
             async with asyncio.timeout(self._timeout_s):
-                return await call
+                response = await call
         except (TimeoutError, openai.APITimeoutError) as error:
             raise RetryableError("The model did not answer in time.") from error
         except openai.APIConnectionError as error:
@@ -103,12 +124,14 @@ class OpenAIModel:
         except openai.APIStatusError as error:
             raise _failure(error.status_code, error.code, error.response.headers) from error
         except (openai.OpenAIError, ValueError) as error:
-            raise RetryableError("The model's answer could not be read.") from error
+            raise RetryableError("The model endpoint cannot be asked.") from error
+        return _json_object(response.content)
 
 
 _HELD_STATUSES = {401, 403, 404}
 _HELD_CODES = {"insufficient_quota", "model_not_found", "invalid_api_key", "billing_not_active"}
 _RETRIED_STATUSES = {408, 409, 429}
+_NOT_FOUND = 404
 _SERVER_ERROR = 500
 
 
@@ -129,26 +152,81 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def _answer_of(completion: Any) -> Answer:
-    # A proxy's HTML page comes back as str, and odd servers leave choices empty or None.
-    choices = getattr(completion, "choices", None)
-    if not choices or choices[0].message is None:
+def _has_no_such_route(error: HeldError) -> bool:
+    """Whether a 404 may be about the address alone: some compatible servers have only the list."""
+    cause = error.__cause__
+    status, code = getattr(cause, "status_code", None), getattr(cause, "code", None)
+    return status == _NOT_FOUND and code not in _HELD_CODES
+
+
+def _json_object(content: bytes) -> dict[str, Any]:
+    try:
+        answer = lenient.decoded(content)
+    except MalformedError as error:  # a proxy's HTML page too comes with a 200
+        raise RetryableError("The model's answer could not be read.") from error
+    if not isinstance(answer, dict):
+        raise RetryableError("The model's answer is not a JSON object.")
+    return answer
+
+
+def _answer_of(completion: Mapping[str, Any]) -> Answer:
+    choice = next(iter(lenient.mappings(completion, "choices")), {})
+    message = lenient.mapping(choice, "message")
+    if not message:
         raise RetryableError("The model's answer has no choices.")
-    message, finish_reason = choices[0].message, choices[0].finish_reason
-    calls = tuple(
-        ToolCall(str(call.id), str(call.function.name), str(call.function.arguments))
-        for call in message.tool_calls or ()
-        if call.type == "function"
-    )
-    text = message.content or ""
+    finish_reason = lenient.text(choice, "finish_reason")
+    text, calls = _text_of(message), _calls_of(message)
     if calls and finish_reason == "length":
         raise RetryableError("The model's tool call was cut off.")
-    if not calls and not text.strip():
+    if not calls and not without_mark(text).strip():
         raise RetryableError(f"The model's answer is empty (finish reason {finish_reason}).")
-    usage = completion.usage
+    usage = lenient.mapping(completion, "usage")
     return Answer(
         text=text,
         tool_calls=calls,
-        model=str(completion.model),
-        usage=Usage(usage.prompt_tokens, usage.completion_tokens) if usage else Usage(),
+        model=lenient.text(completion, "model") or "",
+        usage=Usage(
+            lenient.integer(usage, "prompt_tokens") or 0,
+            lenient.integer(usage, "completion_tokens") or 0,
+        ),
     )
+
+
+def _text_of(message: Mapping[str, Any]) -> str:
+    """The words: a string, the text parts of a list, or else the reason for a refusal."""
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = lenient.mappings(message, "content")
+        content = "".join(lenient.text(part, "text") or "" for part in parts)
+    words = content if isinstance(content, str) else ""
+    return words or lenient.text(message, "refusal") or ""
+
+
+def _calls_of(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
+    proposed = lenient.items(message, "tool_calls")
+    functions = [
+        lenient.mapping(one, "function") for one in lenient.mappings(message, "tool_calls")
+    ]
+    names = [name for function in functions if (name := lenient.text(function, "name"))]
+    if len(names) < len(proposed):  # what was left out might have been the payment
+        raise RetryableError("The model's tool call could not be read.")
+    return tuple(
+        ToolCall(call_id, name, _arguments_of(function))
+        for call_id, name, function in zip(_ids_of(proposed), names, functions, strict=True)
+    )
+
+
+def _ids_of(calls: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The calls' own ids, or others where some are missing or alike: each result names its call."""
+    own = [call_id for call in calls if (call_id := lenient.identifier(call, "id"))]
+    if len(set(own)) == len(calls):
+        return own
+    return [f"call_{place}" for place, _ in enumerate(calls)]
+
+
+def _arguments_of(function: Mapping[str, Any]) -> str:
+    """The JSON text; some servers leave it out where there is nothing to say, or send an object."""
+    arguments = function.get("arguments")
+    if isinstance(arguments, str):
+        return arguments
+    return json.dumps({} if arguments is None else arguments)

@@ -132,7 +132,7 @@ def _insert(
             reply_phone=message.phone,
             reply_user_id=message.user_id,
             sent_at=to_text(sent_at) if sent_at else None,
-            sort_at=to_text(min(sent_at or now, now)),
+            sort_at=to_text(sent_at or now),  # WhatsApp's clock alone: ours may step back
             received_at=to_text(now),
             not_before=to_text(later(now, PLACEHOLDER_WAIT_S)) if waits else None,
             state="silent" if reason else "waiting",

@@ -12,10 +12,12 @@ VALUES (:message_id, :business_id, :conversation_id, :phone_number_id, :number, 
     :content, :reply_phone, :reply_user_id, :sent_at, :sort_at, :received_at, :not_before, :state,
     :reason, :ended_at, :webhook_id)
 """
-# Another life at the tail: a number of its own, and the order of those who come now.
+# Another life at the tail: a number of its own, after all who wait, whatever our clock says.
 REVIVE = """
-UPDATE messages SET revision = revision + 1, number = :number, sort_at = :now, state = 'waiting',
-    attempts = 0, reason = NULL, not_before = NULL, ended_at = NULL
+UPDATE messages SET revision = revision + 1, number = :number, state = 'waiting', attempts = 0,
+    sort_at = max(:now, (SELECT max(o.sort_at) FROM messages o
+                         WHERE o.conversation_id = messages.conversation_id)),
+    reason = NULL, not_before = NULL, ended_at = NULL
 WHERE message_id = :message_id
 """
 NEXT_OF = """
