@@ -128,7 +128,10 @@ def make_world(database_path: Path) -> MakeWorld:
 
     @asynccontextmanager
     async def world(
-        *, simulator: Simulator | None = None, variables: dict[str, str] | None = None
+        *,
+        simulator: Simulator | None = None,
+        variables: dict[str, str] | None = None,
+        clock: Clock | None = None,
     ) -> AsyncIterator[World]:
         outside = simulator or make_simulator()
         async with serve(outside) as outside_url, aiohttp.ClientSession() as session:
@@ -141,7 +144,7 @@ def make_world(database_path: Path) -> MakeWorld:
                 "OPENAI_API_KEY": API_KEY,
                 "OPENAI_BASE_URL": f"{outside_url}/v1",
             } | (variables or {})
-            app = build_app(read_settings(settings_of), settings_of)
+            app = build_app(read_settings(settings_of), settings_of, clock)
             async with serving(app, "127.0.0.1", 0) as port:
                 url = f"http://127.0.0.1:{port}"
                 outside.webhook_url = f"{url}/api/webhook"

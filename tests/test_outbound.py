@@ -1,7 +1,9 @@
 """The outbox's sender: what is sent, once, in order, whatever the Graph API does."""
 
+from pathlib import Path
+
 import pytest
-from conftest import ALICE, BOB, WAIT_S, MakeWorld, make_simulator
+from conftest import ALICE, BOB, WAIT_S, MakeWorld, make_simulator, writing
 
 from wbot.simulator.faults import Endpoint, dropped, garbled, refused, repeated
 
@@ -124,3 +126,41 @@ async def test_a_failed_status_is_recorded_for_the_operator(make_world: MakeWorl
         await simulator.wait_until_quiet(timeout_s=WAIT_S)
         assert world.rows("SELECT state FROM outbox") == [{"state": "failed"}]
         assert "131047" in world.rows("SELECT * FROM processing_errors")[0]["error_message"]
+
+
+async def test_an_attempt_whose_end_was_never_stored_blocks_nobody(make_world: MakeWorld) -> None:
+    """It counts as unknown, and after the grace its reply goes out."""
+    async with make_world(variables={"WBOT_UNKNOWN_GRACE": "0.2"}) as world:
+        with writing(world.service.settings.database) as tx:
+            tx.execute("UPDATE businesses SET status = 'paused'")
+        await world.simulator.say(ALICE, "hello")
+        await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
+        with writing(world.service.settings.database) as tx:
+            tx.execute("UPDATE businesses SET status = 'active'")
+            tx.execute(
+                "INSERT INTO outbox (business_id, conversation_id, cause, payload, reply_phone, "
+                "state, attempts, created_at) SELECT 'shop', id, 'lost', "
+                """'{"type": "text", "text": {"body": "lost and found"}}', ?, """
+                "'sending', 1, created_at FROM conversations",
+                (ALICE.phone,),
+            )
+            tx.execute(
+                "INSERT INTO send_attempts (outbox_id, number, opened_at) "
+                "SELECT id, 1, created_at FROM outbox"
+            )
+        await world.simulator.wait_for_reply_to(ALICE, after=1, timeout_s=WAIT_S)
+        assert world.simulator.replies_to(ALICE)[0].text == "lost and found"
+        outcomes = world.rows("SELECT outcome FROM send_attempts ORDER BY id LIMIT 2")
+        assert [row["outcome"] for row in outcomes] == ["unknown", "accepted"]
+
+
+async def test_a_token_that_no_header_can_carry_holds_the_business_and_nothing_else(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    with writing(database_path) as tx:
+        tx.execute("UPDATE businesses SET access_token = 'two' || char(10) || 'lines'")
+    async with make_world() as world:
+        await world.simulator.say(ALICE, "hello")
+        reasons = (await world.health_of(503))["reasons"]
+        assert "holds spaces or other signs" in reasons[0]
+        assert world.rows("SELECT * FROM processing_errors") == []

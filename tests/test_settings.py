@@ -149,7 +149,7 @@ def test_the_environment_goes_over_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".env").write_text(
-        "# a comment\nWBOT_PORT=6000\nexport WBOT_HOST='0.0.0.0'\nWBOT_MODEL=\"from file\"\n"
+        "# a comment\nWBOT_PORT=6000\nexport WBOT_HOST='0.0.0.0'\nWBOT_MODEL=\"from-file\"\n"
         "WBOT_ADMIN_TOKEN\nOTHER=1\n",
         "utf-8",
     )
@@ -190,8 +190,8 @@ def test_a_file_that_is_no_text_is_refused_by_its_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("reference", "secret"),
     [
-        ("env:TOKEN", "from env"),
-        ("file:{folder}/token", "from file"),
+        ("env:TOKEN", "from-env"),
+        ("file:{folder}/token", "from-file"),
         ("EAAGliteral", "EAAGliteral"),
         ("EAAG:with:colons", "EAAG:with:colons"),
         ("ENV:TOKEN", "ENV:TOKEN"),
@@ -200,8 +200,8 @@ def test_a_file_that_is_no_text_is_refused_by_its_name(tmp_path: Path) -> None:
 def test_a_secret_is_found_where_its_reference_says(
     tmp_path: Path, reference: str, secret: str
 ) -> None:
-    (tmp_path / "token").write_text("from file\n", "utf-8")
-    variables = {"TOKEN": " from env\n"}
+    (tmp_path / "token").write_text("from-file\n", "utf-8")
+    variables = {"TOKEN": " from-env\n"}
     assert resolve_secret(reference.format(folder=tmp_path), variables) == secret
 
 

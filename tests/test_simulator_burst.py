@@ -80,6 +80,8 @@ async def test_every_message_is_acknowledged_and_answered_once() -> None:
     assert len(sent) == 12
     bodies = {one["text"]["body"] for one in rig.target.messages}
     assert len(bodies) == 12
+    people = {(one["from"], one["from_user_id"]) for one in rig.target.messages}
+    assert len(people) == 3
 
 
 async def test_answers_given_twice_are_counted() -> None:

@@ -317,6 +317,21 @@ async def test_uploaded_media_can_be_sent_and_deleted(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(
+    "content_type",
+    [
+        "text/plain",
+        "application/vnd.ms-excel",
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ],
+)
+async def test_every_kind_of_document_can_be_uploaded(rig: Rig, content_type: str) -> None:
+    form = aiohttp.FormData({"messaging_product": "whatsapp", "type": content_type})
+    form.add_field("file", b"bytes", filename="a.doc", content_type=content_type)
+    status, answer = await rig.graph.call("POST", f"{SHOP.phone_number_id}/media", data=form)
+    assert (status, list(answer)) == (200, ["id"])
+
+
+@pytest.mark.parametrize(
     ("method", "path"),
     [
         ("GET", "999/phone_numbers"),

@@ -122,6 +122,26 @@ async def test_every_kind_of_message_can_be_sent(rig: Rig, kind: str) -> None:
         assert message[message["type"]]["url"].startswith(rig.simulator.base_url)
 
 
+@pytest.mark.parametrize("kind", ["button_reply", "list_reply", "flow_reply", "button"])
+async def test_an_answer_names_the_message_it_answers(rig: Rig, kind: str) -> None:
+    await rig.simulator.send_inbound(ALICE, kind)
+    await rig.quiet()
+    context = rig.target.messages[0]["context"]
+    assert context["from"] == SHOP.display_phone_number
+    assert context["id"].startswith("wamid.")
+
+
+async def test_a_change_of_a_hidden_number_tells_the_user_ids_alone(rig: Rig) -> None:
+    await rig.simulator.send_inbound(HIDDEN, "system")
+    await rig.quiet()
+    (message,) = rig.target.messages
+    assert message["system"]["type"] == "user_changed_user_id"
+    assert message["system"]["previous_user_id"] == HIDDEN.user_id
+    assert "wa_id" not in message["system"]
+    assert "from" not in message
+    assert "contacts" not in rig.target.values[0]
+
+
 async def test_a_hidden_phone_leaves_its_fields_out(rig: Rig) -> None:
     await rig.simulator.say(HIDDEN, "Hello")
     await rig.quiet()

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 from conftest import ALICE, BOB, WAIT_S, MakeWorld, World, deposit, make_simulator, writing
 
-from wbot.clock import Clock
+from wbot.clock import Clock, to_text
 from wbot.domain.receipts import MARK
 from wbot.simulator.record import Send
-from wbot.storage import businesses
+from wbot.storage import businesses, messages
 
 
 def pause(path: Path, *, is_paused: bool) -> None:
@@ -119,3 +119,25 @@ async def test_a_message_that_comes_after_a_newer_one_was_handled_is_told_to_be_
         await simulator.wait_for_reply_to(ALICE, after=1, timeout_s=WAIT_S)
         assert "arrived late" in simulator.completions[-1]["messages"][0]["content"]
         assert [row["is_late"] for row in world.rows("SELECT is_late FROM messages")] == [0, 1]
+
+
+async def test_a_payment_already_made_is_not_asked_about_again(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    """Given another life behind a stale message, it is only closed with its receipts."""
+    deposit(database_path, ALICE, 50_000)
+    async with make_world() as world:
+        await world.ask(ALICE, "Transfer $20 to John")
+        paid = world.rows("SELECT message_id FROM messages")[0]["message_id"]
+        pause(database_path, is_paused=True)
+        await say_old(world, "What's my balance?", hours=2)
+        with writing(database_path) as tx:
+            messages.revive(tx, paid, to_text(Clock().now()))
+            long_ago = to_text(Clock().now() - timedelta(hours=2))
+            tx.execute("UPDATE messages SET sent_at = ?", (long_ago,))
+        pause(database_path, is_paused=False)
+        question = await world.simulator.wait_for_reply_to(ALICE, after=1, timeout_s=WAIT_S)
+        assert "John" not in question.text
+        receipt = await world.simulator.wait_for_reply_to(ALICE, after=2, timeout_s=WAIT_S)
+        assert receipt.text.startswith(f"{MARK} Sent $20.00 to John (T2)")
+        assert transfers(world) == [{"amount_minor": 2_000}]

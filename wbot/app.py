@@ -102,7 +102,7 @@ class Service:
             clock=clock,
             measures=self.measures,
             sources=Sources(
-                held_model=lambda: self.conversations.held,
+                held_models=lambda: self.conversations.held,
                 model_failing_s=lambda: self.conversations.failing_s,
                 graph_unanswered_s=lambda: self.sender.unanswered_s,
                 held_accounts=lambda: self.sender.held,

@@ -69,7 +69,10 @@ def _shared() -> list[Any]:
 
 def _formatter(*, is_console: bool) -> logging.Formatter:
     if is_console:
-        renderer: list[Any] = [structlog.dev.ConsoleRenderer()]
+        renderer: list[Any] = [
+            # Its prettier way shows every frame's variables: texts and tokens among them.
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        ]
     else:
         renderer = [
             structlog.processors.format_exc_info,

@@ -111,6 +111,15 @@ def require(settings: Settings, *fields: str) -> None:
 
 def resolve_secret(reference: str, variables: Mapping[str, str]) -> str:
     """The secret behind `env:NAME`, `file:PATH`, or the text itself; raises ConfigurationError."""
+    secret = _secret(reference, variables)
+    if not secret.isascii() or not secret.isprintable() or " " in secret:
+        raise ConfigurationError(
+            "A secret cannot be used: it holds spaces or other signs that no token has."
+        )
+    return secret
+
+
+def _secret(reference: str, variables: Mapping[str, str]) -> str:
     scheme, _, rest = reference.partition(":")
     if scheme == "env":
         secret = variables.get(rest, "").strip()

@@ -65,6 +65,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     kind: Kind
     payments: tuple[Payment, ...] = ()
+    filler: str = ""
 
     @property
     def tag(self) -> str:
@@ -77,7 +78,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         said = [f"Transfer ${one.amount_minor / 100:.2f} to {one.to}" for one in self.payments]
-        return f"{self.tag} {' and '.join(said) or self.kind}"
+        return f"{self.tag} {' and '.join(said) or self.kind}{self.filler}"
 
     @property
     def words(self) -> str:

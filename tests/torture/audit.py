@@ -83,7 +83,7 @@ class _Audit:
         found = customer_id and ledger.find_account(self._kept.tx, customer_id)
         if not found:
             return account.available_minor
-        posted = self._kept.rows(
+        posted: int = self._kept.rows(
             "SELECT coalesce(sum(amount_minor), 0) FROM postings WHERE account_id = ?", found
         )[0][0]
         told = ledger.balance(self._kept.tx, found).available_minor

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from enum import StrEnum
 from random import Random
-from typing import Any
 
 import msgspec
 
@@ -42,8 +41,7 @@ class Said(msgspec.Struct, kw_only=True):
     posted_at: float | None = None
     """When it was first on its way to us."""
     acknowledged_at: float | None = None
-    answers: list[int | None] = msgspec.field(default_factory=list)
-    """Every status a delivery of it was answered with."""
+    deliveries: int = 0
 
 
 class Deliveries:
@@ -62,14 +60,19 @@ class Deliveries:
     def acknowledged(self) -> int:
         return sum(one.acknowledged_at is not None for one in self.said.values())
 
-    def say(self, group: asyncio.TaskGroup, ask: Ask) -> None:
-        """The customer has written: from now on the message is on its way."""
+    def write(self, ask: Ask) -> str:
+        """The customer has written, and nothing is on its way yet; the message's id."""
         now = self._clock.now()
         one = Said(ask=ask, number=len(self.said), sent_at_s=int(now.timestamp()))
         self.said[ask.message_id] = one
         self._updates[ask.message_id] = message_update(
             OUTSIDE_SHOP, ask.customer, ask.content(), message_id=ask.message_id, sent_at=now
         )
+        return ask.message_id
+
+    def say(self, group: asyncio.TaskGroup, ask: Ask) -> None:
+        """The customer has written: from now on the message is on its way."""
+        self.write(ask)
         way = self._random.choices(list(WAYS), list(WAYS.values()))[0]
         delay_s, again_s = self._random.uniform(0.2, 1.5), self._random.uniform(0.5, 15.0)
         companions, self._held = self._held, []
@@ -108,14 +111,14 @@ class Deliveries:
 
     async def _deliver(self, message_ids: Sequence[str], delay_s: float) -> None:
         await asyncio.sleep(delay_s)
-        body = to_wire(body_of([self._updates[one] for one in dict.fromkeys(message_ids)]))
         tries = 0
-        while not await self.post(body, message_ids):
+        while not await self.post(message_ids):
             await asyncio.sleep(RETRY_S[min(tries, len(RETRY_S) - 1)])
             tries += 1
 
-    async def post(self, body: bytes | dict[str, Any], message_ids: Sequence[str]) -> bool:
-        """One delivery of these messages; whether it was acknowledged."""
+    async def post(self, message_ids: Sequence[str]) -> bool:
+        """One delivery of these messages in one body; whether it was acknowledged."""
+        body = to_wire(body_of([self._updates[one] for one in dict.fromkeys(message_ids)]))
         told = [self.said[one] for one in message_ids]
         now = self._clock.monotonic()
         for one in told:
@@ -123,7 +126,7 @@ class Deliveries:
         result = await self._simulator.deliver(body)
         now = self._clock.monotonic()
         for one in told:
-            one.answers.append(result.status)
+            one.deliveries += 1
             if result.acknowledged:
                 one.acknowledged_at = one.acknowledged_at or now
         return result.acknowledged

@@ -16,6 +16,10 @@ from wbot.simulator.people import SimulatedCustomer
 from wbot.simulator.record import Send
 from wbot.storage.database import connect
 
+UNFINISHED = """
+SELECT (SELECT count(*) FROM messages WHERE state IN ('waiting', 'begun'))
+    + (SELECT count(*) FROM outbox WHERE state IN ('waiting', 'sending', 'unknown'))
+"""
 TAG = re.compile(r"^\[(c\d+)\.(\d+)\]", re.MULTILINE)
 
 
@@ -34,8 +38,8 @@ class Evidence(msgspec.Struct, kw_only=True):
     sends: list[Send] = msgspec.field(default_factory=list)
     """Whatever the Graph API took, in that order."""
     lives: list[Life] = msgspec.field(default_factory=list)
-    locked: list[tuple[float, float]] = msgspec.field(default_factory=list)
-    """When another process held the database, in monotonic seconds."""
+    hindered: list[tuple[float, float]] = msgspec.field(default_factory=list)
+    """When the database could not be written, in monotonic seconds."""
     worked_off_s: list[float] = msgspec.field(default_factory=list)
     """From a start until all that had been acknowledged before it was answered."""
     drained_s: float | None = None
@@ -79,3 +83,12 @@ def message_id_in(text: str) -> str | None:
     """The message that a reply answers, by the tag in the model's words."""
     found = TAG.search(text)
     return found and message_id_of(found[1], int(found[2]))
+
+
+def count_unfinished(path: Path) -> int:
+    """Messages without an end, and replies whose fate is open."""
+    connection = connect(path)
+    try:
+        return int(connection.execute(UNFINISHED).fetchone()[0])
+    finally:
+        connection.close()

@@ -150,10 +150,10 @@ class _Judge:
         until = [life.began_at for life in lives[1:]] + [float("inf")]
         for number, (life, ended_at) in enumerate(zip(lives, until, strict=True), 1):
             code = life.exit_code
-            was_locked = any(
-                since < ended_at and to > life.began_at for since, to in self._evidence.locked
+            was_hindered = any(
+                since < ended_at and to > life.began_at for since, to in self._evidence.hindered
             )
-            if code not in {0, KILLED} and not was_locked:
+            if code not in {0, KILLED} and not was_hindered:
                 yield Breach("ended itself", f"life {number} ended by itself with {code}")
         if lives[-1].exit_code != 0:
             yield Breach("ended itself", f"SIGTERM was answered with {lives[-1].exit_code}")

@@ -12,7 +12,7 @@ from typing import Any
 from torture import troubles
 from torture.asks import RECEIVERS, Ask, Script, asks_of, people
 from torture.deliveries import Deliveries
-from torture.evidence import Evidence, message_id_in
+from torture.evidence import Evidence, count_unfinished, message_id_in
 from torture.lives import HOST, Life, Service
 from torture.preparation import free_port, make_database, make_outside, variables
 from torture.schedule import End, Hostility, Plan, schedule
@@ -20,23 +20,15 @@ from torture.victim import Cue
 from wbot.clock import Clock
 from wbot.simulator.app import serve
 from wbot.simulator.record import Send
-from wbot.storage.database import connect
 
 CUSTOMERS = 25
 REFUSED = 2
 """The first customers: some of their replies are refused for good."""
-PAUSE_MAX_S = 0.25
-"""Between two messages, whoever writes them."""
-CALM_S = 15.0
-PATIENCE_S = 6.0
-"""Seconds a life may live on when its cue does not come."""
 DRAIN_S = 420.0
 LOOK_S = 0.1
 STOP_S = 10.0
-UNFINISHED = """
-SELECT (SELECT count(*) FROM messages WHERE state IN ('waiting', 'begun'))
-    + (SELECT count(*) FROM outbox WHERE state IN ('waiting', 'sending', 'unknown'))
-"""
+LAST_LOCK_S = 2.5
+"""Longer than the service waits for a lock."""
 
 
 class Torture:
@@ -45,6 +37,7 @@ class Torture:
     def __init__(self, how: Hostility, *, seed: int, folder: Path, is_warm: bool) -> None:
         random = Random(seed)
         everybody = people(CUSTOMERS)
+        self._how = how
         self._clock = Clock()
         self._folder, self._is_warm = folder, is_warm
         self._plans = schedule(how, random)
@@ -104,20 +97,19 @@ class Torture:
                 for ask in islice(asks, plan.messages):
                     self._spoken.put_nowait(ask)
                 if plan.lock_s:
-                    group.create_task(self._lock(plan))
+                    group.create_task(self._lock(plan.lock_after_s, plan.lock_s))
                 if plan.account_code is not None:
                     troubles.refuse_account(self._simulator, plan.account_code)
                 while not await self._live(service, plan):
                     pass  # it could not even begin: somebody held the database
                 on_death()
                 await asyncio.sleep(plan.down_s)
-            troubles.end(self._simulator)
             self._spoken.put_nowait(None)
             await self._drain(service, speaking)
 
     async def _speak(self, group: asyncio.TaskGroup) -> None:
         while (ask := await self._spoken.get()) is not None:
-            await asyncio.sleep(self._random.uniform(0.0, PAUSE_MAX_S))
+            await asyncio.sleep(self._random.uniform(0.0, self._how.pause_s))
             self._evidence.deliveries.say(group, ask)
         await self._evidence.deliveries.finish(group)
 
@@ -127,12 +119,12 @@ class Torture:
         life = await service.start(plan.cue)
         self._armed = (plan.end, plan.nth, life)
         is_open = await service.opened(life)
-        if is_open and plan.is_calm and await self._is_worked_off(known, life, CALM_S):
+        if is_open and plan.is_calm and await self._is_worked_off(known):
             self._evidence.worked_off_s.append(self._clock.monotonic() - life.began_at)
         if plan.end is End.RANDOM:
             await life.over(max(0.0, life.began_at + plan.after_s - self._clock.monotonic()))
         elif is_open:
-            await life.over(PATIENCE_S)
+            await life.over(self._how.patience_s)
         life.kill(End.RANDOM)
         await life.over()
         self._armed = None
@@ -148,19 +140,16 @@ class Torture:
             and message_id not in self._replied
         }
 
-    async def _is_worked_off(self, known: set[str], life: Life, timeout_s: float) -> bool:
-        def is_done() -> bool:
-            return known <= self._replied
-
+    async def _is_worked_off(self, known: set[str]) -> bool:
         try:
-            await self._simulator.until(is_done, timeout_s=timeout_s)
+            await self._simulator.until(lambda: known <= self._replied, timeout_s=self._how.calm_s)
         except TimeoutError:
             return False
         return True
 
-    async def _lock(self, plan: Plan) -> None:
+    async def _lock(self, after_s: float, lock_s: float) -> None:
         """Another process takes the database for itself."""
-        await asyncio.sleep(plan.lock_after_s)
+        await asyncio.sleep(after_s)
         connection = sqlite3.connect(self._evidence.database, isolation_level=None, timeout=0.0)
         while not connection.in_transaction:
             try:
@@ -168,14 +157,19 @@ class Torture:
             except sqlite3.OperationalError:
                 await asyncio.sleep(0.01)
         since = self._clock.monotonic()
-        await asyncio.sleep(plan.lock_s)
+        await asyncio.sleep(lock_s)
         connection.close()
-        self._evidence.locked.append((since, self._clock.monotonic()))
+        self._evidence.hindered.append((since, self._clock.monotonic()))
 
     async def _drain(self, service: Service, speaking: asyncio.Task[None]) -> None:
-        """All is well again: everything must be worked off, and SIGTERM must end it."""
+        """A last life, with trouble but no kill: all is worked off, and SIGTERM ends it.
+
+        What a start would put right must not hide what a running service leaves undone.
+        """
         life = await service.start(Cue())
         await service.opened(life)
+        await self._lock(0.0, LAST_LOCK_S)
+        troubles.end(self._simulator)
         try:
             async with asyncio.timeout(DRAIN_S):
                 await speaking
@@ -188,10 +182,8 @@ class Torture:
         await life.over(STOP_S)
 
     async def _finished(self) -> None:
-        connection = connect(self._evidence.database)
-        while connection.execute(UNFINISHED).fetchone()[0]:
+        while count_unfinished(self._evidence.database):  # noqa: ASYNC110  no event in another process
             await asyncio.sleep(LOOK_S)
-        connection.close()
 
     def _strike(self, end: End) -> None:
         """Kill the life that was to end like this, if it is its time."""

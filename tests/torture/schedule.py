@@ -40,19 +40,44 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hostility(msgspec.Struct, frozen=True, kw_only=True):
-    """How bad it gets; the short form spares what takes half a minute to mend."""
+    """How bad it gets, and for how long."""
 
-    kills: int
-    messages: int
-    calm_every: int
-    lock_every: int
-    account_every: int
-    clock_every: int
-    clock_s: float
+    kills: int = 200
+    messages: int = 2_000
+    calm_every: int = 8
+    calm_s: float = 20.0
+    """The longest that a calm life lasts."""
+    lock_every: int = 9
+    account_every: int = 25
+    clock_every: int = 6
+    clock_s: float = 20.0
     """How far the clock is wrong at most, either way."""
-    life_s: float
+    life_s: float = 3.0
     """The longest that a random end lets a life last."""
-    down_s: float
+    patience_s: float = 6.0
+    """How long a life may last when its cue does not come."""
+    down_s: float = 0.8
+    pause_s: float = 0.3
+    """The longest between two messages, whoever writes them."""
+    nths: tuple[int, ...] = (1, 1, 2, 3, 5, 8)
+    """How often a cue's place may have to be come to."""
+
+
+SHORT = Hostility(
+    kills=20,
+    messages=120,
+    calm_every=10,
+    calm_s=5.0,
+    account_every=10**6,
+    clock_every=4,
+    clock_s=2.0,
+    life_s=1.0,
+    patience_s=2.0,
+    down_s=0.1,
+    pause_s=0.1,
+    nths=(1, 1, 2, 3),
+)
+"""Without what takes half a minute to mend."""
 
 
 def schedule(how: Hostility, random: Random) -> list[Plan]:
@@ -86,7 +111,7 @@ def _plan(
     cue = Cue(
         place=place,
         moment=moment,
-        nth=random.choice((1, 1, 2, 3, 5, 8)),
+        nth=random.choice(how.nths),
         clock_ahead_s=random.uniform(-clock_s, clock_s),
         step_after_s=random.uniform(0.3, how.life_s),
         step_s=random.uniform(-clock_s, clock_s),
@@ -94,7 +119,7 @@ def _plan(
     return Plan(
         cue=cue,
         end=end,
-        nth=random.choice((1, 2, 3, 5)),
+        nth=random.choice(how.nths),
         after_s=random.uniform(0.1, how.life_s),
         messages=how.messages * (number + 1) // how.kills - how.messages * number // how.kills,
         lock_after_s=random.uniform(0.0, how.life_s),

@@ -1,7 +1,7 @@
 """`wbot serve`, made to kill itself at the n-th time it comes to a named place.
 
-Reads its cue, a line of JSON, and then runs the ordinary command. Nothing in wbot knows of this: the
-functions that make the five transactions are wrapped from outside before the service starts.
+Reads its cue, a line of JSON, and then runs the ordinary command. Nothing in wbot knows of this:
+the functions that make the five transactions are wrapped from outside before the service starts.
 """
 
 import importlib

@@ -7,11 +7,14 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from wbot.domain import lenient
 from wbot.domain.delivery import Verdict, verdict_of
-from wbot.domain.errors import RetryableError, WbotError
+from wbot.domain.errors import MalformedError, RetryableError, WbotError
 
 USER_AGENT = "wbot/1.0"
 HTTP_OK = 200
+CODE_LIMIT = 2**31
+"""Meta's codes have six digits; what is larger is no code, and no integer of SQLite's either."""
 
 
 class NotSentError(RetryableError):
@@ -61,10 +64,11 @@ class WhatsApp:
         the first two may be followed by the same request again.
         """
         answer = await self._post(line, body)
-        try:
-            return str(answer["messages"][0]["id"])
-        except (KeyError, IndexError, TypeError) as error:
-            raise UnknownOutcomeError("The answer to the send carries no message id.") from error
+        message = next(iter(lenient.mappings(answer, "messages")), {})
+        wamid = lenient.identifier(message, "id")
+        if wamid is None:
+            raise UnknownOutcomeError("The answer to the send carries no message id.")
+        return wamid
 
     async def mark_read(self, line: Line, message_id: str, *, is_typing: bool) -> None:
         """Mark a message read and, if typing, show so for up to 25 s; raises as `send` does."""
@@ -85,6 +89,8 @@ class WhatsApp:
         return await self._request("POST", f"{line.phone_number_id}/messages", line, json=body)
 
     async def _request(self, method: str, path: str, line: Line, **content: Any) -> dict[str, Any]:
+        if not line.access_token.isprintable():
+            raise NotSentError("The access token has characters that no header can carry.")
         headers = {"Authorization": f"Bearer {line.access_token}", "User-Agent": USER_AGENT}
         try:
             async with self._session.request(
@@ -95,18 +101,14 @@ class WhatsApp:
                 allow_redirects=False,
                 **content,
             ) as response:
-                return _answer(response.status, _without(line, await response.read()))
+                return _answer(line, response.status, await response.read())
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotSentError(f"The Graph API cannot be reached: {_cause(error)}.") from error
+        except ValueError as error:  # aiohttp's word for a header or address that cannot be
+            raise NotSentError("The request cannot be made; look at the access token.") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             name = type(error).__name__
             raise UnknownOutcomeError(f"The connection was lost ({name}).") from error
-
-
-def _without(line: Line, content: bytes) -> bytes:
-    # Meta repeats a malformed token in its own words, which go into logs and rows.
-    token = line.access_token.encode()
-    return content.replace(token, b"(the token)") if token else content
 
 
 def _cause(error: OSError) -> str:
@@ -119,28 +121,33 @@ def _cause(error: OSError) -> str:
     return os.strerror(number) if number > 0 else error.strerror or str(error)
 
 
-def _answer(http_status: int, content: bytes) -> dict[str, Any]:
+def _answer(line: Line, http_status: int, content: bytes) -> dict[str, Any]:
     try:
-        answer = msgspec.json.decode(content)
-    except (ValueError, RecursionError) as error:
+        answer = lenient.decoded(content)
+    except MalformedError as error:
         raise UnknownOutcomeError(f"HTTP {http_status} without JSON.") from error
     if not isinstance(answer, dict):
         raise UnknownOutcomeError(f"HTTP {http_status} with JSON that is no object.")
     if isinstance(answer.get("error"), dict):
-        raise _graph_error(http_status, answer["error"])
+        raise _graph_error(line, http_status, answer["error"])
     if http_status != HTTP_OK:
         raise UnknownOutcomeError(f"HTTP {http_status} without an error object.")
     return answer
 
 
-def _graph_error(http_status: int, error: Mapping[str, Any]) -> GraphError:
-    data = error.get("error_data")
-    details = data.get("details") if isinstance(data, dict) else data
-    code = error.get("code")
+def _graph_error(line: Line, http_status: int, error: Mapping[str, Any]) -> GraphError:
+    details = lenient.text(lenient.mapping(error, "error_data"), "details")
+    parts = (lenient.text(error, "message"), details or lenient.text(error, "error_data"))
+    detail = " ".join(part for part in parts if part) or "no reason given"
     return GraphError(
-        " ".join(str(part) for part in (error.get("message"), details) if part)
-        or "no reason given",
-        code=code if isinstance(code, int) else None,
+        _without_token(line, detail),
+        code=lenient.integer(error, "code"),
         http_status=http_status,
-        is_transient=error.get("is_transient") is True,
+        is_transient=lenient.flag(error, "is_transient"),
     )
+
+
+def _without_token(line: Line, words: str) -> str:
+    # Meta repeats a malformed token in its own words, which go into logs and rows. Words alone:
+    # in an accepted answer a short token could be part of the message id.
+    return words.replace(line.access_token, "(the token)") if line.access_token else words

@@ -1,8 +1,10 @@
 """wbot serve: the service in the foreground."""
 
 import asyncio
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -13,6 +15,8 @@ from wbot.commands.console import load_settings
 from wbot.logs import configure_logs
 from wbot.settings import Settings
 
+STOP_MAX_S = 9.0
+"""Seconds from the signal to the end of the process, at the latest."""
 SWITCH_INTERVAL_S = 0.0002
 """Python's own 5 ms would be what each statement of the database's thread waits on a busy loop."""
 
@@ -58,4 +62,12 @@ async def _serve(app: Any, settings: Settings) -> None:
         log.info("service.started", host=settings.host, port=port, database=str(settings.database))
         await stop.wait()
         log.info("service.stopping")
+        _end_by_force(STOP_MAX_S)
     log.info("service.stopped")
+
+
+def _end_by_force(seconds: float) -> None:
+    """Be gone in time whatever hangs, a resolver's thread for one: all that counts is on disk."""
+    timer = threading.Timer(seconds, os._exit, args=(0,))
+    timer.daemon = True
+    timer.start()

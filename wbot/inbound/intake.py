@@ -8,7 +8,6 @@ import msgspec
 
 from wbot.clock import later, to_text
 from wbot.domain.content import content_of
-from wbot.domain.delivery import ReplyState
 from wbot.domain.messages import (
     TEST_MESSAGE_ID,
     Inbound,
@@ -18,7 +17,7 @@ from wbot.domain.messages import (
     is_placeholder,
 )
 from wbot.inbound.payload import Payload
-from wbot.storage import businesses, customers, errors, journal, messages, outbox
+from wbot.storage import businesses, customers, journal, messages, outbox
 from wbot.storage.outbox import Raised
 
 PLACEHOLDER_WAIT_S = 2.0
@@ -232,17 +231,6 @@ def _record_status(
         return
     recorded.statuses += 1
     recorded.raised += raised
-    for change in raised:
-        if change.after is ReplyState.FAILED:
-            errors.add(
-                tx,
-                f"Meta could not deliver the reply: {change.errors or 'no reason given'}",
-                now=to_text(now),
-                business_id=change.business_id,
-                conversation_id=change.conversation_id,
-                message_id=change.message_id,
-                outbox_id=change.outbox_id,
-            )
 
 
 def _sane(sent_at: datetime | None, now: datetime) -> datetime | None:

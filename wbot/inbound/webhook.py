@@ -123,6 +123,9 @@ class Webhooks:
         except StorageError as error:
             self._log.error("storage.failed", error=str(error))
             return HTTPStatus.SERVICE_UNAVAILABLE, "The webhook cannot be stored now.", Recorded()
+        except Exception as error:  # noqa: BLE001  what is not on disk is an honest 503, not a 500
+            self._log.error("intake.broke", exc_info=error)
+            return HTTPStatus.SERVICE_UNAVAILABLE, "The webhook cannot be stored now.", Recorded()
         finally:
             timing.mark("store_ms")
         self._tell(payload, recorded)

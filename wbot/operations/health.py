@@ -27,7 +27,7 @@ OLDEST_MAX_S = 120.0
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
     """What the stages know about themselves, as plain callables."""
 
-    held_model: Callable[[], str | None]
+    held_models: Callable[[], Mapping[str, str]]
     model_failing_s: Callable[[], float]
     graph_unanswered_s: Callable[[], float]
     held_accounts: Callable[[], Mapping[str, str]]
@@ -57,12 +57,15 @@ class Health:
 
     async def report(self) -> dict[str, Any]:
         """The document of /health."""
-        reasons = [*await self._storage_reasons(), *self._held_reasons()]
+        reasons = await self._storage_reasons()
         backlog, unsettled = Backlog(0, None), 0
         try:
             backlog, unsettled = await self._database.read(self._look)
         except StorageError as error:
             reasons.append(str(error))
+        # What nobody waits for is no fault: a mended key or network shows by the next message.
+        reasons += self._model_reasons() if backlog.waiting else []
+        reasons += self._graph_reasons() if unsettled else []
         oldest_s = self._age_s(backlog.oldest_received_at)
         if oldest_s > OLDEST_MAX_S:
             reasons.append(f"A message has waited {oldest_s:.0f} s for its turn.")
@@ -100,20 +103,15 @@ class Health:
             reasons.append(f"The disk is nearly full: {free // 1024**2} MiB are free.")
         return reasons
 
-    def _held_reasons(self) -> list[str]:
-        held = self._sources.held_model()
-        reasons = [f"The model cannot be asked: {held}"] if held else []
-        failing = {
-            "The model": self._sources.model_failing_s(),
-            "The Graph API": self._sources.graph_unanswered_s(),
-        }
-        reasons += [
-            f"{name} has failed for {seconds / 60:.0f} minutes."
-            for name, seconds in failing.items()
-            if seconds > FAILING_MAX_S
-        ]
-        accounts = self._sources.held_accounts().items()
-        return reasons + [f"{business} cannot send: {reason}" for business, reason in accounts]
+    def _model_reasons(self) -> list[str]:
+        held = set(self._sources.held_models().values())
+        reasons = [f"The model cannot be asked: {reason}" for reason in sorted(held)]
+        return reasons + _failing("The model", self._sources.model_failing_s())
+
+    def _graph_reasons(self) -> list[str]:
+        held = self._sources.held_accounts().items()
+        reasons = [f"{business} cannot send: {reason}" for business, reason in held]
+        return reasons + _failing("The Graph API", self._sources.graph_unanswered_s())
 
     def _cache(self) -> dict[str, Any]:
         hits, misses = self._measures.cache_hits, self._measures.cache_misses
@@ -125,6 +123,12 @@ class Health:
         if instant is None:
             return 0.0
         return round(max(0.0, (self._clock.now() - from_text(instant)).total_seconds()), 1)
+
+
+def _failing(name: str, seconds: float) -> list[str]:
+    if seconds <= FAILING_MAX_S:
+        return []
+    return [f"{name} has failed for {seconds / 60:.0f} minutes."]
 
 
 def _touch(tx: sqlite3.Connection) -> None:

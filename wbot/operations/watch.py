@@ -31,12 +31,12 @@ class Watch:
         self._sweep = sweep
 
     async def run(self) -> None:
-        version, looks = await self._database.version_elsewhere(), 0
+        version, looks = -1, 0
         while True:
             await self._clock.sleep(LOOK_EVERY_S)
             looks += 1
-            seen = await self._database.version_elsewhere()
             try:
+                seen = await self._database.version_elsewhere()
                 if seen != version:
                     await self._on_change()
                 if seen != version or looks % SWEEP_EVERY == 0:

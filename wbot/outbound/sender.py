@@ -3,12 +3,11 @@
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from typing import Protocol
 
 from wbot.clients.whatsapp import Line, WhatsApp
 from wbot.clock import Clock, elapsed_ms, from_text, to_text
-from wbot.domain.delivery import ReplyState
+from wbot.domain.delivery import ReplyState, Verdict
 from wbot.domain.errors import HeldError, StorageError
 from wbot.lanes import Lanes, LookAgain
 from wbot.logs import Log
@@ -19,7 +18,7 @@ from wbot.outbound.pace import Pace
 from wbot.settings import Settings
 from wbot.storage import outbox
 from wbot.storage.database import Database
-from wbot.storage.outbox import Reply
+from wbot.storage.outbox import Raised, Reply
 
 SENDS_RUNNING_MAX = 100
 STORAGE_RETRY_S = 1.0
@@ -59,7 +58,9 @@ class Sender:
         self._measures = measures
         self._installation = ""
         self._pace = Pace()
-        self._port_opened_at: datetime | None = None
+        self._listening_since: float | None = None
+        self._unknown_since: dict[int, float] = {}
+        """By conversation: since when the fate of its oldest open reply is unknown."""
         self._lanes = Lanes("sender", self._look, running_max=SENDS_RUNNING_MAX)
         self.ring = self._lanes.ring
 
@@ -79,7 +80,7 @@ class Sender:
 
     def port_opened(self) -> None:
         """From now on Meta can tell us what became of a send."""
-        self._port_opened_at = self._clock.now()
+        self._listening_since = self._clock.monotonic()
 
     async def stop(self, grace_s: float) -> None:
         await self._lanes.stop(grace_s)
@@ -99,16 +100,13 @@ class Sender:
     def _open(self, tx: sqlite3.Connection, conversation_id: int) -> Opened | LookAgain:
         reply = outbox.next_of(tx, conversation_id)
         if reply is None:
+            self._unknown_since.pop(conversation_id, None)
             return None
-        if (wait_s := self._wait_s(reply)) > 0:
-            return wait_s
-        wait_s = self._pace.wait_s(
-            reply.business_id,
-            conversation_id,
-            rate=reply.throughput,
-            now=self._clock.monotonic(),
-        )
-        if wait_s > 0:
+        if reply.state is ReplyState.SENDING:
+            # A lane is alone on its conversation: it is its own attempt, whose end was not stored.
+            outbox.interrupted(tx, reply.id, to_text(self._clock.now()))
+            return self._settings.unknown_grace
+        if (wait_s := self._wait_s(reply) or self._pace_s(reply)) > 0:
             return wait_s
         now = to_text(self._clock.now())
         if reply.state is ReplyState.UNKNOWN and reply.attempts >= self._settings.max_attempts:
@@ -117,28 +115,46 @@ class Sender:
         attempt_id = outbox.open_attempt(tx, reply.id, now)
         if attempt_id is None:
             return None
+        self._unknown_since.pop(conversation_id, None)
         if reply.business_id in self.held:  # one reply at a time finds out whether it is mended
             self._held_until[reply.business_id] = self._clock.monotonic() + ACCOUNT_HELD_S
         return Opened(reply, attempt_id, outbox.opaque_of(self._installation, attempt_id))
 
+    def _pace_s(self, reply: Reply) -> float:
+        return self._pace.wait_s(
+            reply.business_id,
+            reply.conversation_id,
+            rate=reply.throughput,
+            now=self._clock.monotonic(),
+        )
+
     def _wait_s(self, reply: Reply) -> float:
-        now = self._clock.now()
-        waits = [self._held_until.get(reply.business_id, 0.0) - self._clock.monotonic()]
+        now = self._clock.monotonic()
+        waits = [self._held_until.get(reply.business_id, 0.0) - now]
         if reply.not_before is not None:
-            waits.append((from_text(reply.not_before) - now).total_seconds())
-        if reply.state is ReplyState.UNKNOWN and reply.unknown_at is not None:
-            # Only while our port is open can a status settle it, so only that time counts.
-            since = max(from_text(reply.unknown_at), self._port_opened_at or now)
-            waits.append(self._settings.unknown_grace - (now - since).total_seconds())
+            not_before = from_text(reply.not_before)
+            waits.append((not_before - self._clock.now()).total_seconds())
+        if reply.state is ReplyState.UNKNOWN:
+            # Only while we can take a status in can one settle it, so only that time counts; and
+            # by the monotonic clock, for the other one may step.
+            listening_since = now if self._listening_since is None else self._listening_since
+            unknown_since = self._unknown_since.get(reply.conversation_id, listening_since)
+            since = max(listening_since, self._database.failed_at, unknown_since)
+            waits.append(self._settings.unknown_grace - (now - since))
         return max(0.0, *waits)
 
     async def _request(self, opened: Opened) -> Result:
         started = self._clock.monotonic()
         try:
             configured = await self._configured(opened.reply.business_id)
+            result = await attempt.request(self._whatsapp, configured.line, opened)
         except HeldError as error:
-            return Result(outcome="not_sent", detail=str(error))
-        result = await attempt.request(self._whatsapp, configured.line, opened)
+            result = Result(outcome="not_sent", detail=str(error), verdict=Verdict.ACCOUNT)
+        except StorageError as error:
+            result = Result(outcome="not_sent", detail=str(error))
+        except Exception as error:  # noqa: BLE001  the attempt boundary: it is closed, whatever it was
+            self._log.error("attempt.broke", outbox_id=opened.reply.id, exc_info=error)
+            result = Result(outcome="unknown", detail=f"The send broke: {type(error).__name__}.")
         send_ms = elapsed_ms(started, self._clock.monotonic())
         self._measures.replies.labels(result.outcome).inc()
         self._measures.send_ms.observe(send_ms)
@@ -156,19 +172,46 @@ class Sender:
         return result
 
     async def _close(self, opened: Opened, result: Result) -> None:
+        await self._record(opened, result)
         business_id = opened.reply.business_id
-        now = self._clock.now()
-        attempts_max = self._settings.max_attempts
-        await self._database.write(
-            lambda tx: attempt.close(tx, opened, result, now=now, attempts_max=attempts_max)
-        )
+        if result.outcome == "unknown":
+            self._unknown_since[opened.reply.conversation_id] = self._clock.monotonic()
         if result.outcome in {"accepted", "refused"}:
             self._unanswered_since = None
         elif self._unanswered_since is None:
             self._unanswered_since = self._clock.monotonic()
         if result.is_account_failure:
-            self.held[business_id] = f"{result.detail} (code {result.code})"
+            code = "" if result.code is None else f" (code {result.code})"
+            self.held[business_id] = f"{result.detail}{code}"
             self._held_until[business_id] = self._clock.monotonic() + ACCOUNT_HELD_S
-        elif result.outcome == "accepted":
+        elif result.outcome in {"accepted", "refused"}:  # whatever it refused, not the account
             self.held.pop(business_id, None)
             self._held_until.pop(business_id, None)
+
+    async def _record(self, opened: Opened, result: Result) -> None:
+        """Store the result, however long that takes: until then the reply counts as being sent."""
+        now = self._clock.now()
+        attempts_max = self._settings.max_attempts
+        while True:
+            try:
+                raised = await self._database.write(
+                    lambda tx: attempt.close(tx, opened, result, now=now, attempts_max=attempts_max)
+                )
+            except StorageError as error:
+                self._log.error("storage.failed", outbox_id=opened.reply.id, error=str(error))
+                await self._clock.sleep(STORAGE_RETRY_S)
+            else:
+                return self._report_early(raised)
+
+    def _report_early(self, raised: list[Raised]) -> None:
+        """Statuses that came before the answer of their send count now."""
+        for change in raised:
+            if change.after is not ReplyState.ACCEPTED:
+                self._measures.statuses.labels(change.after).inc()
+                self._log.info(
+                    "reply.status",
+                    message_id=change.message_id,
+                    outbox_id=change.outbox_id,
+                    status=change.after,
+                    error=change.errors,
+                )

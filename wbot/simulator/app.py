@@ -261,11 +261,12 @@ class Simulator:
         """A customer sends a message given by type and body, or a sample of one of `KINDS`."""
         customer = self._customer_of(customer)
         business = business or self.businesses[0]
-        content = self._sample_of(message, business) if isinstance(message, str) else message
+        if isinstance(message, str):
+            message = self._sample_of(message, business, customer)
         message_id = message_id or inbound_id(self._random, customer.key)
         sent_at = sent_at or self._clock.now()
-        update = message_update(business, customer, content, message_id=message_id, sent_at=sent_at)
-        self._chats.said(customer, business, content, message_id=message_id, at=sent_at)
+        update = message_update(business, customer, message, message_id=message_id, sent_at=sent_at)
+        self._chats.said(customer, business, message, message_id=message_id, at=sent_at)
         self._meta.post(update, self.faults.take(Endpoint.WEBHOOK, update.about))
         return message_id
 
@@ -322,7 +323,9 @@ class Simulator:
     def _customer_of(self, customer: SimulatedCustomer | str) -> SimulatedCustomer:
         return self.customer(customer) if isinstance(customer, str) else customer
 
-    def _sample_of(self, kind: str, business: SimulatedBusiness) -> dict[str, Any]:
+    def _sample_of(
+        self, kind: str, business: SimulatedBusiness, customer: SimulatedCustomer
+    ) -> dict[str, Any]:
         def keep(data: bytes, mime_type: str) -> tuple[MediaFile, str | None]:
             file = self._media.put(
                 data, mime_type=mime_type, phone_number_id=business.phone_number_id
@@ -330,7 +333,7 @@ class Simulator:
             url = self._lookups.download_url(file, base_url=self.base_url)
             return file, url if self.base_url else None
 
-        return sample_of(kind, keep=keep)
+        return sample_of(kind, business=business, customer=customer, keep=keep)
 
 
 @asynccontextmanager

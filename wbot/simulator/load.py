@@ -123,7 +123,8 @@ class _Run:
         self._on_progress = on_progress
         self._name = f"{int(clock.now().timestamp() * 1000):x}"
         self._customers = [
-            SimulatedCustomer(f"User {user}", str(FIRST_PHONE + user)) for user in range(users)
+            SimulatedCustomer(f"User {user}", str(FIRST_PHONE + user), f"US.{FIRST_PHONE + user}")
+            for user in range(users)
         ]
         self._user_of = {customer.key: user for user, customer in enumerate(self._customers)}
         self._started: dict[tuple[int, int], float] = {}

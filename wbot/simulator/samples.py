@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from wbot.simulator.media import MediaFile, picture, voice_note
+from wbot.simulator.people import SimulatedBusiness, SimulatedCustomer
 from wbot.simulator.record import Send
 
 _ORIGINAL = "wamid.HBgLMTU1NTAxMDAwMDEVAgASGBQzQTAwMDAwMDAwMDAwMDAwMDAwMAA="
@@ -153,9 +154,18 @@ ATTACHMENTS: Mapping[str, _Attachment] = {
 
 KINDS = (*PLAIN, *ATTACHMENTS)
 
+_QUOTING = frozenset({"button_reply", "list_reply", "flow_reply", "button"})
+"""Kinds that are an answer to a message of the business's, and name it."""
 
-def sample_of(kind: str, *, keep: Keep) -> dict[str, Any]:
-    """Type and body of one message of this kind; KeyError for a kind unheard of."""
+
+def sample_of(
+    kind: str, *, business: SimulatedBusiness, customer: SimulatedCustomer, keep: Keep
+) -> dict[str, Any]:
+    """Type, body and context of one message of this kind; KeyError for a kind unheard of."""
+    if kind == "system" and customer.phone is None:
+        return _changed_user_id(customer)
+    if kind in _QUOTING:
+        return PLAIN[kind] | {"context": {"from": business.display_phone_number, "id": _ORIGINAL}}
     if kind in PLAIN:
         return dict(PLAIN[kind])
     attachment = ATTACHMENTS[kind]
@@ -168,6 +178,17 @@ def sample_of(kind: str, *, keep: Keep) -> dict[str, Any]:
     if url is not None:
         body["url"] = url
     return {"type": attachment.type, attachment.type: body | attachment.fields}
+
+
+def _changed_user_id(customer: SimulatedCustomer) -> dict[str, Any]:
+    """What a change of number looks like where no number may be told."""
+    change = {
+        "body": "The customer changed their number",
+        "user_id": f"{customer.user_id}9",
+        "previous_user_id": customer.user_id,
+        "type": "user_changed_user_id",
+    }
+    return {"type": "system", "system": change}
 
 
 def tapped(send: Send | None, *, button_id: str, title: str) -> dict[str, Any]:

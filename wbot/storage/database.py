@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,6 +85,8 @@ class Database:
         """Milliseconds the latest transaction took, from BEGIN to COMMIT."""
         self.failure: str | None = None
         """Why the latest transaction could not be kept; None when it was."""
+        self.failed_at = float("-inf")
+        """When a transaction last could not be kept, in the clock's monotonic seconds."""
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop
         self._writer: sqlite3.Connection
@@ -94,6 +96,7 @@ class Database:
         self._lock = threading.Lock()  # guards the two above, for moments only
         self._is_closing = False
         self._idle_readers: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
+        self._readers = 0
 
     @property
     def waiting(self) -> int:
@@ -107,15 +110,20 @@ class Database:
             reader = await aiosqlite.Connection(lambda: connect(self.path), iter_chunk_size=64)
             await _run(reader, lambda raw: raw.execute("PRAGMA query_only = ON"))
             self._idle_readers.put_nowait(reader)
+            self._readers += 1
 
     async def close(self) -> None:
-        """Finish what waits, then close; later writes are refused."""
+        """Finish what waits, then close; later writes are refused. Also after an open that failed.
+
+        A reader that stays open keeps the process from ending.
+        """
         self._is_closing = True
-        for _ in range(READERS):
+        for _ in range(self._readers):
             await (await self._idle_readers.get()).close()
         while self._is_writing:  # nothing new comes, and each round lets one transaction by
             await self._in_thread(lambda: None)
-        await self._in_thread(self._writer.close)
+        if self._readers:
+            await self._in_thread(self._writer.close)
         self._thread.shutdown()
 
     async def write(self, work: Work[T]) -> T:
@@ -151,10 +159,16 @@ class Database:
             self._idle_readers.put_nowait(reader)
 
     async def version_elsewhere(self) -> int:
-        """A number that changes whenever another process commits; our own writes leave it."""
-        return await self._in_thread(
-            lambda: int(self._writer.execute("PRAGMA data_version").fetchone()[0])
-        )
+        """A number that changes whenever another process commits; our own writes leave it.
+
+        Raises StorageError.
+        """
+        try:
+            return await self._in_thread(
+                lambda: int(self._writer.execute("PRAGMA data_version").fetchone()[0])
+            )
+        except sqlite3.Error as error:
+            raise StorageError(f"The database could not be read: {error}.") from error
 
     def _in_thread(self, call: Callable[[], T]) -> asyncio.Future[T]:
         return self._loop.run_in_executor(self._thread, call)
@@ -166,7 +180,10 @@ class Database:
             return
         started = self._clock.monotonic()
         outcomes, failure = _keep(self._writer, [piece.work for piece in batch])
-        ms = elapsed_ms(started, self._clock.monotonic())
+        ended = self._clock.monotonic()
+        if failure is not None:  # here, for the next transaction may ask
+            self.failed_at = ended
+        ms = elapsed_ms(started, ended)
         self._loop.call_soon_threadsafe(self._release, batch, outcomes, failure, ms)
         self._thread.submit(self._write_what_waits)
 
@@ -199,14 +216,15 @@ def _keep(raw: sqlite3.Connection, works: list[Work[Any]]) -> tuple[list[Outcome
         raw.execute("BEGIN IMMEDIATE")
         outcomes = [_try(raw, work) for work in works]
         raw.execute("COMMIT")
-    except (sqlite3.Error, _BatchLostError) as error:
+    except Exception as error:  # noqa: BLE001  whatever it was, nobody may wait for ever
         failure = StorageError(f"The database could not be written: {error}.")
         return [(None, failure) for _ in works], str(failure)
     else:
         return outcomes, None
     finally:
-        if raw.in_transaction:
-            raw.execute("ROLLBACK")
+        with suppress(sqlite3.Error):
+            if raw.in_transaction:
+                raw.execute("ROLLBACK")
 
 
 def _try(raw: sqlite3.Connection, work: Work[Any]) -> Outcome:

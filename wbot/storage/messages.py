@@ -215,7 +215,8 @@ def runnable_conversations(tx: sqlite3.Connection) -> list[int]:
 def backlog(tx: sqlite3.Connection, now: str) -> Backlog:
     """How much could be worked on now; what must still wait is not counted as oldest."""
     row = tx.execute(
-        "SELECT count(*), min(CASE WHEN coalesce(m.not_before, '') <= ? THEN m.received_at END) "
+        "SELECT count(*), min(CASE WHEN coalesce(m.not_before, '') <= ? "
+        "THEN max(m.received_at, m.sort_at) END) "
         f"{RUNNABLE}",
         (now,),
     ).fetchone()

@@ -5,6 +5,7 @@ import sqlite3
 import msgspec
 
 from wbot.domain.delivery import REPORTED, UNSETTLED, ReplyState, raised
+from wbot.storage import errors as failures
 
 ADD = """
 INSERT INTO outbox (business_id, conversation_id, cause, part, message_id, reply_phone,
@@ -211,6 +212,16 @@ def orphan_attempts_become_unknown(tx: sqlite3.Connection, now: str) -> None:
     )
 
 
+def interrupted(tx: sqlite3.Connection, outbox_id: int, now: str) -> None:
+    """An attempt whose end could not be stored: nobody can say what became of it."""
+    tx.execute(
+        "UPDATE send_attempts SET closed_at = ?, outcome = 'unknown', "
+        "detail = 'its end could not be stored' WHERE outbox_id = ? AND closed_at IS NULL",
+        (now, outbox_id),
+    )
+    become_unknown(tx, outbox_id, now)
+
+
 def record_status(
     tx: sqlite3.Connection, status: NewStatus, installation: str
 ) -> list[Raised] | None:
@@ -306,6 +317,16 @@ def _raise(
     )
     if after is before:
         return []
+    if after is ReplyState.FAILED:
+        failures.add(
+            tx,
+            f"Meta could not deliver the reply: {error or 'no reason given'}",
+            now=now,
+            business_id=row["business_id"],
+            conversation_id=row["conversation_id"],
+            message_id=row["message_id"],
+            outbox_id=row["id"],
+        )
     return [
         Raised(
             outbox_id=row["id"],

@@ -37,16 +37,25 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """Written before this instant, the message and all that wait with it are only asked about."""
 
 
+class Closed(msgspec.Struct, frozen=True):
+    """What closing did: whether there is anything to send, and which others ended in silence."""
+
+    has_reply: bool
+    also_ended: tuple[str, ...]
+
+
 def close(
     tx: sqlite3.Connection, message: StoredMessage, taken: Taken, *, ending: Ending, now: str
-) -> bool:
-    """Store the reply and end the message; whether there is anything to send.
+) -> Closed:
+    """Store the reply and end the message.
 
     Raises OvertakenError if another turn has taken the conversation.
     """
     journal.guard(tx, message.conversation_id, taken.epoch)
+    also_ended: list[str] = []
     if ending.asks_before is not None:
-        payloads = [_ask(tx, message, before=ending.asks_before, now=now)]
+        payload, also_ended = _ask(tx, message, before=ending.asks_before, now=now)
+        payloads = [payload]
     else:
         text = reply_text(ending.receipts, ending.words)
         payloads = [text_payload(part) for part in split_text(text) if part]
@@ -54,7 +63,7 @@ def close(
         outbox.add(tx, _reply(message, taken.revision, part=part, payload=payload, now=now))
     messages.finish(tx, message.message_id, state=ending.state, reason=ending.reason, now=now)
     journal.end(tx, message.message_id, taken.epoch, ending.state, now)
-    return bool(payloads)
+    return Closed(has_reply=bool(payloads), also_ended=tuple(also_ended))
 
 
 def text_payload(body: str) -> dict[str, Any]:
@@ -64,16 +73,17 @@ def text_payload(body: str) -> dict[str, Any]:
 
 def _ask(
     tx: sqlite3.Connection, message: StoredMessage, *, before: str, now: str
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], list[str]]:
     """Put one question for the whole run of stale messages, and end those that wait with it."""
     run = {message.message_id: _words(message.content)}
     for row in messages.waiting_before(tx, message.conversation_id, before):
         words = _words(row["content"])
-        if words is not None:
+        if words is not None and not journal.moved_money(tx, row["message_id"]):
             run[row["message_id"]] = words
             messages.finish(tx, row["message_id"], state="silent", reason=ASKED_ABOUT, now=now)
     question_id = questions.ask(tx, message.conversation_id, list(run), now)
-    return question_payload(question_id, [words for words in run.values() if words])
+    question = question_payload(question_id, [words for words in run.values() if words])
+    return question, [message_id for message_id in run if message_id != message.message_id]
 
 
 def _words(content: str | None) -> str | None:

@@ -53,8 +53,8 @@ class Conversations:
         measures: Measures,
         ring_outbound: Callable[[int], None],
     ) -> None:
-        self.held: str | None = None
-        """Why the model cannot be asked at all; None once it answers again."""
+        self.held: dict[str, str] = {}
+        """By business: why its model cannot be asked; gone once it answers again."""
         self._failing_since: float | None = None
         self._database = database
         self._cache = cache
@@ -143,10 +143,15 @@ class Conversations:
             async with asyncio.timeout(self._settings.turn_timeout):
                 ending = await turn.run()
             await self._close(begun, ending)
+        except asyncio.CancelledError:  # the stop's grace is over: no fault of the message's
+            message_id = begun.message.message_id
+            await self._database.write(lambda tx: journal.uncount(tx, message_id))
+            raise
         except Exception as error:  # noqa: BLE001  the turn boundary: whatever it is, it is recorded
             return await self._ended_by(begun, configured, error)
         if turn.model_ms:
-            self.held = self._failing_since = None
+            self.held.pop(begun.message.business_id, None)
+            self._failing_since = None
         self._report(begun, turn, ending, started)
         return 0
 
@@ -181,17 +186,27 @@ class Conversations:
 
     async def _close(self, begun: Begun, ending: Ending) -> None:
         now = to_text(self._clock.now())
-        has_reply = await self._database.write(
+        closed = await self._database.write(
             lambda tx: closing.close(tx, begun.message, begun.taken, ending=ending, now=now)
         )
         self._measures.count_ended(ending.state)
-        if has_reply:
+        for message_id in closed.also_ended:
+            self._measures.count_ended("silent")
+            self._log.info(
+                "message.processed",
+                message_id=message_id,
+                business=begun.message.business_id,
+                conversation=begun.message.conversation_id,
+                state="silent",
+                reason=closing.ASKED_ABOUT,
+            )
+        if closed.has_reply:
             self._ring_outbound(begun.message.conversation_id)
 
     async def _fail(
         self, begun: Begun, configured: Configured | None, error: Exception
     ) -> LookAgain:
-        reason = str(error) or type(error).__name__
+        reason = (str(error) or type(error).__name__).encode("utf-8", "replace").decode()
         if isinstance(error, TimeoutError):
             reason = "The turn took too long."
         is_final = isinstance(error, RejectedError)
@@ -231,7 +246,7 @@ class Conversations:
     async def _hold(self, begun: Begun, error: HeldError) -> LookAgain:
         self._log.error("turn.held", message_id=begun.message.message_id, error=str(error))
         again = await self._put_back(begun, f"held: {error}", HELD_S)
-        self.held = str(error)
+        self.held[begun.message.business_id] = str(error)
         return again
 
     async def _put_back(self, begun: Begun, outcome: str, wait_s: float) -> LookAgain:
@@ -263,7 +278,7 @@ class Conversations:
         message_id = begun.message.message_id
         try:
             await self._whatsapp.mark_read(line, message_id, is_typing=True)
-        except WbotError as error:
+        except Exception as error:  # noqa: BLE001  a courtesy must never cost more than itself
             self._log.info("read_mark.failed", message_id=message_id, error=str(error))
 
     def _report(self, begun: Begun, turn: Turn, ending: Ending, started: float) -> None:
