@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types bench bench-quick fuzz check lock clean
+.PHONY: demo test lint types bench bench-quick torture fuzz check lock clean
 
 demo: $(STAMP)  ## the whole thing on loopback, with a phone page in the browser
 	$(BIN)/wbot demo
@@ -25,6 +25,9 @@ bench: $(STAMP)  ## how fast webhooks are acknowledged, beside baselines of the 
 
 bench-quick: $(STAMP)
 	$(BIN)/python tests/benchmarks/intake.py --count 500
+
+torture: $(STAMP)  ## kill the real service over and over, and judge what it kept (some 20 minutes)
+	PYTHONPATH=tests $(BIN)/python -m torture
 
 FUZZ := .venv-fuzz
 FUZZ_S ?= 300
