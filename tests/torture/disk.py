@@ -141,7 +141,8 @@ class FullDisk:
                 for message_ids, is_taken in self._posted.items():
                     while not is_taken and not await self.evidence.deliveries.post(message_ids):
                         await asyncio.sleep(LOOK_S)
-                while count_unfinished(self.evidence.database):  # noqa: ASYNC110  no bell between processes
+                # No bell rings from another process.
+                while count_unfinished(self.evidence.database):  # noqa: ASYNC110
                     await asyncio.sleep(LOOK_S)
             self.evidence.drained_s = self._clock.monotonic() - life.began_at
         except TimeoutError:

@@ -75,6 +75,9 @@ class Kept:
             reply = Reply(row["id"], row["message_id"], text, row["state"], row["id"] in told)
             self.replies[row["message_id"]].append(reply)
 
+    def close(self) -> None:
+        self.tx.close()
+
     def rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
         return self.tx.execute(sql, values).fetchall()
 

@@ -6,6 +6,7 @@ the Graph API took, and what the database holds. Money is judged next door, in a
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from itertools import combinations, groupby
 
 import msgspec
@@ -33,25 +34,25 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 def judged(evidence: Evidence) -> Verdict:
     """Every breach, and the figures of the table."""
-    kept = Kept(evidence.database)
-    judge = _Judge(evidence, kept)
-    books, ledger_off_minor = audited(evidence, kept)
-    settled, resent = judge.unknown_sends()
-    return Verdict(
-        breaches=[
+    with closing(Kept(evidence.database)) as kept:
+        judge = _Judge(evidence, kept)
+        breaches = [
             *judge.lost_or_stuck(),
             *judge.doubled(),
             *judge.out_of_order(),
             *judge.interleaved(),
-            *books,
             *judge.ends(),
-        ],
-        answered=judge.answered,
-        told=judge.told,
-        ledger_off_minor=ledger_off_minor,
-        unknown_settled=settled,
-        unknown_resent=resent,
-    )
+        ]
+        books, ledger_off_minor = audited(evidence, kept)
+        settled, resent = judge.unknown_sends()
+        return Verdict(
+            breaches=breaches + books,
+            answered=judge.answered,
+            told=judge.told,
+            ledger_off_minor=ledger_off_minor,
+            unknown_settled=settled,
+            unknown_resent=resent,
+        )
 
 
 class _Judge:

@@ -77,6 +77,7 @@ def variables(database: Path, *, outside: str, port: int) -> dict[str, str]:
         "WBOT_STALE_AFTER": "36000",
         "WBOT_MAX_ATTEMPTS": "200",
         "WBOT_LOG_LEVEL": "warning",
+        "PYTHONFAULTHANDLER": "1",
     }
 
 

@@ -71,7 +71,7 @@ def _kills_table(lives: Sequence[Life]) -> Table:
     own = [life.cue for life in lives if life.exit_code == KILLED and not life.ended_by]
     by_place = Counter((cue.place, cue.moment) for cue in own)
     table = Table("killed at", *(str(moment) for moment in Moment))
-    for place in Place:
+    for place in Place if own else ():
         table.add_row(str(place), *(str(by_place[place, moment]) for moment in Moment))
     others = Counter(life.ended_by for life in lives if life.exit_code == KILLED and life.ended_by)
     for end, count in sorted(others.items()):
