@@ -139,7 +139,7 @@ class FullDisk:
         try:
             async with asyncio.timeout(DRAIN_S):
                 for message_ids, is_taken in self._posted.items():
-                    while not is_taken and not await self.evidence.deliveries.post(message_ids):
+                    while not is_taken and not await self.evidence.deliveries.post(message_ids):  # noqa: ASYNC110
                         await asyncio.sleep(LOOK_S)
                 # No bell rings from another process.
                 while count_unfinished(self.evidence.database):  # noqa: ASYNC110
