@@ -138,9 +138,8 @@ class FullDisk:
         await service.opened(life)
         try:
             async with asyncio.timeout(DRAIN_S):
-                for message_ids, is_taken in self._posted.items():
-                    while not is_taken and not await self.evidence.deliveries.post(message_ids):  # noqa: ASYNC110
-                        await asyncio.sleep(LOOK_S)
+                for message_ids in self._posted:
+                    await self._post_again(message_ids)
                 # No bell rings from another process.
                 while count_unfinished(self.evidence.database):  # noqa: ASYNC110
                     await asyncio.sleep(LOOK_S)
@@ -151,6 +150,12 @@ class FullDisk:
         life.signal(signal.SIGTERM, "SIGTERM")
         await life.over(DRAIN_S)
         return found
+
+    async def _post_again(self, message_ids: tuple[str, ...]) -> None:
+        is_taken = self._posted[message_ids]
+        while not is_taken:
+            await asyncio.sleep(LOOK_S)
+            is_taken = await self.evidence.deliveries.post(message_ids)
 
     def _halves(self) -> Iterator[Breach]:
         """Of what the last kill left on the full disk."""

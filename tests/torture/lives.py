@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -36,8 +37,9 @@ class Life(msgspec.Struct, kw_only=True):
     def signal(self, number: signal.Signals, by: str) -> None:
         """Send a signal, unless the life is over."""
         if self.exit_code is None:
-            self.ended_by = self.ended_by or by
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # dead already, and nobody has told us yet
+                os.kill(self.pid, number)
+                self.ended_by = self.ended_by or by
 
     def kill(self, by: str) -> None:
         """End it as the kernel would."""

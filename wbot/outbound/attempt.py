@@ -121,7 +121,7 @@ def _wait_s(
         case Verdict.PAIR_LIMIT:
             return PAIR_LIMIT_BACKOFF.wait_s(alike)
         case Verdict.RETRY if reply.attempts + 1 < attempts_max:
-            return SEND_BACKOFF.wait_s(reply.attempts + 1, jitter)
+            return SEND_BACKOFF.wait_s(alike, jitter)
         case _:
             return None
 

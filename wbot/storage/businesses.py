@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from wbot.domain.business import Business, Policy
+from wbot.domain.business import Business, PayeeRule, Policy
 from wbot.domain.errors import ConfigurationError, RefusedError
 
 _POLICY = Policy.__struct_fields__
@@ -101,7 +101,10 @@ def _one(cursor: sqlite3.Cursor) -> Business | None:
 
 
 def _business(row: sqlite3.Row) -> Business:
+    # Not by msgspec.convert: it learns a type at first use, and where two threads (a reader's and
+    # the writer's) do so at once, msgspec 0.22 ends the process with a segmentation fault.
     values: dict[str, Any] = dict(row)
-    values["policy"] = {name: values.pop(name) for name in _POLICY}
+    policy: dict[str, Any] = {name: values.pop(name) for name in _POLICY}
+    policy["payees"] = PayeeRule(policy["payees"])
     values["is_paused"] = bool(values["is_paused"])
-    return msgspec.convert(values, Business)
+    return Business(policy=Policy(**policy), **values)

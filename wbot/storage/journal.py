@@ -42,6 +42,13 @@ class Taken(msgspec.Struct, frozen=True):
     revision: int
     attempt: int
     steps: tuple[Step, ...]
+    deaths: int = 0
+    """Earlier attempts that the process did not survive."""
+
+    @property
+    def failures(self) -> int:
+        """How many attempts have failed if this one does: a death says nothing of the model."""
+        return max(1, self.attempt - self.deaths)
 
 
 def take(tx: sqlite3.Connection, conversation_id: int, message_id: str, now: str) -> Taken:
@@ -62,11 +69,16 @@ def take(tx: sqlite3.Connection, conversation_id: int, message_id: str, now: str
             (message_id, revision),
         ).fetchone()[0]
     )
+    deaths = tx.execute(
+        "SELECT count(*) FROM turns WHERE message_id = ? AND revision = ? AND ended_at IS NULL",
+        (message_id, revision),
+    ).fetchone()[0]
     tx.execute(
         "INSERT INTO turns (message_id, revision, attempt, epoch, began_at) VALUES (?, ?, ?, ?, ?)",
         (message_id, revision, attempt, epoch, now),
     )
-    return Taken(int(epoch), revision, int(row["attempts"]), steps(tx, message_id, revision))
+    stored = steps(tx, message_id, revision)
+    return Taken(int(epoch), revision, int(row["attempts"]), stored, int(deaths))
 
 
 def overtake(tx: sqlite3.Connection, conversation_id: int) -> None:

@@ -214,7 +214,7 @@ class Conversations:
         if is_models and not isinstance(error, StorageError) and self._failing_since is None:
             self._failing_since = self._clock.monotonic()
         if not is_final and begun.taken.attempt < self._settings.max_attempts:
-            wait_s = TURN_BACKOFF.wait_s(begun.taken.attempt, random.random())  # noqa: S311  jitter
+            wait_s = TURN_BACKOFF.wait_s(begun.taken.failures, random.random())  # noqa: S311  jitter
             if isinstance(error, RetryableError) and error.retry_after_s is not None:
                 wait_s = max(wait_s, min(error.retry_after_s, self._settings.turn_timeout))
             self._log.warning(
