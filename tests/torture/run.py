@@ -25,6 +25,7 @@ CUSTOMERS = 25
 REFUSED = 2
 """The first customers: some of their replies are refused for good."""
 DRAIN_S = 420.0
+STARTS_MAX = 5
 LOOK_S = 0.1
 STOP_S = 10.0
 LAST_LOCK_S = 2.5
@@ -100,8 +101,9 @@ class Torture:
                     group.create_task(self._lock(plan.lock_after_s, plan.lock_s))
                 if plan.account_code is not None:
                     troubles.refuse_account(self._simulator, plan.account_code)
-                while not await self._live(service, plan):
-                    pass  # it could not even begin: somebody held the database
+                for _ in range(STARTS_MAX):  # while somebody holds the database, it cannot begin
+                    if await self._live(service, plan):
+                        break
                 on_death()
                 await asyncio.sleep(plan.down_s)
             self._spoken.put_nowait(None)

@@ -45,7 +45,7 @@ def _verdict_table(title: str, evidence: Evidence, verdict: Verdict) -> Table:
     table = Table("", title, title_justify="left")
     said = evidence.deliveries.said.values()
     copies = sum(one.deliveries for one in said)
-    table.add_row("messages sent", f"{len(said)}, delivered {copies} times")
+    table.add_row("messages sent", f"{len(said)}, posted {copies} times")
     table.add_row("acknowledged", str(evidence.deliveries.acknowledged))
     table.add_row("answered", str(verdict.answered))
     table.add_row("refused for good, and told", str(verdict.told))
