@@ -400,6 +400,21 @@ async def test_a_customer_who_is_paid_hears_of_it_while_his_window_is_open(chat:
     assert "another customer's account; please ask us" in cancelled.text
 
 
+async def test_a_contact_card_names_whom_to_pay(chat: Chat) -> None:
+    phones = [{"phone": "+1 555 010 1002", "wa_id": BOB.phone}]
+    card = {"name": {"formatted_name": "Bob\nB."}, "phones": phones}
+    content = {"type": "contacts", "contacts": [card]}
+    asked = await chat.next_reply(ALICE, chat.simulator.send_inbound(ALICE, content))
+    assert asked.text == f"What should I send there? For example: “Send 20 to +{BOB.phone}”."
+    said = chat.simulator.completions[-1]["messages"][-1]
+    assert said == {"role": "user", "content": f"Contact card: Bob B., +{BOB.phone}"}
+    question = await chat.say(f"Send 20 to +{BOB.phone}")
+    await chat.tap(question, "yes")
+    assert chat.balance() == (8_000, 0)
+    history = [line["content"] for line in chat.simulator.completions[-1]["messages"]]
+    assert f"Contact card: Bob B., +{BOB.phone}" in history
+
+
 async def test_a_customer_out_of_reach_is_paid_in_silence(chat: Chat) -> None:
     question = await chat.say(f"Transfer $20 to +{BOB.phone}")
     await chat.tap(question, "yes")
