@@ -480,21 +480,44 @@ async def test_an_operator_reverses_what_reached_a_customer_and_nothing_that_wai
 # Whatever dies when ----------------------------------------------------------------------------
 
 
+def undo_the_close(path: Path, *, attempts: int) -> None:
+    """As if the process had died just before it wrote the reply to the first message."""
+    with writing(path) as tx:
+        tx.execute(
+            "UPDATE messages SET state = 'begun', attempts = ?, revision = 0 WHERE number = 1",
+            (attempts,),
+        )
+        tx.execute("DELETE FROM statuses")
+        tx.execute("DELETE FROM send_attempts")
+        tx.execute("DELETE FROM outbox")
+
+
 async def test_a_failure_after_a_hold_still_asks(make_world: MakeWorld, path: Path) -> None:
     """The process dies at each attempt after the call: the reply is the question, no error text."""
     async with chatting(make_world, path) as chat:
         chat.simulator.responder = lambda _: calls(pay("20", "John"))
         question = await chat.say("Transfer $20 to John")
-        with writing(path) as tx:
-            tx.execute(
-                "UPDATE messages SET state = 'begun', attempts = 5, revision = 0 WHERE number = 1"
-            )
-            tx.execute("DELETE FROM statuses")
-            tx.execute("DELETE FROM send_attempts")
-            tx.execute("DELETE FROM outbox")
+        undo_the_close(path, attempts=5)
     simulator = make_simulator()
     async with make_world(simulator=simulator) as world:
         again = await simulator.wait_for_reply_to(ALICE, after=0, timeout_s=WAIT_S)
         assert again.payload["interactive"] == question.payload["interactive"]
         found = world.rows("SELECT state, reason FROM messages WHERE number = 1")
         assert found == [{"state": "failed", "reason": "The process ended during every attempt."}]
+
+
+async def test_a_turn_that_died_as_it_asked_keeps_the_lines_of_all_its_rounds(
+    make_world: MakeWorld, path: Path
+) -> None:
+    change(path, confirm_above_minor=2_000)
+    answers = [calls(("cancel", {})), calls(pay("10", "John"), pay("30", "Mary"))]
+    async with chatting(make_world, path) as chat:
+        chat.simulator.responder = lambda _: answers.pop(0)
+        question = await chat.say("Transfer $10 to John and $30 to Mary")
+        undo_the_close(path, attempts=1)
+    simulator = make_simulator()
+    async with make_world(simulator=simulator):
+        again = await simulator.wait_for_reply_to(ALICE, after=0, timeout_s=WAIT_S)
+        assert again.payload["interactive"] == question.payload["interactive"]
+        assert "Nothing cancelled." in again.text
+        assert "Sent $10.00 to “John”" in again.text
