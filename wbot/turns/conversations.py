@@ -68,7 +68,7 @@ class Conversations:
         self._measures = measures
         self._ring_outbound = ring_outbound
         self._tasks: asyncio.TaskGroup
-        self._watching: asyncio.Task[None]
+        self._watching: asyncio.Task[None] | None = None
         self._read_marks: set[asyncio.Task[None]] = set()
         self._lanes = Lanes("conversation", self._look, running_max=TURNS_RUNNING_MAX)
         self.ring = self._lanes.ring
@@ -84,7 +84,8 @@ class Conversations:
         self._lanes.start(tasks)
 
     async def stop(self, grace_s: float) -> None:
-        self._watching.cancel()
+        if self._watching is not None:  # a start that failed is stopped too
+            self._watching.cancel()
         await self._lanes.stop(grace_s)
         for task in self._read_marks:
             task.cancel()
