@@ -11,24 +11,33 @@ from wbot.storage import ledger
 from wbot.storage.customers import LABEL
 
 SELECT_TRANSFERS = """
-SELECT t.*, x.payee, x.memo, e.message_id,
+SELECT t.*, x.payee, x.memo,
+       (SELECT e.message_id FROM effects e WHERE e.transfer_id = t.id
+        ORDER BY e.created_at LIMIT 1) AS message_id,
        (SELECT r.phase FROM transfers r
         WHERE r.target_id = t.id AND r.phase IN ('post', 'void', 'expire')) AS resolution,
        EXISTS (SELECT 1 FROM transfers r WHERE r.target_id = t.id AND r.kind = 'reversal')
            AS is_reversed
 FROM transfers t
 LEFT JOIN transfer_texts x ON x.transfer_id = t.id
-LEFT JOIN effects e ON e.transfer_id = t.id
 WHERE t.phase IN ('posted', 'pending', 'refused')
 """
-SELECT_POSTED = """
-SELECT t.id, t.kind, t.currency, t.created_at, t.target_id, x.memo, p.account_id, p.amount_minor
-FROM transfers t
-JOIN postings p ON p.transfer_id = t.id
-LEFT JOIN transfer_texts x ON x.transfer_id = t.id
-WHERE ?1 IS NULL OR t.business_id = ?1
-ORDER BY t.id, p.amount_minor
+SELECTED = """
+(:business_id IS NULL OR t.business_id = :business_id)
+  AND (:since IS NULL OR substr(t.created_at, 1, 10) >= :since)
+  AND (:until IS NULL OR substr(t.created_at, 1, 10) <= :until)
 """
+# A pending transfer is known by its own number and words; what it posted hangs on a later row.
+SELECT_POSTED = f"""
+SELECT t.id AS row_id, o.id, o.kind, t.currency, t.created_at, o.target_id, x.memo,
+       p.account_id, p.amount_minor
+FROM transfers t
+JOIN transfers o ON o.id = CASE t.phase WHEN 'post' THEN t.target_id ELSE t.id END
+JOIN postings p ON p.transfer_id = t.id
+LEFT JOIN transfer_texts x ON x.transfer_id = o.id
+WHERE {SELECTED}
+ORDER BY t.id, p.amount_minor
+"""  # noqa: S608  our own text
 SELECT_ACCOUNTS = f"""
 SELECT a.id, a.business_id, a.kind, {LABEL} AS customer, p.name AS payee
 FROM accounts a
@@ -84,6 +93,7 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     debit_account_id: int
     credit_account_id: int | None
+    target_id: int | None
     payee: str | None
     memo: str | None
     message_id: str | None
@@ -108,6 +118,14 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         return self.customer or self.business_id
 
 
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """What of the books is wanted: one business, a period of UTC days with both its ends."""
+
+    business_id: str | None = None
+    since: str | None = None
+    until: str | None = None
+
+
 class Counts(msgspec.Struct, frozen=True):
     """How much there is to verify."""
 
@@ -126,10 +144,10 @@ def counts(tx: sqlite3.Connection) -> Counts:
     return Counts(*tx.execute(COUNT).fetchone())
 
 
-def transfers(tx: sqlite3.Connection, business_id: str | None = None) -> Iterator[Transfer]:
-    """Every transfer, oldest first; of one business where it is named."""
-    condition = "AND (?1 IS NULL OR t.business_id = ?1) ORDER BY t.id"
-    for row in tx.execute(f"{SELECT_TRANSFERS} {condition}", (business_id,)):
+def transfers(tx: sqlite3.Connection, selection: Selection) -> Iterator[Transfer]:
+    """The transfers that were asked for in the period, oldest first."""
+    wanted = msgspec.structs.asdict(selection)
+    for row in tx.execute(f"{SELECT_TRANSFERS} AND {SELECTED} ORDER BY t.id", wanted):
         yield _transfer(row)
 
 
@@ -141,11 +159,11 @@ def transfer(tx: sqlite3.Connection, transfer_id: int) -> Transfer:
     return _transfer(row)
 
 
-def posted(tx: sqlite3.Connection, business_id: str | None = None) -> Iterator[list[sqlite3.Row]]:
-    """The postings of each posted transfer with what it was, the paying account first."""
+def posted(tx: sqlite3.Connection, selection: Selection) -> Iterator[list[sqlite3.Row]]:
+    """The postings that each transfer made in the period, the paying account first."""
     rows: list[sqlite3.Row] = []
-    for row in tx.execute(SELECT_POSTED, (business_id,)):
-        if rows and rows[0]["id"] != row["id"]:
+    for row in tx.execute(SELECT_POSTED, msgspec.structs.asdict(selection)):
+        if rows and rows[0]["row_id"] != row["row_id"]:
             yield rows
             rows = []
         rows.append(row)
@@ -179,6 +197,7 @@ def _transfer(row: sqlite3.Row) -> Transfer:
         currency=row["currency"],
         debit_account_id=row["debit_account_id"],
         credit_account_id=row["credit_account_id"],
+        target_id=row["target_id"],
         payee=row["payee"],
         memo=row["memo"],
         message_id=row["message_id"],
