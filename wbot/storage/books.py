@@ -44,6 +44,14 @@ FROM accounts a
 LEFT JOIN payees p ON p.id = a.payee_id
 LEFT JOIN customers c ON c.id = coalesce(a.customer_id, p.customer_id)
 """  # noqa: S608  our own text
+SELECT_LOWEST = f"""
+SELECT {LABEL} AS customer, b.posted_minor - b.held_minor AS available_minor
+FROM accounts a
+JOIN balances b ON b.account_id = a.id
+JOIN customers c ON c.id = a.customer_id
+WHERE a.business_id = ?
+ORDER BY available_minor, a.id LIMIT 1
+"""  # noqa: S608  our own text
 COUNT = """
 SELECT (SELECT count(*) FROM businesses) AS businesses, (SELECT count(*) FROM accounts) AS accounts,
     (SELECT count(*) FROM transfers) AS transfers, (SELECT count(*) FROM postings) AS postings
@@ -126,6 +134,13 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     until: str | None = None
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """What a customer, by the label operators know, has left to spend; less than zero is owed."""
+
+    customer: str
+    available_minor: int
+
+
 class Counts(msgspec.Struct, frozen=True):
     """How much there is to verify."""
 
@@ -181,6 +196,12 @@ def accounts(tx: sqlite3.Connection, business_id: str | None = None) -> dict[int
 def account(tx: sqlite3.Connection, account_id: int) -> Account:
     """One account."""
     return _account(tx.execute(f"{SELECT_ACCOUNTS} WHERE a.id = ?", (account_id,)).fetchone())
+
+
+def lowest(tx: sqlite3.Connection, business_id: str) -> Standing | None:
+    """The customer of the business with the least available; None where nobody had money yet."""
+    row = tx.execute(SELECT_LOWEST, (business_id,)).fetchone()
+    return None if row is None else Standing(*row)
 
 
 def _account(row: sqlite3.Row) -> Account:
