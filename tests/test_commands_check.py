@@ -20,6 +20,7 @@ from stored import NOW, make_tx
 from stored import SHOP as BUSINESS
 
 from wbot.clients.whatsapp import Line
+from wbot.domain.business import Policy
 from wbot.operations import checks
 from wbot.operations.checks import Check, Subject
 from wbot.settings import Settings
@@ -184,7 +185,7 @@ def test_numbers_that_nobody_has_are_warned_of() -> None:
 
 def test_the_money_rules_are_shown_and_a_senseless_one_is_warned_of() -> None:
     tx = make_tx()
-    policy = msgspec.structs.replace(BUSINESS.policy, max_transfer_minor=100_00)
+    policy = Policy(max_transfer_minor=100_00)
     limited = msgspec.structs.replace(BUSINESS, policy=policy, is_paused=True)
     businesses.change(tx, limited)
     found, _ = stored(tx)

@@ -5,18 +5,21 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from commanding import Wbot
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paying import ALICE, Paying
 from stored import NOW, SHOP, make_tx
 
 from wbot.domain.errors import RefusedError
 from wbot.operations import bookkeeping
 from wbot.operations.bookkeeping import Order
-from wbot.storage import books
+from wbot.storage import books, ledger
+from wbot.storage.database import connect, transaction
 
-ALICE, BOB = "15550101001", "15550101002"
+BOB = "15550101002"
 
 
 @pytest.fixture
@@ -232,6 +235,50 @@ def test_a_statement_lists_the_newest_first(wbot: Wbot) -> None:
         r"Cash; \[bold\]now",
         table[1],
     )
+
+
+def test_a_statement_has_each_transfer_once_whatever_became_of_it(wbot: Wbot) -> None:
+    connection = connect(wbot.database)
+    with transaction(connection) as tx:
+        alice = Paying(tx)
+        alice.resolve(alice.hold("John", 10_00, "rent"), "post")
+        alice.resolve(alice.hold("John", 11_00), "void")
+        alice.resolve(alice.hold("John", 12_00), "expire")
+        reversed_id = alice.hold("Jim", 14_00)
+        alice.reverse(alice.resolve(reversed_id, "post"), reversed_id)
+        alice.hold("John", 13_00)
+        refused = msgspec.structs.replace(
+            alice.movement("Jane", 9_000_00), credit_account_id=None, refusal="insufficient_funds"
+        )
+        ledger.record(tx, refused, NOW)
+    connection.close()
+    entries = wbot.json("ledger", "statement", "shop", ALICE)["entries"]
+    shown = ("transfer", "kind", "amount", "direction", "counterparty", "state")
+    assert [tuple(one[name] for name in shown) for one in entries] == [
+        ("T12", "transfer", "9000.00", "out", "Jane", "refused"),
+        ("T11", "transfer", "13.00", "out", "John", "pending"),
+        ("T10", "reversal", "14.00", "in", "Jim", "posted"),
+        ("T8", "transfer", "14.00", "out", "Jim", "reversed"),
+        ("T6", "transfer", "12.00", "out", "John", "void"),
+        ("T4", "transfer", "11.00", "out", "John", "void"),
+        ("T2", "transfer", "10.00", "out", "John", "posted"),
+        ("T1", "deposit", "1000.00", "in", "The Shop", "posted"),
+    ]
+    table = wbot.done("ledger", "statement", "shop", ALICE).splitlines()
+    assert [line.split("  ")[-1].strip() for line in table[1:4]] == [
+        "refused: insufficient funds",
+        "pending",
+        "posted",
+    ]
+    assert re.search(r"transfer +-10\.00  John +posted +rent$", table[7])
+    assert wbot.json("ledger", "balance", "shop", ALICE) == {
+        "business": "shop",
+        "customer": ALICE,
+        "currency": "USD",
+        "available": "977.00",
+        "held": "13.00",
+        "posted": "990.00",
+    }
 
 
 def test_a_customer_without_money_has_an_empty_statement(wbot: Wbot) -> None:

@@ -1,9 +1,10 @@
 """The money rules as an operator reads them, and the ones that leave each other no meaning."""
 
+import msgspec
 import pytest
 from stored import SHOP
 
-from wbot.domain.business import Business
+from wbot.domain.business import Business, Policy
 from wbot.domain.options import changed
 from wbot.domain.rules import contradictions, in_words
 
@@ -12,11 +13,11 @@ IDLE_NEW = "new_payee_limit limits nothing, for it is more than {}"
 
 
 def shop(**settings: str) -> Business:
-    return changed(SHOP, settings)
+    return changed(msgspec.structs.replace(SHOP, policy=Policy()), settings)
 
 
 def test_what_is_not_limited_is_not_mentioned() -> None:
-    assert in_words(SHOP) == (
+    assert in_words(shop()) == (
         "every transfer waits 600 s for the customer's yes; anybody may be paid; "
         "cancelled within 900 s"
     )

@@ -116,7 +116,11 @@ def balance(*, business_id: str, customer: str, as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only so many, the newest.")
 @json_option
 def statement(*, business_id: str, customer: str, limit: int | None, as_json: bool) -> None:
-    """List a customer's transfers, newest first; refused ones too."""
+    """List a customer's transfers, newest first.
+
+    Each with its state: pending (it waits for the customer's yes), posted, void (cancelled or not
+    confirmed in time, so that nothing moved), reversed, or refused and why.
+    """
     with reading() as tx:
         business = businesses.required(tx, business_id)
         person = people.required(tx, business, customer)
@@ -283,7 +287,7 @@ def _print_statement(found: list[Entry], business: Business, label: str) -> None
             ("" if entry.is_incoming else "-")
             + format_amount(entry.amount_minor, business.currency),
             entry.counterparty,
-            entry.state,
+            _state(entry),
             entry.memo or "",
         )
         for entry in found
@@ -293,6 +297,11 @@ def _print_statement(found: list[Entry], business: Business, label: str) -> None
         rows,
         empty=f"No money has moved for {label} yet.",
     )
+
+
+def _state(entry: Entry) -> str:
+    why = "" if entry.refusal is None else f": {entry.refusal.replace('_', ' ')}"
+    return f"{entry.state}{why}"
 
 
 def _reversal(done: Reversed) -> dict[str, Any]:
