@@ -1,11 +1,14 @@
 """The money rules as an operator reads them, and the ones that leave each other no meaning."""
 
+import re
+from pathlib import Path
+
 import msgspec
 import pytest
 from stored import SHOP
 
 from wbot.domain.business import Business, Policy
-from wbot.domain.options import changed
+from wbot.domain.options import RULES, changed
 from wbot.domain.rules import contradictions, in_words
 
 UNCONFIRMED = "no transfer is ever confirmed, for confirm_above reaches {}"
@@ -89,3 +92,10 @@ def test_rules_that_make_no_sense_together_are_named(
     settings: dict[str, str], found: list[str]
 ) -> None:
     assert contradictions(shop(**settings)) == found
+
+
+def test_the_owners_page_names_every_rule_with_an_example_that_can_be_set() -> None:
+    page = (Path(__file__).parents[1] / "deploy" / "MONEY.md").read_text("utf-8")
+    examples = dict(re.findall(r"^\| `(\w+)=([^`]+)` \|", page, re.MULTILINE))
+    assert set(examples) == set(RULES)
+    changed(SHOP, examples)
