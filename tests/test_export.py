@@ -28,6 +28,7 @@ from wbot.storage.books import Selection
 from wbot.storage.database import connect, transaction
 
 EVERYTHING = Selection()
+LARGEST_MINOR = 10**money.MINOR_DIGITS_MAX - 1
 
 
 @pytest.fixture
@@ -120,6 +121,17 @@ def test_payees_reach_the_export_under_names_of_their_own(tx: sqlite3.Connection
         f"a_b#{numbers['a;b']}",
         "a_b",
         "x" * 60,
+    ]
+
+
+@pytest.mark.parametrize("sign", [*"=+-@\t＝＋－＠"])
+def test_no_cell_of_somebodys_words_is_a_formula(tx: sqlite3.Connection, sign: str) -> None:
+    alice = Paying(tx)
+    alice.pay("John", 1, f"{sign}HYPERLINK(1)")
+    alice.pay("John", 1, f"5 {sign} 2")
+    assert [row["memo"] for row in exported(tx)[1:]] == [
+        f"'{sign}HYPERLINK(1)",
+        f"5 {sign} 2",
     ]
 
 
@@ -393,15 +405,15 @@ def test_the_program_reads_every_currency_with_its_decimals(program: Program) ->
     tx = make_tx(*(business_in(code) for code in codes))
     for code in codes:
         one = 10 ** currency_of(code).exponent
-        for minor in (1, 7 * one, 1_250 * one, 123_456_789_012):
+        for minor in (1, 7 * one, 1_250 * one, LARGEST_MINOR):
             amount = format_amount(minor, currency_of(code))
             order = Order(customer=ALICE, amount=amount)
             bookkeeping.deposit(tx, business_in(code), order, NOW)
     found = program(journal_of(tx))
     assert found == ours(tx)
     assert len(found) == 2 * len(codes)
-    assert found[f"customers:in-JPY:{ALICE}", "JPY"] == 123_456_789_012 + 1 + 7 + 1_250
-    assert found[f"customers:in-KWD:{ALICE}", "KWD"] == 123_456_789_012 + 1 + 7_000 + 1_250_000
+    assert found[f"customers:in-JPY:{ALICE}", "JPY"] == LARGEST_MINOR + 1 + 7 + 1_250
+    assert found[f"customers:in-KWD:{ALICE}", "KWD"] == LARGEST_MINOR + 1 + 7_000 + 1_250_000
     tx.close()
 
 

@@ -133,9 +133,9 @@ RULES: dict[str, Option] = {
         "hold_ttl_s", _whole(1, SECONDS_MAX), "Seconds an unconfirmed transfer waits (default 600)."
     ),
     "new_payee_limit": _rule(
-        "new_payee_limit_minor", _limit, "Largest amount of a first transfer to a payee."
+        "new_payee_limit_minor", _limit, "Largest amount of a transfer to a payee not known yet."
     ),
-    "payees": _rule("payees", _payees, "Whom customers may pay by name: any (default) or known."),
+    "payees": _rule("payees", _payees, "Whom customers may pay: any (default) or known."),
 }
 """The money rules, by the names operators write."""
 

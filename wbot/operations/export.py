@@ -27,6 +27,7 @@ COLUMNS = (
     "cause",
 )
 _INDENT = "    "
+_FORMULA = "=+-@\t\r＝＋－＠"  # some spreadsheets take the wide ones for the others
 
 # In an account's name: what separates its parts, ends it, begins a comment, or marks our suffix.
 _UNSAFE = re.compile(r"[:;#|\x00-\x1f\x7f-\x9f\u2028\u2029]|\s\s+|[^\S ]")
@@ -79,7 +80,7 @@ def _csv_line(cells: Sequence[str]) -> str:
 
 def _words(text: str | None) -> str:
     """A person's words as a cell: one that begins like a formula would be run by a spreadsheet."""
-    return f"'{text}" if text and text[0] in "=+-@\t\r" else text or ""
+    return f"'{text}" if text and text[0] in _FORMULA else text or ""
 
 
 def _description(row: sqlite3.Row) -> str:
