@@ -260,6 +260,12 @@ def test_a_two_phase_transfer_has_its_own_name_and_the_date_of_its_posting(
     ]
 
 
+def test_a_memo_is_words_and_no_syntax_of_the_journal(tx: sqlite3.Connection) -> None:
+    Paying(tx).pay("John", 1, " one ; two | three  four\N{NO-BREAK SPACE}\tfive\n")
+    described = parsed(hledger_lines(tx, EVERYTHING))[1][0]
+    assert described == "2026-11-23 T2 transfer: one , two / three four five"
+
+
 people_write = st.text(max_size=70)
 
 

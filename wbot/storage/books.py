@@ -29,7 +29,7 @@ SELECTED = """
 """
 # A pending transfer is known by its own number and words; what it posted hangs on a later row.
 SELECT_POSTED = f"""
-SELECT t.id AS row_id, o.id, o.kind, t.currency, t.created_at, o.target_id, x.memo,
+SELECT o.id, o.kind, t.currency, t.created_at, o.target_id, x.memo,
        p.account_id, p.amount_minor
 FROM transfers t
 JOIN transfers o ON o.id = CASE t.phase WHEN 'post' THEN t.target_id ELSE t.id END
@@ -178,7 +178,7 @@ def posted(tx: sqlite3.Connection, selection: Selection) -> Iterator[list[sqlite
     """The postings that each transfer made in the period, the paying account first."""
     rows: list[sqlite3.Row] = []
     for row in tx.execute(SELECT_POSTED, msgspec.structs.asdict(selection)):
-        if rows and rows[0]["row_id"] != row["row_id"]:
+        if rows and rows[0]["id"] != row["id"]:
             yield rows
             rows = []
         rows.append(row)
