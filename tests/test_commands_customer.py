@@ -50,9 +50,10 @@ def pay(tx: sqlite3.Connection, customer_id: int, name: str, amount_minor: int, 
         credit_account_id=ledger.account_of_payee(tx, SHOP.id, customer_id, name, NOW),
         amount_minor=amount_minor,
         currency="USD",
-        cause=Cause(CauseKind.CALL, key),
+        cause=Cause(CauseKind.OPERATOR, key),
         payee=name,
     )
+    payees.learn(tx, customer_id, int(movement.credit_account_id or 0), NOW)
     return ledger.record(tx, movement, NOW)
 
 
@@ -173,7 +174,10 @@ def test_a_payee_is_added_once_however_it_is_written(wbot: Wbot) -> None:
         ("", 2, "has 1 to 60 characters"),
         ("\u202e \n", 2, "has 1 to 60 characters"),
         ("x" * 61, 2, "has 1 to 60 characters"),
-        ("+1 555 010 1002", 1, "A number names another customer"),
+        ("+1 555 010 1002", 1, "shop has no customer +1 555 010 1002"),
+        (ALICE, 1, "Nobody pays himself."),
+        ("42!", 2, "neither a name nor a phone number"),
+        ("J\u043ehn", 2, "mixes letters of different alphabets"),
     ],
 )
 def test_a_name_that_nobody_could_be_paid_by_is_refused(

@@ -8,7 +8,7 @@ from stored import NOW, STARTED_AT
 
 from wbot.domain.business import Policy
 from wbot.domain.ledger import Balance, Entry, TransferKind, TransferState
-from wbot.domain.policy import SENTENCES, Refusal, cancel_refusal, transfer_refusal
+from wbot.domain.policy import SENTENCES, Refusal, Standing, cancel_refusal, transfer_refusal
 
 TRANSFER = Entry(
     transfer_id=7,
@@ -18,10 +18,12 @@ TRANSFER = Entry(
     is_incoming=False,
     counterparty="John",
     created_at=NOW,
+    made_at=NOW,
     message_id="wamid.1",
     memo=None,
     refusal=None,
     is_to_customer=False,
+    payee="John",
 )
 
 
@@ -40,16 +42,17 @@ TRANSFER = Entry(
 def test_what_is_available_can_be_sent(
     amount_minor: int, posted_minor: int, held_minor: int, refusal: Refusal | None
 ) -> None:
-    assert transfer_refusal(amount_minor, Balance(posted_minor, held_minor)) is refusal
+    standing = Standing(balance=Balance(posted_minor, held_minor), is_payee_known=True)
+    assert transfer_refusal(amount_minor, standing, Policy()) is refusal
 
 
 def refusal_of(
     entry: Entry | None, *, after_s: float = 0, window_s: int = 900, is_dated: bool = True
 ) -> Refusal | None:
-    created_at: datetime | None = STARTED_AT if is_dated else None
+    made_at: datetime | None = STARTED_AT if is_dated else None
     now = STARTED_AT + timedelta(seconds=after_s)
     policy = Policy(cancel_window_s=window_s)
-    return cancel_refusal(entry, created_at=created_at, now=now, policy=policy)
+    return cancel_refusal(entry, made_at=made_at, now=now, policy=policy)
 
 
 def test_a_transfer_of_one_s_own_is_cancelled_within_the_window() -> None:
@@ -86,6 +89,7 @@ def test_every_entry_is_refused_for_the_first_reason_that_holds(
         Refusal.NOTHING_TO_CANCEL: is_incoming or kind is not TransferKind.TRANSFER,
         Refusal.LATEST_REFUSED: state is TransferState.REFUSED,
         Refusal.ALREADY_CANCELLED: state in {TransferState.REVERSED, TransferState.VOID},
+        None: state is TransferState.PENDING,
         Refusal.REACHED_A_CUSTOMER: is_to_customer,
         Refusal.CANCEL_WINDOW_CLOSED: after_s > 900,
     }

@@ -122,7 +122,7 @@ def test_a_transfer_to_a_payee_posts_and_says_so(desk: Desk) -> None:
         "to": "John",
         "available": "80.00",
     }
-    assert step.receipt == f"{MARK} Sent $20.00 to John (T2). Available: $80.00."
+    assert step.receipt == f"{MARK} Sent $20.00 to “John” (T2). Available: $80.00."
     assert desk.left == 8_000
     entry = ledger.latest_outgoing(desk.tx, ledger.account_of_customer(desk.tx, "shop", desk.alice))
     assert entry is not None
@@ -169,7 +169,7 @@ def test_a_transfer_that_may_not_be_is_refused_and_remembered(
     assert result["available"] == "100.00"
     assert step.receipt is not None
     assert step.receipt.startswith(f"{MARK} Not sent: $")
-    assert step.receipt.endswith(f" to {to}. {SENTENCES[refusal]} Available: $100.00.")
+    assert step.receipt.endswith(f" to “{to}”. {SENTENCES[refusal]} Available: $100.00.")
     row = ledger.by_id(desk.tx, 2)
     assert row is not None
     assert (row["phase"], row["refusal"]) == ("refused", refusal)
@@ -320,7 +320,7 @@ def test_a_call_that_did_not_fit_can_be_made_well(desk: Desk) -> None:
         ({"amount": 20, "to": "John"}, 8_000),
         ({"amount": 20.5, "to": "John"}, 7_950),
         ('{"amount": 20.50, "to": "John"}', 7_950),
-        ('{"amount": 0.1, "to": 42}', 9_990),
+        ('{"amount": 0.1, "to": "John"}', 9_990),
         ({"amount": "20", "to": "John", "from": "Bob", "confirm": True}, 8_000),
         ('{"amount": "90", "amount": "20", "to": "John"}', 8_000),
     ],
@@ -353,7 +353,7 @@ def test_the_latest_or_a_named_transfer_is_taken_back(desk: Desk, arguments: obj
         "to": "John",
         "available": "100.00",
     }
-    assert step.receipt == f"{MARK} Cancelled T2: $20.00 to John is back. Available: $100.00."
+    assert step.receipt == f"{MARK} Cancelled T2: $20.00 to “John” is back. Available: $100.00."
     assert desk.left == 10_000
 
 
@@ -520,10 +520,10 @@ def test_the_statement_shows_each_transfer_as_it_stands(desk: Desk) -> None:
     step = desk.call("statement", {})
     assert step.receipt == "\n".join(
         [
-            f"{MARK} 23 Nov 12:00  +$20.00  John (T4)",
-            f"{MARK} 23 Nov 12:00  −$1,500.00  Jane (T3, refused)",
-            f"{MARK} 23 Nov 12:00  −$20.00  John (T2, reversed)",
-            f"{MARK} 23 Nov 12:00  +$100.00  The Shop (T1)",
+            f"{MARK} 23 Nov 12:00  +$20.00  “John” (T4)",
+            f"{MARK} 23 Nov 12:00  −$1,500.00  “Jane” (T3, refused)",
+            f"{MARK} 23 Nov 12:00  −$20.00  “John” (T2, reversed)",
+            f"{MARK} 23 Nov 12:00  +$100.00  “The Shop” (T1)",
         ]
     )
     result = json.loads(step.result)

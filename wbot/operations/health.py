@@ -2,7 +2,7 @@
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -31,6 +31,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     model_failing_s: Callable[[], float]
     graph_unanswered_s: Callable[[], float]
     held_accounts: Callable[[], Mapping[str, str]]
+    book_breaches: Callable[[], Sequence[str]]
     currently_processing: Callable[[], int]
     cache_keys: Callable[[], int]
 
@@ -66,6 +67,7 @@ class Health:
         # What nobody waits for is no fault: a mended key or network shows by the next message.
         reasons += self._model_reasons() if backlog.waiting else []
         reasons += self._graph_reasons() if unsettled else []
+        reasons += _books_reasons(self._sources.book_breaches())
         oldest_s = self._age_s(backlog.oldest_received_at)
         if oldest_s > OLDEST_MAX_S:
             reasons.append(f"A message has waited {oldest_s:.0f} s for its turn.")
@@ -123,6 +125,13 @@ class Health:
         if instant is None:
             return 0.0
         return round(max(0.0, (self._clock.now() - from_text(instant)).total_seconds()), 1)
+
+
+def _books_reasons(breaches: Sequence[str]) -> list[str]:
+    if not breaches:
+        return []
+    more = f" (and {len(breaches) - 1} more)" if len(breaches) > 1 else ""
+    return [f"The books are wrong, so no money moves: {breaches[0]}{more}"]
 
 
 def _failing(name: str, seconds: float) -> list[str]:

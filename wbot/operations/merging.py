@@ -108,7 +108,9 @@ def _check(tx: sqlite3.Connection, leaving: Person, into: Person) -> None:
                 f"A reply to {person.label} is still on its way; merge when it is out."
             )
         account_id = ledger.find_account(tx, person.customer_id)
-        if account_id is not None and ledger.balance(tx, account_id).held_minor:
+        if account_id is None:
+            continue
+        if ledger.balance(tx, account_id).held_minor or ledger.has_incoming_open(tx, account_id):
             raise RefusedError(f"Money of {person.label} is on hold; merge when that is settled.")
 
 

@@ -70,10 +70,41 @@ WHERE a.currency <> t.currency OR a.business_id <> t.business_id GROUP BY t.id
 """
 NO_MIRROR = """
 SELECT r.id, r.target_id FROM transfers r LEFT JOIN transfers t ON t.id = r.target_id
-WHERE r.kind = 'reversal' AND (t.id IS NULL OR t.phase NOT IN ('posted', 'pending')
-    OR t.amount_minor <> r.amount_minor OR t.debit_account_id <> r.credit_account_id
-    OR t.credit_account_id <> r.debit_account_id)
+WHERE r.kind = 'reversal' AND (t.id IS NULL OR t.amount_minor <> r.amount_minor
+    OR t.debit_account_id <> r.credit_account_id OR t.credit_account_id <> r.debit_account_id
+    OR NOT (t.phase = 'posted' OR EXISTS (
+        SELECT 1 FROM transfers p WHERE p.target_id = t.id AND p.phase = 'post')))
 """
+# The unique index lets nothing end a hold twice; here, that whatever ends one fits it.
+NO_END = """
+SELECT r.id, r.target_id FROM transfers r LEFT JOIN transfers t ON t.id = r.target_id
+WHERE r.phase IN ('post', 'void', 'expire') AND (t.id IS NULL OR t.phase <> 'pending'
+    OR t.kind <> r.kind OR t.amount_minor <> r.amount_minor
+    OR t.debit_account_id <> r.debit_account_id OR t.credit_account_id <> r.credit_account_id)
+"""
+# What a message asked for is among its effects; the rest names its cause by its key alone.
+NO_CAUSE = """
+SELECT t.id FROM transfers t
+WHERE t.cause_key = '' OR (t.cause_kind = 'call' AND t.phase <> 'void' AND NOT EXISTS
+    (SELECT 1 FROM effects e WHERE e.transfer_id = t.id))
+"""
+LAST_NUMBERS = """
+SELECT (SELECT seq FROM sqlite_sequence WHERE name = 'transfers') AS given,
+    (SELECT max(id) FROM transfers) AS found
+"""
+GUARDS = frozenset(
+    {
+        "transfers_are_not_edited",
+        "transfers_are_not_deleted",
+        "transfers_are_not_replaced",
+        "transfers_are_whole",
+        "transfers_continue_the_chain",
+        "postings_are_not_edited",
+        "postings_are_not_deleted",
+        "postings_are_not_replaced",
+    }
+)
+"""The triggers by which the schema itself keeps the ledger append-only."""
 WRONG_HOLDS = """
 SELECT a.id, coalesce(b.held_minor, 0) AS held_minor, coalesce(sum(t.amount_minor), 0) AS due_minor
 FROM accounts a
@@ -152,7 +183,7 @@ class Counts(msgspec.Struct, frozen=True):
 
 def breaches(tx: sqlite3.Connection) -> list[str]:
     """Every invariant of the ledger that does not hold, in plain words."""
-    return [*ledger.breaches(tx), *_wrong_transfers(tx), *_wrong_accounts(tx)]
+    return [*ledger.breaches(tx), *_wrong_transfers(tx), *_wrong_accounts(tx), *_unguarded(tx)]
 
 
 def counts(tx: sqlite3.Connection) -> Counts:
@@ -241,6 +272,23 @@ def _wrong_transfers(tx: sqlite3.Connection) -> list[str]:
             f"T{row[0]} does not mirror T{row[1]}, which it reverses."
             for row in tx.execute(NO_MIRROR).fetchall()
         ),
+        *(
+            f"T{row[0]} does not fit T{row[1]}, whose hold it ends."
+            for row in tx.execute(NO_END).fetchall()
+        ),
+        *(f"T{row[0]} does not say what caused it." for row in tx.execute(NO_CAUSE).fetchall()),
+    ]
+
+
+def _unguarded(tx: sqlite3.Connection) -> list[str]:
+    """What somebody must have done by hand: guards taken away, the end of the ledger cut off."""
+    names = tx.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    missing = GUARDS - {str(row[0]) for row in names}
+    numbers = tx.execute(LAST_NUMBERS).fetchone()
+    is_cut = (numbers["given"] or 0) > (numbers["found"] or 0)
+    return [
+        *(f"The schema's guard {name} is missing." for name in sorted(missing)),
+        *([f"The ledger once had T{numbers['given']}, and ends before it."] if is_cut else []),
     ]
 
 
