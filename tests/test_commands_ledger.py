@@ -14,6 +14,7 @@ from paying import ALICE, Paying
 from stored import NOW, SHOP, make_tx
 
 from wbot.domain.errors import RefusedError
+from wbot.domain.ledger import Phase
 from wbot.operations import bookkeeping
 from wbot.operations.bookkeeping import Order
 from wbot.storage import books, ledger
@@ -241,11 +242,10 @@ def test_a_statement_has_each_transfer_once_whatever_became_of_it(wbot: Wbot) ->
     connection = connect(wbot.database)
     with transaction(connection) as tx:
         alice = Paying(tx)
-        alice.resolve(alice.hold("John", 10_00, "rent"), "post")
-        alice.resolve(alice.hold("John", 11_00), "void")
-        alice.resolve(alice.hold("John", 12_00), "expire")
-        reversed_id = alice.hold("Jim", 14_00)
-        alice.reverse(alice.resolve(reversed_id, "post"), reversed_id)
+        alice.posted("John", 10_00, "rent")
+        alice.resolve(alice.hold("John", 11_00), Phase.VOID)
+        alice.resolve(alice.hold("John", 12_00), Phase.EXPIRE)
+        alice.reverse(alice.posted("Jim", 14_00))
         alice.hold("John", 13_00)
         refused = msgspec.structs.replace(
             alice.movement("Jane", 9_000_00), credit_account_id=None, refusal="insufficient_funds"

@@ -18,7 +18,7 @@ from stored import NOW, SHOP, make_customer, make_tx
 
 from wbot.domain import money
 from wbot.domain.business import Business
-from wbot.domain.ledger import Cause, CauseKind, TransferKind
+from wbot.domain.ledger import Cause, CauseKind, Phase, TransferKind
 from wbot.domain.money import currency_of, format_amount
 from wbot.operations import bookkeeping, export
 from wbot.operations.bookkeeping import Order
@@ -90,11 +90,10 @@ def test_an_export_can_be_of_one_business(wbot: Wbot) -> None:
 
 def test_a_two_phase_transfer_is_one_line_with_its_state(tx: sqlite3.Connection) -> None:
     alice = Paying(tx)
-    for resolution in ("post", "void", "expire"):
-        alice.resolve(alice.hold("John", 10_00, "rent"), resolution)
+    for ending in (Phase.POST, Phase.VOID, Phase.EXPIRE):
+        alice.resolve(alice.hold("John", 10_00, "rent"), ending)
     alice.hold("John", 10_00)
-    reversed_id = alice.hold("John", 10_00)
-    alice.reverse(alice.resolve(reversed_id, "post"), reversed_id)
+    alice.reverse(alice.posted("John", 10_00))
     shown = ("transfer", "kind", "state", "memo", "reverses")
     assert [tuple(row[name] for name in shown) for row in exported(tx)] == [
         ("T1", "deposit", "posted", "", ""),
@@ -187,7 +186,7 @@ def test_a_period_has_its_first_and_its_last_day(
     held = alice.hold("John", 2_00, at=f"2026-11-24{LATE}")
     selection = Selection(business_id="shop", since=since, until=until)
     alice.pay("John", 4_00, at=f"2026-11-25{EARLY}")
-    alice.resolve(held, "post", at=f"2026-11-25{EARLY}")
+    alice.resolve(held, Phase.POST, at=f"2026-11-25{EARLY}")
     assert [row["transfer"] for row in exported(tx, selection)] == asked_for
     journal = parsed(hledger_lines(tx, selection))
     assert sorted(words.split()[1] for words, _ in journal) == posted
@@ -239,12 +238,12 @@ def test_a_two_phase_transfer_has_its_own_name_and_the_date_of_its_posting(
 ) -> None:
     alice = Paying(tx)
     first = alice.hold("John", 20_00, "rent", at=f"2026-11-24{LATE}")
-    alice.resolve(alice.hold("Jane", 5_00, "never"), "void")
+    alice.resolve(alice.hold("Jane", 5_00, "never"), Phase.VOID)
     alice.hold("Jane", 5_00, "not yet")
-    posted = alice.resolve(first, "post", at=f"2026-11-25{EARLY}")
+    alice.resolve(first, Phase.POST, at=f"2026-11-25{EARLY}")
     direct = alice.pay("Jane", 7_00, "lunch", at=f"2026-11-25{EARLY}")
-    alice.reverse(posted, first, at=f"2026-11-26{EARLY}")
-    alice.reverse(direct, direct, at=f"2026-11-26{EARLY}")
+    alice.reverse(first, at=f"2026-11-26{EARLY}")
+    alice.reverse(direct, at=f"2026-11-26{EARLY}")
     own, john = f"customers:shop:{ALICE}", f"payees:shop:{ALICE}:John"
     journal = parsed(hledger_lines(tx, EVERYTHING))
     assert journal[1] == (
@@ -390,13 +389,11 @@ def test_the_program_agrees_about_every_kind_of_transfer(
     tx: sqlite3.Connection, program: Program
 ) -> None:
     alice = Paying(tx)
-    for resolution in ("post", "void", "expire"):
-        alice.resolve(alice.hold("John", 10_01, "rent"), resolution)
+    for ending in (Phase.POST, Phase.VOID, Phase.EXPIRE):
+        alice.resolve(alice.hold("John", 10_01, "rent"), ending)
     alice.hold("John", 10_00, "waits")
-    direct = alice.pay("Jane", 5_05, "lunch")
-    alice.reverse(direct, direct)
-    held = alice.hold("Jim", 3_03)
-    alice.reverse(alice.resolve(held, "post"), held)
+    alice.reverse(alice.pay("Jane", 5_05, "lunch"))
+    alice.reverse(alice.posted("Jim", 3_03))
     bookkeeping.withdraw(tx, SHOP, Order(customer=ALICE, amount="0.07", memo="Cash"), NOW)
     assert books.breaches(tx) == []
     found = program(journal_of(tx))
@@ -439,7 +436,7 @@ def test_the_program_reads_a_journal_of_each_period(
 ) -> None:
     alice = Paying(tx)
     for day in range(1, 6):
-        alice.resolve(alice.hold("John", day, at=f"2026-12-0{day}{EARLY}"), "post", NOW)
+        alice.resolve(alice.hold("John", day, at=f"2026-12-0{day}{EARLY}"), Phase.POST)
         alice.pay("Jane", 10 * day, at=f"2026-12-0{day}{LATE}")
     whole: Figures = {}
     for since, until in ((None, "2026-12-02"), ("2026-12-03", "2026-12-03"), ("2026-12-04", None)):

@@ -45,6 +45,7 @@ MONEY = sorted(
 
 FLOAT_NAMES = {"float", "complex", "truediv", "itruediv", "__truediv__", "fsum", "float64"}
 FLOAT_MODULES = {"math", "cmath", "statistics", "numpy"}
+SECONDS = re.compile(r"_m?s$", re.IGNORECASE)
 FLOAT_FORMAT = re.compile(r"[eEfFgG%]$")
 PERCENT_FORMAT = re.compile(r"%[-+ #0-9.*]*[eEfFgG]")
 SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|WHERE|CASE)\b")
@@ -57,7 +58,22 @@ FLOAT_SQL = re.compile(
 def floats_in(source: str) -> list[str]:
     """Every place of a source that makes a float, declares one, or writes a number as one."""
     tree = ast.parse(source)
-    return [ast.unparse(node) for node in ast.walk(tree) if _is_float(node)]
+    return [ast.unparse(node) for node in _walked(tree) if _is_float(node)]
+
+
+def _walked(node: ast.AST) -> Iterator[ast.AST]:
+    """The node and all below it, but no durations: what its name gives in seconds is no money."""
+    match node:
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            is_duration = bool(SECONDS.search(name))
+        case ast.arg(arg=name):
+            is_duration = bool(SECONDS.search(name))
+        case _:
+            is_duration = False
+    if not is_duration:
+        yield node
+        for child in ast.iter_child_nodes(node):
+            yield from _walked(child)
 
 
 def _is_float(node: ast.AST) -> bool:  # noqa: PLR0911  a table of what a float looks like
@@ -103,6 +119,9 @@ def test_the_walk_reaches_every_source_of_the_rule() -> None:
         "amount_minor = 1.5",
         "amount_minor = 1e9",
         "amount_minor = 2j",
+        "FEES = 2.0",
+        "def fee(minor: int, *, wait_s: float = 0, share: float = 0) -> int: ...",
+        "wait_s = 2.0\nshare = 2.0",
         "amount_minor = minor / 100",
         "amount_minor /= 100",
         "amount_minor = minor * 10 ** -2",
@@ -144,6 +163,8 @@ def test_a_planted_float_is_found(planted: str) -> None:
         "word = 'a real float, in words'",
         "q = 'SELECT sum(amount_minor) FROM postings'",
         "path = 'm/transfer/T1'",
+        "EXPIRY_GRACE_S = 2.0",
+        "def expire(*, grace_s: float) -> int: ...",
     ],
 )
 def test_whole_numbers_are_left_alone(honest: str) -> None:
