@@ -184,17 +184,17 @@ def _redenominate(tx: sqlite3.Connection, after: Business) -> None:
 
 
 def _check_overdraft(tx: sqlite3.Connection, after: Business) -> None:
-    lowest = books.lowest(tx, after.id)
+    customer, available_minor = books.lowest(tx, after.id) or ("", 0)
     limit_minor = after.policy.overdraft_minor
-    if lowest is None or lowest.available_minor >= -limit_minor:
+    if available_minor >= -limit_minor:
         return
     owed, limit, missing = (
         f"{format_amount(minor, after.currency)} {after.currency_code}"
-        for minor in (-lowest.available_minor, limit_minor, -lowest.available_minor - limit_minor)
+        for minor in (-available_minor, limit_minor, -available_minor - limit_minor)
     )
     raise RefusedError(
-        f"The overdraft of {after.id} cannot be {limit}: {lowest.customer} is already {owed} below "
-        f"zero, counting what is held. Deposit at least {missing} there first, or allow {owed}."
+        f"The overdraft of {after.id} cannot be {limit}: {customer} is already {owed} below zero, "
+        f"counting what is held. Deposit at least {missing} there first, or allow {owed}."
     )
 
 

@@ -10,7 +10,7 @@ def in_words(business: Business) -> str:
     who = "known payees only" if policy.payees is PayeeRule.KNOWN else "anybody may be paid"
     limits = (
         (policy.max_transfer_minor, "at most {} a transfer"),
-        (policy.daily_total_minor, "at most {} in 24 hours"),
+        (policy.daily_total_minor, "at most {} a customer in 24 hours"),
         (policy.new_payee_limit_minor, "at most {} to a new payee"),
         (policy.overdraft_minor or None, "a balance may go down to -{}"),
     )
@@ -19,7 +19,7 @@ def in_words(business: Business) -> str:
         f"{_confirmed(business)} waits {policy.hold_ttl_s} s for the customer's yes",
         who,
         *(words.format(_money(minor, business)) for minor, words in limits if minor is not None),
-        *([] if count is None else [f"at most {count} transfers in 24 hours"]),
+        *([] if count is None else [f"at most {count} transfers a customer in 24 hours"]),
         f"cancelled within {window_s} s" if window_s else "never cancelled once made",
     ]
     return "; ".join(parts)

@@ -11,15 +11,14 @@ from wbot.storage import ledger
 from wbot.storage.customers import LABEL
 
 SELECT_TRANSFERS = """
-SELECT t.*, x.payee, x.memo,
-       (SELECT e.message_id FROM effects e WHERE e.transfer_id = t.id
-        ORDER BY e.created_at LIMIT 1) AS message_id,
+SELECT t.*, x.payee, x.memo, e.message_id,
        (SELECT r.phase FROM transfers r
         WHERE r.target_id = t.id AND r.phase IN ('post', 'void', 'expire')) AS resolution,
        EXISTS (SELECT 1 FROM transfers r WHERE r.target_id = t.id AND r.kind = 'reversal')
            AS is_reversed
 FROM transfers t
 LEFT JOIN transfer_texts x ON x.transfer_id = t.id
+LEFT JOIN effects e ON e.transfer_id = t.id
 WHERE t.phase IN ('posted', 'pending', 'refused')
 """
 SELECTED = """
@@ -165,13 +164,6 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     until: str | None = None
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """What a customer, by the label operators know, has left to spend; less than zero is owed."""
-
-    customer: str
-    available_minor: int
-
-
 class Counts(msgspec.Struct, frozen=True):
     """How much there is to verify."""
 
@@ -229,10 +221,10 @@ def account(tx: sqlite3.Connection, account_id: int) -> Account:
     return _account(tx.execute(f"{SELECT_ACCOUNTS} WHERE a.id = ?", (account_id,)).fetchone())
 
 
-def lowest(tx: sqlite3.Connection, business_id: str) -> Standing | None:
-    """The customer of the business with the least available; None where nobody had money yet."""
+def lowest(tx: sqlite3.Connection, business_id: str) -> tuple[str, int] | None:
+    """The customer with the least available, and how much; None where nobody had money yet."""
     row = tx.execute(SELECT_LOWEST, (business_id,)).fetchone()
-    return None if row is None else Standing(*row)
+    return None if row is None else (row["customer"], row["available_minor"])
 
 
 def _account(row: sqlite3.Row) -> Account:
