@@ -9,21 +9,24 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from commanding import Wbot
+from conftest import ALICE as CUSTOMER
+from conftest import WAIT_S, MakeWorld, deposit, writing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paying import ALICE, Paying
 from stored import NOW, SHOP, make_customer, make_tx
 
 from wbot.domain import money
-from wbot.domain.business import Business
+from wbot.domain.business import Business, Policy
 from wbot.domain.ledger import Cause, CauseKind, Phase, TransferKind
 from wbot.domain.money import currency_of, format_amount
 from wbot.operations import bookkeeping, export
 from wbot.operations.bookkeeping import Order
 from wbot.operations.export import COLUMNS, csv_lines, hledger_lines
-from wbot.storage import books, ledger
+from wbot.storage import books, businesses, ledger
 from wbot.storage.books import Selection
 from wbot.storage.database import connect, transaction
 
@@ -263,6 +266,33 @@ def test_a_memo_is_words_and_no_syntax_of_the_journal(tx: sqlite3.Connection) ->
     Paying(tx).pay("John", 1, " one ; two | three  four\N{NO-BREAK SPACE}\tfive\n")
     described = parsed(hledger_lines(tx, EVERYTHING))[1][0]
     assert described == "2026-11-23 T2 transfer: one , two / three four five"
+
+
+async def test_what_a_customer_confirms_is_exported_under_the_number_he_read(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    deposit(database_path, CUSTOMER, 100_00)
+    with writing(database_path) as tx:
+        asking = msgspec.structs.replace(businesses.required(tx, "shop"), policy=Policy())
+        businesses.change(tx, asking)
+    async with make_world() as world:
+        question = await world.ask(CUSTOMER, "Transfer $20 to John for rent")
+        assert "(T2)" in question
+        await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
+        assert "(T2)" in await world.ask(CUSTOMER, "Yes")
+        await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
+    connection = connect(database_path)
+    described = [words for words, _ in parsed(hledger_lines(connection, EVERYTHING))]
+    row = exported(connection)[1]
+    asked_by = connection.execute("SELECT message_id FROM messages ORDER BY number").fetchone()
+    connection.close()
+    assert described[1].partition(" ")[2].startswith("T2 transfer")
+    assert [row[name] for name in ("transfer", "state", "message_id")] == [
+        "T2",
+        "posted",
+        asked_by["message_id"],
+    ]
+    assert len(described) == 2
 
 
 people_write = st.text(max_size=70)
