@@ -12,6 +12,7 @@ from torture.asks import Ask, message_id_of
 from torture.deliveries import Deliveries
 from torture.lives import Life
 from wbot.domain.delivery import words_of
+from wbot.domain.receipts import MARK
 from wbot.simulator.people import SimulatedCustomer
 from wbot.simulator.record import Send
 from wbot.storage.database import connect
@@ -20,6 +21,7 @@ UNFINISHED = """
 SELECT (SELECT count(*) FROM messages WHERE state IN ('waiting', 'begun'))
     + (SELECT count(*) FROM outbox WHERE state IN ('waiting', 'sending', 'unknown'))
 """
+NOTICE = re.compile(rf"{MARK} You have received \S+ from “\w+” \((T\d+)\)\. Available: \S+\.$")
 TAG = re.compile(r"^\[(c\d+)\.(\d+)\]", re.MULTILINE)
 
 
@@ -80,6 +82,12 @@ class Kept:
 
     def rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
         return self.tx.execute(sql, values).fetchall()
+
+
+def notice_in(text: str) -> str | None:
+    """The reference of the transfer that a text tells its receiver of; None for a reply."""
+    found = NOTICE.match(text)
+    return found and found[1]
 
 
 def message_id_in(text: str) -> str | None:

@@ -4,7 +4,7 @@ Three sources that know nothing of each other: what the customers sent and saw a
 the Graph API took, and what the database holds. Money is judged next door, in audit.py.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import combinations, groupby
@@ -13,7 +13,7 @@ import msgspec
 
 from torture.audit import Breach, audited
 from torture.deliveries import Said
-from torture.evidence import Evidence, Kept, message_id_in
+from torture.evidence import Evidence, Kept, message_id_in, notice_in
 
 KILLED = -9
 
@@ -61,8 +61,13 @@ class _Judge:
         self._kept = kept
         self._taken: defaultdict[str, list[int]] = defaultdict(list)
         """By message, the places of its replies among all that the Graph API took."""
+        self._notices: Counter[str] = Counter()
+        """By transfer, how often its receiver was told of it."""
         for place, send in enumerate(evidence.sends):
-            self._taken[message_id_in(send.text) or ""].append(place)
+            if (reference := notice_in(send.text)) is not None:
+                self._notices[reference] += 1
+            else:
+                self._taken[message_id_in(send.text) or ""].append(place)
         said = sorted(evidence.deliveries.said.values(), key=lambda one: one.ask.customer.name)
         self._of_customers = [
             list(found) for _, found in groupby(said, lambda one: one.ask.customer.name)
@@ -97,6 +102,10 @@ class _Judge:
             for place in places[1:]:
                 what = f"was answered again, by send {place + 1} of all"
                 yield Breach("replies doubled", what, message_id)
+        for reference, times in self._notices.items():
+            if times > 1:
+                what = f"the receiver of {reference} was told of it {times} times"
+                yield Breach("replies doubled", what)
         for place in self._taken.get("", []):
             text = self._evidence.sends[place].text
             yield Breach("replies untrue", f"a reply answers nothing: {text!r}")

@@ -19,7 +19,7 @@ from wbot.storage.database import connect, transaction
 
 GRACE_S = 3.0
 """Longer than any status takes here once the port is open."""
-CANCEL_WINDOW_S = 10**6
+PAYS_AT_ONCE = Policy(cancel_window_s=10**6, confirm_above_minor=10**12)
 
 
 def make_outside(customers: Sequence[SimulatedCustomer], *, seed: int, clock: Clock) -> Simulator:
@@ -48,7 +48,7 @@ def make_database(
     """A business, and its customers; each payer has so much money."""
     connection = connect(path)
     migrations.migrate(connection, path, Clock().now())
-    shop = msgspec.structs.replace(SHOP, policy=Policy(cancel_window_s=CANCEL_WINDOW_S))
+    shop = msgspec.structs.replace(SHOP, policy=PAYS_AT_ONCE)
     with transaction(connection):
         businesses.add(connection, shop, NOW)
         for payer in payers:

@@ -197,7 +197,8 @@ class Turn:
                 step = await self._tool_step(call, place)
                 receipts.append(step.receipt)
                 prompt.append(tool_message(call.id, step.result))
-            if await self._database.read(self._has_asked):
+            goes_on = self._number + 1 in self._stored  # of an attempt that died further on
+            if not goes_on and await self._database.read(self._has_asked):
                 return Ending(state="answered", receipts=unique(receipts))
         raise RejectedError(f"The model called tools {ROUNDS_MAX} times without an answer.")
 
