@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -15,7 +16,9 @@ from conftest import ALICE, BOB, SHOP, WAIT_S, MakeWorld, World, deposit, make_s
 from wbot.clock import Clock, to_text
 from wbot.domain.business import Policy
 from wbot.domain.confirmations import BODY_LENGTH_MAX
+from wbot.domain.errors import RefusedError
 from wbot.domain.receipts import MARK
+from wbot.operations import bookkeeping, life, merging
 from wbot.simulator.faults import Endpoint, slow
 from wbot.simulator.people import SimulatedCustomer
 from wbot.simulator.record import Send
@@ -400,6 +403,21 @@ async def test_a_customer_who_is_paid_hears_of_it_while_his_window_is_open(chat:
     assert "another customer's account; please ask us" in cancelled.text
 
 
+async def test_a_contact_card_names_whom_to_pay(chat: Chat) -> None:
+    phones = [{"phone": "+1 555 010 1002", "wa_id": BOB.phone}]
+    card = {"name": {"formatted_name": "Bob\nB."}, "phones": phones}
+    content = {"type": "contacts", "contacts": [card]}
+    asked = await chat.next_reply(ALICE, chat.simulator.send_inbound(ALICE, content))
+    assert asked.text == f"What should I send there? For example: “Send 20 to +{BOB.phone}”."
+    said = chat.simulator.completions[-1]["messages"][-1]
+    assert said == {"role": "user", "content": f"Contact card: Bob B., +{BOB.phone}"}
+    question = await chat.say(f"Send 20 to +{BOB.phone}")
+    await chat.tap(question, "yes")
+    assert chat.balance() == (8_000, 0)
+    history = [line["content"] for line in chat.simulator.completions[-1]["messages"]]
+    assert f"Contact card: Bob B., +{BOB.phone}" in history
+
+
 async def test_a_customer_out_of_reach_is_paid_in_silence(chat: Chat) -> None:
     question = await chat.say(f"Transfer $20 to +{BOB.phone}")
     await chat.tap(question, "yes")
@@ -407,6 +425,56 @@ async def test_a_customer_out_of_reach_is_paid_in_silence(chat: Chat) -> None:
     assert chat.world.rows("SELECT count(*) AS n FROM outbox WHERE message_id IS NULL") == [
         {"n": 0}
     ]
+
+
+# Afterwards ------------------------------------------------------------------------------------
+
+
+def told(path: Path, number: int) -> list[str]:
+    """What `wbot why` tells of money and questions in the life of Alice's n-th message."""
+    with writing(path) as tx:
+        row = tx.execute("SELECT message_id FROM messages WHERE number = ?", (number,)).fetchone()
+        stages = life.tell(tx, row[0], to_text(Clock().now())).stages
+    kinds = {"ledger", "asked", "asked_ended"}
+    return [re.sub(r"wamid\S+|20\S+Z", "…", one.detail) for one in stages if one.stage in kinds]
+
+
+async def test_both_lives_are_told_afterwards(chat: Chat) -> None:
+    question = await chat.say("Transfer $20 to John")
+    await chat.tap(question, "yes")
+    assert told(chat.path, 1) == [
+        "T3: 20.00 USD to John, posted",
+        "the customer to confirm, until …",
+        "confirmed by message …",
+    ]
+    assert told(chat.path, 2) == ["T4: 20.00 USD, posting T3"]
+
+
+async def test_the_books_name_the_transfer_not_its_ends(chat: Chat) -> None:
+    question = await chat.say("Transfer $20 to John")
+    await chat.tap(question, "yes")
+    reply = await chat.say("Cancel T3")
+    assert "Cancelled T3: $20.00 to “John” is back." in reply.text
+    assert "no such transfer" in (await chat.say("Cancel T4")).text
+    with writing(chat.path) as tx, pytest.raises(RefusedError, match="T3 is already reversed"):
+        bookkeeping.reverse(tx, "T3", to_text(Clock().now()))
+    assert chat.balance() == (10_000, 0)
+
+
+async def test_an_operator_reverses_what_reached_a_customer_and_nothing_that_waits(
+    chat: Chat,
+) -> None:
+    question = await chat.say(f"Transfer $20 to +{BOB.phone}")
+    now = to_text(Clock().now())
+    with writing(chat.path) as tx, pytest.raises(RefusedError, match="waits for its customer"):
+        bookkeeping.reverse(tx, "T3", now)
+    people = {"from_text": str(BOB.phone), "into_text": str(ALICE.phone)}
+    with writing(chat.path) as tx, pytest.raises(RefusedError, match="is on hold"):
+        merging.merge(tx, businesses.required(tx, "shop"), **people, now=now)
+    await chat.tap(question, "yes")
+    with writing(chat.path) as tx:
+        bookkeeping.reverse(tx, "T3", now)
+    assert chat.balance() == (10_000, 0)
 
 
 # Whatever dies when ----------------------------------------------------------------------------

@@ -199,6 +199,18 @@ def test_jitter_shortens_a_wait_by_at_most_a_quarter() -> None:
     assert [SEND_BACKOFF.wait_s(3, jitter) for jitter in (0.0, 0.5, 1.0)] == [9, 7.875, 6.75]
 
 
+@pytest.mark.parametrize(
+    ("attempts", "retry_after_s", "waits"),
+    [(1, 0, [1, 1.5]), (1, 20, [20, 30]), (3, 1, [4, 6]), (99, 1, [60, 90])],
+)
+def test_a_wait_that_was_asked_for_is_kept_and_spread(
+    attempts: int, retry_after_s: float, waits: list[float]
+) -> None:
+    """Never shorter than asked, and longer where the time named has proved too short."""
+    found = [TURN_BACKOFF.asked_wait_s(attempts, retry_after_s, jitter) for jitter in (0, 1)]
+    assert found == waits
+
+
 # Addresses -------------------------------------------------------------------------------------
 
 TEXT = {"type": "text", "text": {"body": "Hi"}}

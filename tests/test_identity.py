@@ -1,12 +1,15 @@
 """Who is who: numbers and user ids that come, go and change hands, through real webhooks."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from conftest import ALICE, WAIT_S, MakeWorld, World, deposit
+from conftest import ALICE, WAIT_S, MakeWorld, World, deposit, writing
 
 from wbot.simulator.people import SimulatedCustomer
+from wbot.storage import businesses
 
 NEW_PHONE, NEW_USER_ID = "15550109999", "US.9999"
 
@@ -17,6 +20,21 @@ async def balance_seen_by(world: World, customer: SimulatedCustomer) -> str:
     await world.simulator.say(customer, "What's my balance?")
     sends = await world.simulator.wait_for_sends(seen + 1, timeout_s=WAIT_S)
     return sends[-1].text.splitlines()[0]
+
+
+@asynccontextmanager
+async def paused(world: World) -> AsyncIterator[None]:
+    """The business answers nothing inside, and everything as it ends."""
+    path = world.service.settings.database
+    seen = len(world.simulator.sends)
+    for is_paused in (True, False):
+        with writing(path) as tx:
+            shop = businesses.required(tx, "shop")
+            businesses.change(tx, msgspec.structs.replace(shop, is_paused=is_paused))
+        if is_paused:
+            yield
+    asked = world.rows("SELECT count(*) AS count FROM messages WHERE type <> 'system'")
+    await world.simulator.wait_for_sends(seen + asked[0]["count"], timeout_s=WAIT_S)
 
 
 def as_alice(**ids: Any) -> SimulatedCustomer:
@@ -73,6 +91,33 @@ async def test_a_changed_user_id_keeps_the_account(
         await world.simulator.send_inbound(hidden, {"type": "system", "system": change})
         await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
         assert "$500.00" in await balance_seen_by(world, as_alice(phone=None, user_id=NEW_USER_ID))
+
+
+async def test_a_reply_follows_the_customer_to_his_new_number(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    """The old number may belong to somebody else by then."""
+    deposit(database_path, ALICE, 50_000)
+    async with make_world() as world, paused(world):
+        await world.simulator.say(ALICE, "What's my balance?")
+        change = {"type": "user_changed_number", "wa_id": NEW_PHONE, "body": "changed"}
+        await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
+        await world.simulator.send_inbound(ALICE, {"type": "system", "system": change})
+        await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
+    assert [send.recipient for send in world.simulator.sends] == [NEW_PHONE]
+
+
+async def test_a_reply_does_not_go_to_the_new_owner_of_a_number(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    deposit(database_path, ALICE, 50_000)
+    stranger = as_alice(name="Stranger", user_id="US.7777")
+    async with make_world() as world, paused(world):
+        for one in (ALICE, stranger):
+            await world.simulator.say(one, "What's my balance?")
+            await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
+    told = {send.recipient: send.text.splitlines()[0].split()[-1] for send in world.simulator.sends}
+    assert told == {ALICE.user_id: "$500.00.", ALICE.phone: "$0.00."}
 
 
 async def test_a_change_to_somebody_elses_number_changes_nothing(

@@ -53,7 +53,9 @@ def talk() -> Iterator[Talk]:
 
 
 def test_a_turn_begins_with_an_epoch_and_an_empty_journal(talk: Talk) -> None:
-    assert talk.take() == journal.Taken(epoch=1, revision=0, attempt=1, steps=())
+    assert talk.take() == journal.Taken(
+        epoch=1, revision=0, attempt=1, steps=(), failures=0, first_began_at=NOW
+    )
     row = messages.by_id(talk.tx, "wamid.1")
     assert row is not None
     assert (row["state"], row["attempts"]) == ("begun", 1)
@@ -104,6 +106,16 @@ def test_an_attempt_that_is_taken_back_is_not_counted(talk: Talk) -> None:
         assert talk.take().attempt == 1
         journal.uncount(talk.tx, "wamid.1")
     assert [turn[1] for turn in talk.turns()] == [1, 2, 3]
+
+
+def test_failures_are_counted_apart_from_deaths_and_holds(talk: Talk) -> None:
+    outcomes = ("retry: slow", None, "held: key", "stopped", "retry: HTTP 429")
+    for second, outcome in enumerate(outcomes):
+        taken = journal.take(talk.tx, talk.id, "wamid.1", after(second))
+        if outcome:
+            journal.end(talk.tx, "wamid.1", taken.epoch, outcome, after(second))
+    taken = journal.take(talk.tx, talk.id, "wamid.1", after(9))
+    assert (taken.failures, taken.first_began_at) == (2, NOW)
 
 
 def test_an_ending_is_written_to_its_own_attempt(talk: Talk) -> None:

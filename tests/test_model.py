@@ -157,6 +157,32 @@ async def test_an_answer_of_any_shape_can_be_kept_or_asked_for_again(
     assert 0 < kept < MUTATIONS
 
 
+@pytest.mark.parametrize(
+    ("status", "headers", "retry_after_s"),
+    [
+        (429, {"Retry-After": "7"}, 7),
+        (429, {"Retry-After": "-1"}, 0),
+        (429, {"Retry-After": "nan"}, 0),
+        (429, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, 0),
+        (429, {}, 0),
+        (503, {"Retry-After": "2.5"}, 2.5),
+        (503, {}, None),
+        (500, {}, None),
+    ],
+)
+async def test_a_failure_carries_the_wait_that_the_endpoint_asks_for(
+    rig: Rig,
+    model: OpenAIModel,
+    status: int,
+    headers: dict[str, str],
+    retry_after_s: float | None,
+) -> None:
+    """Nothing is asked for by a failure without the header, unless it is one of a quota."""
+    with pytest.raises(RetryableError) as raised:
+        await answer_to(rig, model, web.Response(status=status, headers=headers))
+    assert raised.value.retry_after_s == retry_after_s
+
+
 def mutated(draw: random.Random) -> Any:
     """A completion with one value, at any depth, replaced by an odd one."""
     root = copy.deepcopy(

@@ -6,9 +6,18 @@ import msgspec
 import pytest
 from stored import NOW, STARTED_AT
 
-from wbot.domain.business import Policy
+from wbot.domain.business import PayeeRule, Policy
 from wbot.domain.ledger import Balance, Entry, TransferKind, TransferState
-from wbot.domain.policy import SENTENCES, Refusal, Standing, cancel_refusal, transfer_refusal
+from wbot.domain.money import currency_of
+from wbot.domain.policy import (
+    SENTENCES,
+    Refusal,
+    Standing,
+    cancel_refusal,
+    needs_confirmation,
+    sentence_of,
+    transfer_refusal,
+)
 
 TRANSFER = Entry(
     transfer_id=7,
@@ -44,6 +53,69 @@ def test_what_is_available_can_be_sent(
 ) -> None:
     standing = Standing(balance=Balance(posted_minor, held_minor), is_payee_known=True)
     assert transfer_refusal(amount_minor, standing, Policy()) is refusal
+
+
+LIMITS = Policy(
+    confirm_above_minor=50,
+    max_transfer_minor=1_000,
+    daily_total_minor=2_000,
+    daily_count=5,
+    overdraft_minor=300,
+    new_payee_limit_minor=100,
+)
+
+
+@pytest.mark.parametrize(
+    ("amount_minor", "changes", "refusal"),
+    [
+        (1_000, {}, None),
+        (1_001, {}, Refusal.ABOVE_MAX_TRANSFER),
+        (100, {"is_payee_known": False}, None),
+        (101, {"is_payee_known": False}, Refusal.ABOVE_NEW_PAYEE_LIMIT),
+        (1_001, {"is_payee_known": False}, Refusal.ABOVE_MAX_TRANSFER),
+        (1, {"day_count": 4}, None),
+        (1, {"day_count": 5}, Refusal.DAILY_COUNT),
+        (500, {"day_total_minor": 1_500}, None),
+        (501, {"day_total_minor": 1_500}, Refusal.DAILY_TOTAL),
+        (501, {"day_total_minor": 1_500, "day_count": 5}, Refusal.DAILY_COUNT),
+        (51, {"asked_at_once": 5}, Refusal.TOO_MANY_AT_ONCE),
+        (51, {"asked_at_once": 4}, None),
+        (50, {"asked_at_once": 5}, None),  # it is not asked about
+        (800, {"balance": Balance(500, 0)}, None),
+        (801, {"balance": Balance(500, 0)}, Refusal.INSUFFICIENT_FUNDS),
+        (701, {"balance": Balance(500, 100)}, Refusal.INSUFFICIENT_FUNDS),
+        (1, {"balance": Balance(-300, 0)}, Refusal.INSUFFICIENT_FUNDS),
+    ],
+)
+def test_each_limit_is_kept_to_the_minor_unit(
+    amount_minor: int, changes: dict[str, object], refusal: Refusal | None
+) -> None:
+    standing = Standing(balance=Balance(10_000, 0), is_payee_known=True)
+    standing = msgspec.structs.replace(standing, **changes)
+    assert transfer_refusal(amount_minor, standing, LIMITS) is refusal
+
+
+def test_where_only_known_payees_are_paid_a_new_one_is_not() -> None:
+    policy = Policy(payees=PayeeRule.KNOWN)
+    known = Standing(balance=Balance(100, 0), is_payee_known=True)
+    new = msgspec.structs.replace(known, is_payee_known=False)
+    assert transfer_refusal(1, known, policy) is None
+    assert transfer_refusal(1, new, policy) is Refusal.UNKNOWN_PAYEE
+
+
+def test_a_transfer_is_confirmed_above_the_threshold_and_not_at_it() -> None:
+    assert needs_confirmation(1, Policy())
+    assert needs_confirmation(51, LIMITS)
+    assert not needs_confirmation(50, LIMITS)
+
+
+def test_a_refusal_tells_the_limit_it_is_about() -> None:
+    told = {one: sentence_of(one, LIMITS, currency_of("USD")) for one in Refusal}
+    assert not any("{" in sentence for sentence in told.values())
+    assert "$10.00" in told[Refusal.ABOVE_MAX_TRANSFER]
+    assert "$20.00" in told[Refusal.DAILY_TOTAL]
+    assert "(5)" in told[Refusal.DAILY_COUNT]
+    assert "$1.00" in told[Refusal.ABOVE_NEW_PAYEE_LIMIT]
 
 
 def refusal_of(

@@ -84,6 +84,18 @@ async def test_a_no_leaves_the_stale_messages_alone(
         ]
 
 
+async def test_a_plain_yes_takes_the_stale_messages_up_too(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    deposit(database_path, ALICE, 50_000)
+    pause(database_path, is_paused=True)
+    async with make_world() as world:
+        await asked_about(database_path, world, "Transfer $20 to John")
+        reply = await world.ask(ALICE, "Yes")
+        assert reply.startswith(f"{MARK} Sent $20.00 to “John” (T2)")
+        assert transfers(world) == [{"amount_minor": 2_000}]
+
+
 async def test_another_customers_tap_settles_nothing(
     make_world: MakeWorld, database_path: Path
 ) -> None:

@@ -113,7 +113,7 @@ class Service:
             measures=self.measures,
             sources=Sources(
                 held_models=lambda: self.conversations.held,
-                model_failing_s=lambda: self.conversations.failing_s,
+                failing_models=self.conversations.model_watch.failing,
                 graph_unanswered_s=lambda: self.sender.unanswered_s,
                 held_accounts=lambda: self.sender.held,
                 book_breaches=lambda: self.audit.breaches,

@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 import msgspec
+from aiohttp import web
 from stored import SHOP
 
 from wbot.simulator.app import MODEL
@@ -17,6 +18,7 @@ FIRST_PHONE = 15550300000
 RECEIVERS = 3
 """The last customers: they get presents and never touch money, so figures are told exactly."""
 PAYEES = 5
+PLACEHOLDER = {"type": "unsupported", "errors": [{"code": 131060, "title": "Unavailable"}]}
 
 
 class Kind(StrEnum):
@@ -30,7 +32,15 @@ class Kind(StrEnum):
     TWICE = "twice"  # the model calls the same payment twice
     PRESENT = "present"  # to another customer
     CANCEL = "cancel"
+    PLACEHOLDER = "placeholder"  # a payment whose text comes after a placeholder under its id
+    REJECTED = "rejected"  # a payment that the model refuses to read until an operator retries
+    REJECTED_AFTER = "rejected after"  # the same, once the money has moved
+    MOVED = "moved"  # WhatsApp announces that the customer has another number
 
+
+SECOND_LIVES = {Kind.PLACEHOLDER, Kind.REJECTED, Kind.REJECTED_AFTER}
+REJECTIONS = {Kind.REJECTED: 0, Kind.REJECTED_AFTER: 1}
+"""After how many of its answers the model rejects the next question."""
 
 WEIGHTS = {
     Kind.WORDS: 18,
@@ -41,6 +51,9 @@ WEIGHTS = {
     Kind.TWICE: 6,
     Kind.PRESENT: 4,
     Kind.CANCEL: 12,
+    Kind.PLACEHOLDER: 8,
+    Kind.REJECTED: 4,
+    Kind.REJECTED_AFTER: 6,
 }
 
 Call = tuple[str, dict[str, str]]
@@ -66,6 +79,10 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     payments: tuple[Payment, ...] = ()
     filler: str = ""
+    after: tuple[str, ...] = ()
+    """Messages that must have been acknowledged before this one is on its way."""
+    becomes: SimulatedCustomer | None = None
+    """Of an announced change, who the customer is afterwards."""
 
     @property
     def tag(self) -> str:
@@ -102,7 +119,75 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
                 return (calls,)
 
     def content(self) -> dict[str, Any]:
+        if self.becomes is not None:
+            change = {"type": "user_changed_number", "wa_id": self.becomes.phone, "body": self.text}
+            return {"type": "system", "system": change}
         return {"type": "text", "text": {"body": self.text}}
+
+
+class Fate(StrEnum):
+    """What happens to a customer's number in the middle of it all."""
+
+    MOVES = "moves"  # to another number, as WhatsApp announces; the old one gets a new owner
+    LOSES = "loses"  # it to a new owner, and nobody announces it
+    GAINS = "gains"  # one, after the customer was known by user id alone
+
+
+FATES = (Fate.MOVES, Fate.LOSES, Fate.GAINS) * 2
+HEIRS = 100
+"""What is added to a customer's number for the new owner of his phone number."""
+
+
+class Writer:
+    """A customer under the ids he writes with now."""
+
+    def __init__(
+        self, customer: SimulatedCustomer, fate: Fate | None = None, *, is_plain: bool = False
+    ) -> None:
+        self.customer = first_of(customer) if fate is Fate.GAINS else customer
+        self.fate = fate
+        self.number = 0
+        self.kinds = {k: w for k, w in WEIGHTS.items() if not (is_plain and k in SECOND_LIVES)}
+        """With their weights; replies to second lives name no message, so they need one number."""
+        self._full = customer
+        self._after: tuple[str, ...] = ()
+
+    def ask(self, kind: Kind, *payments: Payment) -> Ask:
+        """The customer's next message."""
+        self.number += 1
+        return Ask(
+            customer=self.customer,
+            number=self.number,
+            kind=kind,
+            payments=payments,
+            after=self._after,
+        )
+
+    def suffer(self, writers: list["Writer"]) -> list[Ask]:
+        """The customer's fate, with what WhatsApp says of it; a new owner joins the writers."""
+        fate, self.fate = self.fate, None
+        if fate is Fate.GAINS:
+            self.customer = self._full
+            return []
+        name, phone = self.customer.name, self.customer.phone
+        owner = SimulatedCustomer(f"c{HEIRS + int(name[1:])}", phone, f"US.1{phone}")
+        heir = Writer(owner, is_plain=True)
+        writers.append(heir)
+        before = tuple(message_id_of(name, number + 1) for number in range(self.number))
+        if fate is Fate.LOSES:  # his user id is known by then, or the new owner's would become his
+            heir._after = before[:1]
+            self.customer = first_of(self.customer)
+            return []
+        moved = SimulatedCustomer(name, str(int(str(phone)) + HEIRS), f"US.2{phone}")
+        change = self.ask(Kind.MOVED)
+        self.customer = moved
+        self._after = heir._after = (change.message_id,)
+        return [msgspec.structs.replace(change, after=before, becomes=moved)]
+
+
+def first_of(customer: SimulatedCustomer) -> SimulatedCustomer:
+    """The same customer by user id alone."""
+    return msgspec.structs.replace(customer, phone=None)
 
 
 def message_id_of(name: str, number: int) -> str:
@@ -118,52 +203,61 @@ def people(count: int) -> tuple[SimulatedCustomer, ...]:
     )
 
 
-def asks_of(everybody: Sequence[SimulatedCustomer], count: int, random: Random) -> list[Ask]:
+def asks_of(
+    everybody: Sequence[SimulatedCustomer],
+    count: int,
+    random: Random,
+    *,
+    refused: Sequence[SimulatedCustomer],
+) -> list[Ask]:
     """`count` messages, the customers mixed, each customer's own in the order of their numbers."""
     receivers = everybody[-RECEIVERS:]
-    numbers = dict.fromkeys(everybody, 0)
+    fates = dict(zip(everybody[len(refused) :], FATES, strict=False))
+    writers = [Writer(one, fates.get(one), is_plain=one in (*refused, *fates)) for one in everybody]
     asks: list[Ask] = []
     while len(asks) < count:
-        writer = random.choice(everybody)
-        for _ in range(random.choice((1, 1, 1, 1, 2, 5))):  # sometimes several in one breath
-            numbers[writer] += 1
-            asks.append(_ask(writer, numbers[writer], receivers, random))
+        writer = random.choice(writers)
+        breath = random.choice((1, 1, 1, 1, 2, 5))  # sometimes several in one
+        asks += [_ask(writer, receivers, random) for _ in range(breath)]
+        if writer.fate and writer.number >= count // len(everybody) // 2:
+            asks += writer.suffer(writers)
     return asks[:count]
 
 
-def _ask(
-    writer: SimulatedCustomer,
-    number: int,
-    receivers: Sequence[SimulatedCustomer],
-    random: Random,
-) -> Ask:
-    if writer in receivers:
-        return Ask(customer=writer, number=number, kind=Kind.WORDS)
-    kind = random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+def _ask(writer: Writer, receivers: Sequence[SimulatedCustomer], random: Random) -> Ask:
+    if writer.customer in receivers:
+        return writer.ask(Kind.WORDS)
+    kind = random.choices(list(writer.kinds), list(writer.kinds.values()))[0]
     payee = f"P{random.randrange(PAYEES)}"
+    number = writer.number + 1
     first, second = Payment(10 * number + 1, payee), Payment(10 * number + 2, payee)
     if kind in {Kind.PAIR, Kind.ROUNDS}:
-        return Ask(customer=writer, number=number, kind=kind, payments=(first, second))
-    if kind in {Kind.TRANSFER, Kind.TWICE}:
-        return Ask(customer=writer, number=number, kind=kind, payments=(first,))
+        return writer.ask(kind, first, second)
+    if kind in {Kind.TRANSFER, Kind.TWICE, *SECOND_LIVES}:
+        return writer.ask(kind, first)
     if kind is Kind.PRESENT:
-        present = Payment(10 * number + 3, f"+{random.choice(receivers).phone}")
-        return Ask(customer=writer, number=number, kind=kind, payments=(present,))
-    return Ask(customer=writer, number=number, kind=kind)
+        return writer.ask(kind, Payment(10 * number + 3, f"+{random.choice(receivers).phone}"))
+    return writer.ask(kind)
 
 
 class Script:
     """The chat endpoint's answers; ids of calls are new each time, as a real model's are."""
 
     def __init__(self, asks: Sequence[Ask], random: Random) -> None:
+        self.retried: set[str] = set()
+        """Ids of messages that the model rejects no more."""
         self._by_text = {ask.text: ask for ask in asks}
         self._random = random
 
-    def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, request: dict[str, Any]) -> dict[str, Any] | web.Response:
         messages = request["messages"]
         said = max(n for n, message in enumerate(messages) if message["role"] == "user")
-        ask = self._by_text[messages[said]["content"]]
+        ask = self._by_text.get(messages[said]["content"])
+        if ask is None:  # the service's own question, whether the model is well again
+            return self._completion({"content": "OK"})
         done = sum(message["role"] == "assistant" for message in messages[said:])
+        if REJECTIONS.get(ask.kind) == done and ask.message_id not in self.retried:
+            return web.Response(status=400)
         if done < len(ask.rounds):
             return self._completion({"content": None, "tool_calls": self._calls(ask.rounds[done])})
         return self._completion({"content": ask.words})

@@ -41,31 +41,35 @@ def audited(evidence: Evidence, kept: Kept) -> tuple[list[Breach], int]:
 class _Audit:
     def __init__(self, evidence: Evidence, kept: Kept) -> None:
         self._kept = kept
-        self._receivers = {str(one.phone) for one in evidence.receivers}
-        self._accounts = {str(one.phone): Account(evidence.given_minor) for one in evidence.payers}
-        self._accounts |= {phone: Account(0) for phone in self._receivers}
-        self._made: dict[str, int] = {}
+        self._people = {one.name: one for one in (*evidence.payers, *evidence.receivers)}
+        self._people |= {ask.customer.name: ask.becomes or ask.customer for ask in evidence.asks}
+        """By name, everybody under the ids that were the latest."""
+        self._accounts = {name: Account(0) for name in self._people}
+        self._accounts |= {one.name: Account(evidence.given_minor) for one in evidence.payers}
+        self._made: Counter[str] = Counter()
         """By message, the payments and cancellations it should have made."""
-        handled = [ask for ask in evidence.asks if kept.replies[ask.message_id]]
-        self._handled = sorted(handled, key=lambda one: kept.replies[one.message_id][0].outbox_id)
+        self._said = sorted(
+            ((reply, ask) for ask in evidence.asks for reply in kept.replies[ask.message_id]),
+            key=lambda one: one[0].outbox_id,
+        )
 
     def untrue_replies(self) -> Iterator[Breach]:
         """Each customer's messages again, in the order of handling, in the torture's own ledger."""
-        for ask in self._handled:
-            account = self._accounts[str(ask.customer.phone)]
+        for reply, ask in self._said:
+            account = self._accounts[ask.customer.name]
             before = account.effects
-            text = self._kept.replies[ask.message_id][0].text
-            expected = account.differs(ask, text)
-            self._made[ask.message_id] = account.effects - before
+            is_last = reply is self._kept.replies[ask.message_id][-1]
+            expected = account.differs(ask, reply.text, is_last=is_last)
+            self._made[ask.message_id] += account.effects - before
             if expected is not None:
-                what = f"says {text!r}, not {expected!r}"
+                what = f"says {reply.text!r}, not {expected!r}"
                 yield Breach("replies untrue", what, ask.message_id)
 
     def doubled_effects(self) -> Iterator[Breach]:
         """As many transfers and reversals as each message asks for; after the replay above."""
         found = Counter(row["message_id"] for row in self._kept.rows(MADE))
         for message_id in sorted(found.keys() | self._made.keys()):
-            expected = self._made.get(message_id, 0)
+            expected = self._made[message_id]
             if found[message_id] != expected:
                 kind = "effects doubled" if found[message_id] > expected else "lost"
                 what = f"moved money {found[message_id]} times, not {expected}"
@@ -73,13 +77,17 @@ class _Audit:
 
     def off_minor(self) -> int:
         """Between what everybody should have and what they have, by postings and by balances."""
+        names = {f"+{one.phone}": name for name, one in self._people.items()}
         for account in list(self._accounts.values()):
             for phone, amount_minor in account.presents.items():
-                self._accounts[phone.removeprefix("+")].available_minor += amount_minor
-        return sum(self._off_minor(phone, one) for phone, one in self._accounts.items())
+                self._accounts[names[phone]].available_minor += amount_minor
+        return sum(self._off_minor(name, one) for name, one in self._accounts.items())
 
-    def _off_minor(self, phone: str, account: Account) -> int:
-        customer_id = customers.find_by_phone(self._kept.tx, SHOP.id, phone)
+    def _off_minor(self, name: str, account: Account) -> int:
+        person = self._people[name]
+        customer_id = customers.find_sender(
+            self._kept.tx, SHOP.id, phone=person.phone, user_id=person.user_id
+        )
         found = customer_id and ledger.find_account(self._kept.tx, customer_id)
         if not found:
             return account.available_minor

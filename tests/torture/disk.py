@@ -13,6 +13,7 @@ from torture.deliveries import Deliveries
 from torture.evidence import Evidence, count_unfinished
 from torture.lives import HOST, Service
 from torture.preparation import free_port, make_database, make_outside, variables
+from torture.schedule import End
 from torture.victim import Cue
 from wbot.clock import Clock
 from wbot.simulator.app import serve
@@ -147,7 +148,7 @@ class FullDisk:
         except TimeoutError:
             pass  # the judge sees what is stuck
         await self._simulator.wait_until_quiet(timeout_s=DRAIN_S)
-        life.signal(signal.SIGTERM, "SIGTERM")
+        life.signal(signal.SIGTERM, End.STOPPED)
         await life.over(DRAIN_S)
         return found
 

@@ -7,15 +7,28 @@ the Graph API took, and what the database holds. Money is judged next door, in a
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from datetime import datetime, timedelta
 from itertools import combinations, groupby
 
 import msgspec
 
+from torture.asks import Kind
 from torture.audit import Breach, audited
 from torture.deliveries import Said
-from torture.evidence import Evidence, Kept, message_id_in
+from torture.evidence import Evidence, Kept, Reply, message_id_in
+from torture.run import STOP_S
+from torture.schedule import End
 
 KILLED = -9
+UNDER_WAY = timedelta(seconds=2)
+"""How long a send may be under way while its number gets a new owner."""
+_ENDINGS = {
+    Kind.PLACEHOLDER: ("answered", {1, 2}),
+    Kind.REJECTED: ("answered", {2}),
+    Kind.REJECTED_AFTER: ("answered", {2}),
+    Kind.MOVED: ("silent", {0}),
+}
+"""How a message ends that does not simply get its one reply, and with how many replies."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +38,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     answered: int
     told: int
     """Replies refused for good, each with a row for the operator."""
+    noted: int
+    """Number changes, which nobody answers."""
     ledger_off_minor: int
     unknown_settled: int
     """Sends of unknown outcome that a status settled."""
@@ -34,11 +49,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 def judged(evidence: Evidence) -> Verdict:
     """Every breach, and the figures of the table."""
-    with closing(Kept(evidence.database)) as kept:
+    with closing(Kept(evidence)) as kept:
         judge = _Judge(evidence, kept)
         breaches = [
             *judge.lost_or_stuck(),
             *judge.doubled(),
+            *judge.misdirected(),
             *judge.out_of_order(),
             *judge.interleaved(),
             *judge.ends(),
@@ -49,6 +65,7 @@ def judged(evidence: Evidence) -> Verdict:
             breaches=breaches + books,
             answered=judge.answered,
             told=judge.told,
+            noted=judge.noted,
             ledger_off_minor=ledger_off_minor,
             unknown_settled=settled,
             unknown_resent=resent,
@@ -59,66 +76,85 @@ class _Judge:
     def __init__(self, evidence: Evidence, kept: Kept) -> None:
         self._evidence = evidence
         self._kept = kept
-        self._taken: defaultdict[str, list[int]] = defaultdict(list)
-        """By message, the places of its replies among all that the Graph API took."""
-        for place, send in enumerate(evidence.sends):
-            self._taken[message_id_in(send.text) or ""].append(place)
         said = sorted(evidence.deliveries.said.values(), key=lambda one: one.ask.customer.name)
         self._of_customers = [
             list(found) for _, found in groupby(said, lambda one: one.ask.customer.name)
         ]
-        self.answered = sum(bool(self._taken.get(one.ask.message_id)) for one in said)
-        self.told = 0
+        self.answered = self.told = self.noted = 0
 
     def lost_or_stuck(self) -> Iterator[Breach]:
-        """Each acknowledged message ends in one reply that is taken, or that we are told of."""
+        """Each acknowledged message ends in replies that are taken, or that we are told of."""
         for message_id, one in self._evidence.deliveries.said.items():
             row, replies = self._kept.messages.get(message_id), self._kept.replies[message_id]
+            state, counts = _ENDINGS.get(one.ask.kind, ("answered", {1}))
             if one.acknowledged_at is None:
                 yield Breach("stuck", "was never acknowledged", message_id)
             elif row is None:
                 yield Breach("lost", "was answered 200 and is not in the database", message_id)
             elif row["state"] in {"waiting", "begun"}:
                 yield Breach("stuck", f"is still {row['state']}", message_id)
-            elif row["state"] != "answered" or len(replies) != 1:
+            elif row["state"] != state or len(replies) not in counts:
                 what = f"ended {row['state']} ({row['reason']}) with {len(replies)} replies"
                 yield Breach("lost", what, message_id)
-            elif not replies[0].is_settled:
-                yield Breach("stuck", f"has a reply that is still {replies[0].state}", message_id)
-            elif not self._taken.get(message_id):
+            elif not all(reply.is_settled for reply in replies):
+                states = ", ".join(reply.state for reply in replies)
+                yield Breach("stuck", f"has a reply whose fate is open: {states}", message_id)
+            elif not replies:
+                self.noted += 1
+            elif all(reply.places for reply in replies):
+                self.answered += 1
+            else:
                 is_marked = one.ask.customer.name in self._evidence.refused
-                if not (is_marked and replies[0].is_told):
+                if not (is_marked and all(reply.places or reply.is_told for reply in replies)):
                     yield Breach("lost", "has a reply that nobody got", message_id)
                 self.told += 1
 
     def doubled(self) -> Iterator[Breach]:
         """Statuses always come before the grace ends here, so no reply may be seen twice."""
-        for message_id, places in self._taken.items():
-            for place in places[1:]:
+        for message_id, replies in self._kept.replies.items():
+            for place in (place for reply in replies for place in reply.places[1:]):
                 what = f"was answered again, by send {place + 1} of all"
                 yield Breach("replies doubled", what, message_id)
-        for place in self._taken.get("", []):
-            text = self._evidence.sends[place].text
-            yield Breach("replies untrue", f"a reply answers nothing: {text!r}")
+        for send in self._kept.unasked:
+            yield Breach("replies untrue", f"a reply answers nothing: {send.text!r}")
+
+    def misdirected(self) -> Iterator[Breach]:
+        """Nobody reads what is for another: each reply goes to ids that are its customer's then."""
+        owners: defaultdict[str, list[tuple[datetime, int]]] = defaultdict(list)
+        for one in self._evidence.deliveries.said.values():
+            for person in (one.ask.customer, one.ask.becomes):
+                if person is not None and one.known_at is not None:
+                    for alias in person.aliases:
+                        owners[alias].append((one.known_at, _number(person.name)))
+        for send in self._evidence.sends:
+            message_id = message_id_in(send.text)
+            if message_id is None or not owners[send.recipient]:
+                continue
+            number = _number(self._evidence.deliveries.said[message_id].ask.customer.name)
+            numbers = {owner for _, owner in owners[send.recipient]}
+            since = [owner for at, owner in owners[send.recipient] if at < send.at - UNDER_WAY]
+            if number not in numbers or number < max(since, default=0):  # heirs' are the higher
+                yield Breach("misdirected", f"was answered to {send.recipient}", message_id)
 
     def out_of_order(self) -> Iterator[Breach]:
         """Replies go out as messages were handled; who was acknowledged first is handled first."""
         for said in self._of_customers:
+            replies = [reply for one in said for reply in self._kept.replies[one.ask.message_id]]
             handled = {
                 one.ask.message_id: self._kept.replies[one.ask.message_id][0].outbox_id
                 for one in said
-                if self._kept.replies[one.ask.message_id]
+                if self._kept.replies[one.ask.message_id] and one.ask.kind is not Kind.PLACEHOLDER
             }
-            yield from self._sent_out_of_order(sorted(handled, key=handled.__getitem__))
+            yield from self._sent_out_of_order(sorted(replies, key=lambda one: one.outbox_id))
             yield from self._handled_out_of_order(said, handled)
 
-    def _sent_out_of_order(self, in_order: Sequence[str]) -> Iterator[Breach]:
+    def _sent_out_of_order(self, in_order: Sequence[Reply]) -> Iterator[Breach]:
         latest = -1
-        for message_id in in_order:
-            places = self._taken.get(message_id, [])
-            if places and places[0] < latest:
-                yield Breach("out of order", "was answered after a later message", message_id)
-            latest = max(latest, *places, -1)
+        for reply in in_order:
+            if reply.places and reply.places[0] < latest:
+                what = "was answered after a later message"
+                yield Breach("out of order", what, reply.message_id)
+            latest = max(latest, *reply.places, -1)
 
     def _handled_out_of_order(
         self, said: Sequence[Said], handled: dict[str, int]
@@ -136,14 +172,14 @@ class _Judge:
     def interleaved(self) -> Iterator[Breach]:
         """No turn of a conversation begins while another message's turn is unfinished."""
         rows = self._kept.rows(
-            "SELECT m.conversation_id, t.message_id FROM turns t JOIN messages m USING (message_id)"
-            " ORDER BY m.conversation_id, t.epoch"
+            "SELECT m.conversation_id, t.message_id, t.revision FROM turns t "
+            "JOIN messages m USING (message_id) ORDER BY m.conversation_id, t.epoch"
         )
         seen = set()
-        for (_, message_id), _turns in groupby(rows, key=tuple):
-            if message_id in seen:
-                yield Breach("out of order", "had its turns among another message's", message_id)
-            seen.add(message_id)
+        for life, _turns in groupby(rows, key=tuple):
+            if life in seen:
+                yield Breach("out of order", "had its turns among another message's", life[1])
+            seen.add(life)
 
     def ends(self) -> Iterator[Breach]:
         """Only we end a life, or another process that held the database as it began."""
@@ -154,10 +190,12 @@ class _Judge:
             was_hindered = any(
                 since < ended_at and to > life.began_at for since, to in self._evidence.hindered
             )
-            if code not in {0, KILLED} and not was_hindered:
+            if life.ended_by == End.STOPPED:
+                if code != 0:
+                    what = f"SIGTERM did not end life {number} well within {STOP_S:.0f} s: {code}"
+                    yield Breach("ended itself", what)
+            elif code != KILLED and not was_hindered:
                 yield Breach("ended itself", f"life {number} ended by itself with {code}")
-        if lives[-1].exit_code != 0:
-            yield Breach("ended itself", f"SIGTERM was answered with {lives[-1].exit_code}")
 
     def unknown_sends(self) -> tuple[int, int]:
         """Sends of unknown outcome: settled by a status, and sent again after the grace."""
@@ -167,6 +205,10 @@ class _Judge:
         )
         unknown = [bool(row["is_resent"]) for row in rows if row["outcome"] == "unknown"]
         return unknown.count(False), unknown.count(True)
+
+
+def _number(name: str) -> int:
+    return int(name[1:])
 
 
 def _must_go_first(before: Said, after: Said) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from stored import NOW, SHOP, give, make_customer
+from stored import NOW, SHOP, give
 
 from torture.asks import OUTSIDE_SHOP
 from torture.lives import HOST
@@ -14,12 +14,13 @@ from wbot.clock import Clock
 from wbot.domain.business import Policy
 from wbot.simulator.app import MODEL, Simulator
 from wbot.simulator.people import SimulatedCustomer
-from wbot.storage import businesses, migrations
+from wbot.storage import businesses, customers, migrations
 from wbot.storage.database import connect, transaction
 
 GRACE_S = 3.0
 """Longer than any status takes here once the port is open."""
-CANCEL_WINDOW_S = 10**6
+PAYS_AT_ONCE = Policy(cancel_window_s=10**6, confirm_above_minor=10**12)
+"""Nothing is confirmed here: a message has one reply, whatever it moves."""
 
 
 def make_outside(customers: Sequence[SimulatedCustomer], *, seed: int, clock: Clock) -> Simulator:
@@ -48,13 +49,16 @@ def make_database(
     """A business, and its customers; each payer has so much money."""
     connection = connect(path)
     migrations.migrate(connection, path, Clock().now())
-    shop = msgspec.structs.replace(SHOP, policy=Policy(cancel_window_s=CANCEL_WINDOW_S))
+    shop = msgspec.structs.replace(SHOP, policy=PAYS_AT_ONCE)
     with transaction(connection):
         businesses.add(connection, shop, NOW)
-        for payer in payers:
-            give(connection, make_customer(connection, str(payer.phone)), given_minor)
-        for receiver in receivers:
-            make_customer(connection, str(receiver.phone))
+        for one in (*payers, *receivers):
+            user_id = None if one.phone else one.user_id
+            found = customers.resolve(
+                connection, SHOP.id, phone=one.phone, user_id=user_id, name=None, now=NOW
+            )
+            if one in payers:
+                give(connection, found.customer_id, given_minor)
     connection.close()
 
 

@@ -4,9 +4,15 @@ import re
 
 import msgspec
 
-from torture.asks import Ask, Kind, Payment
+from torture.asks import PLACEHOLDER, Ask, Kind, Payment
+from wbot.domain.content import content_of
+from wbot.domain.handling import Decline, handling_of
 from wbot.domain.policy import SENTENCES, Refusal
 from wbot.domain.receipts import MARK
+from wbot.turns.closing import ERROR_TEXT
+
+_DECLINED = handling_of(content_of(PLACEHOLDER))
+NOT_ARRIVED = _DECLINED.sentence if isinstance(_DECLINED, Decline) else ""
 
 
 class _Sent(msgspec.Struct):
@@ -27,19 +33,29 @@ class Account(msgspec.Struct):
     effects: int = 0
     """Payments made and taken back."""
     _latest: _Sent | None = None
+    _second: dict[str, str] = msgspec.field(default_factory=dict)
+    """By message, what it says in its second life, after the first has come to a payment."""
 
-    def differs(self, ask: Ask, reply: str) -> str | None:
-        """Replay the message; what its reply should have been, unless it is that.
+    def differs(self, ask: Ask, reply: str, *, is_last: bool) -> str | None:
+        """Replay the message as far as this reply; what that should have been, unless it is that.
 
         The ledger's own numbers (T12) cannot be foretold: they are read off the reply, and must
         come again where the same payment is cancelled.
         """
+        if not is_last and ask.kind in {Kind.PLACEHOLDER, Kind.REJECTED}:
+            expected = NOT_ARRIVED if ask.kind is Kind.PLACEHOLDER else ERROR_TEXT
+            return None if reply == expected else expected
+        if is_last and ask.kind is Kind.REJECTED_AFTER:
+            expected = self._second[ask.message_id]
+            return None if reply == expected else expected
         pattern, made = self._pattern(ask)
         found = re.fullmatch(pattern, reply)
         if found is None:
             return pattern
         for payment, reference in zip(made, found.groups(), strict=True):
             payment.reference = reference
+        if ask.kind is Kind.REJECTED_AFTER:  # what moved no money is read once more
+            self._second[ask.message_id] = reply if made else f"{reply}\n\n{ask.words}"
         return None
 
     def _pattern(self, ask: Ask) -> tuple[str, list[_Sent]]:
@@ -55,7 +71,8 @@ class Account(msgspec.Struct):
             lines.append(f"Available: {money(self.available_minor)}.")
         receipts = "\n".join(f"{MARK} {re.escape(line)}" for line in lines)
         receipts = receipts.replace(re.escape("(T#)"), r"\((T\d+)\)")
-        return "\n\n".join(part for part in (receipts, re.escape(ask.words)) if part), made
+        words = "" if ask.kind is Kind.REJECTED_AFTER else re.escape(ask.words)
+        return "\n\n".join(part for part in (receipts, words) if part), made
 
     def _pay(self, payment: Payment) -> tuple[str, _Sent]:
         too_much = payment.amount_minor > self.available_minor

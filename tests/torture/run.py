@@ -9,11 +9,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from aiohttp import web
+
 from torture import troubles
 from torture.asks import RECEIVERS, Ask, Script, asks_of, people
 from torture.deliveries import Deliveries
 from torture.evidence import Evidence, count_unfinished, message_id_in
 from torture.lives import HOST, Life, Service
+from torture.operator import Operator
 from torture.preparation import free_port, make_database, make_outside, variables
 from torture.schedule import End, Hostility, Plan, schedule
 from torture.victim import Cue
@@ -42,12 +45,15 @@ class Torture:
         self._clock = Clock()
         self._folder, self._is_warm = folder, is_warm
         self._plans = schedule(how, random)
-        self._asks = asks_of(everybody, how.messages, random)
         self._refused = everybody[:REFUSED]
+        self._asks = asks_of(everybody, how.messages, random, refused=self._refused)
+        first = {ask.customer.name: ask.customer for ask in reversed(self._asks)}
+        customers = [first.get(one.name, one) for one in everybody]
         self._simulator = make_outside(everybody, seed=seed, clock=self._clock)
         self._simulator.responder = self._answer
         self._simulator.on_send(self._sent)
         self._script = Script(self._asks, Random(seed))
+        self._operator = Operator(folder / "wbot.db", self._asks, self._script.retried, self._clock)
         self._random = Random(seed)
         self._spoken: asyncio.Queue[Ask | None] = asyncio.Queue()
         self._replied: set[str] = set()
@@ -57,8 +63,8 @@ class Torture:
         self._evidence = Evidence(
             database=folder / "wbot.db",
             asks=self._asks,
-            payers=everybody[:-RECEIVERS],
-            receivers=everybody[-RECEIVERS:],
+            payers=tuple(customers[:-RECEIVERS]),
+            receivers=tuple(customers[-RECEIVERS:]),
             given_minor=given_minor,
             refused=frozenset(one.name for one in self._refused),
             deliveries=Deliveries(self._simulator, random=Random(seed), clock=self._clock),
@@ -94,6 +100,7 @@ class Torture:
         asks = iter(self._asks)
         async with asyncio.TaskGroup() as group:
             speaking = group.create_task(self._speak(group))
+            operating = group.create_task(self._operator.run())
             for plan in self._plans:
                 for ask in islice(asks, plan.messages):
                     self._spoken.put_nowait(ask)
@@ -104,10 +111,12 @@ class Torture:
                 for _ in range(STARTS_MAX):  # while somebody holds the database, it cannot begin
                     if await self._live(service, plan):
                         break
-                on_death()
+                if plan.end is not End.STOPPED:
+                    on_death()
                 await asyncio.sleep(plan.down_s)
             self._spoken.put_nowait(None)
             await self._drain(service, speaking)
+            operating.cancel()
 
     async def _speak(self, group: asyncio.TaskGroup) -> None:
         while (ask := await self._spoken.get()) is not None:
@@ -116,21 +125,39 @@ class Torture:
         await self._evidence.deliveries.finish(group)
 
     async def _live(self, service: Service, plan: Plan) -> bool:
-        """One life to its end; whether it was killed."""
+        """One life to its end; whether it came to the end that was meant for it."""
         known = self._unanswered()
         life = await service.start(plan.cue)
         self._armed = (plan.end, plan.nth, life)
-        is_open = await service.opened(life)
+        is_open = await self._is_opened(service, life, plan)
         if is_open and plan.is_calm and await self._is_worked_off(known):
             self._evidence.worked_off_s.append(self._clock.monotonic() - life.began_at)
-        if plan.end is End.RANDOM:
+        if plan.end in {End.RANDOM, End.STOPPED}:
             await life.over(max(0.0, life.began_at + plan.after_s - self._clock.monotonic()))
-        elif is_open:
+        elif is_open and plan.end is not End.START:
             await life.over(self._how.patience_s)
-        life.kill(End.RANDOM)
+        if is_open and plan.end is End.STOPPED:
+            await self._stop(life)
+        life.kill(plan.end if plan.end is End.START else End.RANDOM)
         await life.over()
         self._armed = None
-        return life.exit_code == -signal.SIGKILL
+        return life.exit_code in {0, -signal.SIGKILL}
+
+    async def _is_opened(self, service: Service, life: Life, plan: Plan) -> bool:
+        if plan.end is not End.START:
+            return await service.opened(life)
+        try:
+            async with asyncio.timeout(plan.start_s):
+                return await service.opened(life)
+        except TimeoutError:
+            return False
+
+    async def _stop(self, life: Life) -> None:
+        """Ask the life to end, while it has as much to do as ever."""
+        asked_at = self._clock.monotonic()
+        life.signal(signal.SIGTERM, End.STOPPED)
+        if await life.over(STOP_S) and life.exit_code == 0:
+            self._evidence.stopped_s.append(self._clock.monotonic() - asked_at)
 
     def _unanswered(self) -> set[str]:
         """Acknowledged, and no reply yet of which the customers know."""
@@ -180,11 +207,11 @@ class Torture:
         except TimeoutError:
             pass  # the judge sees what is stuck
         await self._simulator.wait_until_quiet(timeout_s=STOP_S)
-        life.signal(signal.SIGTERM, "SIGTERM")
-        await life.over(STOP_S)
+        await self._stop(life)
 
     async def _finished(self) -> None:
-        while count_unfinished(self._evidence.database):  # noqa: ASYNC110  no event in another process
+        # No event comes from another process. What the operator retries is unfinished then.
+        while count_unfinished(self._evidence.database) or self._operator.look():  # noqa: ASYNC110
             await asyncio.sleep(LOOK_S)
 
     def _strike(self, end: End) -> None:
@@ -202,6 +229,6 @@ class Torture:
             self._replied.add(message_id)
         self._strike(End.SENT)
 
-    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any] | web.Response:
         self._strike(End.ASKED)
         return self._script(request)

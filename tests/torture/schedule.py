@@ -1,5 +1,6 @@
 """The hostile schedule: what happens to each life of the service, all of it drawn from one seed."""
 
+from collections.abc import Iterator
 from enum import StrEnum
 from itertools import product
 from random import Random
@@ -17,6 +18,8 @@ class End(StrEnum):
     RANDOM = "at random"
     SENT = "reply taken"  # as the Graph API acts, before its answer
     ASKED = "model asked"  # while the model thinks
+    START = "at its start"  # before its port opens
+    STOPPED = "SIGTERM"  # asked to stop while it works, which is no kill
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,8 +30,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     nth: int
     """Of sends or questions, which one kills it."""
     after_s: float
-    """For a random end: when."""
-    messages: int
+    """For an end at a random moment: when."""
+    start_s: float
+    """For an end at the start: when, unless the port opens first."""
     lock_after_s: float
     lock_s: float
     """How long another process locks the database; 0 for not at all."""
@@ -37,6 +41,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How long it stays down afterwards."""
     is_calm: bool = False
     """Whether it may first work off all that waits."""
+    messages: int = 0
+    """How many are written meanwhile."""
 
 
 class Hostility(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +53,9 @@ class Hostility(msgspec.Struct, frozen=True, kw_only=True):
     calm_every: int = 8
     calm_s: float = 20.0
     """The longest that a calm life lasts."""
+    start_every: int = 12
+    stop_every: int = 10
+    """After so many kills, one more life ends by SIGTERM."""
     lock_every: int = 9
     account_every: int = 25
     clock_every: int = 6
@@ -54,6 +63,8 @@ class Hostility(msgspec.Struct, frozen=True, kw_only=True):
     """How far the clock is wrong at most, either way."""
     life_s: float = 3.0
     """The longest that a random end lets a life last."""
+    start_s: float = 0.5
+    """The longest after which a start is killed; most take longer."""
     patience_s: float = 6.0
     """How long a life may last when its cue does not come."""
     down_s: float = 0.8
@@ -68,6 +79,7 @@ SHORT = Hostility(
     messages=120,
     calm_every=10,
     calm_s=5.0,
+    start_every=7,
     account_every=10**6,
     clock_every=4,
     clock_s=2.0,
@@ -80,19 +92,35 @@ SHORT = Hostility(
 """Without what takes half a minute to mend."""
 
 
+KILLS = {End.CUE: 70, End.RANDOM: 16, End.SENT: 8, End.ASKED: 6}
+
+
 def schedule(how: Hostility, random: Random) -> list[Plan]:
-    """One plan a kill; each place and moment comes up before any comes again."""
+    """One plan a life; each place and moment comes up before any comes again."""
     deck: list[tuple[Place, Moment]] = []
+    ends = list(_ends(how, random))
     plans = []
-    for number in range(how.kills):
+    for number, (end, is_calm) in enumerate(ends):
         if not deck:
             deck = random.sample([*product(Place, Moment)], len(Place) * len(Moment))
-        is_calm = number % how.calm_every == how.calm_every - 1
-        end = End.RANDOM if is_calm else random.choices(list(End), (70, 16, 8, 6))[0]
         place, moment = deck.pop() if end is End.CUE else (None, Moment.INSIDE)
         plan = _plan(how, random, number=number, end=end, place=place, moment=moment)
-        plans.append(msgspec.structs.replace(plan, is_calm=is_calm))
+        share = how.messages * (number + 1) // len(ends) - how.messages * number // len(ends)
+        plans.append(msgspec.structs.replace(plan, is_calm=is_calm, messages=share))
     return plans
+
+
+def _ends(how: Hostility, random: Random) -> Iterator[tuple[End, bool]]:
+    """How each life ends, and whether it is calm before."""
+    for number in range(1, how.kills + 1):
+        if number % how.calm_every == 0:
+            yield End.RANDOM, True
+        elif number % how.start_every == 0:
+            yield End.START, False
+        else:
+            yield random.choices(list(KILLS), list(KILLS.values()))[0], False
+        if number % how.stop_every == 0:
+            yield End.STOPPED, False
 
 
 def _plan(
@@ -121,7 +149,7 @@ def _plan(
         end=end,
         nth=random.choice(how.nths),
         after_s=random.uniform(0.1, how.life_s),
-        messages=how.messages * (number + 1) // how.kills - how.messages * number // how.kills,
+        start_s=random.uniform(0.0, how.start_s),
         lock_after_s=random.uniform(0.0, how.life_s),
         lock_s=random.uniform(0.2, 4.5) if is_locked else 0.0,
         account_code=random.choice(list(ACCOUNT_CODES)) if holds_account else None,

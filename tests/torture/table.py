@@ -21,6 +21,7 @@ KINDS = (
     "effects doubled",
     "replies doubled",
     "replies untrue",
+    "misdirected",
     "out of order",
     "ledger off",
     "stuck",
@@ -49,6 +50,7 @@ def _verdict_table(title: str, evidence: Evidence, verdict: Verdict) -> Table:
     table.add_row("acknowledged", str(evidence.deliveries.acknowledged))
     table.add_row("answered", str(verdict.answered))
     table.add_row("refused for good, and told", str(verdict.told))
+    table.add_row("number changes, noted", str(verdict.noted))
     found = Counter(breach.kind for breach in verdict.breaches)
     for kind in KINDS:
         style = "bold red" if found[kind] else "green"
@@ -57,6 +59,7 @@ def _verdict_table(title: str, evidence: Evidence, verdict: Verdict) -> Table:
     killed = sum(life.exit_code == KILLED for life in evidence.lives)
     table.add_section()
     table.add_row("kills survived", str(killed))
+    table.add_row("SIGTERM to exit 0", f"{len(evidence.stopped_s)}: {_spread(evidence.stopped_s)}")
     table.add_row("starts refused, database locked", str(_refused_starts(evidence.lives)))
     table.add_row("start to port open", _spread(_opening_s(evidence.lives)))
     table.add_row("start to backlog answered", _spread(evidence.worked_off_s))

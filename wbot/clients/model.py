@@ -42,6 +42,14 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage = Usage()
 
 
+class Failing(msgspec.Struct, frozen=True):
+    """A model whose every answer has failed for so long; `reason` is the latest failure."""
+
+    model: str
+    seconds: float
+    reason: str
+
+
 class ModelClient(Protocol):
     """Whoever completes a chat: an OpenAI-compatible endpoint, or the built-in interpreter."""
 
@@ -130,7 +138,8 @@ class OpenAIModel:
 
 _HELD_STATUSES = {401, 403, 404}
 _HELD_CODES = {"insufficient_quota", "model_not_found", "invalid_api_key", "billing_not_active"}
-_RETRIED_STATUSES = {408, 409, 429}
+_TOO_MANY_REQUESTS = 429
+_RETRIED_STATUSES = {408, 409, _TOO_MANY_REQUESTS}
 _NOT_FOUND = 404
 _SERVER_ERROR = 500
 
@@ -140,16 +149,22 @@ def _failure(status: int, code: str | None, headers: Mapping[str, str]) -> WbotE
         return HeldError(f"The model endpoint refuses us: HTTP {status}, {code or 'no code'}.")
     if status in _RETRIED_STATUSES or status >= _SERVER_ERROR:
         return RetryableError(
-            f"The model endpoint failed: HTTP {status}.", retry_after_s=_retry_after_s(headers)
+            f"The model endpoint failed: HTTP {status}.",
+            retry_after_s=_retry_after_s(status, headers),
         )
-    return RejectedError(f"The model endpoint rejected the request: HTTP {status}, {code}.")
+    named = code or "no code"
+    return RejectedError(f"The model endpoint rejected the request: HTTP {status}, {named}.")
 
 
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    try:
-        return max(0.0, float(headers.get("retry-after", "")))
-    except ValueError:  # absent, or a date: our own back-off will do
+def _retry_after_s(status: int, headers: Mapping[str, str]) -> float | None:
+    """The wait asked for, 0 where it is not told in seconds; None where none is asked for."""
+    named = headers.get("retry-after")
+    if named is None and status != _TOO_MANY_REQUESTS:
         return None
+    try:
+        return max(0.0, float(named or 0))
+    except ValueError:  # a date: our own back-off will do
+        return 0.0
 
 
 def _has_no_such_route(error: HeldError) -> bool:

@@ -142,6 +142,14 @@ class Backoff(msgspec.Struct, frozen=True):
         wait = min(self.base_s * self.factor ** min(attempts - 1, 50), self.longest_s)
         return wait * (1 - jitter / 4)
 
+    def asked_wait_s(self, attempts: int, retry_after_s: float, jitter: float = 0.0) -> float:
+        """The wait where the other side named one: never shorter; full `jitter` adds a half.
+
+        Those refused in one moment must not all come back in one moment; and where the number
+        named proves too small, our own wait has outgrown it after a few attempts.
+        """
+        return max(retry_after_s, self.wait_s(attempts)) * (1 + jitter / 2)
+
 
 PAIR_LIMIT_BACKOFF = Backoff(1.0, 4.0, 256.0)
 """Meta's own advice for code 131056: 4^x seconds, x from 0."""
@@ -149,6 +157,13 @@ PAIR_LIMIT_BACKOFF = Backoff(1.0, 4.0, 256.0)
 SEND_BACKOFF = Backoff(1.0, 3.0, 300.0)
 TURN_BACKOFF = Backoff(1.0, 2.0, 60.0)
 UNREACHABLE_BACKOFF = Backoff(1.0, 2.0, 30.0)
+
+ASKED_WAIT_MAX_S = 600.0
+"""Seconds from a message's first attempt during which waiting that the endpoint asks for is free.
+
+Long enough for any quota by the minute to come round several times; short enough that the message
+has its answer, or its question, before it is stale.
+"""
 
 SEND_AGE_MAX_S = 24 * 3600.0
 """After a day the customer service window is closed: a reply still waiting is given up."""

@@ -1,7 +1,7 @@
 """What can go wrong, by what to do next.
 
 WbotError
-├── RetryableError    try again, after `retry_after_s` where the other side named a time
+├── RetryableError    try again; `retry_after_s` is the wait that the other side asks for
 │   ├── HeldError     an operator must mend something first; nothing counts as an attempt meanwhile
 │   └── StorageError  the database could not take or give what was asked
 ├── RejectedError     the other side said no for good

@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from wbot import __version__
+from wbot.clients.model import Failing
 from wbot.clock import Clock, from_text, to_text
 from wbot.domain.errors import StorageError
 from wbot.measures import Measures
@@ -28,7 +29,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     """What the stages know about themselves, as plain callables."""
 
     held_models: Callable[[], Mapping[str, str]]
-    model_failing_s: Callable[[], float]
+    failing_models: Callable[[], Sequence[Failing]]
     graph_unanswered_s: Callable[[], float]
     held_accounts: Callable[[], Mapping[str, str]]
     book_breaches: Callable[[], Sequence[str]]
@@ -64,8 +65,9 @@ class Health:
             backlog, unsettled = await self._database.read(self._look)
         except StorageError as error:
             reasons.append(str(error))
-        # What nobody waits for is no fault: a mended key or network shows by the next message.
-        reasons += self._model_reasons() if backlog.waiting else []
+        # A failing model is asked until it answers; what else is held is looked at while it waits.
+        reasons += self._held_reasons() if backlog.waiting else []
+        reasons += self._model_reasons()
         reasons += self._graph_reasons() if unsettled else []
         reasons += _books_reasons(self._sources.book_breaches())
         oldest_s = self._age_s(backlog.oldest_received_at)
@@ -105,15 +107,25 @@ class Health:
             reasons.append(f"The disk is nearly full: {free // 1024**2} MiB are free.")
         return reasons
 
-    def _model_reasons(self) -> list[str]:
+    def _held_reasons(self) -> list[str]:
         held = set(self._sources.held_models().values())
-        reasons = [f"The model cannot be asked: {reason}" for reason in sorted(held)]
-        return reasons + _failing("The model", self._sources.model_failing_s())
+        return [f"The model cannot be asked: {reason}" for reason in sorted(held)]
+
+    def _model_reasons(self) -> list[str]:
+        return [
+            f"The model {one.model} has given no good answer for {one.seconds / 60:.0f} minutes: "
+            f"{one.reason}"
+            for one in self._sources.failing_models()
+            if one.seconds > FAILING_MAX_S
+        ]
 
     def _graph_reasons(self) -> list[str]:
         held = self._sources.held_accounts().items()
         reasons = [f"{business} cannot send: {reason}" for business, reason in held]
-        return reasons + _failing("The Graph API", self._sources.graph_unanswered_s())
+        seconds = self._sources.graph_unanswered_s()
+        if seconds > FAILING_MAX_S:
+            reasons.append(f"The Graph API has failed for {seconds / 60:.0f} minutes.")
+        return reasons
 
     def _cache(self) -> dict[str, Any]:
         hits, misses = self._measures.cache_hits, self._measures.cache_misses
@@ -132,12 +144,6 @@ def _books_reasons(breaches: Sequence[str]) -> list[str]:
         return []
     more = f" (and {len(breaches) - 1} more)" if len(breaches) > 1 else ""
     return [f"The books are wrong, so no money moves: {breaches[0]}{more}"]
-
-
-def _failing(name: str, seconds: float) -> list[str]:
-    if seconds <= FAILING_MAX_S:
-        return []
-    return [f"{name} has failed for {seconds / 60:.0f} minutes."]
 
 
 def _touch(tx: sqlite3.Connection) -> None:

@@ -33,6 +33,12 @@ def every(tx: sqlite3.Connection) -> list[Business]:
     return [_business(row) for row in tx.execute(f"{_SELECT} ORDER BY id").fetchall()]
 
 
+def models(tx: sqlite3.Connection) -> set[str | None]:
+    """The models that active businesses name; None stands for the default one."""
+    rows = tx.execute("SELECT DISTINCT model FROM businesses WHERE status = 'active'").fetchall()
+    return {row[0] or None for row in rows}
+
+
 def required(tx: sqlite3.Connection, business_id: str) -> Business:
     """The business; raises ConfigurationError with a sentence that names the ones there are."""
     business = by_id(tx, business_id)

@@ -5,7 +5,7 @@ import sqlite3
 INSERT = """
 INSERT INTO confirmations (message_id, conversation_id, token, asked_at, expires_at)
 VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (message_id) DO NOTHING
+ON CONFLICT (message_id) DO UPDATE SET expires_at = excluded.expires_at WHERE outcome IS NULL
 """
 # What came before the expiry is still to have its turn: it may be the yes.
 DUE = """
@@ -29,7 +29,10 @@ def ask(
     now: str,
     expires_at: str,
 ) -> str:
-    """Store the question about what a message left pending, once; the token of its buttons."""
+    """Store the question about what a message left pending; the token of its buttons.
+
+    A later life of the message asks the same question anew, and gives it new time.
+    """
     tx.execute(INSERT, (message_id, conversation_id, token, now, expires_at))
     row = tx.execute(
         "SELECT token FROM confirmations WHERE message_id = ?", (message_id,)

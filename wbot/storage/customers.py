@@ -151,6 +151,21 @@ def change_identity(
     return None
 
 
+def address_now(
+    tx: sqlite3.Connection, customer_id: int, *, phone: str | None, user_id: str | None
+) -> tuple[str | None, str | None]:
+    """Where the customer who wrote under these ids is reached: there, unless one is his no more.
+
+    A number that he has left may have a new owner, who must not read the reply.
+    """
+    known = aliases(tx, customer_id)
+    in_use = {alias.kind: alias.value for alias in known if alias.retired_at is None}
+    left = {(alias.kind, alias.value) for alias in known} - set(in_use.items())
+    if left & {("phone", _bare("phone", phone or "")), ("user_id", user_id)}:
+        return in_use.get("phone"), in_use.get("user_id")
+    return phone, user_id
+
+
 def find_sender(
     tx: sqlite3.Connection, business_id: str, *, phone: str | None, user_id: str | None
 ) -> int | None:

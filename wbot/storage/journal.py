@@ -14,6 +14,11 @@ INSERT_EFFECT = """
 INSERT INTO effects (message_id, tool, arguments, result, receipt, transfer_id, created_at)
 VALUES (?, ?, ?, ?, ?, ?, ?)
 """
+SELECT_TURNS_BEFORE = """
+SELECT coalesce(max(attempt), 0) AS attempts, min(began_at) AS first_began_at,
+    coalesce(sum(outcome LIKE 'retry: %'), 0) AS failures
+FROM turns WHERE message_id = ? AND revision = ?
+"""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -42,13 +47,10 @@ class Taken(msgspec.Struct, frozen=True):
     revision: int
     attempt: int
     steps: tuple[Step, ...]
-    deaths: int = 0
-    """Earlier attempts that the process did not survive."""
-
-    @property
-    def failures(self) -> int:
-        """How many attempts have failed if this one does: a death says nothing of the model."""
-        return max(1, self.attempt - self.deaths)
+    failures: int
+    """How often this life failed before, counted or not: a death says nothing of the model."""
+    first_began_at: str
+    """When this life was first taken up, as text."""
 
 
 def take(tx: sqlite3.Connection, conversation_id: int, message_id: str, now: str) -> Taken:
@@ -63,22 +65,19 @@ def take(tx: sqlite3.Connection, conversation_id: int, message_id: str, now: str
         (message_id,),
     ).fetchall()[0]
     revision = int(row["revision"])
-    attempt = 1 + int(
-        tx.execute(
-            "SELECT coalesce(max(attempt), 0) FROM turns WHERE message_id = ? AND revision = ?",
-            (message_id, revision),
-        ).fetchone()[0]
-    )
-    deaths = tx.execute(
-        "SELECT count(*) FROM turns WHERE message_id = ? AND revision = ? AND ended_at IS NULL",
-        (message_id, revision),
-    ).fetchone()[0]
+    before = tx.execute(SELECT_TURNS_BEFORE, (message_id, revision)).fetchone()
     tx.execute(
         "INSERT INTO turns (message_id, revision, attempt, epoch, began_at) VALUES (?, ?, ?, ?, ?)",
-        (message_id, revision, attempt, epoch, now),
+        (message_id, revision, before["attempts"] + 1, epoch, now),
     )
-    stored = steps(tx, message_id, revision)
-    return Taken(int(epoch), revision, int(row["attempts"]), stored, int(deaths))
+    return Taken(
+        epoch=int(epoch),
+        revision=revision,
+        attempt=int(row["attempts"]),
+        steps=steps(tx, message_id, revision),
+        failures=int(before["failures"]),
+        first_began_at=before["first_began_at"] or now,
+    )
 
 
 def overtake(tx: sqlite3.Connection, conversation_id: int) -> None:

@@ -5,6 +5,7 @@ import sqlite3
 import msgspec
 
 from wbot.domain.delivery import REPORTED, UNSETTLED, ReplyState, raised
+from wbot.storage import customers
 from wbot.storage import errors as failures
 
 ADD = """
@@ -15,7 +16,8 @@ VALUES (:business_id, :conversation_id, :cause, :part, :message_id, :reply_phone
 ON CONFLICT (conversation_id, cause, part) DO NOTHING
 """
 NEXT_OF = """
-SELECT o.*, b.throughput FROM outbox o JOIN businesses b ON b.id = o.business_id
+SELECT o.*, b.throughput, v.customer_id FROM outbox o JOIN businesses b ON b.id = o.business_id
+JOIN conversations v ON v.id = o.conversation_id
 WHERE o.conversation_id = ? AND o.state IN ('waiting', 'sending', 'unknown')
     AND b.status = 'active'
 ORDER BY o.id LIMIT 1
@@ -112,7 +114,11 @@ def next_of(tx: sqlite3.Connection, conversation_id: int) -> Reply | None:
     row = tx.execute(NEXT_OF, (conversation_id,)).fetchone()
     if row is None:
         return None
-    return msgspec.convert({name: row[name] for name in Reply.__struct_fields__}, Reply)
+    phone, user_id = customers.address_now(
+        tx, row["customer_id"], phone=row["reply_phone"], user_id=row["reply_user_id"]
+    )
+    values = {name: row[name] for name in Reply.__struct_fields__}
+    return msgspec.convert(values | {"reply_phone": phone, "reply_user_id": user_id}, Reply)
 
 
 def open_attempt(tx: sqlite3.Connection, outbox_id: int, now: str) -> int | None:

@@ -11,7 +11,7 @@ from wbot.clients.model import ModelClient
 from wbot.clients.whatsapp import Line, WhatsApp
 from wbot.clock import Clock, elapsed_ms, from_text, later, to_text
 from wbot.domain.content import content_of
-from wbot.domain.delivery import TURN_BACKOFF
+from wbot.domain.delivery import ASKED_WAIT_MAX_S, TURN_BACKOFF
 from wbot.domain.errors import (
     HeldError,
     OvertakenError,
@@ -30,6 +30,7 @@ from wbot.storage.database import Database
 from wbot.turns import closing, confirming
 from wbot.turns.business_cache import BusinessCache, Configured
 from wbot.turns.closing import Ending
+from wbot.turns.model_watch import ModelWatch
 from wbot.turns.turn import Begun, StoppingError, Turn
 
 TURNS_RUNNING_MAX = 100
@@ -58,10 +59,11 @@ class Conversations:
     ) -> None:
         self.held: dict[str, str] = {}
         """By business: why its model cannot be asked; gone once it answers again."""
-        self._failing_since: float | None = None
+        self.model_watch = ModelWatch(
+            model, database=database, default_model=settings.model, clock=clock
+        )
         self._database = database
         self._cache = cache
-        self._model = model
         self._whatsapp = whatsapp
         self._settings = settings
         self._clock = clock
@@ -70,16 +72,10 @@ class Conversations:
         self._ring_outbound = ring_outbound
         self._are_books_right = are_books_right
         self._tasks: asyncio.TaskGroup
+        self._watching: asyncio.Task[None] | None = None
         self._read_marks: set[asyncio.Task[None]] = set()
         self._lanes = Lanes("conversation", self._look, running_max=TURNS_RUNNING_MAX)
         self.ring = self._lanes.ring
-
-    @property
-    def failing_s(self) -> float:
-        """Seconds since the model last answered, while all it does is fail; else 0."""
-        if self._failing_since is None:
-            return 0.0
-        return self._clock.monotonic() - self._failing_since
 
     @property
     def running(self) -> int:
@@ -88,9 +84,12 @@ class Conversations:
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         self._tasks = tasks
+        self._watching = tasks.create_task(self.model_watch.run(), name="model watch")
         self._lanes.start(tasks)
 
     async def stop(self, grace_s: float) -> None:
+        if self._watching is not None:  # a start that failed is stopped too
+            self._watching.cancel()
         await self._lanes.stop(grace_s)
         for task in self._read_marks:
             task.cancel()
@@ -157,7 +156,6 @@ class Conversations:
             return await self._ended_by(begun, configured, error)
         if turn.model_ms:
             self.held.pop(begun.message.business_id, None)
-            self._failing_since = None
         self._report(begun, turn, ending, started)
         return 0
 
@@ -183,7 +181,7 @@ class Conversations:
             begun,
             configured.business,
             database=self._database,
-            model=self._model,
+            model=self.model_watch,
             default_model=self._settings.model,
             stale_after_s=self._settings.stale_after,
             clock=self._clock,
@@ -217,21 +215,13 @@ class Conversations:
         reason = (str(error) or type(error).__name__).encode("utf-8", "replace").decode()
         if isinstance(error, TimeoutError):
             reason = "The turn took too long."
+        wait_s = self._wait_s(begun, error)
+        if _asked_wait_s(error) is not None and self._age_s(begun) < ASKED_WAIT_MAX_S:
+            self._log_retry(begun, wait_s, reason)
+            return await self._put_back(begun, f"retry: {reason}", wait_s)
         is_final = isinstance(error, RejectedError)
-        is_models = isinstance(error, RetryableError | TimeoutError)
-        if is_models and not isinstance(error, StorageError) and self._failing_since is None:
-            self._failing_since = self._clock.monotonic()
         if not is_final and begun.taken.attempt < self._settings.max_attempts:
-            wait_s = TURN_BACKOFF.wait_s(begun.taken.failures, random.random())  # noqa: S311  jitter
-            if isinstance(error, RetryableError) and error.retry_after_s is not None:
-                wait_s = max(wait_s, min(error.retry_after_s, self._settings.turn_timeout))
-            self._log.warning(
-                "turn.retried",
-                message_id=begun.message.message_id,
-                attempt=begun.taken.attempt,
-                retry_in_s=round(wait_s, 3),
-                error=reason,
-            )
+            self._log_retry(begun, wait_s, reason)
             return await self._postpone(begun, f"retry: {reason}", wait_s)
         now = to_text(self._clock.now())
         error_text = configured.business.error_text if configured else None
@@ -250,6 +240,27 @@ class Conversations:
         )
         self._ring_outbound(begun.message.conversation_id)
         return 0
+
+    def _wait_s(self, begun: Begun, error: Exception) -> float:
+        attempts, jitter = begun.taken.failures + 1, random.random()  # noqa: S311  no secret
+        asked_s = _asked_wait_s(error)
+        if asked_s is None:
+            return TURN_BACKOFF.wait_s(attempts, jitter)
+        longest_s = self._settings.turn_timeout
+        return TURN_BACKOFF.asked_wait_s(attempts, min(asked_s, longest_s), jitter)
+
+    def _age_s(self, begun: Begun) -> float:
+        """Seconds since this life of the message was first taken up."""
+        return (self._clock.now() - from_text(begun.taken.first_began_at)).total_seconds()
+
+    def _log_retry(self, begun: Begun, wait_s: float, reason: str) -> None:
+        self._log.warning(
+            "turn.retried",
+            message_id=begun.message.message_id,
+            attempt=begun.taken.attempt,
+            retry_in_s=round(wait_s, 3),
+            error=reason,
+        )
 
     async def _hold(self, begun: Begun, error: HeldError) -> LookAgain:
         self._log.error("turn.held", message_id=begun.message.message_id, error=str(error))
@@ -311,3 +322,8 @@ class Conversations:
             state=ending.state,
             reason=ending.reason,
         )
+
+
+def _asked_wait_s(error: Exception) -> float | None:
+    """The wait that the model endpoint asked for, if it asked for one."""
+    return error.retry_after_s if isinstance(error, RetryableError) else None

@@ -32,7 +32,7 @@ DEFINITIONS: tuple[dict[str, Any], ...] = tuple(
 
 
 class ToolStep(msgspec.Struct, frozen=True, kw_only=True):
-    """A call and what came of it, as the journal keeps it; `receipt` is empty on a repeat."""
+    """A call and what came of it, as the journal keeps it; a repeat has the first's receipt."""
 
     call_id: str
     name: str
@@ -77,7 +77,8 @@ def _act(tx: sqlite3.Connection, customer: Customer, tool: Tool, arguments: Any)
     done = journal.effect(tx, customer.message_id, tool.name, key)
     if done is not None:
         first = msgspec.json.decode(done.result)
-        return Outcome(result={**first, "repeated": "The same call in one message acts once."})
+        repeated = {**first, "repeated": "The same call in one message acts once."}
+        return Outcome(result=repeated, receipt=done.receipt)
     outcome = tool.run(tx, customer, arguments)
     effect = journal.Effect(
         tool=tool.name,

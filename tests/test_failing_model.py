@@ -1,0 +1,107 @@
+"""A model that fails for longer than one message: waiting it asks for, and what /health says."""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from conftest import ALICE, WAIT_S, MakeWorld, World, make_simulator, writing
+
+from wbot.clock import Clock
+from wbot.domain.delivery import ASKED_WAIT_MAX_S
+from wbot.operations.health import FAILING_MAX_S
+from wbot.simulator.faults import Endpoint, refused
+from wbot.storage import businesses
+from wbot.turns.closing import ERROR_TEXT
+from wbot.turns.model_watch import ASK_AGAIN_S, QUESTION
+
+QUOTA = refused(429, 0, "Slow down", error_type="rate_limit_exceeded", retry_after_s=0)
+ONE_ATTEMPT = {"WBOT_MAX_ATTEMPTS": "1"}
+
+
+class Ahead(Clock):
+    """A clock that a test puts ahead, and whose sleeps are short."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.ahead_s)
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_s
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(min(seconds, 0.05))
+
+
+def outcomes(world: World) -> list[Any]:
+    return [row["outcome"] for row in world.rows("SELECT outcome FROM turns ORDER BY attempt")]
+
+
+async def first_failure(world: World) -> None:
+    """Wait until a turn has ended."""
+    async with asyncio.timeout(WAIT_S):
+        while not any(outcomes(world)):  # noqa: ASYNC110  no bell
+            await asyncio.sleep(0.01)
+
+
+async def test_a_wait_that_the_endpoint_asks_for_costs_no_attempt(make_world: MakeWorld) -> None:
+    simulator = make_simulator()
+    simulator.faults.add(Endpoint.MODEL, QUOTA)
+    async with make_world(simulator=simulator, variables=ONE_ATTEMPT) as world:
+        assert "Available" in await world.ask(ALICE, "What's my balance?")
+        assert outcomes(world) == ["retry: The model endpoint failed: HTTP 429.", "answered"]
+        assert world.rows("SELECT attempts FROM messages") == [{"attempts": 1}]
+
+
+async def test_after_minutes_of_such_waiting_each_refusal_counts(make_world: MakeWorld) -> None:
+    """A message has an end by age too: nothing may block its conversation for a day."""
+    simulator, clock = make_simulator(), Ahead()
+    simulator.faults.always(Endpoint.MODEL, QUOTA)
+    async with make_world(simulator=simulator, variables=ONE_ATTEMPT, clock=clock) as world:
+        await simulator.say(ALICE, "What's my balance?")
+        await first_failure(world)
+        clock.ahead_s = ASKED_WAIT_MAX_S
+        reply = await simulator.wait_for_reply_to(ALICE, after=0, timeout_s=WAIT_S)
+        assert reply.text == ERROR_TEXT
+        assert outcomes(world) == ["retry: The model endpoint failed: HTTP 429.", "failed"]
+
+
+@pytest.mark.parametrize("status", [400, 401, 429, 500])
+async def test_a_model_without_a_good_answer_for_minutes_turns_health_red_until_it_answers(
+    make_world: MakeWorld, status: int
+) -> None:
+    """Whatever the failure; and it turns green again although nobody writes."""
+    simulator, clock = make_simulator(), Ahead()
+    simulator.faults.always(Endpoint.MODEL, refused(status, 0))
+    async with make_world(simulator=simulator, variables=ONE_ATTEMPT, clock=clock) as world:
+        await simulator.say(ALICE, "What's my balance?")
+        await first_failure(world)
+        clock.ahead_s = FAILING_MAX_S + 1
+        reasons = " ".join((await world.health_of(503))["reasons"])
+        assert "has given no good answer for 2 minutes" in reasons
+        assert f"HTTP {status}" in reasons
+        with writing(world.service.settings.database) as tx:  # nobody waits for the model
+            tx.execute("UPDATE messages SET state = 'silent' WHERE state <> 'failed'")
+        simulator.faults.clear(Endpoint.MODEL)
+        clock.ahead_s += ASK_AGAIN_S
+        await world.health_of(200)
+        asked = simulator.completions[-1]
+        assert asked["messages"] == list(QUESTION)
+        assert asked["tools"][0]["function"]["name"] == "transfer"
+
+
+async def test_a_model_that_no_business_uses_any_more_is_no_fault(make_world: MakeWorld) -> None:
+    simulator, clock = make_simulator(), Ahead()
+    simulator.faults.always(Endpoint.MODEL, refused(404, 0))
+    async with make_world(simulator=simulator, clock=clock) as world:
+        await simulator.say(ALICE, "What's my balance?")
+        await first_failure(world)
+        clock.ahead_s = FAILING_MAX_S + 1
+        await world.health_of(503)
+        with writing(world.service.settings.database) as tx:
+            shop = businesses.required(tx, "shop")
+            businesses.change(tx, msgspec.structs.replace(shop, is_paused=True))
+        await world.health_of(200)
