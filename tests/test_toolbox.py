@@ -192,7 +192,7 @@ def test_the_same_transfer_in_one_message_acts_once_whatever_the_spelling(
     assert json.loads(again.result) == first | {
         "repeated": "The same call in one message acts once."
     }
-    assert again.receipt == f"{MARK} Sent $20.00 to John (T2). Available: $80.00."
+    assert again.receipt == f"{MARK} Sent $20.00 to “John” (T2). Available: $80.00."
     assert (desk.transfers, desk.left) == (1, 8_000)
 
 
@@ -563,7 +563,7 @@ def test_one_message_cancels_one_transfer(desk: Desk) -> None:
         assert json.loads(again.result) == first | {
             "repeated": "The same call in one message acts once."
         }
-        assert again.receipt == f"{MARK} Cancelled T2: $10.00 to Jane is back. Available: $80.00."
+        assert again.receipt == f"{MARK} Cancelled T2: $10.00 to “Jane” is back. Available: $80.00."
     assert desk.left == 8_000
 
 
