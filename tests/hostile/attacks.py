@@ -139,6 +139,8 @@ class Aim(msgspec.Struct, frozen=True, kw_only=True):
     """Of every customer of every business."""
     references: Sequence[str] = ()
     """Transfers that anybody was told of."""
+    own_references: Sequence[str] = ()
+    """Those of them that the customer was told of."""
     names: Sequence[str] = NAMES
 
 
@@ -209,7 +211,14 @@ def written_number(random: Random, number: str) -> str:
 
 def cancel(random: Random, aim: Aim) -> Proposed:
     """A cancel of the latest, of one that somebody was told of, or of none."""
-    reference = random.choice((None, None, "", *REFERENCES, *random_some(random, aim.references)))
+    reference = random.choice(
+        (
+            *(None, None, ""),
+            *REFERENCES,
+            *aim.own_references[-9:],
+            *random_some(random, aim.references),
+        )
+    )
     arguments = {} if reference is None else {"transfer": reference}
     return Proposed("cancel", json.dumps(arguments), reference=reference, is_readable=True)
 

@@ -233,6 +233,13 @@ class Audit:
         if allowed.outcome != "reversed":
             self._breach(LIMITS, row, f"not {allowed}")
         story.states.append(State(at, "reversed", message_id))
+        self.stories[row["id"]] = Story(
+            place=(story.place[0], ""),
+            to=story.place,
+            name=story.name,
+            amount=story.amount,
+            states=[State(at, "posted")],
+        )
         self._bank(story.place).mirror(target)
         self.figures["taken back"] += 1
 

@@ -53,7 +53,7 @@ class HostileModel:
         name = f"{self._seed}/{shop.id}/{person.number}/{words}"
         self._asked[name] += 1
         self._record.counts["model answers"] += 1
-        aim = person.aim_at(shop, self._phones, self._record.references[-400:])
+        aim = self._record.aim_at(person, shop, self._phones)
         answer = _Answer(Random(f"{name}/{self._asked[name]}"), aim)
         response = answer.to(words, done=done, character=Random(name).random())
         self._record.counts["tool calls proposed"] += len(answer.proposed)

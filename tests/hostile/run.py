@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 from torture.evidence import count_unfinished
-from torture.lives import HOST, Life, Service
+from torture.lives import CHECKOUT, HOST, Life, Service
 from torture.preparation import free_port, variables
 from torture.troubles import LOST, ODD_STATUSES
 from torture.victim import Cue, Moment, Place
@@ -219,7 +219,7 @@ class Run:
             "wbot",
             "ledger",
             "verify",
-            env=self._variables,
+            env=self._variables | {"PYTHONPATH": CHECKOUT},
             cwd=self._folder,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

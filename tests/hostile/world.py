@@ -109,17 +109,6 @@ class Person(msgspec.Struct, frozen=True):
     def phone(self) -> str:
         return str(self.customer.phone)
 
-    def aim_at(self, shop: Shop, phones: list[str], references: list[str]) -> Aim:
-        """What a model that speaks with this customer could go for."""
-        rules = shop.rules
-        return Aim(
-            exponent=rules.exponent,
-            code=rules.currency,
-            own_phone=self.phone,
-            phones=phones,
-            references=references,
-        )
-
 
 def people(count: int) -> list[Person]:
     """Customers spread over the businesses; every seventh calls himself by a receipt."""
@@ -177,6 +166,18 @@ class Record:
         """Payees that the operator added."""
         self.references: list[str] = []
         self.counts: Counter[str] = Counter()
+
+    def aim_at(self, person: Person, shop: Shop, phones: list[str]) -> Aim:
+        """What a model that speaks with this customer could go for."""
+        told = [one.text for one in self.sent_to[shop.id, person.phone][-5:]]
+        return Aim(
+            exponent=shop.rules.exponent,
+            code=shop.rules.currency,
+            own_phone=person.phone,
+            phones=phones,
+            references=self.references[-400:],
+            own_references=[f"T{one}" for text in told for one in _REFERENCE.findall(text)],
+        )
 
     def note(self, send: Send) -> Sent | None:
         """Keep a message to a customer."""
