@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types bench bench-quick torture fuzz check lock clean
+.PHONY: demo test lint types bench bench-quick torture hostile fuzz check lock clean
 
 demo: $(STAMP)  ## the whole thing on loopback, with a phone page in the browser
 	$(BIN)/wbot demo
@@ -28,6 +28,9 @@ bench-quick: $(STAMP)
 
 torture: $(STAMP)  ## kill the real service over and over, and judge what it kept (some 20 minutes)
 	PYTHONPATH=tests $(BIN)/python -m torture
+
+hostile: $(STAMP)  ## a model and customers that mean no good, 100,000 turns, audited (some 30 minutes)
+	PYTHONPATH=tests $(BIN)/python -m hostile
 
 FUZZ := .venv-fuzz
 FUZZ_S ?= 300

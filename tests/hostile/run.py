@@ -17,10 +17,10 @@ from torture.troubles import LOST, ODD_STATUSES
 from torture.victim import Cue, Moment, Place
 
 from hostile.attacks import plain_amount
-from hostile.audit import BROKEN, ENDED, Audit, Breach
+from hostile.audit import BROKEN, ENDED, Breach
 from hostile.crowd import Crowd
 from hostile.model import HostileModel
-from hostile.truth import Truth
+from hostile.truth import judged
 from hostile.world import KNOWN_NAMES, SHOPS, Record, people
 from wbot.clock import Clock, to_text
 from wbot.operations import bookkeeping
@@ -91,10 +91,10 @@ class Run:
         self._plan = plan
         self._random = Random(seed)
         self._folder = folder
-        self._database = folder / "wbot.db"
+        self.database = folder / "wbot.db"
         self._clock = LeapingClock()
         self._people = people(plan.customers)
-        self._record = Record()
+        self.record = Record()
         self._simulator = Simulator(
             clock=self._clock,
             app_secret="torture-secret",
@@ -107,11 +107,11 @@ class Run:
             status_delays_s=(0.1, 0.2, None),
             retry_delays_s=(0.0, 0.1, 0.2, 0.3),
         )
-        self._simulator.responder = HostileModel(self._people, self._record, seed=seed)
+        self._simulator.responder = HostileModel(self._people, self.record, seed=seed)
         self._simulator.on_send(self._sent)
         self._crowd = Crowd(
             self._people,
-            self._record,
+            self.record,
             self._simulator,
             clock=self._clock,
             seed=seed,
@@ -127,7 +127,7 @@ class Run:
         self._make_trouble()
         self._simulator.webhook_url = f"http://{HOST}:{port}/api/webhook"
         async with serve(self._simulator) as outside:
-            self._variables = variables(self._database, outside=outside, port=port) | {
+            self._variables = variables(self.database, outside=outside, port=port) | {
                 "WBOT_STALE_AFTER": "900",
                 "WBOT_MAX_ATTEMPTS": "3",
                 "WBOT_LOG_LEVEL": "error",
@@ -146,7 +146,7 @@ class Run:
         return self._findings(service, self._clock.monotonic() - began)
 
     def _sent(self, send: Send) -> None:
-        if sent := self._record.note(send):
+        if sent := self.record.note(send):
             self._crowd.hear(sent)
 
     async def _live(self, service: Service, on_turns: Callable[[int], None]) -> None:
@@ -202,14 +202,14 @@ class Run:
             pass  # the auditor sees what is stuck
 
     def _is_unfinished(self) -> bool:
-        connection = connect(self._database)
+        connection = connect(self.database)
         try:
             open_holds = connection.execute(OPEN_HOLDS).fetchone()[0]
             kept = connection.execute("SELECT count(*) FROM messages").fetchone()[0]
         finally:
             connection.close()
-        is_all_there = kept >= len(self._record.said)
-        return bool(open_holds) or not is_all_there or count_unfinished(self._database) > 0
+        is_all_there = kept >= len(self.record.said)
+        return bool(open_holds) or not is_all_there or count_unfinished(self.database) > 0
 
     async def _verify(self, when: str) -> None:
         """`wbot ledger verify`, as an operator would run it."""
@@ -225,13 +225,13 @@ class Run:
             stderr=asyncio.subprocess.STDOUT,
         )
         told, _ = await process.communicate()
-        self._record.counts["verified"] += 1
+        self.record.counts["verified"] += 1
         if process.returncode != 0:
             self._verdicts.append(Breach(BROKEN, f"{when}: {told.decode(errors='replace')}"))
 
     def _make_database(self) -> None:
-        connection = connect(self._database)
-        migrations.migrate(connection, self._database, self._clock.now())
+        connection = connect(self.database)
+        migrations.migrate(connection, self.database, self._clock.now())
         now = to_text(self._clock.now())
         with transaction(connection):
             for shop in SHOPS:
@@ -256,11 +256,11 @@ class Run:
             for name in (*KNOWN_NAMES, f"+{self._people[3].phone}"):
                 if name != f"+{phone}":
                     operators_people.make_payee(tx, business, person, name, now)
-                    self._record.known.append(((shop_id, phone), name))
+                    self.record.known.append(((shop_id, phone), name))
 
     def _give(self, key: str, *, share: float) -> None:
         """The operator's deposits, while nobody else writes."""
-        connection = connect(self._database)
+        connection = connect(self.database)
         now = to_text(self._clock.now())
         with transaction(connection):
             for person in self._people:
@@ -275,7 +275,7 @@ class Run:
                     )
                     business = businesses.required(connection, person.home.id)
                     bookkeeping.deposit(connection, business, order, now)
-                    self._record.deposits[own_key] = ((business.id, person.phone), minor)
+                    self.record.deposits[own_key] = ((business.id, person.phone), minor)
         connection.close()
 
     def _make_trouble(self) -> None:
@@ -286,18 +286,21 @@ class Run:
         faults.at_random(Endpoint.STATUS, 0.9, (*(silent(),) * 20, *ODD_STATUSES))
 
     def _findings(self, service: Service, seconds: float) -> Findings:
-        audit = Audit(self._database, self._record)
-        audit.run()
-        truth = Truth(audit, self._record, {one.phone: one.customer.name for one in self._people})
-        untrue = list(truth.breaches())
-        for life in service.lives:
-            if life.exit_code not in {0, -signal.SIGKILL}:
-                audit.breaches.append(Breach(ENDED, f"a life ended with {life.exit_code}"))
-        audit.books.close()
+        verdict = judged(self.database, self.record, self.names)
+        ended = [
+            Breach(ENDED, f"a life ended with {life.exit_code}, see {service.log}")
+            for life in service.lives
+            if life.exit_code not in {0, -signal.SIGKILL}
+        ]
         return Findings(
-            breaches=[*audit.breaches, *untrue, *self._verdicts],
-            figures=dict(audit.figures + self._record.counts),
-            told=dict(truth.counts),
+            breaches=[*verdict.breaches, *self._verdicts, *ended],
+            figures=dict(verdict.figures),
+            told=dict(verdict.told),
             kills=sum(life.exit_code == -signal.SIGKILL for life in service.lives),
             seconds=seconds,
         )
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What the customers call themselves, by phone number."""
+        return {person.phone: person.customer.name for person in self._people}

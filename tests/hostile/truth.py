@@ -8,6 +8,9 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from itertools import accumulate
+from pathlib import Path
+
+import msgspec
 
 from hostile.audit import UNTOLD, UNTRUE, Audit, Breach, Standing, Story
 from hostile.books import instant
@@ -42,6 +45,26 @@ LINES = {
 _SHOWN = {None: {"posted"}, "void": {"void", "expired"}}
 _SLACK_S = 1.0
 """Between the instants that one piece of work writes down."""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What was found, and what was counted: by name, and lines behind the mark by kind."""
+
+    breaches: list[Breach]
+    figures: Counter[str]
+    told: Counter[str]
+
+
+def judged(database: Path, record: Record, names: dict[str, str]) -> Verdict:
+    """The whole judgement on a database that nobody writes any more."""
+    audit = Audit(database, record)
+    try:
+        audit.run()
+        truth = Truth(audit, record, names)
+        untrue = list(truth.breaches())
+    finally:
+        audit.books.close()
+    return Verdict([*audit.breaches, *untrue], audit.figures + record.counts, truth.counts)
 
 
 class Truth:
