@@ -8,6 +8,7 @@ import json
 import sqlite3
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ import pytest
 from hostile import attacks
 from hostile.attacks import NAMES, OTHER_WRITINGS, STRANGE_NAMES, UNREADABLE_AMOUNTS, Aim, Proposed
 from hostile.crowd import NEARLY
-from hostile.reference import Bank, Decision, Payee, Payment, payee_of
+from hostile.reference import Bank, Decision, Payee, Payment, Rules, payee_of
 from hostile.world import SHOPS, Shop
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -39,18 +40,32 @@ from wbot.turns.tools import Customer
 
 PHONES = ("15550101001", "15550101002", "15550101003")
 PEOPLE = {phone: SimulatedCustomer(f"c{phone[-1]}", phone) for phone in PHONES}
+NARROW = Rules(
+    currency="EUR",
+    confirm_above=20,
+    daily_total=9_000,
+    daily_count=3,
+    overdraft=1_000,
+    cancel_window_s=5,
+    hold_ttl_s=3,
+)
+"""So little is allowed that its limits are met at once."""
+NARROW_SHOP = msgspec.structs.replace(SHOPS[1], rules=NARROW)
 GRACE_S = 2
 YES, NO = ("yes", "Yes please!", "CONFIRM"), ("no", "No, thanks"[:2], "nope.")
 
 WHO = st.sampled_from(PHONES)
-MINOR = st.sampled_from((1, 19, 20, 21, 999, 1_000, 1_001, 5_000, 5_001, 20_000, 20_001, 10**9))
+MINOR = st.sampled_from((1, 19, 20, 21, 999, 1_000, 1_001, 5_000, 5_001, 20_000, 20_001))
 NUMBERS = (PHONES[0], f"+{PHONES[1]}", "+1 (555) 010-1003", "+15559990000")
 WRITTEN = (*NAMES[:4], *(write("John") for write in OTHER_WRITINGS))
-TO = st.sampled_from((*WRITTEN, *STRANGE_NAMES, *NUMBERS))
-TRANSFER = st.tuples(st.just("transfer"), MINOR | st.sampled_from(UNREADABLE_AMOUNTS), TO)
-CANCEL = st.tuples(st.just("cancel"), st.sampled_from((None, "", " ")) | st.integers(0, 12))
+TO = st.sampled_from((*WRITTEN, *NUMBERS, *WRITTEN, *NUMBERS, *STRANGE_NAMES))
+ALL, MORE = "all there is", "a unit more"
+AMOUNT = st.one_of(MINOR, MINOR, st.sampled_from((ALL, MORE, *UNREADABLE_AMOUNTS[:4])))
+TRANSFER = st.tuples(st.just("transfer"), AMOUNT, TO)
+CANCEL = st.tuples(st.just("cancel"), st.sampled_from((None, None, "", " ", *range(4, 12))))
 CALLS = st.lists(st.one_of(TRANSFER, TRANSFER, TRANSFER, CANCEL), min_size=1, max_size=8)
-SECONDS = st.sampled_from((0, 1, 2, 3, 5, 6, 21, 600, 901, 40_000, 86_400))
+SECONDS = st.sampled_from((*(0,) * 12, *(1,) * 4, 2, 3, 5, 7, 21, 901, 40_000, 86_400))
+ANSWER = st.sampled_from(("yes", "yes", "no"))
 
 Result = TypeVar("Result")
 
@@ -69,7 +84,7 @@ class Machine(RuleBasedStateMachine):
 
     tx: sqlite3.Connection
 
-    @initialize(shop=st.sampled_from(SHOPS))
+    @initialize(shop=st.sampled_from((*SHOPS, NARROW_SHOP)))
     def open(self, shop: Shop) -> None:
         self.shop = shop
         self.tx = make_tx(shop.business)
@@ -88,7 +103,7 @@ class Machine(RuleBasedStateMachine):
             self.conversations[phone] = customers.conversation_of(
                 self.tx, shop.id, found.customer_id, after(0)
             )
-            self.deposit(phone, 50_000)
+            self.deposit(phone, 30_000)
 
     def teardown(self) -> None:
         if hasattr(self, "tx"):
@@ -107,7 +122,7 @@ class Machine(RuleBasedStateMachine):
     @rule(who=WHO, calls=CALLS, crashes=st.booleans())
     def ask(self, who: str, calls: list[tuple[Any, ...]], crashes: bool) -> None:
         self.crashes = crashes
-        self._turn(who, [self._proposed(*call) for call in calls])
+        self._turn(who, [partial(self._proposed, who, *call) for call in calls])
 
     @rule(who=WHO, seed=st.integers(0, 2**32), crashes=st.booleans())
     def ask_a_wild_model(self, who: str, seed: int, crashes: bool) -> None:
@@ -119,20 +134,38 @@ class Machine(RuleBasedStateMachine):
             phones=PHONES,
             references=[f"T{number}" for number in self.bank.payments],
         )
-        self._turn(who, attacks.calls(Random(seed), aim))
+        self._turn(who, [partial(lambda one: one, one) for one in attacks.calls(Random(seed), aim)])
 
     @precondition(lambda self: self.questions)
-    @rule(who=WHO, data=st.data(), answer=st.sampled_from(("yes", "no")), waits=SECONDS)
-    def tap(self, who: str, data: st.DataObject, answer: str, waits: int) -> None:
-        """His own latest question, mostly; else any other, or one that never was."""
-        own = [token for token, question in self.questions.items() if question.who == who]
-        latest = list(self.questions)[-2:]
-        token = data.draw(st.sampled_from([*own[-1:] * 4, *latest * 2, *self.questions, "0123"]))
-        reply = {"id": f"confirm:{token}:{answer}", "title": answer}
-        interactive = {"type": "button_reply", "button_reply": reply}
-        self._answer(who, {"type": "interactive", "interactive": interactive}, waits=waits)
+    @rule(data=st.data(), answer=ANSWER, waits=SECONDS)
+    def tap(self, data: st.DataObject, answer: str, waits: int) -> None:
+        """The latest question, by whom it is put to."""
+        token = data.draw(st.sampled_from(list(self.questions)[-2:]))
+        self._tap(self.questions[token].who, token, answer, waits=waits)
 
-    @rule(who=WHO, word=st.sampled_from((*YES, *NO, *NEARLY)), waits=SECONDS)
+    @precondition(lambda self: self.questions)
+    @rule(who=WHO, data=st.data(), answer=ANSWER, waits=SECONDS)
+    def tap_any(self, who: str, data: st.DataObject, answer: str, waits: int) -> None:
+        """Anybody's question, old or new, or one that never was."""
+        latest = list(self.questions)[-1:]
+        token = data.draw(st.sampled_from([*latest * 4, *self.questions, "0123456789abcdef"]))
+        self._tap(who, token, answer, waits=waits)
+
+    @precondition(lambda self: self.questions)
+    @rule(who=WHO, answer=ANSWER)
+    def tap_for_another(self, who: str, answer: str) -> None:
+        others = [token for token, question in self.questions.items() if question.who != who]
+        for token in others[-1:]:
+            self._tap(who, token, answer, waits=0)
+
+    @precondition(lambda self: self.questions)
+    @rule(answer=ANSWER, late=st.sampled_from((0, 0, 1)), waits=st.sampled_from((0, 2, 3)))
+    def tap_at_the_last_moment(self, answer: str, late: int, waits: int) -> None:
+        token, question = list(self.questions.items())[-1]
+        self._pass(max(0.0, question.expires + late - self.now), waiting=None)
+        self._tap(question.who, token, answer, waits=waits)
+
+    @rule(who=WHO, word=st.sampled_from((*YES, *YES, *NO, *NEARLY)), waits=SECONDS)
     def say(self, who: str, word: str, waits: int) -> None:
         self._answer(who, {"type": "text", "text": {"body": word}}, waits=waits)
 
@@ -149,6 +182,11 @@ class Machine(RuleBasedStateMachine):
     @rule(seconds=SECONDS)
     def wait(self, seconds: int) -> None:
         self._pass(seconds, waiting=None)
+
+    def _tap(self, who: str, token: str, answer: str, *, waits: int) -> None:
+        reply = {"id": f"confirm:{token}:{answer}", "title": answer}
+        interactive = {"type": "button_reply", "button_reply": reply}
+        self._answer(who, {"type": "interactive", "interactive": interactive}, waits=waits)
 
     # What must be so after each of them ----------------------------------------------------------
 
@@ -240,22 +278,25 @@ class Machine(RuleBasedStateMachine):
 
     # A message that the model answers ------------------------------------------------------------
 
-    def _proposed(self, tool: str, *given: Any) -> Proposed:
+    def _proposed(self, who: str, tool: str, *given: Any) -> Proposed:
         if tool == "cancel":
             reference = f"T{given[0]}" if isinstance(given[0], int) else given[0]
             arguments = {} if reference is None else {"transfer": reference}
             return Proposed("cancel", json.dumps(arguments), reference=reference, is_readable=True)
         amount, to = given
+        limit = self.bank.available(who) + self.shop.rules.overdraft
+        amount = {ALL: max(limit, 1), MORE: limit + 1}.get(amount, amount)
         minor = amount if isinstance(amount, int) else None
         written = amount if minor is None else attacks.plain_amount(minor, self.shop.rules.exponent)
         arguments = {"amount": written, "to": to}
         return Proposed("transfer", json.dumps(arguments), minor, to, is_readable=True)
 
-    def _turn(self, who: str, calls: list[Proposed]) -> None:
+    def _turn(self, who: str, calls: list[Callable[[], Proposed]]) -> None:
         message_id = self._receive(who, {"type": "text", "text": {"body": "Hello"}})
         message, taken = self._begin(who)
         done: dict[Any, dict[str, Any]] = {}
-        for proposed in calls:
+        for propose in calls:
+            proposed = propose()
             customer = Customer(
                 business=self.shop.business,
                 customer_id=self.ids[who],
@@ -365,6 +406,8 @@ class Machine(RuleBasedStateMachine):
         received = self.now
         self._receive(who, content)
         self._pass(waits, waiting=(who, received))
+        if waits:
+            self.reach(who)  # too late for the word that waited
         message, taken = self._begin(who)
         tap = confirming.tap_by(self.tx, message, content_of(json.loads(message.content or "{}")))
         assert (tap and (tap.key, tap.is_yes)) == expected
@@ -425,7 +468,7 @@ class Machine(RuleBasedStateMachine):
 pytestmark = pytest.mark.timeout(400)
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestMachine.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
 
 
 def test_the_reference_knows_what_the_operator_made_known() -> None:
