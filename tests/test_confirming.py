@@ -22,7 +22,7 @@ from wbot.operations import bookkeeping, life, merging
 from wbot.simulator.faults import Endpoint, slow
 from wbot.simulator.people import SimulatedCustomer
 from wbot.simulator.record import Send
-from wbot.storage import books, businesses
+from wbot.storage import businesses, invariants
 from wbot.storage.database import connect
 from wbot.turns import confirming
 from wbot.turns.expiry import LOOK_EVERY_S
@@ -103,7 +103,7 @@ class Chat:
         """What Alice has posted and held, and the proof that the books are right."""
         connection = connect(self.path)
         try:
-            assert books.breaches(connection) == []
+            assert invariants.breaches(connection) == []
             row = connection.execute(
                 "SELECT posted_minor, held_minor FROM balances b JOIN accounts a "
                 "ON a.id = b.account_id WHERE a.customer_id = 1"

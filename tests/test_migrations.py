@@ -10,7 +10,7 @@ from conftest import query
 
 from wbot.domain.errors import ConfigurationError, StorageError
 from wbot.domain.ledger import Cause, CauseKind, TransferKind
-from wbot.storage import books, ledger, migrations, payees
+from wbot.storage import invariants, ledger, migrations, payees
 from wbot.storage.database import connect
 from wbot.storage.migrations import Migration, migrate
 
@@ -244,5 +244,5 @@ def test_whom_customers_have_paid_is_known_after_the_upgrade(
     known = connection.execute("SELECT * FROM known_customers").fetchall()
     assert [tuple(row) for row in known] == [(1, 2, "day 1")]
     assert payees.is_known(connection, 1, "John")
-    assert books.breaches(connection) == []
+    assert invariants.breaches(connection) == []
     connection.close()
