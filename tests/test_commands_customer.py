@@ -16,7 +16,7 @@ from wbot.domain.ledger import Cause, CauseKind, TransferKind
 from wbot.operations import bookkeeping, merging, people
 from wbot.operations.bookkeeping import Order
 from wbot.operations.merging import Merged
-from wbot.storage import books, customers, ledger, messages, outbox, payees
+from wbot.storage import customers, invariants, ledger, messages, outbox, payees
 
 ALICE, BOB, CAROL = "15550101001", "15550101002", "15550101003"
 
@@ -290,7 +290,7 @@ def test_payees_move_and_those_of_one_name_both_stay_reachable(tx: sqlite3.Conne
     reversed_ = bookkeeping.reverse(tx, f"T{to_john}", NOW)
     assert reversed_.passed_on_to == BOB
     assert (available(tx, alice), available(tx, bob)) == (0, 950 + 993)
-    assert books.breaches(tx) == []
+    assert invariants.breaches(tx) == []
 
 
 def test_shown_payees_tell_whose_they_were(wbot: Wbot) -> None:
@@ -368,5 +368,5 @@ def test_merging_conserves_money_and_repeats_exactly(
         row["posted_minor"] for row in customers.listed(tx, SHOP.id) if row["merged_into"] is None
     )
     assert held == sum(amount_minor for _, amount_minor in deposits)
-    assert books.breaches(tx) == []
+    assert invariants.breaches(tx) == []
     tx.close()

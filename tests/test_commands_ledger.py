@@ -17,7 +17,7 @@ from wbot.domain.errors import RefusedError
 from wbot.domain.ledger import Phase
 from wbot.operations import bookkeeping
 from wbot.operations.bookkeeping import Order
-from wbot.storage import books, ledger
+from wbot.storage import invariants, ledger
 from wbot.storage.database import connect, transaction
 
 BOB = "15550101002"
@@ -422,7 +422,7 @@ def test_the_books_stay_right_whatever_operators_do(
             do(tx, step)
         except RefusedError:
             continue
-    assert books.breaches(tx) == []
+    assert invariants.breaches(tx) == []
     held: list[Any] = tx.execute("SELECT sum(posted_minor) FROM balances").fetchone()
     assert held[0] in {None, 0}
     tx.close()

@@ -22,7 +22,7 @@ from wbot.operations import bookkeeping, life, merging
 from wbot.simulator.faults import Endpoint, slow
 from wbot.simulator.people import SimulatedCustomer
 from wbot.simulator.record import Send
-from wbot.storage import books, businesses
+from wbot.storage import businesses, invariants
 from wbot.storage.database import connect
 from wbot.turns import confirming
 from wbot.turns.expiry import LOOK_EVERY_S
@@ -103,7 +103,7 @@ class Chat:
         """What Alice has posted and held, and the proof that the books are right."""
         connection = connect(self.path)
         try:
-            assert books.breaches(connection) == []
+            assert invariants.breaches(connection) == []
             row = connection.execute(
                 "SELECT posted_minor, held_minor FROM balances b JOIN accounts a "
                 "ON a.id = b.account_id WHERE a.customer_id = 1"
@@ -177,7 +177,7 @@ async def test_a_transfer_waits_for_the_button_and_then_posts(chat: Chat) -> Non
     question = await chat.say("Transfer $20 to John")
     assert question.text == (
         f"Please confirm:\n{MARK} $20.00 to “John” (T3), a new payee\n"
-        "Nothing is sent before you do. Valid for 10 minutes."
+        "Nothing is sent until you confirm. Valid for 10 minutes."
     )
     titles = [button(question, answer)["title"] for answer in ("yes", "no")]
     assert titles == ["Confirm", "Cancel"]
@@ -198,7 +198,7 @@ async def test_the_model_is_not_asked_again_and_says_nothing(chat: Chat) -> None
     assert question.text == (
         f"Please confirm:\n{MARK} $20.00 to “John” (T3), a new payee\n"
         f"{MARK} $30.00 to “Mary” (T4), a new payee\n{MARK} Together $50.00\n"
-        "Nothing is sent before you do. Valid for 10 minutes."
+        "Nothing is sent until you confirm. Valid for 10 minutes."
     )
     receipts = await chat.tap(question, "yes")
     assert receipts.text == (

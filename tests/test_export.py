@@ -26,7 +26,7 @@ from wbot.domain.money import currency_of, format_amount
 from wbot.operations import bookkeeping, export
 from wbot.operations.bookkeeping import Order
 from wbot.operations.export import COLUMNS, csv_lines, hledger_lines
-from wbot.storage import books, businesses, ledger
+from wbot.storage import books, businesses, invariants, ledger
 from wbot.storage.books import Selection
 from wbot.storage.database import connect, transaction
 
@@ -425,7 +425,7 @@ def test_the_program_agrees_about_every_kind_of_transfer(
     alice.reverse(alice.pay("Jane", 5_05, "lunch"))
     alice.reverse(alice.posted("Jim", 3_03))
     bookkeeping.withdraw(tx, SHOP, Order(customer=ALICE, amount="0.07", memo="Cash"), NOW)
-    assert books.breaches(tx) == []
+    assert invariants.breaches(tx) == []
     found = program(journal_of(tx))
     assert found == ours(tx)
     assert found[f"customers:shop:{ALICE}", "USD"] == 989_92

@@ -9,7 +9,8 @@ import pytest
 from conftest import query
 
 from wbot.domain.errors import ConfigurationError, StorageError
-from wbot.storage import migrations
+from wbot.domain.ledger import Cause, CauseKind, TransferKind
+from wbot.storage import invariants, ledger, migrations, payees
 from wbot.storage.database import connect
 from wbot.storage.migrations import Migration, migrate
 
@@ -207,3 +208,41 @@ def test_a_file_that_is_no_database_is_refused_and_kept(path: Path, size: int) -
 def test_a_folder_is_refused(path: Path) -> None:
     path.mkdir()
     assert "cannot be used" in refusal_of(path)
+
+
+TWO_CUSTOMERS = """
+INSERT INTO businesses (id, name, phone_number_id, access_token, currency, created_at)
+    VALUES ('shop', 'Shop', '1', 'env:T', 'USD', 'then');
+INSERT INTO customers (id, business_id, created_at) VALUES (1, 'shop', ''), (2, 'shop', '');
+INSERT INTO payees VALUES (1, 1, 'John', 'john', 'then');
+INSERT INTO accounts VALUES
+    (1, 'shop', 'business', NULL, NULL, 'USD'), (2, 'shop', 'customer', 1, NULL, 'USD'),
+    (3, 'shop', 'customer', 2, NULL, 'USD'), (4, 'shop', 'payee', NULL, 1, 'USD');
+"""
+
+
+def test_whom_customers_have_paid_is_known_after_the_upgrade(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(migrations, "migrations", lambda: OURS[:1])
+        migrated(path)
+    connection = connect(path)
+    connection.executescript(TWO_CUSTOMERS)
+    for number, (debit, credit) in enumerate([(1, 2), (2, 3), (2, 4), (2, 3)]):
+        movement = ledger.Movement(
+            business_id="shop",
+            kind=TransferKind.TRANSFER if number else TransferKind.DEPOSIT,
+            debit_account_id=debit,
+            credit_account_id=credit,
+            amount_minor=9 if number else 90,
+            currency="USD",
+            cause=Cause(CauseKind.OPERATOR, str(number)),
+        )
+        ledger.record(connection, movement, f"day {number}")
+    migrate(connection, path, NOW)
+    known = connection.execute("SELECT * FROM known_customers").fetchall()
+    assert [tuple(row) for row in known] == [(1, 2, "day 1")]
+    assert payees.is_known(connection, 1, "John")
+    assert invariants.breaches(connection) == []
+    connection.close()

@@ -16,7 +16,7 @@ from wbot.domain.business import Business, PayeeRule
 from wbot.domain.policy import SENTENCES, Refusal
 from wbot.domain.receipts import MARK
 from wbot.operations import people
-from wbot.storage import books, customers, journal, ledger
+from wbot.storage import customers, invariants, journal, ledger
 from wbot.turns import toolbox
 from wbot.turns.toolbox import ToolStep
 from wbot.turns.tools import Customer
@@ -79,7 +79,7 @@ def desk() -> Iterator[Desk]:
     tx = make_tx()
     desk = Desk(tx)
     yield desk
-    assert books.breaches(tx) == []
+    assert invariants.breaches(tx) == []
     tx.close()
 
 
@@ -734,7 +734,7 @@ def test_no_call_breaks_anything_or_moves_more_than_there_is(
             assert line.startswith(MARK)
             assert line.count(MARK) == 1
         msgspec.json.encode(step)
-    assert books.breaches(desk.tx) == []
+    assert invariants.breaches(desk.tx) == []
     effects = [effect for n in (1, 2, 3) for effect in journal.effects(desk.tx, f"wamid.{n}")]
     assert desk.transfers == sum(effect.transfer_id is not None for effect in effects)
     desk.tx.close()

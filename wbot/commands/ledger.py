@@ -30,7 +30,7 @@ from wbot.domain.money import Currency, currency_of, format_amount
 from wbot.operations import bookkeeping, people
 from wbot.operations.bookkeeping import Booked, Order, Reversed
 from wbot.operations.export import csv_lines, hledger_lines
-from wbot.storage import books, businesses, customers
+from wbot.storage import books, businesses, customers, invariants
 from wbot.storage import ledger as storage
 from wbot.storage.books import Selection
 
@@ -145,7 +145,7 @@ def verify(*, as_json: bool) -> None:
     Recomputes every balance from its postings and checks every invariant of the ledger.
     """
     with reading() as tx:
-        found, counts = books.breaches(tx), books.counts(tx)
+        found, counts = invariants.breaches(tx), books.counts(tx)
     if as_json:
         print_json({"ok": not found, "breaches": found})
     else:

@@ -30,7 +30,11 @@ def confirmation_body(
         total = sum(one.amount_minor for one in held)
         lines.append(receipt(f"Together {format_money(total, currency)}"))
     question = "\n".join(
-        ["Please confirm:", *lines, f"Nothing is sent before you do. Valid for {_duration(ttl_s)}."]
+        [
+            "Please confirm:",
+            *lines,
+            f"Nothing is sent until you confirm. Valid for {_duration(ttl_s)}.",
+        ]
     )
     return "\n\n".join(part for part in (_above(receipts, question), question) if part)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from wbot.clock import Clock
 from wbot.domain.errors import StorageError
 from wbot.logs import Log
-from wbot.storage import books
+from wbot.storage import invariants
 from wbot.storage.database import Database
 
 EVERY_S = 60.0
@@ -34,7 +34,7 @@ class Audit:
         while True:
             started = self._clock.monotonic()
             try:
-                self._report(await self._database.read(books.breaches))
+                self._report(await self._database.read(invariants.breaches))
             except StorageError as error:
                 self._log.error("storage.failed", error=str(error))
             self._first.set()

@@ -356,50 +356,6 @@ def redenominate(tx: sqlite3.Connection, business_id: str, currency: str) -> Non
     tx.execute("UPDATE accounts SET currency = ? WHERE business_id = ?", (currency, business_id))
 
 
-def breaches(tx: sqlite3.Connection) -> list[str]:
-    """Every invariant that does not hold, in plain words; empty when the books are right."""
-    return [*_unbalanced(tx), *_wrong_balances(tx), *_broken_chain(tx)]
-
-
-def _unbalanced(tx: sqlite3.Connection) -> list[str]:
-    found = tx.execute(
-        "SELECT t.id FROM transfers t LEFT JOIN postings p ON p.transfer_id = t.id "
-        "WHERE t.phase IN ('posted', 'post') GROUP BY t.id "
-        "HAVING count(p.account_id) <> 2 OR sum(p.amount_minor) <> 0 "
-        "OR max(p.amount_minor) <> t.amount_minor"
-    ).fetchall()
-    stray = tx.execute(
-        "SELECT DISTINCT p.transfer_id FROM postings p JOIN transfers t ON t.id = p.transfer_id "
-        "WHERE t.phase NOT IN ('posted', 'post')"
-    ).fetchall()
-    return [f"The postings of T{row[0]} do not match its amount." for row in found] + [
-        f"T{row[0]} has postings though it was never posted." for row in stray
-    ]
-
-
-def _wrong_balances(tx: sqlite3.Connection) -> list[str]:
-    found = tx.execute(
-        "SELECT a.id, coalesce(b.posted_minor, 0), coalesce(sum(p.amount_minor), 0) "
-        "FROM accounts a LEFT JOIN balances b ON b.account_id = a.id "
-        "LEFT JOIN postings p ON p.account_id = a.id GROUP BY a.id "
-        "HAVING coalesce(b.posted_minor, 0) <> coalesce(sum(p.amount_minor), 0)"
-    ).fetchall()
-    return [
-        f"Account {row[0]} says {row[1]} minor units, but its postings add up to {row[2]}."
-        for row in found
-    ]
-
-
-def _broken_chain(tx: sqlite3.Connection) -> list[str]:
-    found, previous = [], GENESIS_HASH
-    for row in tx.execute(f"SELECT {CHAINED}, previous_hash, hash FROM transfers ORDER BY id"):  # noqa: S608  our own names
-        *fields, previous_hash, own_hash = tuple(row)
-        if previous_hash != previous or own_hash != chain_hash(previous, *fields):
-            found.append(f"T{row['id']} does not continue the chain: it was changed by hand.")
-        previous = own_hash
-    return found
-
-
 def _post(tx: sqlite3.Connection, transfer_id: int, movement: Movement) -> None:
     legs = (
         (movement.debit_account_id, -movement.amount_minor),
