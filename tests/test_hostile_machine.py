@@ -33,7 +33,7 @@ from wbot.operations import bookkeeping
 from wbot.simulator.people import SimulatedCustomer
 from wbot.simulator.webhooks import body_of, message_update
 from wbot.simulator.wire import to_wire
-from wbot.storage import books, customers, journal, ledger, messages, outbox
+from wbot.storage import customers, invariants, journal, ledger, messages, outbox
 from wbot.turns import closing, confirming, toolbox
 from wbot.turns.closing import Ending
 from wbot.turns.tools import Customer
@@ -52,6 +52,12 @@ NARROW = Rules(
 """So little is allowed that its limits are met at once."""
 NARROW_SHOP = msgspec.structs.replace(SHOPS[1], rules=NARROW)
 GRACE_S = 2
+SENTENCES = {
+    "confirmed": "already",
+    "cancelled": "was cancelled",
+    "expired": "not confirmed in time",
+}
+"""What each answer that comes too late is told, by how its question ended."""
 YES, NO = ("yes", "Yes please!", "CONFIRM"), ("no", "No, thanks"[:2], "nope.")
 
 WHO = st.sampled_from(PHONES)
@@ -205,7 +211,7 @@ class Machine(RuleBasedStateMachine):
         }
         found = {number: ledger.state_of(ledger.required(self.tx, number)) for number in states}
         assert found == states
-        assert books.breaches(self.tx) == []
+        assert invariants.breaches(self.tx) == []
 
     # How -----------------------------------------------------------------------------------------
 
@@ -447,12 +453,13 @@ class Machine(RuleBasedStateMachine):
         question = self.questions.get(token)
         if question is None or question.who != who:
             assert not settled.receipts
+            assert "not about anything" in settled.words
             return
         if question.outcome is None and received > question.expires:
             self._expire(question)
         if question.outcome is not None:
             assert not settled.receipts
-            assert settled.words
+            assert SENTENCES[question.outcome] in settled.words
             return
         held = [n for n in question.numbers if self.bank.payments[n].state == "pending"]
         end = "Sent " if is_yes else "Cancelled "

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from copy import copy
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,12 @@ def another_says_it(made: Copy) -> None:
     made.record.said[said.message_id] = msgspec.structs.replace(said, place=other)
 
 
+def say_it_long_ago(made: Copy) -> None:
+    for message_id, said in made.record.said.items():
+        at = said.at - timedelta(hours=1)
+        made.record.said[message_id] = msgspec.structs.replace(said, at=at)
+
+
 def propose_nothing(made: Copy) -> None:
     made.record.proposed = type(made.record.proposed)(list)
 
@@ -160,7 +167,9 @@ WHERE id = (SELECT min(id) FROM transfers WHERE phase = 'posted' AND kind = 'tra
         (say_otherwise(words="Confirm", button="confirm:0123456789abcdef:yes"), audit.UNASKED),
         (another_says_it, audit.UNASKED),
         (propose_nothing, audit.UNASKED),
+        (say_it_long_ago, audit.UNASKED),
         (give_less, audit.UNASKED),
+        (do("UPDATE messages SET ended_at = '2030-01-01T00:00:00Z'"), audit.UNASKED),
         (do(POST_AT_ONCE), audit.UNASKED),
         (
             do("UPDATE transfers SET created_at = '2020-01-01T00:00:00Z' WHERE phase = 'expire'"),

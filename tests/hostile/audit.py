@@ -2,8 +2,10 @@
 
 import re
 import sqlite3
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -21,7 +23,10 @@ KINDS = (UNASKED, OTHERS, TWICE, LIMITS, RULES, SUMS, UNTRUE, UNTOLD, STUCK, BRO
 
 YES = frozenset({"yes", "y", "yes please", "yeah", "yep", "confirm", "confirmed", "i confirm"})
 NO = frozenset({"no", "n", "no thanks", "no thank you", "nope"})
-EXPIRY_GRACE_S = 2.0
+STALE_S, TURN_S = 900.0, 120.0
+"""How old a message may be when its turn begins, and how long that may last."""
+WAITING_MAX = 100
+"""How many messages of one customer could wait at a time."""
 STATES = {"post": "posted", "void": "void", "expire": "expired"}
 
 
@@ -79,6 +84,12 @@ class Audit:
         }
         self._record = record
         self._ended: defaultdict[int, list[str]] = defaultdict(list)
+        self._waiting: defaultdict[Place, list[tuple[str, str]]] = defaultdict(list)
+        """When each message was received, and when it ended, if it has had one life only."""
+        for message in sorted(self.books.messages.values(), key=itemgetter("received_at")):
+            if message["revision"] == 0:
+                place = self.books.places[message["conversation_id"]]
+                self._waiting[place].append((message["received_at"], message["ended_at"] or "~"))
         for place, name in record.known:
             self._bank(place).know(place[1], payee_of(name) or Payee(), 0.0)
 
@@ -145,6 +156,8 @@ class Audit:
         to, payee = self._payee(row, place)
         if not self._is_proposed(said, row["amount_minor"], payee):
             self._breach(UNASKED, row, f"{row['amount_minor']} to {to!r} was never called for")
+        if phase != "refused" and (why := self._stale(said, at)):
+            self._breach(UNASKED, row, why)
         bank = self._bank(place)
         decision = bank.decide(place[1], message_id, row["amount_minor"], to, at)
         self._compare(row, decision)
@@ -188,6 +201,21 @@ class Audit:
             and payee_of(one.to or "") == payee
             for one in self._record.proposed[said.place, said.words]
         )
+
+    def _stale(self, said: Said, at: float) -> str:
+        """Why so old a message may not move anything: only if its customer still wants it."""
+        if at - said.at.timestamp() <= STALE_S + TURN_S:
+            return ""
+        question_id = self.books.messages[said.message_id]["question_id"]
+        question = self.books.stale_questions.get(question_id or 0)
+        by = self._record.said.get(question["answered_by"] or "") if question else None
+        if by is None or by.place != said.place:
+            return f"it was said at {said.at}, and nobody was asked"
+        is_yes = by.button == f"stale:{question_id}:yes" or (
+            by.button is None and _answer_of(by) == "yes"
+        )
+        self.figures["made after a question about its age"] += is_yes
+        return "" if is_yes else f"it was said at {said.at}, and then {by}"
 
     def _compare(self, row: sqlite3.Row, decision: Decision) -> None:
         is_refused, may = row["phase"] == "refused", decision.outcome in {"posted", "pending"}
@@ -309,6 +337,11 @@ class Audit:
         )
         if abs(expires_at - asked_at - ttl_s) > 0.001 or instant(row["created_at"]) < expires_at:
             return "before its time"
+        waiting = self._waiting.get(story.place, [])
+        until = bisect_right(waiting, (confirmation["expires_at"], "~"))
+        for received_at, ended_at in waiting[max(0, until - WAITING_MAX) : until]:
+            if ended_at > row["created_at"]:
+                return f"while a message of {received_at} still waited"
         return ""
 
     # All at once ---------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from hostile.audit import KINDS
 from hostile.run import Findings
 
 SHOWN_MAX = 10
+AGED = "made after a question about its age"
 
 
 def show(console: Console, findings: Findings) -> None:
@@ -35,6 +36,7 @@ def _table(findings: Findings) -> Table:
         "voided by cancel": f"{figures.get('void by call', 0):,}",
         "expired": f"{figures.get('expire by expiry', 0):,}",
         "taken back": f"{figures.get('taken back', 0):,}",
+        AGED: f"{figures.get(AGED, 0):,}",
     }
     for name, count in sorted(figures.items()):
         if name.startswith("refused: "):
