@@ -139,10 +139,7 @@ def do(statement: str, *values: Any) -> Callable[[Copy], None]:
     return lambda made: made.sql(statement, *values)
 
 
-NO_LINE = """
-UPDATE outbox SET payload = ? WHERE id = (SELECT min(id) FROM outbox
-    WHERE message_id IS NOT NULL AND instr(payload, '🧾 Sent '))
-"""
+NO_LINES = "UPDATE outbox SET payload = ? WHERE instr(payload, '🧾 Sent ')"
 POST_AT_ONCE = """
 UPDATE transfers SET phase = 'posted'
 WHERE id = (SELECT min(target_id) FROM transfers WHERE phase = 'post')
@@ -196,7 +193,7 @@ WHERE id = (SELECT min(id) FROM transfers WHERE phase = 'posted' AND kind = 'tra
         (send(f"{RECEIPT} Sent ", f"{RECEIPT} Sent 1"), audit.UNTRUE),
         (send("Done.", f"Done.\n\u200b{RECEIPT} Sent $5.00."), audit.UNTRUE),
         (send(", a new payee", ""), audit.UNTRUE),
-        (do(NO_LINE, json.dumps({"type": "text", "text": {"body": "Hello"}})), audit.UNTOLD),
+        (do(NO_LINES, json.dumps({"type": "text", "text": {"body": "Hello"}})), audit.UNTOLD),
     ],
 )
 def test_the_auditor_finds_what_is_wrong(

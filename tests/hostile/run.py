@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -77,8 +78,8 @@ class Findings(msgspec.Struct, kw_only=True):
     """What the run came to."""
 
     breaches: list[Breach]
-    figures: dict[str, int]
-    told: dict[str, int]
+    figures: Counter[str]
+    told: Counter[str]
     """Lines behind the mark that customers got, by kind."""
     kills: int
     seconds: float
@@ -294,8 +295,8 @@ class Run:
         ]
         return Findings(
             breaches=[*verdict.breaches, *self._verdicts, *ended],
-            figures=dict(verdict.figures),
-            told=dict(verdict.told),
+            figures=verdict.figures,
+            told=verdict.told,
             kills=sum(life.exit_code == -signal.SIGKILL for life in service.lives),
             seconds=seconds,
         )

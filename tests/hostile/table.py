@@ -27,27 +27,27 @@ def _table(findings: Findings) -> Table:
     turns = sum(count for name, count in figures.items() if name.startswith("messages "))
     rows = {
         "turns": f"{turns:,} in {findings.seconds / 60:.1f} minutes",
-        "model answers": f"{figures.get('model answers', 0):,}",
-        "tool calls proposed": f"{figures.get('tool calls proposed', 0):,}",
-        "posted at once": f"{figures.get('made posted', 0):,}",
-        "pending": f"{figures.get('made pending', 0):,}",
-        "confirmed by their customers": f"{figures.get('post by tap', 0):,}",
-        "declined by their customers": f"{figures.get('void by tap', 0):,}",
-        "voided by cancel": f"{figures.get('void by call', 0):,}",
-        "expired": f"{figures.get('expire by expiry', 0):,}",
-        "taken back": f"{figures.get('taken back', 0):,}",
-        AGED: f"{figures.get(AGED, 0):,}",
+        "model answers": f"{figures['model answers']:,}",
+        "tool calls proposed": f"{figures['tool calls proposed']:,}",
+        "posted at once": f"{figures['made posted']:,}",
+        "pending": f"{figures['made pending']:,}",
+        "confirmed by their customers": f"{figures['post by tap']:,}",
+        "declined by their customers": f"{figures['void by tap']:,}",
+        "voided by cancel": f"{figures['void by call']:,}",
+        "expired": f"{figures['expire by expiry']:,}",
+        "taken back": f"{figures['taken back']:,}",
+        AGED: f"{figures[AGED]:,}",
     }
     for name, count in sorted(figures.items()):
         if name.startswith("refused: "):
             rows[name] = f"{count:,}"
-    counted = figures.get("taps that counted", 0)
+    counted = figures["taps that counted"]
     rows |= {
         "taps and plain answers that counted": f"{counted:,}",
-        "that were refused": f"{figures.get('taps', 0) - counted:,}",
+        "that were refused": f"{figures['taps'] - counted:,}",
         "lines behind the mark, all checked": f"{sum(findings.told.values()):,}",
         "kills": f"{findings.kills:,}",
-        "ledger verify, each time": f"{figures.get('verified', 0):,}",
+        "ledger verify, each time": f"{figures['verified']:,}",
     }
     for name, text in rows.items():
         table.add_row(name, text)
