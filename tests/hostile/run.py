@@ -61,7 +61,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How far the time leaps at most while the service is down: a day's limits must roll over."""
 
 
-SHORT = Plan(turns=400, customers=24, kills=2, drain_s=60.0)
+SHORT = Plan(turns=300, customers=48, kills=2, drain_s=60.0)
 
 
 class LeapingClock(Clock):
