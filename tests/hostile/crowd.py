@@ -1,7 +1,7 @@
 """Customers who ask, confirm, take back, and try what is not theirs; all drawn from a seed."""
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -49,6 +49,9 @@ ODD_KINDS = (
     "unknown",
 )
 TITLES = {"yes": "Confirm", "no": "Cancel"}
+UNANSWERED_MAX = 4
+PATIENCE_S = 30.0
+"""How long a customer waits for the replies that are due before he writes again."""
 DOES = {
     "ask": 46,
     "answer": 24,
@@ -85,10 +88,12 @@ class Crowd:
         self._seed = seed
         self._turns = turns
         self._heard: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._unanswered: Counter[str] = Counter()
 
     def hear(self, sent: Sent) -> None:
         """Something has come for a customer."""
         self._heard[sent.place[1]].set()
+        self._unanswered[sent.place[1]] = max(0, self._unanswered[sent.place[1]] - 1)
 
     async def live(self) -> None:
         """All customers, side by side."""
@@ -103,19 +108,25 @@ class Crowd:
             heard.clear()
             shop = person.home if random.random() < 0.95 else random.choice(SHOPS)
             await _Doing(self, person, shop, random).something()
-            try:
-                async with asyncio.timeout(random.uniform(1.0, 5.0)):
-                    await heard.wait()
-            except TimeoutError:
-                pass  # some messages have no reply, and some customers no patience
+            await self._listen(person.phone, random)
             if random.random() < 0.02:  # long enough for what is held to expire
                 await asyncio.sleep(random.uniform(1.0, shop.rules.hold_ttl_s + 3.0))
+
+    async def _listen(self, phone: str, random: Random) -> None:
+        """Wait for a reply, with little patience; with more where many are due."""
+        is_behind = self._unanswered[phone] >= UNANSWERED_MAX
+        try:
+            async with asyncio.timeout(PATIENCE_S if is_behind else random.uniform(1.0, 5.0)):
+                await self._heard[phone].wait()
+        except TimeoutError:  # some messages have no reply
+            self._unanswered[phone] = min(self._unanswered[phone], UNANSWERED_MAX - 1)
 
     async def send(
         self, person: Person, shop: Shop, content: dict[str, Any] | str, *, words: str, button: str
     ) -> None:
         """One message on its way, however often the service dies meanwhile."""
         self.said += 1
+        self._unanswered[person.phone] += 1
         said = Said(
             message_id=f"wamid.hostile.{self.said}",
             place=(shop.id, person.phone),
