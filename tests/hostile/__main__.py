@@ -50,7 +50,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="hostile", description=__doc__)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
     parser.add_argument("--turns", type=int, help="messages of customers (100000)")
-    parser.add_argument("--customers", type=int, help="who write them (160)")
+    parser.add_argument("--customers", type=int, help="who write them (240)")
     parser.add_argument("--kills", type=int, help="how often the service dies (60)")
     parser.add_argument("--short", action="store_true", help="300 turns, within half a minute")
     return parser.parse_args()

@@ -54,7 +54,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How much is tried."""
 
     turns: int = 100_000
-    customers: int = 160
+    customers: int = 240
     kills: int = 60
     drain_s: float = 600.0
     jump_s: float = 8 * 3600.0
