@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import msgspec
+import pytest
 from conftest import ALICE, WAIT_S, MakeWorld, deposit, writing
 
 from wbot.clock import Clock
@@ -59,6 +60,26 @@ async def test_wrong_books_stop_money_but_not_words_until_they_are_right(
         await world.health_of(200)
         assert (await world.ask(ALICE, "Transfer $20 to John")).startswith(f"{MARK} Sent $20.00")
         assert world.rows("SELECT count(*) AS n FROM transfers") == [{"n": 3}]
+
+
+@pytest.mark.parametrize(
+    ("guard", "damage"),
+    [
+        ("transfers_are_not_edited", "UPDATE transfers SET cause_key = CAST(x'ff' AS TEXT)"),
+        ("postings_are_not_edited", "UPDATE postings SET amount_minor = 9223372036854775807"),
+        ("none", "UPDATE sqlite_sequence SET seq = 'x'"),
+    ],
+)
+async def test_books_that_cannot_be_checked_count_as_wrong(
+    make_world: MakeWorld, database_path: Path, guard: str, damage: str
+) -> None:
+    deposit(database_path, ALICE, 10_000)
+    with writing(database_path) as tx:
+        tx.execute(f"DROP TRIGGER IF EXISTS {guard}")
+        tx.execute(damage)
+    async with make_world() as world:
+        assert await world.ask(ALICE, "Transfer $20 to John") == BOOKS_ARE_WRONG
+        await world.health_of(503)
 
 
 async def test_wrong_books_are_found_at_the_start_before_money_moves(

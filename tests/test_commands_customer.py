@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stored import NOW, SHOP, available, give, make_customer, make_message, make_tx
 
+from wbot.domain.business import Policy
 from wbot.domain.errors import RefusedError
 from wbot.domain.ledger import Cause, CauseKind, TransferKind
 from wbot.operations import bookkeeping, merging, people
@@ -290,6 +291,19 @@ def test_payees_move_and_those_of_one_name_both_stay_reachable(tx: sqlite3.Conne
     reversed_ = bookkeeping.reverse(tx, f"T{to_john}", NOW)
     assert reversed_.passed_on_to == BOB
     assert (available(tx, alice), available(tx, bob)) == (0, 950 + 993)
+    assert invariants.breaches(tx) == []
+
+
+def test_two_debts_are_not_merged_beyond_the_overdraft(tx: sqlite3.Connection) -> None:
+    alice, bob = make_customer(tx, ALICE), make_customer(tx, BOB)
+    tx.execute("UPDATE businesses SET overdraft_minor = 2000")
+    for customer_id, key in ((alice, "a"), (bob, "b")):
+        pay(tx, customer_id, "John", 2_000, key)
+    shop = msgspec.structs.replace(SHOP, policy=Policy(overdraft_minor=2_000))
+    with pytest.raises(RefusedError, match=r"owe 20\.00 USD more than the overdraft"):
+        merging.merge(tx, shop, from_text=ALICE, into_text=BOB, now=NOW)
+    give(tx, bob, 2_000)
+    merging.merge(tx, shop, from_text=ALICE, into_text=BOB, now=NOW)
     assert invariants.breaches(tx) == []
 
 

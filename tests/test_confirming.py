@@ -22,7 +22,7 @@ from wbot.operations import bookkeeping, life, merging
 from wbot.simulator.faults import Endpoint, slow
 from wbot.simulator.people import SimulatedCustomer
 from wbot.simulator.record import Send
-from wbot.storage import businesses, invariants
+from wbot.storage import businesses, invariants, messages
 from wbot.storage.database import connect
 from wbot.turns import confirming
 from wbot.turns.expiry import LOOK_EVERY_S
@@ -212,9 +212,9 @@ async def test_five_are_asked_about_at_once_and_the_sixth_is_refused(chat: Chat)
     names = ["John", "Mary", "Ann", "Peter", "Paul", "Zoe"]
     chat.simulator.responder = lambda _: calls(("balance", {}), *[pay("1", one) for one in names])
     question = await chat.say("Pay everybody 1")
-    assert question.text.startswith(
-        f"{MARK} Available: $100.00.\n{MARK} Not sent: $1.00 to “Zoe”. One message can ask for 5 "
-    )
+    assert question.text.startswith(f"{MARK} Not sent: $1.00 to “Zoe”. One message can ask for 5 ")
+    assert f"\n{MARK} Available: $95.00." not in question.text
+    assert f"\n{MARK} Available: $100.00.\n" in question.text  # as it was when it was read
     assert question.text.count("a new payee") == 5
     assert len(question.text) <= BODY_LENGTH_MAX
     assert chat.balance() == (10_000, 500)
@@ -228,6 +228,19 @@ async def test_what_does_not_fit_above_the_question_is_counted(chat: Chat) -> No
     assert len(question.text) <= BODY_LENGTH_MAX
     assert f"{MARK} And " in question.text
     assert question.text.count("a new payee") == 5
+
+
+async def test_what_was_only_read_makes_room_for_what_was_done(chat: Chat) -> None:
+    change(chat.path, confirm_above_minor=100)
+    name = "John " + "n" * 50
+    small = [pay(f"0.{number:02}", name) for number in range(1, 11)]
+    chat.simulator.responder = lambda _: calls(*small)
+    await chat.say("Pay John a little, often")
+    tools = [("statement", {"limit": 20}), pay("0.50", "Mallory"), pay("5", name)]
+    chat.simulator.responder = lambda _: calls(*tools)
+    question = await chat.say("Pay John 5")
+    assert question.text.startswith(f"{MARK} Sent $0.50 to “Mallory”")
+    assert f"{MARK} And " in question.text
 
 
 async def test_below_the_threshold_nobody_is_asked(chat: Chat) -> None:
@@ -303,6 +316,23 @@ async def test_a_plain_no_frees_the_money(chat: Chat) -> None:
 async def test_a_yes_after_something_else_was_sent_goes_to_the_model(chat: Chat) -> None:
     await chat.say("Transfer $20 to John")
     await chat.say("hello")
+    await chat.say("yes")
+    assert chat.balance() == (10_000, 2_000)
+
+
+async def test_a_yes_written_before_the_question_goes_to_the_model_however_late_it_comes(
+    chat: Chat,
+) -> None:
+    await chat.say("Transfer $20 to John")
+    written_at = chat.clock.now() - timedelta(seconds=10)
+    await chat.next_reply(ALICE, chat.simulator.say(ALICE, "yes", sent_at=written_at))
+    assert chat.balance() == (10_000, 2_000)
+
+
+async def test_a_yes_to_a_question_that_was_never_delivered_goes_to_the_model(chat: Chat) -> None:
+    await chat.say("Transfer $20 to John")
+    with writing(chat.path) as tx:
+        tx.execute("UPDATE outbox SET state = 'failed'")
     await chat.say("yes")
     assert chat.balance() == (10_000, 2_000)
 
@@ -388,6 +418,28 @@ async def test_a_tap_that_came_too_late_ends_the_hold_itself(chat: Chat) -> None
     assert chat.balance() == (10_000, 0)
 
 
+async def test_a_late_tap_leaves_the_hold_to_one_that_came_in_time(chat: Chat) -> None:
+    """By WhatsApp's clock the late one was written first, so its turn comes first."""
+    question = await chat.say("Transfer $20 to John")
+    pause(chat.path, is_paused=True)
+    chat.clock.ahead_s = 590
+    await chat.touch(question, "yes")
+    await chat.simulator.wait_until_quiet(timeout_s=WAIT_S)
+    chat.clock.ahead_s = 601
+    await chat.touch(question, "no")
+    await chat.simulator.wait_until_quiet(timeout_s=WAIT_S)
+    with writing(chat.path) as tx:
+        tx.execute("UPDATE messages SET sort_at = '2020' WHERE number = 3")
+    seen = len(chat.simulator.replies_to(ALICE))
+    pause(chat.path, is_paused=False)
+    await chat.simulator.wait_for_reply_to(ALICE, after=seen + 1, timeout_s=WAIT_S)
+    texts = [send.text for send in chat.simulator.replies_to(ALICE)[seen:]]
+    assert texts == [
+        confirming.TOO_LATE,
+        f"{MARK} Sent $20.00 to “John” (T3). Available: $80.00.",
+    ]
+
+
 # To another customer ---------------------------------------------------------------------------
 
 
@@ -459,6 +511,17 @@ async def test_the_books_name_the_transfer_not_its_ends(chat: Chat) -> None:
     with writing(chat.path) as tx, pytest.raises(RefusedError, match="T3 is already reversed"):
         bookkeeping.reverse(tx, "T3", to_text(Clock().now()))
     assert chat.balance() == (10_000, 0)
+
+
+async def test_a_later_life_tells_how_it_stands_now(chat: Chat) -> None:
+    change(chat.path, confirm_above_minor=10_000)
+    await chat.say("Transfer $20 to John")
+    await chat.say("Cancel that")
+    with writing(chat.path) as tx:
+        first = tx.execute("SELECT message_id FROM messages WHERE number = 1").fetchone()[0]
+        messages.revive(tx, first, to_text(Clock().now()))
+    again = await chat.simulator.wait_for_reply_to(ALICE, after=2, timeout_s=WAIT_S)
+    assert again.text == f"{MARK} Cancelled T3: $20.00 to “John” is back. Available: $100.00."
 
 
 async def test_an_operator_reverses_what_reached_a_customer_and_nothing_that_waits(

@@ -318,6 +318,8 @@ def busy(tx: sqlite3.Connection) -> sqlite3.Connection:
         "DELETE FROM transfers WHERE id = 5",
         "DELETE FROM postings",
         "INSERT OR REPLACE INTO postings VALUES (2, 2, -400)",
+        "UPDATE accounts SET customer_id = 9 WHERE customer_id = 1",
+        "DELETE FROM accounts WHERE id = 1",
         "INSERT OR REPLACE INTO transfers SELECT * FROM transfers WHERE id = 2",
     ],
 )

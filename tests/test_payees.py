@@ -54,6 +54,7 @@ def test_real_names_are_names(name: str) -> None:
         ("١٢", "neither a name"),
         ("$$$", "neither a name"),
         ("👍", "neither a name"),
+        ("+1555O101002", "neither a name"),
     ],
 )
 def test_what_can_be_nobody_is_refused(name: str, why: str) -> None:
@@ -79,7 +80,7 @@ def test_a_payee_is_known_once_learnt_and_to_its_customer_alone(tx: sqlite3.Conn
     alice, bob = make_customer(tx, "15550101001"), make_customer(tx, "15550101002")
     account = ledger.account_of_payee(tx, SHOP.id, alice, "John", NOW)
     assert not payees.is_known(tx, alice, "John")
-    assert payees.known_names(tx, alice) == {}
+    assert payees.names_paid(tx, alice) == {}
     payees.learn(tx, alice, account, NOW)
     assert payees.is_known(tx, alice, "JOHN")
     assert payees.is_known_account(tx, alice, account)
@@ -96,6 +97,17 @@ def test_a_merge_hands_over_whom_everybody_knows(tx: sqlite3.Connection) -> None
     assert payees.is_known_customer(tx, bob, carol)
     assert payees.is_known_customer(tx, carol, bob)
     assert not payees.is_known_customer(tx, bob, bob)
+
+
+def test_a_mere_proposal_does_not_hide_a_payee_known_before_a_merge(
+    tx: sqlite3.Connection,
+) -> None:
+    alice, bob = make_customer(tx, "15550101001"), make_customer(tx, "15550101002")
+    known = ledger.account_of_payee(tx, SHOP.id, alice, "John", NOW)
+    payees.learn(tx, alice, known, NOW)
+    ledger.account_of_payee(tx, SHOP.id, bob, "JOHN", NOW)
+    payees.hand_over(tx, alice, bob)
+    assert payees.is_known(tx, bob, "John")
 
 
 def test_whoever_wrote_lately_can_be_reached_as_he_came(tx: sqlite3.Connection) -> None:

@@ -104,9 +104,16 @@ def test_where_only_known_payees_are_paid_a_new_one_is_not() -> None:
 
 
 def test_a_transfer_is_confirmed_above_the_threshold_and_not_at_it() -> None:
-    assert needs_confirmation(1, Policy())
-    assert needs_confirmation(51, LIMITS)
-    assert not needs_confirmation(50, LIMITS)
+    first = Standing(balance=Balance(1_000, 0), is_payee_known=True)
+    assert needs_confirmation(1, first, Policy())
+    assert needs_confirmation(51, first, LIMITS)
+    assert not needs_confirmation(50, first, LIMITS)
+
+
+def test_small_transfers_of_one_message_count_together() -> None:
+    later = Standing(balance=Balance(1_000, 0), is_payee_known=True, unasked_minor=30)
+    assert needs_confirmation(21, later, LIMITS)
+    assert not needs_confirmation(20, later, LIMITS)
 
 
 def test_a_refusal_tells_the_limit_it_is_about() -> None:

@@ -383,12 +383,21 @@ def test_what_waits_counts_for_the_day_and_what_was_voided_does_not(desk: Desk) 
     assert desk.pay("1", message="wamid.4")["state"] == "pending"
 
 
-def test_a_payee_is_known_when_a_transfer_has_posted_not_when_one_waits(desk: Desk) -> None:
+def test_a_payment_cut_in_pieces_is_asked_about_all_the_same(desk: Desk) -> None:
+    under(desk, confirm_above_minor=2_500)
+    states = [desk.pay(amount)["state"] for amount in ("10", "15", "0.01", "24.99")]
+    assert states == ["posted", "posted", "pending", "pending"]
+    assert desk.pay("25", message="wamid.2")["state"] == "posted"
+
+
+def test_a_payee_is_known_by_a_yes_alone(desk: Desk) -> None:
     under(desk, confirm_above_minor=500, new_payee_limit_minor=1_000)
     assert desk.pay("10.01", "John", message="wamid.1")["refusal"] == "above_new_payee_limit"
     assert desk.pay("10", "John", message="wamid.2")["state"] == "pending"
     assert desk.pay("20", "John", message="wamid.3")["refusal"] == "above_new_payee_limit"
-    assert desk.pay("5", "JOHN", message="wamid.4")["state"] == "posted"
+    assert desk.pay("5", "JOHN", message="wamid.4")["state"] == "posted"  # without a yes
+    assert desk.pay("20", "John", message="wamid.8")["refusal"] == "above_new_payee_limit"
+    people.make_payee(desk.tx, SHOP, people.Person(desk.alice, ALICE), "John", NOW)
     assert desk.pay("20", "jo\u200bhn", message="wamid.5")["state"] == "pending"
     assert desk.pay("20", "J\u043ehn", message="wamid.6")["ok"] is False
     assert desk.pay("20", "Joan", message="wamid.7")["refusal"] == "above_new_payee_limit"

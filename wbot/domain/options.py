@@ -116,7 +116,7 @@ def _column(field: str, read: Reader, meaning: str) -> Option:
 
 RULES: dict[str, Option] = {
     "confirm_above": _rule(
-        "confirm_above_minor", _amount, "Amount above which a transfer needs a yes (default 0)."
+        "confirm_above_minor", _amount, "What one message may send without a yes (default 0)."
     ),
     "max_transfer": _rule("max_transfer_minor", _limit, "Largest amount of one transfer."),
     "daily_total": _rule("daily_total_minor", _limit, "Most money a customer sends in 24 hours."),

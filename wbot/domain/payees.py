@@ -38,7 +38,9 @@ def phone_digits(text: str) -> str | None:
 def check_name(name: str) -> None:
     """Raise MalformedError, in a customer's words, for what can be nobody's name."""
     plain = unicodedata.normalize("NFKC", name)
-    if not any(unicodedata.category(c).startswith("L") for c in plain):
+    letters = sum(unicodedata.category(c).startswith("L") for c in plain)
+    # A number with the letter O in it is no name either.
+    if letters == 0 or sum(c.isdecimal() for c in plain) > letters:
         raise MalformedError(f"“{name}” is neither a name nor a phone number.")
     for word in plain.split():
         scripts = {unicodedata.name(c, "?").split()[0] for c in word if c.isalpha()}

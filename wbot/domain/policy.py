@@ -71,12 +71,15 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     day_total_minor: int = 0
     asked_at_once: int = 0
     """Transfers of the same message that already wait for a confirmation."""
+    unasked_minor: int = 0
+    """What the same message has moved already without one."""
 
 
 def transfer_refusal(amount_minor: int, standing: Standing, policy: Policy) -> Refusal | None:
     """Why a customer's transfer is refused; None when it may go, or be asked about."""
     is_new, available_minor = not standing.is_payee_known, standing.balance.available_minor
-    asks_too_much = standing.asked_at_once >= ASKED_AT_ONCE_MAX
+    must_wait = needs_confirmation(amount_minor, standing, policy)
+    asks_too_much = must_wait and standing.asked_at_once >= ASKED_AT_ONCE_MAX
     day_total_minor = standing.day_total_minor + amount_minor
     in_order = {
         Refusal.ABOVE_MAX_TRANSFER: _is_above(amount_minor, policy.max_transfer_minor),
@@ -86,15 +89,19 @@ def transfer_refusal(amount_minor: int, standing: Standing, policy: Policy) -> R
         ),
         Refusal.DAILY_COUNT: _is_above(standing.day_count + 1, policy.daily_count),
         Refusal.DAILY_TOTAL: _is_above(day_total_minor, policy.daily_total_minor),
-        Refusal.TOO_MANY_AT_ONCE: asks_too_much and needs_confirmation(amount_minor, policy),
+        Refusal.TOO_MANY_AT_ONCE: asks_too_much,
         Refusal.INSUFFICIENT_FUNDS: amount_minor > available_minor + policy.overdraft_minor,
     }
     return next((refusal for refusal, applies in in_order.items() if applies), None)
 
 
-def needs_confirmation(amount_minor: int, policy: Policy) -> bool:
-    """Whether a transfer of this amount waits for the customer's own yes."""
-    return amount_minor > policy.confirm_above_minor
+def needs_confirmation(amount_minor: int, standing: Standing, policy: Policy) -> bool:
+    """Whether a transfer of this amount waits for the customer's own yes.
+
+    All that one message moves without one stays within the threshold, into however many small
+    transfers a model cuts it.
+    """
+    return standing.unasked_minor + amount_minor > policy.confirm_above_minor
 
 
 def withdrawal_refusal(amount_minor: int, balance: Balance) -> Refusal | None:

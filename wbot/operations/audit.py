@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Sequence
 
 from wbot.clock import Clock
-from wbot.domain.errors import StorageError
 from wbot.logs import Log
 from wbot.storage import invariants
 from wbot.storage.database import Database
 
 EVERY_S = 60.0
+AGAIN_S = 5.0
+"""Seconds until books that could not even be read are looked at again."""
 SHARE = 20
 """An audit takes a twentieth of the time at most: long books are proved less often."""
 
@@ -35,11 +36,12 @@ class Audit:
             started = self._clock.monotonic()
             try:
                 self._report(await self._database.read(invariants.breaches))
-            except StorageError as error:
-                self._log.error("storage.failed", error=str(error))
+                wait_s = max(EVERY_S, SHARE * (self._clock.monotonic() - started))
+            except Exception as error:  # noqa: BLE001  what cannot be proved counts as wrong
+                self._report([f"They could not be checked: {error}"])
+                wait_s = AGAIN_S
             self._first.set()
-            took_s = self._clock.monotonic() - started
-            await self._clock.sleep(max(EVERY_S, SHARE * took_s))
+            await self._clock.sleep(wait_s)
 
     def _report(self, found: Sequence[str]) -> None:
         if found:

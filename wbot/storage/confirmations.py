@@ -8,12 +8,14 @@ VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (message_id) DO UPDATE SET expires_at = excluded.expires_at WHERE outcome IS NULL
 """
 # What came before the expiry is still to have its turn: it may be the yes.
-DUE = """
-SELECT c.* FROM confirmations c
-WHERE c.outcome IS NULL AND c.expires_at <= ? AND NOT EXISTS (
-    SELECT 1 FROM messages m WHERE m.conversation_id = c.conversation_id
+MAY_BE_ANSWERED = """
+EXISTS (SELECT 1 FROM messages m WHERE m.conversation_id = c.conversation_id
     AND m.state IN ('waiting', 'begun') AND m.received_at <= c.expires_at)
 """
+DUE = f"""
+SELECT c.* FROM confirmations c
+WHERE c.outcome IS NULL AND c.expires_at <= ? AND NOT {MAY_BE_ANSWERED}
+"""  # noqa: S608  our own text
 END = """
 UPDATE confirmations SET outcome = ?, ended_at = ?, ended_by = ?
 WHERE message_id = ? AND outcome IS NULL
@@ -59,6 +61,15 @@ def of_message(tx: sqlite3.Connection, message_id: str) -> sqlite3.Row | None:
 def due(tx: sqlite3.Connection, before: str) -> list[sqlite3.Row]:
     """Open questions whose time was over at that instant, and whom no message can still answer."""
     return tx.execute(DUE, (before,)).fetchall()
+
+
+def may_be_answered(tx: sqlite3.Connection, message_id: str) -> bool:
+    """Whether a message from before the question's expiry still waits for its turn."""
+    row = tx.execute(
+        f"SELECT {MAY_BE_ANSWERED} FROM confirmations c WHERE c.message_id = ?",  # noqa: S608  our own text
+        (message_id,),
+    ).fetchone()
+    return bool(row[0])
 
 
 def end(tx: sqlite3.Connection, message_id: str, *, outcome: str, by: str | None, now: str) -> None:

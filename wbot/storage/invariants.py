@@ -36,8 +36,8 @@ WHERE t.cause_key = '' OR (t.cause_kind = 'call' AND t.phase <> 'void' AND NOT E
     (SELECT 1 FROM effects e WHERE e.transfer_id = t.id))
 """
 LAST_NUMBERS = """
-SELECT (SELECT seq FROM sqlite_sequence WHERE name = 'transfers') AS given,
-    (SELECT max(id) FROM transfers) AS found
+SELECT seq AS given, seq IS NOT (SELECT max(id) FROM transfers) AS is_cut
+FROM sqlite_sequence WHERE name = 'transfers'
 """
 GUARDS = frozenset(
     {
@@ -49,6 +49,8 @@ GUARDS = frozenset(
         "postings_are_not_edited",
         "postings_are_not_deleted",
         "postings_are_not_replaced",
+        "accounts_are_not_moved",
+        "accounts_are_not_deleted",
     }
 )
 """The triggers by which the schema itself keeps the ledger append-only."""
@@ -146,7 +148,7 @@ def _unguarded(tx: sqlite3.Connection) -> list[str]:
     names = tx.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
     missing = GUARDS - {str(row[0]) for row in names}
     numbers = tx.execute(LAST_NUMBERS).fetchone()
-    is_cut = (numbers["given"] or 0) > (numbers["found"] or 0)
+    is_cut = numbers is not None and bool(numbers["is_cut"])
     return [
         *(f"The schema's guard {name} is missing." for name in sorted(missing)),
         *([f"The ledger once had T{numbers['given']}, and ends before it."] if is_cut else []),

@@ -38,9 +38,7 @@ LEFT JOIN businesses b ON b.id = other.business_id AND other.kind = 'business'
 LEFT JOIN customers c ON c.id = other.customer_id
 LEFT JOIN payees p ON p.id = other.payee_id
 WHERE t.phase IN ('posted', 'pending', 'refused')
-  AND t.id IN (SELECT id FROM transfers WHERE debit_account_id = :account
-               UNION ALL SELECT id FROM transfers
-                         WHERE credit_account_id = :account AND phase <> 'refused')
+  AND (t.debit_account_id = :account OR (t.credit_account_id = :account AND t.phase <> 'refused'))
 """
 SELECT_TRANSFER = """
 SELECT t.*, r.phase AS resolution,
@@ -81,15 +79,29 @@ LEFT JOIN transfer_texts x ON x.transfer_id = t.id
 WHERE e.message_id = ? ORDER BY t.id
 """
 INCOMING_OPEN = f"SELECT 1 FROM transfers t WHERE t.credit_account_id = ? AND {OPEN} LIMIT 1"  # noqa: S608  our own text
-# The three phases are named as in the index, which is why one of them is taken out again.
-MADE_SINCE = """
+POSTED_SINCE = """
 SELECT count(*), coalesce(sum(t.amount_minor), 0) FROM transfers t
 WHERE t.debit_account_id = ? AND t.created_at > ? AND t.kind = 'transfer'
-    AND t.phase IN ('posted', 'pending')
-    AND NOT EXISTS (SELECT 1 FROM transfers r
-                    WHERE r.target_id = t.id AND r.phase IN ('post', 'void', 'expire')
-                    AND r.phase <> 'post')
-    AND NOT EXISTS (SELECT 1 FROM transfers r WHERE r.target_id = t.id AND r.kind = 'reversal')
+    AND t.phase IN ('posted', 'post') AND NOT EXISTS
+    (SELECT 1 FROM transfers r
+     WHERE r.target_id = coalesce(t.target_id, t.id) AND r.kind = 'reversal')
+"""
+POSTED_BY_CALL = """
+SELECT coalesce(sum(t.amount_minor), 0) FROM effects e JOIN transfers t ON t.id = e.transfer_id
+WHERE e.message_id = ? AND e.tool = 'transfer' AND t.phase = 'posted'
+"""
+LATEST_OUTGOING = """
+SELECT id FROM transfers WHERE debit_account_id = ? AND kind = 'transfer'
+    AND phase IN ('posted', 'pending', 'refused') ORDER BY id DESC LIMIT 1
+"""
+# Each half by its own index, so that a long account costs no more than a short one.
+LATEST_ENTRIES = """
+SELECT id FROM (SELECT id FROM transfers WHERE debit_account_id = :account
+    AND phase IN ('posted', 'pending', 'refused') ORDER BY id DESC LIMIT :limit)
+UNION ALL
+SELECT id FROM (SELECT id FROM transfers WHERE credit_account_id = :account
+    AND phase IN ('posted', 'pending') ORDER BY id DESC LIMIT :limit)
+ORDER BY 1 DESC LIMIT :limit
 """
 
 
@@ -280,12 +292,19 @@ def has_incoming_open(tx: sqlite3.Connection, account_id: int) -> bool:
 
 
 def made_since(tx: sqlite3.Connection, account_id: int, since: str) -> tuple[int, int]:
-    """How many transfers a customer has made since, or waits to make, and their sum.
+    """How many transfers a customer has posted since, or has waiting, and their sum.
 
     What was taken back, voided or never confirmed does not count.
     """
-    row = tx.execute(MADE_SINCE, (account_id, since)).fetchone()
-    return int(row[0]), int(row[1])
+    row = tx.execute(POSTED_SINCE, (account_id, since)).fetchone()
+    open_ = open_of_account(tx, account_id)
+    held_minor = balance(tx, account_id).held_minor
+    return int(row[0]) + len(open_), int(row[1]) + held_minor
+
+
+def posted_by_call_minor(tx: sqlite3.Connection, message_id: str) -> int:
+    """What the message's calls have sent without anybody's yes."""
+    return int(tx.execute(POSTED_BY_CALL, (message_id,)).fetchone()[0])
 
 
 def reverse(tx: sqlite3.Connection, transfer_id: int, cause: Cause, now: str) -> int:
@@ -318,11 +337,9 @@ def reverse(tx: sqlite3.Connection, transfer_id: int, cause: Cause, now: str) ->
 
 def entries(tx: sqlite3.Connection, account_id: int, limit: int) -> list[Entry]:
     """The account's latest transfers, newest first."""
-    rows = tx.execute(
-        f"{SELECT_ENTRIES} ORDER BY t.id DESC LIMIT :limit",
-        {"account": account_id, "limit": limit},
-    )
-    return [_entry(row) for row in rows.fetchall()]
+    ids = tx.execute(LATEST_ENTRIES, {"account": account_id, "limit": limit}).fetchall()
+    found = [entry(tx, account_id, int(row[0])) for row in ids]
+    return [one for one in found if one is not None]
 
 
 def entry(tx: sqlite3.Connection, account_id: int, transfer_id: int) -> Entry | None:
@@ -335,12 +352,8 @@ def entry(tx: sqlite3.Connection, account_id: int, transfer_id: int) -> Entry | 
 
 def latest_outgoing(tx: sqlite3.Connection, account_id: int) -> Entry | None:
     """The customer's latest transfer to somebody, made or refused; None if there is none."""
-    row = tx.execute(
-        f"{SELECT_ENTRIES} AND t.kind = 'transfer' AND t.debit_account_id = :account "
-        "ORDER BY t.id DESC LIMIT 1",
-        {"account": account_id},
-    ).fetchone()
-    return None if row is None else _entry(row)
+    row = tx.execute(LATEST_OUTGOING, (account_id,)).fetchone()
+    return None if row is None else entry(tx, account_id, int(row[0]))
 
 
 def has_transfers(tx: sqlite3.Connection, business_id: str) -> bool:

@@ -279,7 +279,7 @@ def unsettled_of(tx: sqlite3.Connection, customer_id: int) -> int:
 def latest_of(tx: sqlite3.Connection, conversation_id: int) -> sqlite3.Row | None:
     """The last thing that the conversation's customer was sent, or is about to be; or None."""
     row: sqlite3.Row | None = tx.execute(
-        "SELECT payload, accepted_at FROM outbox WHERE conversation_id = ? "
+        "SELECT payload, state, accepted_at FROM outbox WHERE conversation_id = ? "
         "ORDER BY id DESC LIMIT 1",
         (conversation_id,),
     ).fetchone()

@@ -7,12 +7,22 @@ from wbot.domain.payees import folded_name
 SELECT_OF_CUSTOMER = """
 SELECT p.id, p.name, p.created_at, coalesce(b.posted_minor, 0) AS posted_minor
 FROM payees p LEFT JOIN accounts a ON a.payee_id = p.id LEFT JOIN balances b ON b.account_id = a.id
-WHERE p.customer_id = ? AND p.known_since IS NOT NULL ORDER BY p.folded
+WHERE p.customer_id = ? AND (p.known_since IS NOT NULL OR b.posted_minor > 0) ORDER BY p.folded
+"""
+SELECT_NAMES_PAID = """
+SELECT p.folded, p.name FROM payees p
+LEFT JOIN accounts a ON a.payee_id = p.id LEFT JOIN balances b ON b.account_id = a.id
+WHERE p.customer_id = ? AND (p.known_since IS NOT NULL OR b.posted_minor > 0) ORDER BY p.folded
 """
 # Those whose name the other customer uses too stay behind: see operations/merging.
 HAND_OVER = """
 UPDATE payees SET customer_id = ?1
 WHERE customer_id = ?2 AND folded NOT IN (SELECT folded FROM payees WHERE customer_id = ?1)
+"""
+HAND_OVER_KNOWN = """
+UPDATE payees SET known_since =
+    (SELECT o.known_since FROM payees o WHERE o.customer_id = ?2 AND o.folded = payees.folded)
+WHERE customer_id = ?1 AND known_since IS NULL
 """
 # Whoever knew the one who leaves knows the other one now; nobody is his own payee.
 HAND_OVER_CUSTOMERS = """
@@ -28,17 +38,13 @@ LEARN_CUSTOMER = "INSERT INTO known_customers VALUES (?, ?, ?) ON CONFLICT DO NO
 
 
 def of_customer(tx: sqlite3.Connection, customer_id: int) -> list[sqlite3.Row]:
-    """The customer's known payees with what each has got, by name."""
+    """The payees who are known to the customer or were paid, with what each has got, by name."""
     return tx.execute(SELECT_OF_CUSTOMER, (customer_id,)).fetchall()
 
 
-def known_names(tx: sqlite3.Connection, customer_id: int) -> dict[str, str]:
-    """The names of the customer's known payees, by what they are compared by."""
-    rows = tx.execute(
-        "SELECT folded, name FROM payees WHERE customer_id = ? AND known_since IS NOT NULL "
-        "ORDER BY folded",
-        (customer_id,),
-    )
+def names_paid(tx: sqlite3.Connection, customer_id: int) -> dict[str, str]:
+    """The names of the customer's payees who are known or have money, by what they compare by."""
+    rows = tx.execute(SELECT_NAMES_PAID, (customer_id,))
     return {str(row[0]): str(row[1]) for row in rows.fetchall()}
 
 
@@ -84,6 +90,10 @@ def learn(tx: sqlite3.Connection, customer_id: int, account_id: int, now: str) -
 
 
 def hand_over(tx: sqlite3.Connection, from_id: int, into_id: int) -> None:
-    """Give one customer's payees to another, but for those of a name the other uses too."""
+    """Give one customer's payees to another, but for those of a name the other uses too.
+
+    Such a name is known to him from then on, if only the first one's payee was.
+    """
+    tx.execute(HAND_OVER_KNOWN, (into_id, from_id))
     tx.execute(HAND_OVER, (into_id, from_id))
     tx.execute(HAND_OVER_CUSTOMERS, (into_id, from_id))

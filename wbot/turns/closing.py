@@ -74,7 +74,7 @@ def _payloads(
     tx: sqlite3.Connection, message: StoredMessage, ending: Ending, now: str
 ) -> list[dict[str, Any]]:
     business = businesses.required(tx, message.business_id)
-    receipts = [*confirming.tell_of_expiry(tx, message, business), *ending.receipts]
+    receipts = unique([*confirming.tell_of_expiry(tx, message, business), *ending.receipts])
     asked = confirming.question(tx, message, business, receipts=receipts, now=now)
     if asked is not None:
         return [asked]
@@ -98,11 +98,12 @@ def _ask(
 
 
 def _words(text: str | None) -> str | None:
-    content = content_of(json.loads(text or "{}"))
+    raw = json.loads(text or "{}")
+    content = content_of(raw)
     tap = tap_of(content.id) if isinstance(content, ButtonReply) else None
     if tap is not None and tap.kind is QuestionKind.CONFIRM:  # counts by when it was received
         return None
-    said = handling_of(content)
+    said = handling_of(content, raw.get("group_id"))
     return said.text if isinstance(said, handling.Answer) else None
 
 
@@ -141,12 +142,18 @@ def fail(
 def receipts_of(tx: sqlite3.Connection, message_id: str, revision: int) -> tuple[str, ...]:
     """What the message did to money in any of its lives, then what this life read."""
     done = [effect.receipt for effect in journal.effects(tx, message_id)]
-    steps = [
+    return unique([*done, *receipts_read(tx, message_id, revision)])
+
+
+def receipts_read(tx: sqlite3.Connection, message_id: str, revision: int) -> tuple[str, ...]:
+    """The lines of what this life of the message only read."""
+    done = {effect.receipt for effect in journal.effects(tx, message_id)}
+    lines = [
         msgspec.json.decode(step.content).get("receipt")
         for step in journal.steps(tx, message_id, revision)
         if step.kind == "tool"
     ]
-    return unique([*done, *steps])
+    return unique([line for line in lines if line not in done])
 
 
 def unique(receipts: Sequence[str | None]) -> tuple[str, ...]:

@@ -9,7 +9,15 @@ import msgspec
 from wbot.clock import from_text, later, to_text
 from wbot.domain.business import Business
 from wbot.domain.confirmations import Held, confirmation_body
-from wbot.domain.ledger import Cause, CauseKind, Phase, reference_of
+from wbot.domain.delivery import ReplyState
+from wbot.domain.ledger import (
+    Cause,
+    CauseKind,
+    Phase,
+    TransferKind,
+    TransferState,
+    reference_of,
+)
 from wbot.domain.messages import ButtonReply, Content, Text
 from wbot.domain.questions import (
     QuestionKind,
@@ -22,14 +30,18 @@ from wbot.domain.questions import (
 from wbot.domain.receipts import Lines
 from wbot.storage import confirmations, journal, ledger, outbox, payees
 from wbot.storage.messages import StoredMessage
-from wbot.turns import moving
+from wbot.turns import notices
 
 EXPIRY_GRACE_S = 2.0
 """Seconds a webhook may take from its arrival to its commit: a yes of the last moment counts."""
 
+SECOND_LENGTH = len("2026-11-24T12:00:00")
+"""Characters of an instant's text up to its second."""
+
 _CONFIRMED, _CANCELLED, _EXPIRED = "confirmed", "cancelled", "expired"
 
 NOT_ASKED = "That button is not about anything I asked you, so nothing was done."
+TOO_LATE = "That came too late to count; a message of yours from before still waits for its turn."
 SENTENCES = {
     _CONFIRMED: "You have confirmed that already; nothing was sent again.",
     _CANCELLED: "That was cancelled already, so nothing was sent.",
@@ -68,6 +80,9 @@ def question(
         expires_at=to_text(later(from_text(now), ttl_s)),
     )
     held = [_held(tx, row) for row in open_]
+    # Where there is no room for all, what was done goes before what was only read.
+    done = {effect.receipt for effect in journal.effects(tx, message.message_id)}
+    receipts = sorted(receipts, key=lambda line: line not in done)
     body = confirmation_body(held, business.currency, ttl_s=ttl_s, receipts=receipts)
     return question_payload(QuestionKind.CONFIRM, token, body, yes="Confirm", no="Cancel")
 
@@ -90,7 +105,13 @@ def tap_by(tx: sqlite3.Connection, message: StoredMessage, content: Content) -> 
 
 def _tap_meant(tx: sqlite3.Connection, message: StoredMessage, *, is_yes: bool) -> Tap | None:
     last = outbox.latest_of(tx, message.conversation_id)
-    if last is None or last["accepted_at"] is None or last["accepted_at"] > message.received_at:
+    if last is None or last["accepted_at"] is None or last["state"] == ReplyState.FAILED:
+        return None
+    # Written later, too: what WhatsApp delivers late may answer something else. Its clock has
+    # whole seconds.
+    written_at = message.sent_at or message.received_at
+    came_after = last["accepted_at"] <= message.received_at
+    if not (came_after and last["accepted_at"][:SECOND_LENGTH] <= written_at):
         return None
     return tap_meant(msgspec.json.decode(last["payload"]), is_yes=is_yes)
 
@@ -103,6 +124,8 @@ def settle(
     if asked is None or asked["conversation_id"] != message.conversation_id:
         return Settled(words=NOT_ASKED)
     if asked["outcome"] is None and message.received_at > asked["expires_at"]:
+        if confirmations.may_be_answered(tx, asked["message_id"]):
+            return Settled(words=TOO_LATE)
         expire(tx, asked, now)
         return Settled(words=SENTENCES[_EXPIRED])
     if asked["outcome"] is not None:
@@ -159,28 +182,38 @@ def tell_of_expiry(tx: sqlite3.Connection, message: StoredMessage, business: Bus
     return lines
 
 
-def ended_lines(tx: sqlite3.Connection, message_id: str, business: Business) -> list[str]:
-    """What became of the transfers that a message left pending, for a later life of it."""
-    ended = []
-    for row in ledger.pending_of_message(tx, message_id):
-        lines, facts = _lines(tx, row, business), (row["id"], row["amount_minor"], row["payee"])
-        match row["resolution"]:
-            case Phase.POST:
-                ended.append(lines.sent(*facts))
-            case Phase.VOID:
-                ended.append(lines.cancelled(*facts, was_posted=False))
-            case Phase.EXPIRE:
-                ended.append(lines.not_confirmed(*facts))
-            case _:  # still open: it is asked about again
-                pass
-    return ended
+def lines_now(tx: sqlite3.Connection, message_id: str, business: Business) -> list[str]:
+    """What a message did to money, as it stands now, for a later life of it."""
+    return [
+        line
+        for effect in journal.effects(tx, message_id)
+        if (line := _line_now(tx, effect, business)) is not None
+    ]
+
+
+def _line_now(tx: sqlite3.Connection, effect: journal.Effect, business: Business) -> str | None:
+    found = None if effect.transfer_id is None else ledger.by_id(tx, effect.transfer_id)
+    if found is None or found["kind"] != TransferKind.TRANSFER:
+        return effect.receipt
+    entry = ledger.entry(tx, found["debit_account_id"], found["id"])
+    if entry is None or entry.state in {TransferState.REFUSED, TransferState.PENDING}:
+        return effect.receipt  # one that still waits is asked about again instead
+    lines = _lines(tx, found, business)
+    facts = (entry.transfer_id, entry.amount_minor, entry.payee)
+    if found["resolution"] == Phase.EXPIRE:
+        return lines.not_confirmed(*facts)
+    if entry.state is TransferState.POSTED:
+        return lines.sent(*facts)
+    return lines.cancelled(*facts, was_posted=entry.state is TransferState.REVERSED)
 
 
 def _post(
     tx: sqlite3.Connection, row: sqlite3.Row, message_id: str, *, business: Business, now: str
 ) -> tuple[str, int | None]:
     post_id = _resolve(tx, row, Phase.POST, f"{message_id}/confirm", now)
-    ring = moving.after_posting(tx, business, row["id"], now)
+    payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
+    payees.learn(tx, payer_id, row["credit_account_id"], now)
+    ring = notices.tell_receiver(tx, business, row["id"], now)
     line = _lines(tx, row, business).sent(row["id"], row["amount_minor"], row["payee"])
     _keep(tx, message_id, "confirm", row, end_id=post_id, line=line, now=now)
     return line, ring

@@ -22,7 +22,7 @@ from wbot.storage.database import Database
 from wbot.storage.journal import Step, Taken
 from wbot.storage.messages import StoredMessage
 from wbot.turns import confirming, toolbox
-from wbot.turns.closing import Ending, receipts_of, unique
+from wbot.turns.closing import Ending, receipts_read, unique
 from wbot.turns.prompt import (
     assistant_message,
     build_prompt,
@@ -180,8 +180,8 @@ class Turn:
         message_id, revision = self._message.message_id, self._begun.taken.revision
 
         def look(tx: sqlite3.Connection) -> tuple[str, ...]:
-            ended = confirming.ended_lines(tx, message_id, self._business)
-            return unique([*receipts_of(tx, message_id, revision), *ended])
+            done = confirming.lines_now(tx, message_id, self._business)
+            return unique([*done, *receipts_read(tx, message_id, revision)])
 
         return Ending(state="answered", receipts=await self._database.read(look))
 

@@ -57,6 +57,12 @@ BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: a row continues the chain'
 CREATE TRIGGER transfers_are_whole BEFORE INSERT ON transfers
 WHEN typeof(NEW.amount_minor) <> 'integer'
 BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: amounts are whole'); END;
+-- Whose account it is stands outside the chain, and is as good as the money in it.
+CREATE TRIGGER accounts_are_not_moved
+BEFORE UPDATE OF id, business_id, kind, customer_id, payee_id ON accounts
+BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: an account keeps its owner'); END;
+CREATE TRIGGER accounts_are_not_deleted BEFORE DELETE ON accounts
+BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: an account keeps its owner'); END;
 CREATE TRIGGER postings_are_not_replaced BEFORE INSERT ON postings
 WHEN typeof(NEW.amount_minor) <> 'integer' OR EXISTS (
     SELECT 1 FROM postings WHERE transfer_id = NEW.transfer_id AND account_id = NEW.account_id)

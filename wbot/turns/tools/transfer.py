@@ -19,7 +19,7 @@ from wbot.domain.policy import (
 )
 from wbot.domain.receipts import MEMO_LENGTH_MAX, PAYEE_LENGTH_MAX, Lines, one_line, quoted
 from wbot.storage import customers, ledger, payees
-from wbot.turns import moving
+from wbot.turns import notices
 from wbot.turns.tools import Customer, Outcome, Tool, refused
 
 
@@ -53,7 +53,8 @@ def run(tx: sqlite3.Connection, customer: Customer, arguments: Arguments) -> Out
     policy = customer.business.policy
     standing = _standing(tx, customer, account, payee)
     refusal = payee.refusal or transfer_refusal(amount_minor, standing, policy)
-    phase = Phase.PENDING if needs_confirmation(amount_minor, policy) else Phase.POSTED
+    must_wait = needs_confirmation(amount_minor, standing, policy)
+    phase = Phase.PENDING if must_wait else Phase.POSTED
     transfer_id = ledger.record(
         tx,
         ledger.Movement(
@@ -106,7 +107,7 @@ def _made(
         result=result,
         receipt=lines.sent(transfer_id, amount_minor, payee.name),
         transfer_id=transfer_id,
-        rings=moving.after_posting(tx, customer.business, transfer_id, customer.now),
+        rings=notices.tell_receiver(tx, customer.business, transfer_id, customer.now),
     )
 
 
@@ -137,6 +138,7 @@ def _standing(tx: sqlite3.Connection, customer: Customer, account: int, payee: _
         day_count=day_count,
         day_total_minor=day_total_minor,
         asked_at_once=sum(row["resolution"] is None for row in pending),
+        unasked_minor=ledger.posted_by_call_minor(tx, customer.message_id),
     )
 
 
@@ -166,11 +168,12 @@ def _customer(tx: sqlite3.Connection, customer: Customer, digits: str) -> _Payee
 
 def _named(tx: sqlite3.Connection, customer: Customer, name: str) -> _Payee:
     check_name(name)
-    known, folded = payees.known_names(tx, customer.customer_id), folded_name(name)
-    if folded in known:
-        return _Payee(name=known[folded], is_known=True)
-    if longer := begun_by(folded, known):  # one John or two: only the customer knows whom he means
-        named = " or ".join(quoted(known[one]) for one in longer)
+    paid, folded = payees.names_paid(tx, customer.customer_id), folded_name(name)
+    if folded in paid:
+        is_known = payees.is_known(tx, customer.customer_id, name)
+        return _Payee(name=paid[folded], is_known=is_known)
+    if longer := begun_by(folded, paid):  # one John or two: only the customer knows whom he means
+        named = " or ".join(quoted(paid[one]) for one in longer)
         raise MalformedError(f"Which {quoted(name)}? You have paid {named}; give the full name.")
     return _Payee(name=name)
 

@@ -1,4 +1,4 @@
-"""What a posted transfer entails: its payee is known from then on, and told if a customer here."""
+"""The message that a customer gets when another one has paid him."""
 
 import sqlite3
 
@@ -10,33 +10,18 @@ from wbot.domain.delivery import text_payload
 from wbot.domain.ledger import reference_of
 from wbot.domain.receipts import Lines
 from wbot.domain.staleness import WINDOW_S
-from wbot.storage import customers, ledger, outbox, payees
+from wbot.storage import customers, ledger, outbox
 
 
-def after_posting(
+def tell_receiver(
     tx: sqlite3.Connection, business: Business, transfer_id: int, now: str
 ) -> int | None:
-    """Do what a posted transfer entails; the conversation that has something to send, or None."""
+    """Tell whoever got the money, if it is a customer who can be written to; his conversation."""
     row = ledger.required(tx, transfer_id)
     payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
-    payees.learn(tx, payer_id, row["credit_account_id"], now)
     receiver_id = ledger.account(tx, row["credit_account_id"])["customer_id"]
-    if receiver_id is None:
-        return None
-    return _tell(tx, business, row, payer_id=payer_id, receiver_id=receiver_id, now=now)
-
-
-def _tell(
-    tx: sqlite3.Connection,
-    business: Business,
-    row: sqlite3.Row,
-    *,
-    payer_id: int,
-    receiver_id: int,
-    now: str,
-) -> int | None:
     since = to_text(later(from_text(now), -WINDOW_S))
-    to = customers.reachable_since(tx, receiver_id, since)
+    to = None if receiver_id is None else customers.reachable_since(tx, receiver_id, since)
     if to is None:
         return None
     left = ledger.balance(tx, row["credit_account_id"]).available_minor
