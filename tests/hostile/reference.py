@@ -6,7 +6,7 @@ told what was done. Amounts are integers of minor units, instants are seconds.
 
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 import msgspec
@@ -53,6 +53,8 @@ class Payment(msgspec.Struct, kw_only=True):
     """posted, pending, refused, void, expired or reversed."""
     reason: str = ""
     posted_at: float = 0.0
+    is_unasked: bool = False
+    """Whether it posted without anybody's yes."""
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -82,6 +84,10 @@ class Bank:
         self._known: defaultdict[str, dict[Payee, float]] = defaultdict(dict)
         self._of: defaultdict[str, list[int]] = defaultdict(list)
         self._pending: defaultdict[str, list[int]] = defaultdict(list)
+        self._posted: defaultdict[str, list[int]] = defaultdict(list)
+        """In the order in which they posted."""
+        self._got: defaultdict[str, Counter[Payee]] = defaultdict(Counter)
+        """What each customer's payees have of him."""
 
     def held(self, phone: str) -> int:
         return sum(self.payments[number].amount for number in self._pending[phone])
@@ -97,7 +103,7 @@ class Bank:
         return self._known[phone].get(payee, float("inf"))
 
     def know(self, phone: str, payee: Payee, at: float) -> None:
-        """The operator's word, or a first payment that went through."""
+        """The operator's word, or a first payment that the customer confirmed."""
         self._known[phone].setdefault(payee, at)
 
     def give(self, phone: str, amount: int) -> None:
@@ -115,20 +121,32 @@ class Bank:
             return Decision("unread", unread, payee)
         if reason := self._refusal(payer, message, amount, payee, at):
             return Decision("refused", reason, payee)
-        is_asked = amount > self.rules.confirm_above
+        is_asked = self._must_ask(payer, message, amount)
         return Decision("pending" if is_asked else "posted", payee=payee)
 
+    def _must_ask(self, payer: str, message: str, amount: int) -> bool:
+        """All that one message moves without a yes stays within the threshold."""
+        moved = 0
+        for number in reversed(self._of[payer]):
+            payment = self.payments[number]
+            if payment.message != message:
+                break  # a customer's messages have their turns one after another
+            moved += payment.amount if payment.is_unasked else 0
+        return moved + amount > self.rules.confirm_above
+
     def _unread(self, payer: str, payee: Payee, written: str) -> str:
-        if payee.phone or self.is_known(payer, payee):
+        if payee.phone:
             return ""
-        if not any(c.isalpha() for c in unicodedata.normalize("NFKC", written)):
+        plain = unicodedata.normalize("NFKC", written)
+        letters = sum(c.isalpha() for c in plain)
+        if letters == 0 or sum(c.isdecimal() for c in plain) > letters:
             return "no_name"
         if any(len(scripts_of(word)) > 1 for word in written.split()):
             return "mixed_scripts"
-        names = [known.name for known in self._known[payer]]
-        if any(name.startswith(payee.name + " ") for name in names):
-            return "several"
-        return ""
+        names = {known.name for known in self._known[payer]}
+        names |= {paid.name for paid, got in self._got[payer].items() if got > 0}
+        is_begun = any(name.startswith(payee.name + " ") for name in names)
+        return "several" if is_begun and payee.name not in names else ""
 
     def _refusal(self, payer: str, message: str, amount: int, payee: Payee, at: float) -> str:
         rules, is_known = self.rules, self.is_known(payer, payee)
@@ -142,18 +160,20 @@ class Bank:
             "above_new_payee_limit": not is_known and _is_over(amount, rules.new_payee_limit),
             "daily_count": _is_over(count + 1, rules.daily_count),
             "daily_total": _is_over(total + amount, rules.daily_total),
-            "too_many_at_once": amount > rules.confirm_above and len(waiting) >= OPEN_MAX,
+            "too_many_at_once": (
+                self._must_ask(payer, message, amount) and len(waiting) >= OPEN_MAX
+            ),
             "insufficient_funds": amount > self.available(payer) + rules.overdraft,
         }
         return next((reason for reason, holds in ordered.items() if holds), "")
 
     def _of_the_day(self, payer: str, at: float) -> tuple[int, int]:
-        amounts = []
-        for number in reversed(self._of[payer]):
+        amounts = [self.payments[number].amount for number in self._pending[payer]]
+        for number in reversed(self._posted[payer]):
             payment = self.payments[number]
-            if payment.at <= at - DAY_S:
+            if payment.posted_at <= at - DAY_S:
                 break
-            if payment.state in {"posted", "pending"}:
+            if payment.state == "posted":
                 amounts.append(payment.amount)
         return len(amounts), sum(amounts)
 
@@ -164,6 +184,7 @@ class Bank:
         if payment.state == "pending":
             self._pending[payment.payer].append(payment.number)
         if payment.state == "posted":
+            payment.is_unasked = True
             self._move(payment, payment.at)
 
     # What becomes of it ------------------------------------------------------------------------
@@ -175,19 +196,22 @@ class Bank:
         payment.state = state
         if state == "posted":
             self._move(payment, at)
+            self.know(payment.payer, payment.payee, at)
 
     def mirror(self, number: int) -> None:
         """What was posted is back."""
         payment = self.payments[number]
         payment.state = "reversed"
         self.posted[payment.payer] += payment.amount
+        self._got[payment.payer][payment.payee] -= payment.amount
 
     def _move(self, payment: Payment, at: float) -> None:
         payment.posted_at = at
         self.posted[payment.payer] -= payment.amount
         if payment.payee.phone:
             self.posted[payment.payee.phone] += payment.amount
-        self.know(payment.payer, payment.payee, at)
+        self._posted[payment.payer].append(payment.number)
+        self._got[payment.payer][payment.payee] += payment.amount
 
     # Taking it back ----------------------------------------------------------------------------
 
