@@ -189,10 +189,21 @@ class Machine(RuleBasedStateMachine):
     def wait(self, seconds: int) -> None:
         self._pass(seconds, waiting=None)
 
+    @precondition(lambda self: self.questions)
+    @rule(answer=ANSWER)
+    def tap_in_time_behind_one_that_is_late(self, answer: str) -> None:
+        """The late one was written first, and so goes first."""
+        token, question = list(self.questions.items())[-1]
+        content, in_time = _tapped(token, answer), self.now
+        self._receive(question.who, content)
+        self._pass(max(0.0, question.expires + 1 - self.now), waiting=(question.who, in_time))
+        self._receive(question.who, content, written_s=in_time - self.now - 1)
+        expected = self._meant(question.who, content)
+        self._settle(question.who, expected, self.now, waiting=in_time)
+        self._settle(question.who, expected, in_time)
+
     def _tap(self, who: str, token: str, answer: str, *, waits: int) -> None:
-        reply = {"id": f"confirm:{token}:{answer}", "title": answer}
-        interactive = {"type": "button_reply", "button_reply": reply}
-        self._answer(who, {"type": "interactive", "interactive": interactive}, waits=waits)
+        self._answer(who, _tapped(token, answer), waits=waits)
 
     # What must be so after each of them ----------------------------------------------------------
 
@@ -230,12 +241,16 @@ class Machine(RuleBasedStateMachine):
     def _instant(self) -> datetime:
         return later(STARTED_AT, self.now)
 
-    def _receive(self, who: str, content: dict[str, Any]) -> str:
-        """A webhook, twice where there are crashes; the message's id."""
+    def _receive(self, who: str, content: dict[str, Any], *, written_s: float = 0) -> str:
+        """A webhook, twice where there are crashes; it was written so many seconds from now."""
         self.said += 1
         message_id = f"wamid.{self.said}"
         update = message_update(
-            self.shop.outside, PEOPLE[who], content, message_id=message_id, sent_at=self._instant()
+            self.shop.outside,
+            PEOPLE[who],
+            content,
+            message_id=message_id,
+            sent_at=later(self._instant(), written_s),
         )
         body = to_wire(body_of([update]))
         for _ in range(2 if self.crashes else 1):
@@ -414,6 +429,17 @@ class Machine(RuleBasedStateMachine):
         self._pass(waits, waiting=(who, received))
         if waits:
             self.reach(who)  # too late for the word that waited
+        self._settle(who, expected, received)
+
+    def _settle(
+        self,
+        who: str,
+        expected: tuple[str, bool] | None,
+        received: float,
+        *,
+        waiting: float | None = None,
+    ) -> None:
+        """The turn of an answer; `waiting` is when another of his, still to come, was received."""
         message, taken = self._begin(who)
         tap = confirming.tap_by(self.tx, message, content_of(json.loads(message.content or "{}")))
         assert (tap and (tap.key, tap.is_yes)) == expected
@@ -425,7 +451,11 @@ class Machine(RuleBasedStateMachine):
                 self.tx, message, tap, business=self.shop.business, now=after(self.now)
             )
         )
-        self._compare_settled(who, tap.key, received, settled, is_yes=tap.is_yes)
+        question = self.questions.get(tap.key)
+        if question and waiting is not None and waiting <= question.expires < received:
+            assert (settled.receipts, "too late" in settled.words) == ((), question.outcome is None)
+        else:
+            self._compare_settled(who, tap.key, received, settled, is_yes=tap.is_yes)
         ending = Ending(state="answered", receipts=settled.receipts, words=settled.words)
         assert self._close(message, taken, ending)["type"] == "text"
 
@@ -469,6 +499,11 @@ class Machine(RuleBasedStateMachine):
             assert f"T{number}" in receipt
         outcome = ("confirmed", "posted") if is_yes else ("cancelled", "void")
         self._end(question, *outcome)
+
+
+def _tapped(token: str, answer: str) -> dict[str, Any]:
+    reply = {"id": f"confirm:{token}:{answer}", "title": answer}
+    return {"type": "interactive", "interactive": {"type": "button_reply", "button_reply": reply}}
 
 
 # Enough to make a failure small; it is found in a few seconds.
