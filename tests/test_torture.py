@@ -4,21 +4,24 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from itertools import combinations
 from pathlib import Path
+from random import Random
 
 import msgspec
 import pytest
 from conftest import ALICE, SHOP, WAIT_S, MakeWorld, World, make_simulator
 from stored import STARTED_AT, make_tx
+from torture.asks import Kind
 from torture.evidence import Evidence
 from torture.judge import KILLED, judged
 from torture.preparation import free_port, make_database, variables
 from torture.run import Torture
-from torture.schedule import SHORT
+from torture.schedule import SHORT, End, Hostility, schedule
 
 from wbot.clock import Clock
 from wbot.inbound.intake import record
@@ -41,8 +44,17 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
 def test_20_kills_lose_nothing_double_nothing_and_keep_the_order(evidence: Evidence) -> None:
     verdict = judged(evidence)
     assert verdict.breaches == []
-    assert evidence.deliveries.acknowledged == SHORT.messages == verdict.answered + verdict.told
+    ended = verdict.answered + verdict.told + verdict.noted
+    assert evidence.deliveries.acknowledged == SHORT.messages == ended
     assert sum(life.exit_code == KILLED for life in evidence.lives) == SHORT.kills
+    assert {life.ended_by for life in evidence.lives} >= {End.START, End.STOPPED}
+    assert {ask.kind for ask in evidence.asks} == set(Kind)
+
+
+def test_every_end_of_a_life_comes_up_in_the_long_form() -> None:
+    ends = Counter(plan.end for plan in schedule(Hostility(), Random(SEED)))
+    assert set(ends) == set(End)
+    assert ends.total() - ends[End.STOPPED] == Hostility().kills
 
 
 # The judge must see what is made wrong in a copy of that run. -------------------------------------
@@ -66,6 +78,11 @@ def swap_two_replies(evidence: Evidence) -> None:
     sends[one], sends[two] = sends[two], sends[one]
 
 
+def misdirect_a_reply(evidence: Evidence) -> None:
+    other = next(send for send in evidence.sends if send.recipient != evidence.sends[0].recipient)
+    evidence.sends[0] = msgspec.structs.replace(evidence.sends[0], recipient=other.recipient)
+
+
 def end_a_life_by_itself(evidence: Evidence) -> None:
     evidence.lives[-1] = msgspec.structs.replace(evidence.lives[-1], exit_code=1)
 
@@ -87,7 +104,7 @@ INSERT INTO transfers SELECT * FROM again;
 TURN_BETWEEN_OTHERS = """
 CREATE TEMP TABLE latest AS SELECT conversation_id FROM turns JOIN messages USING (message_id)
 WHERE number > 1 LIMIT 1;
-INSERT INTO turns SELECT message_id, 9, 9, 999999, '', NULL, NULL
+INSERT INTO turns SELECT message_id, revision, 999, 999999, '', NULL, NULL
 FROM messages JOIN latest USING (conversation_id) WHERE number = 1;
 """
 
@@ -98,6 +115,7 @@ FROM messages JOIN latest USING (conversation_id) WHERE number = 1;
         (lose_a_reply, "lost"),
         (repeat_a_reply, "replies doubled"),
         (swap_two_replies, "out of order"),
+        (misdirect_a_reply, "misdirected"),
         (end_a_life_by_itself, "ended itself"),
         (in_the_database("DELETE FROM messages WHERE rowid = 1"), "lost"),
         (in_the_database("UPDATE messages SET state = 'waiting' WHERE rowid = 1"), "stuck"),
