@@ -12,6 +12,7 @@ from itertools import combinations
 from pathlib import Path
 from random import Random
 
+import aiohttp
 import msgspec
 import pytest
 from conftest import ALICE, SHOP, WAIT_S, MakeWorld, World, make_simulator
@@ -23,9 +24,11 @@ from torture.preparation import free_port, make_database, variables
 from torture.run import Torture
 from torture.schedule import SHORT, End, Hostility, schedule
 
+from wbot.app import Service
 from wbot.clock import Clock
 from wbot.inbound.intake import record
 from wbot.inbound.payload import parse_payload
+from wbot.settings import read_settings
 from wbot.simulator.faults import Endpoint, dropped, refused
 from wbot.simulator.webhooks import body_of, message_update
 from wbot.simulator.wire import to_wire
@@ -186,6 +189,15 @@ def test_a_start_on_a_locked_database_ends_with_one_sentence(tmp_path: Path) -> 
     assert ended.stderr.splitlines() == [
         "wbot: The database could not be written: database is locked."
     ]
+
+
+async def test_a_service_stops_whose_start_failed_half_way(database_path: Path) -> None:
+    """It used to fail once more while stopping, and its threads kept the process up."""
+    settings = read_settings({"WBOT_DATABASE": str(database_path), "WBOT_MODEL": "offline"})
+    async with aiohttp.ClientSession() as session:
+        service = Service(settings, {}, clock=Clock(), session=session)
+        await service.database.open()
+        await service.stop()
 
 
 def test_messages_keep_their_order_when_the_clock_steps_back() -> None:
