@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from stored import AT_ONCE
 
 from wbot.app import SERVICE_KEY, Service, build_app, serving
 from wbot.clock import Clock, to_text
@@ -92,6 +93,7 @@ def database_path(tmp_path: Path) -> Path:
         phone_number_id=SHOP.phone_number_id,
         access_token=ACCESS_TOKEN,
         currency_code="USD",
+        policy=AT_ONCE,
     )
     with transaction(connection):
         businesses.add(connection, business, to_text(Clock().now()))

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from wbot.clock import later, to_text
-from wbot.domain.business import Business
+from wbot.domain.business import Business, Policy
 from wbot.domain.ledger import Cause, CauseKind, TransferKind
 from wbot.storage import businesses, customers, ledger, messages, migrations
 from wbot.storage.database import connect
@@ -14,12 +14,15 @@ from wbot.storage.messages import NewMessage
 
 STARTED_AT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 NOW = to_text(STARTED_AT)
+AT_ONCE = Policy(confirm_above_minor=10**15)
+"""A policy under which every transfer posts without a confirmation."""
 SHOP = Business(
     id="shop",
     name="The Shop",
     phone_number_id="106500000000001",
     access_token="env:SHOP_TOKEN",
     currency_code="USD",
+    policy=AT_ONCE,
 )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ from commanding import TOKEN, Wbot
 
 from wbot.domain.business import Business
 from wbot.domain.errors import MalformedError, RefusedError
-from wbot.domain.options import RULES, UNENFORCED, changed, described, unenforced
+from wbot.domain.options import RULES, changed, described
 
+ALICE, BOB = "15550101001", "15550101002"
 NUMBER = ("--phone-number-id", "106540352242922")
 
 
@@ -67,7 +69,7 @@ def test_a_business_is_shown_as_it_was_added(wbot: Wbot) -> None:
 def test_tables_name_every_setting(wbot: Wbot) -> None:
     wbot.add_business("shop", "--max-transfer", "500")
     shown = wbot.done("business", "show", "shop")
-    assert "max_transfer     500.00 USD (kept, not enforced yet)" in shown
+    assert "max_transfer     500.00 USD\n" in shown
     assert "daily_total      no limit" in shown
     assert "cancel_window    900 s" in shown
     listed = wbot.done("business", "list")
@@ -154,7 +156,6 @@ def test_an_empty_value_puts_the_default_back() -> None:
     }
     full = changed(plain, settings)
     assert all(str(described(full)[name]) in {"5", "5.00", "known"} for name in settings)
-    assert set(unenforced(full)) == UNENFORCED
     assert changed(full, dict.fromkeys(settings, "")) == plain
 
 
@@ -267,6 +268,45 @@ def test_a_new_currency_reaches_accounts_that_were_never_used(wbot: Wbot) -> Non
     wbot.done("ledger", "deposit", "shop", "15550001111", "500")
     assert wbot.json("ledger", "balance", "shop", "15550001111")["available"] == "500"
     assert wbot.json("ledger", "verify") == {"ok": True, "breaches": []}
+
+
+def owe(wbot: Wbot, *, posted_minor: int, held_minor: int) -> None:
+    """Alice's account as transfers would have left it under an overdraft."""
+    wbot.add_business("shop", "--overdraft", "50")
+    wbot.done("ledger", "deposit", "shop", ALICE, "5")
+    wbot.done("ledger", "deposit", "shop", BOB, "5")
+    with sqlite3.connect(wbot.database) as connection:
+        connection.execute(
+            "UPDATE balances SET posted_minor = ?, held_minor = ? "
+            "WHERE account_id = (SELECT min(id) FROM accounts WHERE kind = 'customer')",
+            (posted_minor, held_minor),
+        )
+    connection.close()
+
+
+@pytest.mark.parametrize(("posted_minor", "held_minor"), [(-25_00, 0), (15_00, 40_00)])
+def test_an_overdraft_below_what_a_customer_owes_is_refused(
+    wbot: Wbot, posted_minor: int, held_minor: int
+) -> None:
+    owe(wbot, posted_minor=posted_minor, held_minor=held_minor)
+    ran = wbot("business", "set", "shop", "overdraft=10", "model=a")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == (
+        f"wbot: The overdraft of shop cannot be 10.00 USD: {ALICE} is already 25.00 USD below "
+        "zero, counting what is held. Deposit at least 15.00 USD there first, or allow 25.00 USD.\n"
+    )
+    assert wbot("business", "set", "shop", "overdraft=").code == 1
+    shown = wbot.json("business", "show", "shop")
+    assert (shown["overdraft"], shown["model"]) == ("50.00", None)
+    wbot.done("business", "set", "shop", "model=a")
+    assert wbot.json("business", "set", "shop", "overdraft=25")["overdraft"] == "25.00"
+
+
+def test_another_business_may_lower_its_overdraft(wbot: Wbot) -> None:
+    owe(wbot, posted_minor=-25_00, held_minor=0)
+    wbot.add_business("cafe", "--overdraft", "50")
+    wbot.done("ledger", "deposit", "cafe", ALICE, "5")
+    assert wbot.json("business", "set", "cafe", "overdraft=0")["overdraft"] == "0.00"
 
 
 def test_figures_stay_the_same_in_another_currency() -> None:

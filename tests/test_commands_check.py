@@ -20,6 +20,7 @@ from stored import NOW, make_tx
 from stored import SHOP as BUSINESS
 
 from wbot.clients.whatsapp import Line
+from wbot.domain.business import Policy
 from wbot.operations import checks
 from wbot.operations.checks import Check, Subject
 from wbot.settings import Settings
@@ -52,11 +53,12 @@ def test_all_is_well_offline(wbot: Wbot) -> None:
         ("database", True),
         ("businesses", True),
         ("access token of shop", True),
+        ("rules of shop", True),
         ("outside", True),
     ]
     assert all(list(one) == ["check", "ok", "detail"] for one in found)
     table = wbot.done("check", "--offline")
-    assert [line[0] for line in table.splitlines()] == ["✓", "✓", "✓", "✓", "!"]
+    assert [line[0] for line in table.splitlines()] == ["✓", "✓", "✓", "✓", "✓", "!"]
     assert "not checked (--offline)" in table
     assert "secret-of-the-shop" not in table
 
@@ -181,13 +183,24 @@ def test_numbers_that_nobody_has_are_warned_of() -> None:
     tx.close()
 
 
-def test_rules_that_nothing_enforces_are_warned_of() -> None:
+def test_the_money_rules_are_shown_and_a_senseless_one_is_warned_of() -> None:
     tx = make_tx()
-    policy = msgspec.structs.replace(BUSINESS.policy, max_transfer_minor=5, cancel_window_s=1)
-    businesses.change(tx, msgspec.structs.replace(BUSINESS, policy=policy, is_paused=True))
+    policy = Policy(max_transfer_minor=100_00)
+    limited = msgspec.structs.replace(BUSINESS, policy=policy, is_paused=True)
+    businesses.change(tx, limited)
     found, _ = stored(tx)
-    assert found["rules of shop"].detail == "kept, but not enforced yet: max_transfer"
+    rules = found["rules of shop"]
+    assert (rules.ok, rules.is_warning) == (True, False)
+    assert "; at most 100.00 USD a transfer; " in rules.detail
     assert found["businesses"].detail == "shop (paused)"
+
+    policy = msgspec.structs.replace(policy, confirm_above_minor=500_00)
+    businesses.change(tx, msgspec.structs.replace(limited, policy=policy))
+    rules = stored(tx)[0]["rules of shop"]
+    assert (rules.ok, rules.is_warning) == (True, True)
+    assert rules.detail.endswith(
+        "; but no transfer is ever confirmed, for confirm_above reaches max_transfer"
+    )
     tx.close()
 
 

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stored import NOW, SHOP, available, give, make_customer, make_message, make_tx
 
+from wbot.domain.business import Policy
 from wbot.domain.errors import RefusedError
 from wbot.domain.ledger import Cause, CauseKind, TransferKind
 from wbot.operations import bookkeeping, merging, people
 from wbot.operations.bookkeeping import Order
 from wbot.operations.merging import Merged
-from wbot.storage import books, customers, ledger, messages, outbox, payees
+from wbot.storage import customers, invariants, ledger, messages, outbox, payees
 
 ALICE, BOB, CAROL = "15550101001", "15550101002", "15550101003"
 
@@ -50,9 +51,10 @@ def pay(tx: sqlite3.Connection, customer_id: int, name: str, amount_minor: int, 
         credit_account_id=ledger.account_of_payee(tx, SHOP.id, customer_id, name, NOW),
         amount_minor=amount_minor,
         currency="USD",
-        cause=Cause(CauseKind.CALL, key),
+        cause=Cause(CauseKind.OPERATOR, key),
         payee=name,
     )
+    payees.learn(tx, customer_id, int(movement.credit_account_id or 0), NOW)
     return ledger.record(tx, movement, NOW)
 
 
@@ -173,7 +175,10 @@ def test_a_payee_is_added_once_however_it_is_written(wbot: Wbot) -> None:
         ("", 2, "has 1 to 60 characters"),
         ("\u202e \n", 2, "has 1 to 60 characters"),
         ("x" * 61, 2, "has 1 to 60 characters"),
-        ("+1 555 010 1002", 1, "A number names another customer"),
+        ("+1 555 010 1002", 1, "shop has no customer +1 555 010 1002"),
+        (ALICE, 1, "Nobody pays himself."),
+        ("42!", 2, "neither a name nor a phone number"),
+        ("J\u043ehn", 2, "mixes letters of different alphabets"),
     ],
 )
 def test_a_name_that_nobody_could_be_paid_by_is_refused(
@@ -286,7 +291,20 @@ def test_payees_move_and_those_of_one_name_both_stay_reachable(tx: sqlite3.Conne
     reversed_ = bookkeeping.reverse(tx, f"T{to_john}", NOW)
     assert reversed_.passed_on_to == BOB
     assert (available(tx, alice), available(tx, bob)) == (0, 950 + 993)
-    assert books.breaches(tx) == []
+    assert invariants.breaches(tx) == []
+
+
+def test_two_debts_are_not_merged_beyond_the_overdraft(tx: sqlite3.Connection) -> None:
+    alice, bob = make_customer(tx, ALICE), make_customer(tx, BOB)
+    tx.execute("UPDATE businesses SET overdraft_minor = 2000")
+    for customer_id, key in ((alice, "a"), (bob, "b")):
+        pay(tx, customer_id, "John", 2_000, key)
+    shop = msgspec.structs.replace(SHOP, policy=Policy(overdraft_minor=2_000))
+    with pytest.raises(RefusedError, match=r"owe 20\.00 USD more than the overdraft"):
+        merging.merge(tx, shop, from_text=ALICE, into_text=BOB, now=NOW)
+    give(tx, bob, 2_000)
+    merging.merge(tx, shop, from_text=ALICE, into_text=BOB, now=NOW)
+    assert invariants.breaches(tx) == []
 
 
 def test_shown_payees_tell_whose_they_were(wbot: Wbot) -> None:
@@ -364,5 +382,5 @@ def test_merging_conserves_money_and_repeats_exactly(
         row["posted_minor"] for row in customers.listed(tx, SHOP.id) if row["merged_into"] is None
     )
     assert held == sum(amount_minor for _, amount_minor in deposits)
-    assert books.breaches(tx) == []
+    assert invariants.breaches(tx) == []
     tx.close()

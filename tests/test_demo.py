@@ -45,7 +45,7 @@ async def demo(folder: Path) -> AsyncIterator[str]:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
-async def test_a_stranger_types_into_the_page_and_gets_the_answer_with_its_receipt(
+async def test_a_stranger_pays_confirms_by_the_button_and_gets_the_receipt(
     tmp_path: Path,
 ) -> None:
     async with demo(tmp_path) as url, async_playwright() as driver:
@@ -58,11 +58,11 @@ async def test_a_stranger_types_into_the_page_and_gets_the_answer_with_its_recei
         alice = page.locator("#phone-15550101001")
         await alice.get_by_label("Message from Alice").fill("Transfer $20 to John")
         await alice.get_by_label("Message from Alice").press("Enter")
-        receipt = alice.get_by_text("Sent $20.00 to John (T4). Available: $480.00.")
+        await alice.get_by_role("button", name="Confirm").click(timeout=WAIT_S * 1000)
+        receipt = alice.get_by_text("Sent $20.00 to “John” (T4). Available: $480.00.")
         await expect(receipt).to_be_visible(timeout=WAIT_S * 1000)
-        for bubble in ("mine", "theirs"):
-            ticks = alice.locator(f"li.bubble.{bubble}")
-            await expect(ticks).to_have_attribute("data-state", "read", timeout=WAIT_S * 1000)
+        read = alice.locator("li.bubble[data-state=read]")
+        await expect(read).to_have_count(4, timeout=WAIT_S * 1000)
         await browser.close()
     delivered = query(tmp_path / "demo.db", "SELECT state FROM outbox")
-    assert delivered == [{"state": "read"}]
+    assert delivered == [{"state": "read"}] * 2

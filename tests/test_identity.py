@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from conftest import ALICE, WAIT_S, MakeWorld, World, deposit, writing
+from conftest import ALICE, BOB, WAIT_S, MakeWorld, World, deposit, writing
 
+from wbot.clock import Clock, to_text
+from wbot.domain.receipts import MARK
+from wbot.operations import merging
 from wbot.simulator.people import SimulatedCustomer
 from wbot.storage import businesses
 
@@ -132,3 +135,24 @@ async def test_a_change_to_somebody_elses_number_changes_nothing(
         await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
         assert "$70.00" in await balance_seen_by(world, other)
         assert "$500.00" in await balance_seen_by(world, ALICE)
+
+
+async def test_a_text_that_comes_after_a_merge_acts_for_the_one_who_is_left(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    """Its placeholder was answered, then its writer was merged away; now the real text comes."""
+    placeholder = {"type": "unsupported", "errors": [{"code": 131060}]}
+    deposit(database_path, ALICE, 7_000)
+    deposit(database_path, BOB, 500)
+    async with make_world() as world:
+        message_id = await world.simulator.send_inbound(ALICE, placeholder)
+        await world.simulator.wait_for_reply_to(ALICE, after=0, timeout_s=WAIT_S)
+        await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
+        with writing(database_path) as tx:
+            people = {"from_text": str(ALICE.phone), "into_text": str(BOB.phone)}
+            now = to_text(Clock().now())
+            merging.merge(tx, businesses.required(tx, "shop"), **people, now=now)
+        text = {"type": "text", "text": {"body": "What's my balance?"}}
+        await world.simulator.send_inbound(ALICE, text, message_id=message_id)
+        reply = await world.simulator.wait_for_sends(2, timeout_s=WAIT_S)
+        assert reply[-1].text.startswith(f"{MARK} Available: $75.00.")

@@ -19,13 +19,12 @@ from wbot.domain.ledger import (
     Entry,
     TransferKind,
     TransferState,
-    folded_name,
-    phone_digits,
     reference_of,
     transfer_id_of,
 )
-from wbot.domain.policy import Refusal, transfer_refusal
-from wbot.storage import books, customers, journal, ledger
+from wbot.domain.payees import folded_name, phone_digits
+from wbot.domain.policy import Refusal, withdrawal_refusal
+from wbot.storage import customers, invariants, journal, ledger, payees
 from wbot.storage.database import transaction
 from wbot.storage.journal import Effect
 from wbot.storage.ledger import Movement
@@ -49,7 +48,7 @@ def tx() -> Iterator[sqlite3.Connection]:
 
 
 def called(key: str) -> Cause:
-    return Cause(CauseKind.CALL, key)
+    return Cause(CauseKind.OPERATOR, key)
 
 
 def paying(
@@ -212,7 +211,7 @@ class Books(RuleBasedStateMachine):
     ) -> None:
         is_outside = kind is TransferKind.DEPOSIT
         is_refused = not is_outside and amount > self.balances.get(debit, 0)
-        refusal = None if is_outside else transfer_refusal(amount, self._balance(debit))
+        refusal = None if is_outside else withdrawal_refusal(amount, self._balance(debit))
         assert (refusal is not None) == is_refused
         cause = called(f"record {len(self.made)}")
         movement = Movement(
@@ -266,14 +265,13 @@ class Books(RuleBasedStateMachine):
 
     @invariant()
     def the_books_are_right_but_for_what_a_reversal_overdrew(self) -> None:
-        assert ledger.breaches(self.tx) == []
         kinds = dict(self.tx.execute("SELECT id, kind FROM accounts").fetchall())
         overdrawn = {
             f"Account {account} is overdrawn: {minor} minor units are available."
             for account, minor in self.balances.items()
             if minor < 0 and kinds[account] != "business"
         }
-        assert set(books.breaches(self.tx)) == overdrawn
+        assert set(invariants.breaches(self.tx)) == overdrawn
 
     @invariant()
     def every_statement_shows_what_happened(self) -> None:
@@ -307,7 +305,7 @@ def busy(tx: sqlite3.Connection) -> sqlite3.Connection:
     ledger.record(tx, paying(tx, alice, to_payee(tx, alice, "John"), payee="John", memo="?"), NOW)
     ledger.record(tx, paying(tx, alice, None, refusal="insufficient_funds"), NOW)
     ledger.reverse(tx, 3, called("cancel"), NOW)
-    assert books.breaches(tx) == []
+    assert invariants.breaches(tx) == []
     return tx
 
 
@@ -319,13 +317,17 @@ def busy(tx: sqlite3.Connection) -> sqlite3.Connection:
         "UPDATE postings SET amount_minor = -amount_minor",
         "DELETE FROM transfers WHERE id = 5",
         "DELETE FROM postings",
+        "INSERT OR REPLACE INTO postings VALUES (2, 2, -400)",
+        "UPDATE accounts SET customer_id = 9 WHERE customer_id = 1",
+        "DELETE FROM accounts WHERE id = 1",
+        "INSERT OR REPLACE INTO transfers SELECT * FROM transfers WHERE id = 2",
     ],
 )
 def test_the_ledger_cannot_be_changed(busy: sqlite3.Connection, statement: str) -> None:
     busy.execute("PRAGMA foreign_keys = OFF")
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         busy.execute(statement)
-    assert books.breaches(busy) == []
+    assert invariants.breaches(busy) == []
 
 
 @pytest.mark.parametrize(
@@ -348,7 +350,6 @@ def test_the_ledger_cannot_be_changed(busy: sqlite3.Connection, statement: str) 
         ("UPDATE postings SET amount_minor = -amount_minor WHERE transfer_id = 2", "Account"),
         ("INSERT INTO postings VALUES (4, 1, 5), (4, 2, -5)", "T4 has postings"),
         ("UPDATE balances SET posted_minor = posted_minor + 1 WHERE account_id = 2", "Account 2"),
-        ("INSERT OR REPLACE INTO postings VALUES (2, 2, -400)", "postings of T2 do not match"),
         ("DELETE FROM balances WHERE account_id = 2", "Account 2"),
     ],
 )
@@ -360,7 +361,7 @@ def test_a_row_changed_by_hand_is_found(
         busy.execute(f"DROP TRIGGER {table}_are_not_edited")
         busy.execute(f"DROP TRIGGER {table}_are_not_deleted")
     busy.execute(statement)
-    assert found in " ".join(books.breaches(busy))
+    assert found in " ".join(invariants.breaches(busy))
 
 
 def test_an_amount_changed_on_both_sides_is_still_found(busy: sqlite3.Connection) -> None:
@@ -373,15 +374,13 @@ def test_an_amount_changed_on_both_sides_is_still_found(busy: sqlite3.Connection
         "UPDATE balances SET posted_minor = (SELECT sum(amount_minor) FROM postings p "
         "WHERE p.account_id = balances.account_id)"
     )
-    assert books.breaches(busy) == [
-        "T2 does not continue the chain: it was changed by hand.",
-    ]
+    assert invariants.breaches(busy)[0] == "T2 does not continue the chain: it was changed by hand."
 
 
 def test_a_person_s_words_can_be_erased_without_a_breach(busy: sqlite3.Connection) -> None:
     busy.execute("UPDATE transfer_texts SET payee = NULL, memo = NULL")
     busy.execute("DELETE FROM transfer_texts")
-    assert books.breaches(busy) == []
+    assert invariants.breaches(busy) == []
 
 
 @pytest.mark.parametrize(
@@ -455,6 +454,9 @@ def test_a_payee_is_one_person_however_it_is_spelled_and_private(tx: sqlite3.Con
     accounts = {to_payee(tx, alice, name) for name in spellings}
     assert len(accounts) == 1
     assert to_payee(tx, bob, "John Smith") not in accounts
+    assert ledger.payee_name(tx, alice, "JOHN SMITH") == spellings[-1]
+    payees.learn(tx, alice, to_payee(tx, alice, "John Smith"), NOW)
+    to_payee(tx, alice, "JOHN SMITH")  # a known payee keeps the name it is known by
     assert ledger.payee_name(tx, alice, "JOHN SMITH") == "John Smith"
     assert ledger.payee_name(tx, bob, "JOHN SMITH") == "John Smith"
     assert ledger.payee_name(tx, alice, "Jane") == "Jane"
@@ -595,7 +597,9 @@ def test_a_reference_is_read_back() -> None:
         ("John 15550101002", None),
         ("++15550101002", None),
         ("-15550101002", None),
-        ("١٢٣٤٥٦", None),
+        ("١٢٣٤٥٦", "123456"),
+        ("＋１５５５０１０１００２", "15550101002"),
+        ("1555\u200b0101002", "15550101002"),
         ("", None),
     ],
 )

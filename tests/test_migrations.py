@@ -9,19 +9,25 @@ import pytest
 from conftest import query
 
 from wbot.domain.errors import ConfigurationError, StorageError
-from wbot.storage import migrations
+from wbot.domain.ledger import Cause, CauseKind, TransferKind
+from wbot.storage import invariants, ledger, migrations, payees
 from wbot.storage.database import connect
 from wbot.storage.migrations import Migration, migrate
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+OURS = migrations.migrations()
+NEXT = len(OURS) + 1
 SECOND = Migration(
-    2,
+    NEXT,
     "CREATE TABLE extras (id INTEGER PRIMARY KEY); -- a semicolon; in a comment\n"
     "CREATE TRIGGER extras_stay BEFORE DELETE ON extras\n"
     "BEGIN SELECT RAISE(ABORT, 'extras stay; all of them'); END;\n",
 )
-THIRD = Migration(3, "CREATE TABLE more (id INTEGER PRIMARY KEY);\n")
-BROKEN = Migration(3, "CREATE TABLE more (id INTEGER PRIMARY KEY);\nCREATE TABLE extras (id);\n")
+THIRD = Migration(NEXT + 1, "CREATE TABLE more (id INTEGER PRIMARY KEY);\n")
+BROKEN = Migration(
+    NEXT + 1, "CREATE TABLE more (id INTEGER PRIMARY KEY);\nCREATE TABLE extras (id);\n"
+)
+COPY = f"wbot.db.before-{NEXT:04}"
 A_PLAIN_SENTENCE = re.compile(r"The database [^\n]*\.")
 
 
@@ -43,13 +49,18 @@ def schema(path: Path) -> list[str]:
     return [row["sql"] for row in rows]
 
 
+def versions(path: Path) -> list[int]:
+    rows = query(path, "SELECT version FROM schema_version ORDER BY version")
+    return [row["version"] for row in rows]
+
+
 def copies(path: Path) -> list[str]:
     return sorted(file.name for file in path.parent.glob("*.before-*"))
 
 
 def know(monkeypatch: pytest.MonkeyPatch, *later: Migration) -> None:
     """From now on this program has these schema files too."""
-    known = (migrations.migrations()[0], *later)
+    known = (*OURS, *later)
     monkeypatch.setattr(migrations, "migrations", lambda: known)
 
 
@@ -71,7 +82,7 @@ def test_a_fresh_file_gets_the_whole_schema(path: Path) -> None:
     operators_query = {"businesses", "processing_errors", "messages", "message_ids"}
     assert operators_query <= {row["name"] for row in tables}
     triggers = query(path, "SELECT count(*) AS n FROM sqlite_master WHERE type = 'trigger'")
-    assert triggers == [{"n": 4}]
+    assert triggers == [{"n": 10}]
     assert query(path, "PRAGMA foreign_key_check") == []
     assert copies(path) == []
 
@@ -114,10 +125,10 @@ def test_a_copy_is_made_before_an_upgrade(path: Path, monkeypatch: pytest.Monkey
     before = (schema(path), query(path, "SELECT * FROM installation"))
     know(monkeypatch, SECOND)
     migrated(path)
-    assert copies(path) == ["wbot.db.before-0002"]
-    copy = path.with_name("wbot.db.before-0002")
+    assert copies(path) == [COPY]
+    copy = path.with_name(COPY)
     assert (schema(copy), query(copy, "SELECT * FROM installation")) == before
-    assert query(path, "SELECT version FROM schema_version") == [{"version": 1}, {"version": 2}]
+    assert versions(path) == [*range(1, NEXT + 1)]
     connection = connect(path)
     connection.execute("INSERT INTO extras VALUES (1)")
     with pytest.raises(sqlite3.IntegrityError, match="extras stay; all of them"):
@@ -128,13 +139,11 @@ def test_a_copy_is_made_before_an_upgrade(path: Path, monkeypatch: pytest.Monkey
 def test_a_copy_left_by_an_upgrade_that_failed_is_made_anew(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path.with_name("wbot.db.before-0002").write_text("half a copy")
+    path.with_name(COPY).write_text("half a copy")
     migrated(path)
     know(monkeypatch, SECOND)
     migrated(path)
-    assert query(path.with_name("wbot.db.before-0002"), "SELECT version FROM schema_version") == [
-        {"version": 1}
-    ]
+    assert versions(path.with_name(COPY)) == [*range(1, NEXT)]
 
 
 def test_a_copy_that_cannot_be_made_stops_the_upgrade(
@@ -142,9 +151,9 @@ def test_a_copy_that_cannot_be_made_stops_the_upgrade(
 ) -> None:
     migrated(path)
     know(monkeypatch, SECOND)
-    path.with_name("wbot.db.before-0002").mkdir()
+    path.with_name(COPY).mkdir()
     assert "cannot be copied" in refusal_of(path)
-    assert query(path, "SELECT version FROM schema_version") == [{"version": 1}]
+    assert versions(path) == [*range(1, NEXT)]
 
 
 def test_a_failing_upgrade_leaves_the_schema_it_had(
@@ -160,7 +169,7 @@ def test_a_failing_upgrade_leaves_the_schema_it_had(
     assert schema(path) == before
     know(monkeypatch, SECOND, THIRD)
     migrated(path)
-    assert copies(path) == ["wbot.db.before-0002", "wbot.db.before-0003"]
+    assert copies(path) == [COPY, f"wbot.db.before-{NEXT + 1:04}"]
 
 
 def test_a_newer_database_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +177,7 @@ def test_a_newer_database_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch
         know(newer, SECOND)
         migrated(path)
     before = schema(path)
-    assert "schema 2, newer than this wbot's 1" in refusal_of(path)
+    assert f"schema {NEXT}, newer than this wbot's {NEXT - 1}" in refusal_of(path)
     assert schema(path) == before
 
 
@@ -199,3 +208,41 @@ def test_a_file_that_is_no_database_is_refused_and_kept(path: Path, size: int) -
 def test_a_folder_is_refused(path: Path) -> None:
     path.mkdir()
     assert "cannot be used" in refusal_of(path)
+
+
+TWO_CUSTOMERS = """
+INSERT INTO businesses (id, name, phone_number_id, access_token, currency, created_at)
+    VALUES ('shop', 'Shop', '1', 'env:T', 'USD', 'then');
+INSERT INTO customers (id, business_id, created_at) VALUES (1, 'shop', ''), (2, 'shop', '');
+INSERT INTO payees VALUES (1, 1, 'John', 'john', 'then');
+INSERT INTO accounts VALUES
+    (1, 'shop', 'business', NULL, NULL, 'USD'), (2, 'shop', 'customer', 1, NULL, 'USD'),
+    (3, 'shop', 'customer', 2, NULL, 'USD'), (4, 'shop', 'payee', NULL, 1, 'USD');
+"""
+
+
+def test_whom_customers_have_paid_is_known_after_the_upgrade(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(migrations, "migrations", lambda: OURS[:1])
+        migrated(path)
+    connection = connect(path)
+    connection.executescript(TWO_CUSTOMERS)
+    for number, (debit, credit) in enumerate([(1, 2), (2, 3), (2, 4), (2, 3)]):
+        movement = ledger.Movement(
+            business_id="shop",
+            kind=TransferKind.TRANSFER if number else TransferKind.DEPOSIT,
+            debit_account_id=debit,
+            credit_account_id=credit,
+            amount_minor=9 if number else 90,
+            currency="USD",
+            cause=Cause(CauseKind.OPERATOR, str(number)),
+        )
+        ledger.record(connection, movement, f"day {number}")
+    migrate(connection, path, NOW)
+    known = connection.execute("SELECT * FROM known_customers").fetchall()
+    assert [tuple(row) for row in known] == [(1, 2, "day 1")]
+    assert payees.is_known(connection, 1, "John")
+    assert invariants.breaches(connection) == []
+    connection.close()

@@ -6,9 +6,18 @@ import msgspec
 import pytest
 from stored import NOW, STARTED_AT
 
-from wbot.domain.business import Policy
+from wbot.domain.business import PayeeRule, Policy
 from wbot.domain.ledger import Balance, Entry, TransferKind, TransferState
-from wbot.domain.policy import SENTENCES, Refusal, cancel_refusal, transfer_refusal
+from wbot.domain.money import currency_of
+from wbot.domain.policy import (
+    SENTENCES,
+    Refusal,
+    Standing,
+    cancel_refusal,
+    needs_confirmation,
+    sentence_of,
+    transfer_refusal,
+)
 
 TRANSFER = Entry(
     transfer_id=7,
@@ -18,10 +27,12 @@ TRANSFER = Entry(
     is_incoming=False,
     counterparty="John",
     created_at=NOW,
+    made_at=NOW,
     message_id="wamid.1",
     memo=None,
     refusal=None,
     is_to_customer=False,
+    payee="John",
 )
 
 
@@ -40,16 +51,87 @@ TRANSFER = Entry(
 def test_what_is_available_can_be_sent(
     amount_minor: int, posted_minor: int, held_minor: int, refusal: Refusal | None
 ) -> None:
-    assert transfer_refusal(amount_minor, Balance(posted_minor, held_minor)) is refusal
+    standing = Standing(balance=Balance(posted_minor, held_minor), is_payee_known=True)
+    assert transfer_refusal(amount_minor, standing, Policy()) is refusal
+
+
+LIMITS = Policy(
+    confirm_above_minor=50,
+    max_transfer_minor=1_000,
+    daily_total_minor=2_000,
+    daily_count=5,
+    overdraft_minor=300,
+    new_payee_limit_minor=100,
+)
+
+
+@pytest.mark.parametrize(
+    ("amount_minor", "changes", "refusal"),
+    [
+        (1_000, {}, None),
+        (1_001, {}, Refusal.ABOVE_MAX_TRANSFER),
+        (100, {"is_payee_known": False}, None),
+        (101, {"is_payee_known": False}, Refusal.ABOVE_NEW_PAYEE_LIMIT),
+        (1_001, {"is_payee_known": False}, Refusal.ABOVE_MAX_TRANSFER),
+        (1, {"day_count": 4}, None),
+        (1, {"day_count": 5}, Refusal.DAILY_COUNT),
+        (500, {"day_total_minor": 1_500}, None),
+        (501, {"day_total_minor": 1_500}, Refusal.DAILY_TOTAL),
+        (501, {"day_total_minor": 1_500, "day_count": 5}, Refusal.DAILY_COUNT),
+        (51, {"asked_at_once": 5}, Refusal.TOO_MANY_AT_ONCE),
+        (51, {"asked_at_once": 4}, None),
+        (50, {"asked_at_once": 5}, None),  # it is not asked about
+        (800, {"balance": Balance(500, 0)}, None),
+        (801, {"balance": Balance(500, 0)}, Refusal.INSUFFICIENT_FUNDS),
+        (701, {"balance": Balance(500, 100)}, Refusal.INSUFFICIENT_FUNDS),
+        (1, {"balance": Balance(-300, 0)}, Refusal.INSUFFICIENT_FUNDS),
+    ],
+)
+def test_each_limit_is_kept_to_the_minor_unit(
+    amount_minor: int, changes: dict[str, object], refusal: Refusal | None
+) -> None:
+    standing = Standing(balance=Balance(10_000, 0), is_payee_known=True)
+    standing = msgspec.structs.replace(standing, **changes)
+    assert transfer_refusal(amount_minor, standing, LIMITS) is refusal
+
+
+def test_where_only_known_payees_are_paid_a_new_one_is_not() -> None:
+    policy = Policy(payees=PayeeRule.KNOWN)
+    known = Standing(balance=Balance(100, 0), is_payee_known=True)
+    new = msgspec.structs.replace(known, is_payee_known=False)
+    assert transfer_refusal(1, known, policy) is None
+    assert transfer_refusal(1, new, policy) is Refusal.UNKNOWN_PAYEE
+
+
+def test_a_transfer_is_confirmed_above_the_threshold_and_not_at_it() -> None:
+    first = Standing(balance=Balance(1_000, 0), is_payee_known=True)
+    assert needs_confirmation(1, first, Policy())
+    assert needs_confirmation(51, first, LIMITS)
+    assert not needs_confirmation(50, first, LIMITS)
+
+
+def test_small_transfers_of_one_message_count_together() -> None:
+    later = Standing(balance=Balance(1_000, 0), is_payee_known=True, unasked_minor=30)
+    assert needs_confirmation(21, later, LIMITS)
+    assert not needs_confirmation(20, later, LIMITS)
+
+
+def test_a_refusal_tells_the_limit_it_is_about() -> None:
+    told = {one: sentence_of(one, LIMITS, currency_of("USD")) for one in Refusal}
+    assert not any("{" in sentence for sentence in told.values())
+    assert "$10.00" in told[Refusal.ABOVE_MAX_TRANSFER]
+    assert "$20.00" in told[Refusal.DAILY_TOTAL]
+    assert "(5)" in told[Refusal.DAILY_COUNT]
+    assert "$1.00" in told[Refusal.ABOVE_NEW_PAYEE_LIMIT]
 
 
 def refusal_of(
     entry: Entry | None, *, after_s: float = 0, window_s: int = 900, is_dated: bool = True
 ) -> Refusal | None:
-    created_at: datetime | None = STARTED_AT if is_dated else None
+    made_at: datetime | None = STARTED_AT if is_dated else None
     now = STARTED_AT + timedelta(seconds=after_s)
     policy = Policy(cancel_window_s=window_s)
-    return cancel_refusal(entry, created_at=created_at, now=now, policy=policy)
+    return cancel_refusal(entry, made_at=made_at, now=now, policy=policy)
 
 
 def test_a_transfer_of_one_s_own_is_cancelled_within_the_window() -> None:
@@ -86,6 +168,7 @@ def test_every_entry_is_refused_for_the_first_reason_that_holds(
         Refusal.NOTHING_TO_CANCEL: is_incoming or kind is not TransferKind.TRANSFER,
         Refusal.LATEST_REFUSED: state is TransferState.REFUSED,
         Refusal.ALREADY_CANCELLED: state in {TransferState.REVERSED, TransferState.VOID},
+        None: state is TransferState.PENDING,
         Refusal.REACHED_A_CUSTOMER: is_to_customer,
         Refusal.CANCEL_WINDOW_CLOSED: after_s > 900,
     }

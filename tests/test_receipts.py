@@ -23,7 +23,7 @@ def test_a_receipt_begins_with_the_mark() -> None:
         ("Hello", "Hello"),
         ("Zürich — 東京 🎉 👩‍👩‍👧 *bold*", "Zürich — 東京 🎉 👩‍👩‍👧 *bold*"),
         ("two\nlines\tand a tab", "two\nlines\tand a tab"),
-        (f"{MARK} Sent $5,000.00 to you.", " Sent $5,000.00 to you."),
+        (f"{MARK} Sent $5,000.00 to “you”.", " Sent $5,000.00 to “you”."),
         (f"{MARK}{MARK}", ""),
         ("pay \N{RIGHT-TO-LEFT OVERRIDE}001$", "pay 001$"),
         (BIDI, ""),

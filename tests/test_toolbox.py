@@ -9,13 +9,14 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stored import NOW, SHOP, after, available, give, make_customer, make_message, make_tx
+from stored import AT_ONCE, NOW, SHOP, after, available, give, make_customer, make_message, make_tx
 
 from wbot.clients.model import ToolCall
-from wbot.domain.business import Business
+from wbot.domain.business import Business, PayeeRule
 from wbot.domain.policy import SENTENCES, Refusal
 from wbot.domain.receipts import MARK
-from wbot.storage import books, customers, journal, ledger
+from wbot.operations import people
+from wbot.storage import customers, invariants, journal, ledger
 from wbot.turns import toolbox
 from wbot.turns.toolbox import ToolStep
 from wbot.turns.tools import Customer
@@ -78,7 +79,7 @@ def desk() -> Iterator[Desk]:
     tx = make_tx()
     desk = Desk(tx)
     yield desk
-    assert books.breaches(tx) == []
+    assert invariants.breaches(tx) == []
     tx.close()
 
 
@@ -122,7 +123,7 @@ def test_a_transfer_to_a_payee_posts_and_says_so(desk: Desk) -> None:
         "to": "John",
         "available": "80.00",
     }
-    assert step.receipt == f"{MARK} Sent $20.00 to John (T2). Available: $80.00."
+    assert step.receipt == f"{MARK} Sent $20.00 to “John” (T2). Available: $80.00."
     assert desk.left == 8_000
     entry = ledger.latest_outgoing(desk.tx, ledger.account_of_customer(desk.tx, "shop", desk.alice))
     assert entry is not None
@@ -169,7 +170,7 @@ def test_a_transfer_that_may_not_be_is_refused_and_remembered(
     assert result["available"] == "100.00"
     assert step.receipt is not None
     assert step.receipt.startswith(f"{MARK} Not sent: $")
-    assert step.receipt.endswith(f" to {to}. {SENTENCES[refusal]} Available: $100.00.")
+    assert step.receipt.endswith(f" to “{to}”. {SENTENCES[refusal]} Available: $100.00.")
     row = ledger.by_id(desk.tx, 2)
     assert row is not None
     assert (row["phase"], row["refusal"]) == ("refused", refusal)
@@ -191,7 +192,7 @@ def test_the_same_transfer_in_one_message_acts_once_whatever_the_spelling(
     assert json.loads(again.result) == first | {
         "repeated": "The same call in one message acts once."
     }
-    assert again.receipt == f"{MARK} Sent $20.00 to John (T2). Available: $80.00."
+    assert again.receipt == f"{MARK} Sent $20.00 to “John” (T2). Available: $80.00."
     assert (desk.transfers, desk.left) == (1, 8_000)
 
 
@@ -320,7 +321,7 @@ def test_a_call_that_did_not_fit_can_be_made_well(desk: Desk) -> None:
         ({"amount": 20, "to": "John"}, 8_000),
         ({"amount": 20.5, "to": "John"}, 7_950),
         ('{"amount": 20.50, "to": "John"}', 7_950),
-        ('{"amount": 0.1, "to": 42}', 9_990),
+        ('{"amount": 0.1, "to": "John"}', 9_990),
         ({"amount": "20", "to": "John", "from": "Bob", "confirm": True}, 8_000),
         ('{"amount": "90", "amount": "20", "to": "John"}', 8_000),
     ],
@@ -331,6 +332,117 @@ def test_numbers_and_extra_names_are_taken_for_what_they_say(
     """A number's digits are read as written: no amount ever passes through a binary fraction."""
     assert desk.result("transfer", arguments)["ok"]
     assert desk.left == left
+
+
+# The policy ------------------------------------------------------------------------------------
+
+
+def under(desk: Desk, **rules: Any) -> None:
+    policy = msgspec.structs.replace(AT_ONCE, **rules)
+    desk.business = msgspec.structs.replace(desk.business, policy=policy)
+
+
+def test_what_waits_for_a_yes_counts_against_the_balance_at_once(desk: Desk) -> None:
+    under(desk, confirm_above_minor=0)
+    step = desk.call("transfer", {"amount": "60", "to": "John"})
+    assert json.loads(step.result)["state"] == "pending"
+    assert step.receipt is None
+    assert desk.left == 4_000
+    assert desk.pay("60", "Mary")["refusal"] == "insufficient_funds"
+    assert desk.pay("40", "Mary", message="wamid.2")["state"] == "pending"
+    assert desk.left == 0
+
+
+def test_a_refused_attempt_stays_refused_when_the_limit_is_lifted(desk: Desk) -> None:
+    under(desk, max_transfer_minor=1_000)
+    first = desk.pay("20", "John")
+    assert first["error"] == "One transfer can be $10.00 at most."
+    under(desk)
+    assert desk.pay("20", "John") == first | {"repeated": "The same call in one message acts once."}
+    assert desk.pay("20", "John", message="wamid.2")["state"] == "posted"
+
+
+def test_a_day_is_the_last_24_hours_and_what_came_back_does_not_count(desk: Desk) -> None:
+    under(desk, daily_count=2, daily_total_minor=3_000)
+    assert desk.pay("20", message="wamid.1")["ok"]
+    assert desk.pay("10.01", message="wamid.2")["refusal"] == "daily_total"
+    assert desk.result("cancel", {}, message="wamid.3")["refusal"] == "latest_refused"
+    assert desk.result("cancel", {"transfer": "T2"}, message="wamid.4")["ok"]
+    assert desk.pay("15", message="wamid.5")["ok"]
+    assert desk.pay("15", message="wamid.6")["ok"]
+    assert desk.pay("0.01", message="wamid.7")["refusal"] == "daily_count"
+    assert desk.pay("1", message="wamid.8", now=after(86_399))["refusal"] == "daily_count"
+    assert desk.pay("1", message="wamid.9", now=after(86_401))["ok"]
+
+
+def test_what_waits_counts_for_the_day_and_what_was_voided_does_not(desk: Desk) -> None:
+    under(desk, confirm_above_minor=0, daily_count=1)
+    assert desk.pay("1", message="wamid.1")["state"] == "pending"
+    assert desk.pay("1", message="wamid.2")["refusal"] == "daily_count"
+    assert desk.result("cancel", {}, message="wamid.3")["state"] == "void"
+    assert desk.pay("1", message="wamid.4")["state"] == "pending"
+
+
+def test_a_payment_cut_in_pieces_is_asked_about_all_the_same(desk: Desk) -> None:
+    under(desk, confirm_above_minor=2_500)
+    states = [desk.pay(amount)["state"] for amount in ("10", "15", "0.01", "24.99")]
+    assert states == ["posted", "posted", "pending", "pending"]
+    assert desk.pay("25", message="wamid.2")["state"] == "posted"
+
+
+def test_a_payee_is_known_by_a_yes_alone(desk: Desk) -> None:
+    under(desk, confirm_above_minor=500, new_payee_limit_minor=1_000)
+    assert desk.pay("10.01", "John", message="wamid.1")["refusal"] == "above_new_payee_limit"
+    assert desk.pay("10", "John", message="wamid.2")["state"] == "pending"
+    assert desk.pay("20", "John", message="wamid.3")["refusal"] == "above_new_payee_limit"
+    assert desk.pay("5", "JOHN", message="wamid.4")["state"] == "posted"  # without a yes
+    assert desk.pay("20", "John", message="wamid.8")["refusal"] == "above_new_payee_limit"
+    people.make_payee(desk.tx, SHOP, people.Person(desk.alice, ALICE), "John", NOW)
+    assert desk.pay("20", "jo\u200bhn", message="wamid.5")["state"] == "pending"
+    assert desk.pay("20", "J\u043ehn", message="wamid.6")["ok"] is False
+    assert desk.pay("20", "Joan", message="wamid.7")["refusal"] == "above_new_payee_limit"
+
+
+def test_where_only_known_payees_are_paid_an_operator_makes_them(desk: Desk) -> None:
+    under(desk, payees=PayeeRule.KNOWN)
+    assert desk.pay("1", "John", message="wamid.1")["refusal"] == "unknown_payee"
+    assert desk.pay("1", f"+{BOB}", message="wamid.2")["refusal"] == "unknown_payee"
+    alice = people.Person(desk.alice, ALICE)
+    assert people.make_payee(desk.tx, SHOP, alice, "John", NOW) == people.Payee("John", True)
+    assert people.make_payee(desk.tx, SHOP, alice, "JOHN", NOW) == people.Payee("John", False)
+    assert people.make_payee(desk.tx, SHOP, alice, BOB, NOW) == people.Payee(f"+{BOB}", True)
+    assert desk.pay("1", "john", message="wamid.3")["ok"]
+    assert desk.pay("1", f"+{BOB}", message="wamid.4")["ok"]
+
+
+@pytest.mark.parametrize("to", ["John", "john", " JOHN "])
+def test_two_johns_are_asked_about(desk: Desk, to: str) -> None:
+    desk.pay("1", "John Smith", message="wamid.1")
+    desk.pay("1", "John Doe", message="wamid.2")
+    step = desk.call("transfer", {"amount": "20", "to": to}, message="wamid.3")
+    assert json.loads(step.result)["error"].endswith(
+        "You have paid “John Doe” or “John Smith”; give the full name."
+    )
+    assert (step.receipt, desk.left) == (None, 9_800)
+    assert desk.pay("20", "John Smith", message="wamid.3")["ok"]
+
+
+def test_an_overdraft_is_as_deep_as_the_business_says(desk: Desk) -> None:
+    under(desk, overdraft_minor=500)
+    desk.tx.execute("UPDATE businesses SET overdraft_minor = 500")
+    assert desk.pay("105", "John")["available"] == "-5.00"
+    assert desk.pay("0.01", "John")["refusal"] == "insufficient_funds"
+
+
+@pytest.mark.parametrize("to", ["42", "$", "+12", "👍"])
+def test_what_is_neither_name_nor_number_is_asked_for_again(desk: Desk, to: str) -> None:
+    assert "neither a name nor a phone number" in desk.pay("1", to)["error"]
+
+
+def test_digits_of_any_script_are_a_number(desk: Desk) -> None:
+    full_width = "".join(chr(ord(digit) + 0xFEE0) for digit in BOB)
+    assert desk.pay("1", f"＋{full_width}")["to"] == f"+{BOB}"
+    assert available(desk.tx, desk.bob) == 100
 
 
 # cancel ----------------------------------------------------------------------------------------
@@ -353,7 +465,7 @@ def test_the_latest_or_a_named_transfer_is_taken_back(desk: Desk, arguments: obj
         "to": "John",
         "available": "100.00",
     }
-    assert step.receipt == f"{MARK} Cancelled T2: $20.00 to John is back. Available: $100.00."
+    assert step.receipt == f"{MARK} Cancelled T2: $20.00 to “John” is back. Available: $100.00."
     assert desk.left == 10_000
 
 
@@ -460,7 +572,7 @@ def test_one_message_cancels_one_transfer(desk: Desk) -> None:
         assert json.loads(again.result) == first | {
             "repeated": "The same call in one message acts once."
         }
-        assert again.receipt == f"{MARK} Cancelled T2: $10.00 to Jane is back. Available: $80.00."
+        assert again.receipt == f"{MARK} Cancelled T2: $10.00 to “Jane” is back. Available: $80.00."
     assert desk.left == 8_000
 
 
@@ -520,10 +632,10 @@ def test_the_statement_shows_each_transfer_as_it_stands(desk: Desk) -> None:
     step = desk.call("statement", {})
     assert step.receipt == "\n".join(
         [
-            f"{MARK} 23 Nov 12:00  +$20.00  John (T4)",
-            f"{MARK} 23 Nov 12:00  −$1,500.00  Jane (T3, refused)",
-            f"{MARK} 23 Nov 12:00  −$20.00  John (T2, reversed)",
-            f"{MARK} 23 Nov 12:00  +$100.00  The Shop (T1)",
+            f"{MARK} 23 Nov 12:00  +$20.00  “John” (T4)",
+            f"{MARK} 23 Nov 12:00  −$1,500.00  “Jane” (T3, refused)",
+            f"{MARK} 23 Nov 12:00  −$20.00  “John” (T2, reversed)",
+            f"{MARK} 23 Nov 12:00  +$100.00  “The Shop” (T1)",
         ]
     )
     result = json.loads(step.result)
@@ -631,7 +743,7 @@ def test_no_call_breaks_anything_or_moves_more_than_there_is(
             assert line.startswith(MARK)
             assert line.count(MARK) == 1
         msgspec.json.encode(step)
-    assert books.breaches(desk.tx) == []
+    assert invariants.breaches(desk.tx) == []
     effects = [effect for n in (1, 2, 3) for effect in journal.effects(desk.tx, f"wamid.{n}")]
     assert desk.transfers == sum(effect.transfer_id is not None for effect in effects)
     desk.tx.close()

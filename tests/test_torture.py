@@ -99,6 +99,7 @@ def in_the_database(sql: str) -> Callable[[Evidence], None]:
 
 
 SECOND_EFFECT = """
+DROP TRIGGER transfers_continue_the_chain;
 CREATE TEMP TABLE again AS SELECT * FROM transfers
 WHERE cause_kind = 'call' AND phase = 'posted' LIMIT 1;
 UPDATE again SET id = 999999, hash = 'x', cause_key = cause_key || 'x';

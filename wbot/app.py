@@ -19,6 +19,7 @@ from wbot.domain.errors import ConfigurationError
 from wbot.inbound.webhook import BODY_BYTES_MAX, Webhooks
 from wbot.logs import get_log
 from wbot.measures import Measures
+from wbot.operations.audit import Audit
 from wbot.operations.health import Health, Sources
 from wbot.operations.metrics import Metrics
 from wbot.operations.watch import Watch
@@ -29,6 +30,7 @@ from wbot.storage.database import Database, connect
 from wbot.storage.lock import locked
 from wbot.turns.business_cache import BusinessCache
 from wbot.turns.conversations import Conversations
+from wbot.turns.expiry import Expiry
 
 STOP_GRACE_S = 3.0
 """Seconds turns, then sends, may take to reach their next durable step."""
@@ -77,6 +79,13 @@ class Service:
             log=log,
             measures=self.measures,
         )
+        self.audit = Audit(database=self.database, clock=clock, log=log)
+        self.expiry = Expiry(
+            database=self.database,
+            clock=clock,
+            log=log,
+            are_books_right=self.audit.are_books_right,
+        )
         self.conversations = Conversations(
             database=self.database,
             cache=self.cache,
@@ -87,6 +96,7 @@ class Service:
             log=log,
             measures=self.measures,
             ring_outbound=self.sender.ring,
+            are_books_right=self.audit.are_books_right,
         )
         self.webhooks = Webhooks(
             database=self.database,
@@ -106,6 +116,7 @@ class Service:
                 failing_models=self.conversations.model_watch.failing,
                 graph_unanswered_s=lambda: self.sender.unanswered_s,
                 held_accounts=lambda: self.sender.held,
+                book_breaches=lambda: self.audit.breaches,
                 currently_processing=lambda: self.conversations.running,
                 cache_keys=lambda: self.cache.keys,
             ),
@@ -187,10 +198,14 @@ def build_app(
                 service = Service(settings, variables, clock=used_clock, session=session)
                 try:
                     await service.start(tasks)
-                    watching = tasks.create_task(service.watch.run(), name="watch")
+                    rounds = [
+                        tasks.create_task(one.run(), name=type(one).__name__.lower())
+                        for one in (service.audit, service.watch, service.expiry)
+                    ]
                     app[SERVICE_KEY] = service
                     yield
-                    watching.cancel()
+                    for one in rounds:
+                        one.cancel()
                 finally:  # also of a start that failed, or its threads would keep the process up
                     await service.stop()
 

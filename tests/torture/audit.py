@@ -8,7 +8,7 @@ from stored import SHOP
 
 from torture.evidence import Evidence, Kept
 from torture.reference import Account
-from wbot.storage import customers, ledger
+from wbot.storage import customers, invariants, ledger
 
 MADE = """
 SELECT substr(cause_key, 1, instr(cause_key, '/') - 1) AS message_id, kind FROM transfers
@@ -31,7 +31,7 @@ def audited(evidence: Evidence, kept: Kept) -> tuple[list[Breach], int]:
     off_minor = audit.off_minor()
     if off_minor:
         breaches.append(Breach("ledger off", f"the balances are off by {off_minor} minor units"))
-    breaches += [Breach("ledger off", what) for what in ledger.breaches(kept.tx)]
+    breaches += [Breach("ledger off", what) for what in invariants.breaches(kept.tx)]
     damage = kept.rows("PRAGMA integrity_check")[0][0]
     if damage != "ok":
         breaches.append(Breach("ledger off", f"the file is damaged: {damage}"))

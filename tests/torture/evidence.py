@@ -20,6 +20,8 @@ UNFINISHED = """
 SELECT (SELECT count(*) FROM messages WHERE state IN ('waiting', 'begun'))
     + (SELECT count(*) FROM outbox WHERE state IN ('waiting', 'sending', 'unknown'))
 """
+NOTICES = "a receiver's notice"
+"""What stands for the message that nobody wrote: whoever is paid hears of it unasked."""
 TAG = re.compile(r"^\[(c\d+)\.(\d+)\]", re.MULTILINE)
 
 
@@ -76,8 +78,9 @@ class Kept:
         """By message; in the order of the outbox, which is the order of handling."""
         for row in self.rows("SELECT * FROM outbox ORDER BY id"):
             text = words_of(msgspec.json.decode(row["payload"]))
-            reply = Reply(row["id"], row["message_id"], text, row["state"], row["id"] in told)
-            self.replies[row["message_id"]].append(reply)
+            asker = row["message_id"] or NOTICES
+            reply = Reply(row["id"], asker, text, row["state"], row["id"] in told)
+            self.replies[asker].append(reply)
         self.unasked: list[Send] = []
         """What the Graph API took although no message asks for it."""
         self._place(evidence)
@@ -94,10 +97,12 @@ class Kept:
                     tagged[ask.message_id] = reply
                 else:
                     untagged[ask.customer.name, reply.text].append(reply)
+        notices = {reply.text: reply for reply in self.replies[NOTICES]}
         for place, send in enumerate(evidence.sends):
             message_id = message_id_in(send.text)
             alike = untagged[names.get(send.recipient, ""), send.text]
             found = tagged.get(message_id) if message_id else min(alike, key=_taken, default=None)
+            found = found or notices.get(send.text)
             if found is None:
                 self.unasked.append(send)
             else:

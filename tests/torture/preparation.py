@@ -19,8 +19,7 @@ from wbot.storage.database import connect, transaction
 
 GRACE_S = 3.0
 """Longer than any status takes here once the port is open."""
-CANCEL_WINDOW_S = 10**6
-CONFIRM_ABOVE_MINOR = 10**12
+PAYS_AT_ONCE = Policy(cancel_window_s=10**6, confirm_above_minor=10**12)
 """Nothing is confirmed here: a message has one reply, whatever it moves."""
 
 
@@ -50,8 +49,7 @@ def make_database(
     """A business, and its customers; each payer has so much money."""
     connection = connect(path)
     migrations.migrate(connection, path, Clock().now())
-    policy = Policy(cancel_window_s=CANCEL_WINDOW_S, confirm_above_minor=CONFIRM_ABOVE_MINOR)
-    shop = msgspec.structs.replace(SHOP, policy=policy)
+    shop = msgspec.structs.replace(SHOP, policy=PAYS_AT_ONCE)
     with transaction(connection):
         businesses.add(connection, shop, NOW)
         for one in (*payers, *receivers):

@@ -80,7 +80,7 @@ class Account(msgspec.Struct):
         self._latest = sent
         if sent.refusal:
             return (
-                f"Not sent: {money(payment.amount_minor)} to {payment.to}. "
+                f"Not sent: {money(payment.amount_minor)} to “{payment.to}”. "
                 f"{SENTENCES[sent.refusal]} Available: {money(self.available_minor)}."
             ), sent
         self.available_minor -= payment.amount_minor
@@ -88,7 +88,7 @@ class Account(msgspec.Struct):
         if payment.to.startswith("+"):
             self.presents[payment.to] = self.presents.get(payment.to, 0) + payment.amount_minor
         return (
-            f"Sent {money(payment.amount_minor)} to {payment.to} (T#). "
+            f"Sent {money(payment.amount_minor)} to “{payment.to}” (T#). "
             f"Available: {money(self.available_minor)}."
         ), sent
 
@@ -109,7 +109,7 @@ class Account(msgspec.Struct):
         self.available_minor += latest.payment.amount_minor
         return (
             f"Cancelled {latest.reference}: {money(latest.payment.amount_minor)} to "
-            f"{latest.payment.to} is back. Available: {money(self.available_minor)}."
+            f"“{latest.payment.to}” is back. Available: {money(self.available_minor)}."
         )
 
 

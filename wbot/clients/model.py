@@ -92,7 +92,7 @@ class OpenAIModel:
         """The endpoint's answer; raises RetryableError, HeldError or RejectedError."""
         # As extra_body they go out as they are; as parameters, the client would walk every message
         # and tool through its type hints, which costs more than the rest of the call together.
-        body = {"messages": list(messages), "tools": list(tools), "parallel_tool_calls": False}
+        body = {"messages": list(messages), "tools": list(tools)}
         completion = await self._ask(
             self._client.chat.completions.with_raw_response.create(
                 model=model,

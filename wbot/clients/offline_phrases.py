@@ -183,6 +183,9 @@ HELP = _form(
     r"|how (?:does|do) (?:this|it|you) work|how (?:do|can) i .+"
 )
 
+# How the service words a contact card that the customer shares.
+CARD = _form(r"contact card: [^\n]*?(?P<number>\+[0-9]{5,20})")
+
 # From one request to the next -----------------------------------------------------------------
 
 _AND = r"(?:and|then|also|plus|&)"

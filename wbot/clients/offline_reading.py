@@ -82,7 +82,7 @@ def read(text: str) -> tuple[Call, ...] | str:
         return _NOT_UNDERSTOOD
     whole = _clause_of(text)
     message = _trimmed(whole)
-    words = _small_talk(whole) or _small_talk(message)
+    words = _small_talk(whole) or _small_talk(message) or _card(whole)
     if words:
         return words
     readings = _readings(message)
@@ -113,6 +113,14 @@ def _trimmed(clause: _Clause) -> _Clause:
 def _small_talk(clause: _Clause) -> str:
     said = clause.plain.strip(" \n.,;:!?…")
     return next((words for pattern, words in _SMALL_TALK if pattern.fullmatch(said)), "")
+
+
+def _card(clause: _Clause) -> str:
+    """What to say to a contact card, which names a person and asks for nothing yet."""
+    match = phrases.CARD.fullmatch(clause.plain)
+    return (
+        f"What should I send there? For example: “Send 20 to {match['number']}”." if match else ""
+    )
 
 
 def _clauses(message: _Clause) -> Iterator[_Clause]:

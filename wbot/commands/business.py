@@ -21,6 +21,7 @@ from wbot.commands.console import (
 )
 from wbot.domain.business import Business
 from wbot.domain.errors import MalformedError, RefusedError
+from wbot.domain.money import format_amount
 from wbot.domain.options import (
     KNOWN,
     OPTIONS,
@@ -29,9 +30,8 @@ from wbot.domain.options import (
     checked_id,
     described,
     is_literal,
-    unenforced,
 )
-from wbot.storage import businesses, ledger
+from wbot.storage import books, businesses, ledger
 
 _ADDED_BY_NAME = ("instructions", "model", *RULES, "throughput", "error_text")
 
@@ -75,8 +75,7 @@ def add(*, business_id: str, as_json: bool, **settings: str | None) -> None:
     """Add a business.
 
     ID is a short name of your own, such as shop. Amounts are decimal strings in the business's
-    currency (100.00); what is not given is not limited. Amounts and limits are kept and shown; they
-    are not enforced yet.
+    currency (100.00); what is not given is not limited.
     """
     new = Business(
         id=checked_id(business_id),
@@ -138,6 +137,8 @@ def set_(*, business_id: str, assignments: tuple[str, ...], as_json: bool) -> No
         after = changed(before, given)
         if after.currency_code != before.currency_code:
             _redenominate(tx, after)
+        if after.policy.overdraft_minor != before.policy.overdraft_minor:
+            _check_overdraft(tx, after)
         businesses.change(tx, after)
     _warn_of_secret(after, given)
     _report(after, f"Changed {after.id}.", as_json=as_json)
@@ -182,6 +183,21 @@ def _redenominate(tx: sqlite3.Connection, after: Business) -> None:
     ledger.redenominate(tx, after.id, after.currency_code)
 
 
+def _check_overdraft(tx: sqlite3.Connection, after: Business) -> None:
+    customer, available_minor = books.lowest(tx, after.id) or ("", 0)
+    limit_minor = after.policy.overdraft_minor
+    if available_minor >= -limit_minor:
+        return
+    owed, limit, missing = (
+        f"{format_amount(minor, after.currency)} {after.currency_code}"
+        for minor in (-available_minor, limit_minor, -available_minor - limit_minor)
+    )
+    raise RefusedError(
+        f"The overdraft of {after.id} cannot be {limit}: {customer} is already {owed} below zero, "
+        f"counting what is held. Deposit at least {missing} there first, or allow {owed}."
+    )
+
+
 def _read_assignments(assignments: tuple[str, ...]) -> dict[str, str]:
     given: dict[str, str] = {}
     for assignment in assignments:
@@ -206,12 +222,7 @@ def _report(one: Business, sentence: str | None, *, as_json: bool) -> None:
 
 
 def _show(one: Business) -> None:
-    idle = unenforced(one)
-    facts = []
-    for name, value in described(one).items():
-        note = " (kept, not enforced yet)" if name in idle else ""
-        facts.append((name, f"{_shown(name, value, one)}{note}"))
-    print_facts(facts)
+    print_facts([(name, _shown(name, value, one)) for name, value in described(one).items()])
 
 
 _UNITS = {"cancel_window": "s", "hold_ttl": "s", "throughput": "sends a second"}

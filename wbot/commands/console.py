@@ -6,7 +6,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -44,6 +44,25 @@ class _Words(click.ParamType[str]):
 
 WORDS = _Words()
 """The type of every argument and option that is stored or looked up as text."""
+
+
+class _Day(click.ParamType[str]):
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        try:
+            # Other spellings of ISO 8601 would not compare as text.
+            is_day = date.fromisoformat(text).isoformat() == text
+        except ValueError:
+            is_day = False
+        if not is_day:
+            self.fail(f"{text[:20]!r} is no day; write it like 2026-11-23.", param, ctx)
+        return text
+
+
+DAY = _Day()
+"""The type of a UTC day; its text is in the order of time."""
 
 
 def load_settings() -> tuple[Settings, dict[str, str]]:

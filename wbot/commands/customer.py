@@ -20,13 +20,11 @@ from wbot.commands.console import (
     writing,
 )
 from wbot.domain.business import Business
-from wbot.domain.errors import MalformedError, RefusedError
-from wbot.domain.ledger import phone_digits, reference_of
+from wbot.domain.ledger import reference_of
 from wbot.domain.money import format_amount
-from wbot.domain.receipts import PAYEE_LENGTH_MAX, one_line
 from wbot.operations import merging, people
 from wbot.operations.merging import Merged
-from wbot.storage import businesses, customers, ledger, payees
+from wbot.storage import businesses, customers, payees
 
 _business = click.argument("business_id", metavar="BUSINESS", type=WORDS)
 _customer = click.argument("text", metavar="CUSTOMER", type=WORDS)
@@ -123,34 +121,21 @@ def merge(*, business_id: str, from_text: str, into_text: str, as_json: bool) ->
 @click.argument("name", metavar="NAME", type=WORDS)
 @json_option
 def add(*, business_id: str, text: str, name: str, as_json: bool) -> None:
-    """Make NAME a payee of the customer.
+    """Make NAME a known payee of the customer.
 
-    Then the customer may pay that name also where the business allows known payees only.
+    NAME may be another customer's phone number. Then the customer may pay him also where the
+    business allows known payees only, and without the limit of a first transfer.
     """
-    shown = _checked_name(name)
     with writing() as tx:
         business = businesses.required(tx, business_id)
         person = people.required(tx, business, text)
-        is_known = payees.is_known(tx, person.customer_id, shown)
-        ledger.account_of_payee(tx, business.id, person.customer_id, shown, to_text(now()))
-        shown = ledger.payee_name(tx, person.customer_id, shown)
+        made = people.make_payee(tx, business, person, name, to_text(now()))
     if as_json:
         facts = {"business": business.id, "customer": person.label}
-        print_json({**facts, "payee": shown, "created": not is_known})
+        print_json({**facts, "payee": made.name, "created": made.is_new})
     else:
-        word = "was already" if is_known else "is now"
-        click.echo(f"{shown} {word} a payee of {person.label}.")
-
-
-def _checked_name(name: str) -> str:
-    shown = one_line(name, PAYEE_LENGTH_MAX + 1)
-    if not 0 < len(shown) <= PAYEE_LENGTH_MAX:
-        raise MalformedError(f"A payee's name has 1 to {PAYEE_LENGTH_MAX} characters.")
-    if phone_digits(shown) is not None:
-        raise RefusedError(
-            "A number names another customer, whom everybody can pay already; give a name."
-        )
-    return shown
+        word = "is now" if made.is_new else "was already"
+        click.echo(f"{made.name} {word} a payee of {person.label}.")
 
 
 def _summary(row: sqlite3.Row, business: Business) -> dict[str, Any]:

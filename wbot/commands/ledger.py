@@ -9,6 +9,7 @@ import click
 
 from wbot.clock import to_text
 from wbot.commands.console import (
+    DAY,
     WORDS,
     counted,
     fail,
@@ -23,20 +24,21 @@ from wbot.commands.console import (
     writing,
 )
 from wbot.domain.business import Business
-from wbot.domain.errors import RefusedError
+from wbot.domain.errors import MalformedError, RefusedError
 from wbot.domain.ledger import Balance, Entry, TransferState, reference_of
 from wbot.domain.money import Currency, currency_of, format_amount
 from wbot.operations import bookkeeping, people
 from wbot.operations.bookkeeping import Booked, Order, Reversed
 from wbot.operations.export import csv_lines, hledger_lines
-from wbot.storage import books, businesses, customers
+from wbot.storage import books, businesses, customers, invariants
 from wbot.storage import ledger as storage
+from wbot.storage.books import Selection
 
 ENTRIES_MAX = 1_000_000
 """Entries of one statement: all there are, for anybody we can think of."""
 
 Book = Callable[[sqlite3.Connection, Business, Order, str], Booked]
-Lines = Callable[[sqlite3.Connection, str | None], Iterator[str]]
+Lines = Callable[[sqlite3.Connection, Selection], Iterator[str]]
 
 FORMATS: dict[str, Lines] = {"csv": csv_lines, "hledger": hledger_lines}
 
@@ -114,7 +116,11 @@ def balance(*, business_id: str, customer: str, as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only so many, the newest.")
 @json_option
 def statement(*, business_id: str, customer: str, limit: int | None, as_json: bool) -> None:
-    """List a customer's transfers, newest first; refused ones too."""
+    """List a customer's transfers, newest first.
+
+    Each with its state: pending (it waits for the customer's yes), posted, void (cancelled or not
+    confirmed in time, so that nothing moved), reversed, or refused and why.
+    """
     with reading() as tx:
         business = businesses.required(tx, business_id)
         person = people.required(tx, business, customer)
@@ -139,7 +145,7 @@ def verify(*, as_json: bool) -> None:
     Recomputes every balance from its postings and checks every invariant of the ledger.
     """
     with reading() as tx:
-        found, counts = books.breaches(tx), books.counts(tx)
+        found, counts = invariants.breaches(tx), books.counts(tx)
     if as_json:
         print_json({"ok": not found, "breaches": found})
     else:
@@ -181,16 +187,23 @@ def reverse(*, transfer: str, as_json: bool) -> None:
     help="csv: every transfer; hledger: a journal of what was posted.",
 )
 @click.option("--business", "business_id", type=WORDS, help="Only this business.")
-def export(*, style: str, business_id: str | None) -> None:
+@click.option("--since", type=DAY, help="From the beginning of this day on, such as 2026-11-01.")
+@click.option("--until", type=DAY, help="Up to the end of this day: the day itself is included.")
+def export(*, style: str, business_id: str | None, since: str | None, until: str | None) -> None:
     """Print the ledger for other programs.
 
-    Oldest first: a CSV file for a spreadsheet, or a journal for hledger.
+    Oldest first: a CSV file for a spreadsheet, or a journal that hledger and ledger-cli read. Days
+    are UTC. A transfer belongs in the CSV file to the day it was asked for, in the journal to the
+    day it was posted.
     """
+    if since is not None and until is not None and since > until:
+        raise MalformedError(f"The period ends on {until}, before it begins on {since}.")
     lines = FORMATS[style]
+    wanted = Selection(business_id=business_id, since=since, until=until)
     with reading() as tx:
         if business_id is not None:
             businesses.required(tx, business_id)
-        sys.stdout.writelines(f"{line}\n" for line in lines(tx, business_id))
+        sys.stdout.writelines(f"{line}\n" for line in lines(tx, wanted))
 
 
 def _book(book: Book, business_id: str, order: Order, *, as_json: bool) -> None:
@@ -274,7 +287,7 @@ def _print_statement(found: list[Entry], business: Business, label: str) -> None
             ("" if entry.is_incoming else "-")
             + format_amount(entry.amount_minor, business.currency),
             entry.counterparty,
-            entry.state,
+            _state(entry),
             entry.memo or "",
         )
         for entry in found
@@ -284,6 +297,11 @@ def _print_statement(found: list[Entry], business: Business, label: str) -> None
         rows,
         empty=f"No money has moved for {label} yet.",
     )
+
+
+def _state(entry: Entry) -> str:
+    why = "" if entry.refusal is None else f": {entry.refusal.replace('_', ' ')}"
+    return f"{entry.state}{why}"
 
 
 def _reversal(done: Reversed) -> dict[str, Any]:

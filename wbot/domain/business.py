@@ -11,7 +11,7 @@ THROUGHPUT_DEFAULT = 80
 
 
 class PayeeRule(StrEnum):
-    """Whom a customer may pay by name."""
+    """Whom a customer may pay."""
 
     ANY = "any"
     KNOWN = "known"

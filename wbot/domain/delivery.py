@@ -76,6 +76,11 @@ def addressed(
     return {**common, **to, **payload, "biz_opaque_callback_data": opaque}
 
 
+def text_payload(body: str) -> dict[str, Any]:
+    """A text message in the Graph API's form."""
+    return {"type": "text", "text": {"body": body}}
+
+
 def words_of(payload: Mapping[str, Any]) -> str:
     """What the customer reads of a message we send."""
     content = payload.get(str(payload.get("type")), {})

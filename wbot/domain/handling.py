@@ -81,9 +81,8 @@ _KIND_NAMES = {
 }
 """By message type: what customers send on purpose, and would wait in vain for a reply to."""
 
-_CONTENT_NAMES: dict[type[Location | Contacts | Order | FlowReply], str] = {
+_CONTENT_NAMES: dict[type[Location | Order | FlowReply], str] = {
     Location: _KIND_NAMES["location"],
-    Contacts: _KIND_NAMES["contacts"],
     Order: _KIND_NAMES["order"],
     FlowReply: "forms",
 }
@@ -111,9 +110,9 @@ def handling_of(content: Content, group_id: str | None = None) -> Handling:
 
 def _handling_of(content: Content) -> Handling:
     match content:
-        case Text() | ButtonReply() | ListReply() | TemplateButton():
+        case Text() | ButtonReply() | ListReply() | TemplateButton() | Contacts():
             return _words(text_of(content) or "")
-        case Media() | Location() | Contacts() | Order() | FlowReply():
+        case Media() | Location() | Order() | FlowReply():
             return _decline(_kind_name(content))
         case Edit():
             return _decline_edit()
@@ -130,7 +129,7 @@ def _words(words: str) -> Handling:
     return Answer(words) if words.strip() else Silence(SilenceReason.EMPTY_TEXT)
 
 
-def _kind_name(content: Media | Location | Contacts | Order | FlowReply) -> str:
+def _kind_name(content: Media | Location | Order | FlowReply) -> str:
     if isinstance(content, Media):
         return "voice notes" if content.is_voice else _KIND_NAMES[content.kind]
     return _CONTENT_NAMES[type(content)]

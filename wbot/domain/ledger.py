@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import unicodedata
 from enum import StrEnum
 
 import msgspec
@@ -16,6 +15,17 @@ class TransferKind(StrEnum):
     WITHDRAWAL = "withdrawal"
     MERGE = "merge"
     REVERSAL = "reversal"
+
+
+class Phase(StrEnum):
+    """What a row of the ledger says; the last three end a pending transfer, once."""
+
+    POSTED = "posted"
+    PENDING = "pending"
+    REFUSED = "refused"
+    POST = "post"
+    VOID = "void"
+    EXPIRE = "expire"
 
 
 class TransferState(StrEnum):
@@ -65,10 +75,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     is_incoming: bool
     counterparty: str
     created_at: str
+    made_at: str
+    """When its money moved, or was refused; of a pending one, when it was asked for."""
     message_id: str | None
     memo: str | None
     refusal: str | None
     is_to_customer: bool
+    payee: str
+    """Whom the one who paid named; the counterparty where nobody was named."""
 
     @property
     def reference(self) -> str:
@@ -76,8 +90,6 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _REFERENCE = re.compile(r"\s*[Tt]?\s*(\d{1,18})\s*")
-_NUMBER = re.compile(r"\+?\d[\d\s().-]*")
-_DIGITS_MIN, _DIGITS_MAX = 5, 20
 
 
 def reference_of(transfer_id: int) -> str:
@@ -89,19 +101,6 @@ def transfer_id_of(reference: str) -> int | None:
     """The number in a reference as people write it ("T12", "t 12", "12"); None if it is none."""
     match = _REFERENCE.fullmatch(reference)
     return int(match[1]) if match else None
-
-
-def phone_digits(text: str) -> str | None:
-    """The digits of a phone number as people write it; None for what is a name."""
-    if not _NUMBER.fullmatch(text.strip()):
-        return None
-    digits = re.sub(r"\D", "", text)
-    return digits if digits.isascii() and _DIGITS_MIN <= len(digits) <= _DIGITS_MAX else None
-
-
-def folded_name(name: str) -> str:
-    """A payee's name as compared: case, width and spacing do not make another person."""
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 GENESIS_HASH = "0" * 64

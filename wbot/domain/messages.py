@@ -337,14 +337,24 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def text_of(content: Content) -> str | None:
-    """What the customer said in words; None for everything that is not words."""
+    """What the customer said in words, or by a contact card; None for everything else."""
     match content:
         case Text(body=words) | TemplateButton(text=words):
             return words
         case ButtonReply(title=words) | ListReply(title=words):
             return words
+        case Contacts(cards=cards):
+            return "\n".join(_words_of(card) for card in cards)
         case _:
             return None
+
+
+def _words_of(card: Card) -> str:
+    # By what WhatsApp knows the number as, a payment finds the customer; a line break could make
+    # one card look like two.
+    numbers = [f"+{p.wa_id.lstrip('+')}" if p.wa_id else p.number for p in card.phones]
+    parts = [part for part in (card.name, *numbers) if part]
+    return " ".join(f"Contact card: {', '.join(parts) or 'empty'}".split())
 
 
 def is_placeholder(content: Content) -> bool:

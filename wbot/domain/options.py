@@ -116,7 +116,7 @@ def _column(field: str, read: Reader, meaning: str) -> Option:
 
 RULES: dict[str, Option] = {
     "confirm_above": _rule(
-        "confirm_above_minor", _amount, "Amount above which a transfer needs a yes (default 0)."
+        "confirm_above_minor", _amount, "What one message may send without a yes (default 0)."
     ),
     "max_transfer": _rule("max_transfer_minor", _limit, "Largest amount of one transfer."),
     "daily_total": _rule("daily_total_minor", _limit, "Most money a customer sends in 24 hours."),
@@ -133,14 +133,11 @@ RULES: dict[str, Option] = {
         "hold_ttl_s", _whole(1, SECONDS_MAX), "Seconds an unconfirmed transfer waits (default 600)."
     ),
     "new_payee_limit": _rule(
-        "new_payee_limit_minor", _limit, "Largest amount of a first transfer to a payee."
+        "new_payee_limit_minor", _limit, "Largest amount of a transfer to a payee not known yet."
     ),
-    "payees": _rule("payees", _payees, "Whom customers may pay by name: any (default) or known."),
+    "payees": _rule("payees", _payees, "Whom customers may pay: any (default) or known."),
 }
 """The money rules, by the names operators write."""
-
-UNENFORCED = frozenset(RULES) - {"cancel_window"}
-"""Rules that are kept and shown, and that nothing looks at until the policy comes."""
 
 OPTIONS: dict[str, Option] = {
     "name": _column("name", _name, "Name that customers read."),
@@ -224,17 +221,6 @@ def described_rules(business: Business) -> dict[str, Any]:
         is_money = option.is_amount and value is not None
         shown[name] = format_amount(value, business.currency) if is_money else value
     return shown
-
-
-def unenforced(business: Business) -> list[str]:
-    """The rules that were set although nothing enforces them yet."""
-    default = Policy()
-    return [
-        name
-        for name, option in RULES.items()
-        if name in UNENFORCED
-        and getattr(business.policy, option.field) != getattr(default, option.field)
-    ]
 
 
 def _value(name: str, text: str, currency: Currency) -> Any:

@@ -3,16 +3,31 @@
 from datetime import datetime
 from enum import StrEnum
 
-from wbot.domain.business import Policy
+import msgspec
+
+from wbot.domain.business import PayeeRule, Policy
 from wbot.domain.ledger import Balance, Entry, TransferKind, TransferState
+from wbot.domain.money import Currency, format_money
+
+ASKED_AT_ONCE_MAX = 5
+"""How many transfers one message may ask to confirm: what a person can check at a glance."""
+
+DAY_S = 24 * 3600.0
+"""Daily limits look back so many seconds, whatever the calendar says."""
 
 
 class Refusal(StrEnum):
     """Why money did not move."""
 
-    INSUFFICIENT_FUNDS = "insufficient_funds"
-    UNKNOWN_CUSTOMER = "unknown_customer"
     OWN_ACCOUNT = "own_account"
+    UNKNOWN_CUSTOMER = "unknown_customer"
+    ABOVE_MAX_TRANSFER = "above_max_transfer"
+    UNKNOWN_PAYEE = "unknown_payee"
+    ABOVE_NEW_PAYEE_LIMIT = "above_new_payee_limit"
+    DAILY_COUNT = "daily_count"
+    DAILY_TOTAL = "daily_total"
+    TOO_MANY_AT_ONCE = "too_many_at_once"
+    INSUFFICIENT_FUNDS = "insufficient_funds"
     NOTHING_TO_CANCEL = "nothing_to_cancel"
     LATEST_REFUSED = "latest_refused"
     ALREADY_CANCELLED = "already_cancelled"
@@ -21,9 +36,20 @@ class Refusal(StrEnum):
 
 
 SENTENCES = {
-    Refusal.INSUFFICIENT_FUNDS: "There is not enough money in your account for this.",
-    Refusal.UNKNOWN_CUSTOMER: "No customer here has that number.",
     Refusal.OWN_ACCOUNT: "You cannot pay yourself.",
+    Refusal.UNKNOWN_CUSTOMER: "No customer here has that number.",
+    Refusal.ABOVE_MAX_TRANSFER: "One transfer can be {max_transfer} at most.",
+    Refusal.UNKNOWN_PAYEE: "You can only pay payees we know; please ask us to add this one.",
+    Refusal.ABOVE_NEW_PAYEE_LIMIT: (
+        "The first transfer to a new payee can be {new_payee_limit} at most."
+    ),
+    Refusal.DAILY_COUNT: "You have made as many transfers as 24 hours allow ({daily_count}).",
+    Refusal.DAILY_TOTAL: "That is more than you can send in 24 hours ({daily_total}).",
+    Refusal.TOO_MANY_AT_ONCE: (
+        f"One message can ask for {ASKED_AT_ONCE_MAX} transfers to confirm; "
+        "please send another message for more."
+    ),
+    Refusal.INSUFFICIENT_FUNDS: "There is not enough money in your account for this.",
     Refusal.NOTHING_TO_CANCEL: "There is no such transfer of yours to cancel.",
     Refusal.LATEST_REFUSED: "Your latest transfer was not made, so there is nothing to cancel.",
     Refusal.ALREADY_CANCELLED: "That transfer is already cancelled.",
@@ -32,34 +58,91 @@ SENTENCES = {
         "That money has reached another customer's account; please ask us to sort it out."
     ),
 }
+"""With the policy's figures where they stand in braces."""
 
 
-def transfer_refusal(amount_minor: int, balance: Balance) -> Refusal | None:
-    """Why a transfer out of an account with this balance is refused; None when it may post."""
-    # Overdraft, limits and confirmation come with the policy that enforces them.
-    if amount_minor > balance.available_minor:
-        return Refusal.INSUFFICIENT_FUNDS
-    return None
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a transfer is judged by, besides its amount; read where the transfer is written."""
+
+    balance: Balance
+    is_payee_known: bool
+    day_count: int = 0
+    """Transfers of the last 24 hours that are made or pending, and not taken back."""
+    day_total_minor: int = 0
+    asked_at_once: int = 0
+    """Transfers of the same message that already wait for a confirmation."""
+    unasked_minor: int = 0
+    """What the same message has moved already without one."""
+
+
+def transfer_refusal(amount_minor: int, standing: Standing, policy: Policy) -> Refusal | None:
+    """Why a customer's transfer is refused; None when it may go, or be asked about."""
+    is_new, available_minor = not standing.is_payee_known, standing.balance.available_minor
+    must_wait = needs_confirmation(amount_minor, standing, policy)
+    asks_too_much = must_wait and standing.asked_at_once >= ASKED_AT_ONCE_MAX
+    day_total_minor = standing.day_total_minor + amount_minor
+    in_order = {
+        Refusal.ABOVE_MAX_TRANSFER: _is_above(amount_minor, policy.max_transfer_minor),
+        Refusal.UNKNOWN_PAYEE: is_new and policy.payees is PayeeRule.KNOWN,
+        Refusal.ABOVE_NEW_PAYEE_LIMIT: (
+            is_new and _is_above(amount_minor, policy.new_payee_limit_minor)
+        ),
+        Refusal.DAILY_COUNT: _is_above(standing.day_count + 1, policy.daily_count),
+        Refusal.DAILY_TOTAL: _is_above(day_total_minor, policy.daily_total_minor),
+        Refusal.TOO_MANY_AT_ONCE: asks_too_much,
+        Refusal.INSUFFICIENT_FUNDS: amount_minor > available_minor + policy.overdraft_minor,
+    }
+    return next((refusal for refusal, applies in in_order.items() if applies), None)
+
+
+def needs_confirmation(amount_minor: int, standing: Standing, policy: Policy) -> bool:
+    """Whether a transfer of this amount waits for the customer's own yes.
+
+    All that one message moves without one stays within the threshold, into however many small
+    transfers a model cuts it.
+    """
+    return standing.unasked_minor + amount_minor > policy.confirm_above_minor
+
+
+def withdrawal_refusal(amount_minor: int, balance: Balance) -> Refusal | None:
+    """Why the operator cannot take this much out: he lends nothing, and respects what is held."""
+    return Refusal.INSUFFICIENT_FUNDS if amount_minor > balance.available_minor else None
 
 
 def cancel_refusal(
-    entry: Entry | None, *, created_at: datetime | None, now: datetime, policy: Policy
+    entry: Entry | None, *, made_at: datetime | None, now: datetime, policy: Policy
 ) -> Refusal | None:
-    """Why a customer's transfer cannot be cancelled; None when it may be reversed."""
-    if entry is None or created_at is None or entry.is_incoming:
+    """Why a customer's transfer cannot be cancelled; None when it may be voided or reversed."""
+    if entry is None or made_at is None or entry.is_incoming:
         return Refusal.NOTHING_TO_CANCEL
     if entry.kind is not TransferKind.TRANSFER:
         return Refusal.NOTHING_TO_CANCEL
-    by_state = {
+    by_state: dict[TransferState, Refusal | None] = {
         TransferState.REFUSED: Refusal.LATEST_REFUSED,
         TransferState.REVERSED: Refusal.ALREADY_CANCELLED,
         TransferState.VOID: Refusal.ALREADY_CANCELLED,
+        TransferState.PENDING: None,  # nobody has got anything yet
     }
     if entry.state in by_state:
         return by_state[entry.state]
     # Taking it back could leave that customer with less than he has already counted on.
     if entry.is_to_customer:
         return Refusal.REACHED_A_CUSTOMER
-    if (now - created_at).total_seconds() > policy.cancel_window_s:
+    if (now - made_at).total_seconds() > policy.cancel_window_s:
         return Refusal.CANCEL_WINDOW_CLOSED
     return None
+
+
+def sentence_of(refusal: Refusal, policy: Policy, currency: Currency) -> str:
+    """The refusal for the customer, with the policy's figures."""
+    amounts = {
+        "max_transfer": policy.max_transfer_minor,
+        "new_payee_limit": policy.new_payee_limit_minor,
+        "daily_total": policy.daily_total_minor,
+    }
+    figures = {name: format_money(minor or 0, currency) for name, minor in amounts.items()}
+    return SENTENCES[refusal].format(**figures, daily_count=policy.daily_count)
+
+
+def _is_above(figure: int, limit: int | None) -> bool:
+    return limit is not None and figure > limit

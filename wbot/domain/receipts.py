@@ -4,6 +4,9 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from wbot.domain.ledger import reference_of
+from wbot.domain.money import Currency, format_money
+
 MARK = "\N{RECEIPT}"
 """Begins each line that code rendered; stripped from everybody else's words."""
 
@@ -11,6 +14,7 @@ MARK = "\N{RECEIPT}"
 _BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _LEFT_OUT = {"Cc", "Cs"}  # controls, and halves of a pair that JSON can spell and no file can keep
 _LINE_BREAKS = re.compile("[\\s\u0085\u2028\u2029]+")
+_QUOTATION_MARKS = re.compile('["\u201c-\u201f\u2033\u2036\u301d-\u301f\uff02]')
 
 PAYEE_LENGTH_MAX = 60
 MEMO_LENGTH_MAX = 140
@@ -30,6 +34,50 @@ def without_mark(text: str) -> str:
 def one_line(text: str, length_max: int) -> str:
     """A payee or memo: words without mark, controls and line breaks, cut to a length."""
     return _LINE_BREAKS.sub(" ", without_mark(text)).strip()[:length_max].rstrip()
+
+
+def quoted(name: str) -> str:
+    """A name within a line: what it says, figures too, cannot be taken for the line's own words."""
+    return f"“{_QUOTATION_MARKS.sub('', one_line(name, PAYEE_LENGTH_MAX))}”"
+
+
+class Lines:
+    """The ledger's sentences about one account, each with what is available there afterwards."""
+
+    def __init__(self, currency: Currency, available_minor: int) -> None:
+        self._currency = currency
+        self._available = f"Available: {format_money(available_minor, currency)}."
+
+    def available(self, held_minor: int) -> str:
+        held = f" Held: {format_money(held_minor, self._currency)}." if held_minor else ""
+        return receipt(f"{self._available}{held}")
+
+    def sent(self, transfer_id: int, amount_minor: int, payee: str) -> str:
+        money = self._to(amount_minor, payee)
+        return receipt(f"Sent {money} ({reference_of(transfer_id)}). {self._available}")
+
+    def not_sent(self, amount_minor: int, payee: str, sentence: str) -> str:
+        return receipt(f"Not sent: {self._to(amount_minor, payee)}. {sentence} {self._available}")
+
+    def not_confirmed(self, transfer_id: int, amount_minor: int, payee: str) -> str:
+        money = f"{self._to(amount_minor, payee)} ({reference_of(transfer_id)})"
+        return receipt(f"Not sent: {money} was not confirmed in time. {self._available}")
+
+    def cancelled(
+        self, transfer_id: int, amount_minor: int, payee: str, *, was_posted: bool
+    ) -> str:
+        end = "is back" if was_posted else "will not be sent"
+        money = f"{self._to(amount_minor, payee)} {end}"
+        return receipt(f"Cancelled {reference_of(transfer_id)}: {money}. {self._available}")
+
+    def received(self, transfer_id: int, amount_minor: int, payer: str) -> str:
+        money = f"{format_money(amount_minor, self._currency)} from {quoted(payer)}"
+        return receipt(
+            f"You have received {money} ({reference_of(transfer_id)}). {self._available}"
+        )
+
+    def _to(self, amount_minor: int, payee: str) -> str:
+        return f"{format_money(amount_minor, self._currency)} to {quoted(payee)}"
 
 
 def reply_text(receipts: Sequence[str], words: str) -> str:

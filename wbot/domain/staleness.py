@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from wbot.domain.questions import QuestionKind, question_payload
 from wbot.domain.receipts import one_line
 
 WINDOW_S = 24 * 3600.0
@@ -30,28 +31,16 @@ def staleness_of(sent_at: datetime, now: datetime, stale_after_s: float) -> Stal
     return Staleness.STALE if age_s > stale_after_s else Staleness.FRESH
 
 
-_BUTTON = "stale"
-
-
-def question_payload(question_id: int, texts: Sequence[str]) -> dict[str, Any]:
+def stale_question(question_id: int, texts: Sequence[str]) -> dict[str, Any]:
     """The one question about a run of stale messages, with a button for each answer."""
     quotes = [f"• {one_line(text, QUOTE_LENGTH_MAX)}" for text in texts[:QUOTES_MAX]]
     if len(texts) > QUOTES_MAX:
         quotes.append(f"… and {len(texts) - QUOTES_MAX} more")
     asked = "\n".join(["Sorry, I could not answer you in time. You wrote:", *quotes])
-    buttons = [
-        {"type": "reply", "reply": {"id": f"{_BUTTON}:{question_id}:{answer}", "title": title}}
-        for answer, title in (("yes", "Yes, do it now"), ("no", "No, leave it"))
-    ]
-    body = {"text": f"{asked}\n\nShall I still do that?"}
-    interactive = {"type": "button", "body": body, "action": {"buttons": buttons}}
-    return {"type": "interactive", "interactive": interactive}
-
-
-def answer_of(button_id: str | None) -> tuple[int, str] | None:
-    """Which question a tapped button answers, and how (yes or no); None for any other button."""
-    kind, _, rest = (button_id or "").partition(":")
-    number, _, answer = rest.partition(":")
-    if kind != _BUTTON or answer not in {"yes", "no"} or not number.isdecimal():
-        return None
-    return int(number[:18]), answer
+    return question_payload(
+        QuestionKind.STALE,
+        str(question_id),
+        f"{asked}\n\nShall I still do that?",
+        yes="Yes, do it now",
+        no="No, leave it",
+    )

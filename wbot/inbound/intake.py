@@ -192,15 +192,26 @@ def _supersede(
     if stored["state"] == "begun":
         # The turn that answers the placeholder must not close the real text with it.
         journal.overtake(tx, stored["conversation_id"])
-    elif stored["state"] != "waiting":
-        messages.revive(tx, message.message_id, to_text(now))
+    conversation_id = stored["conversation_id"]
+    if stored["state"] not in {"waiting", "begun"}:
+        conversation_id = _conversation_now(tx, stored, to_text(now))
+        messages.revive(tx, message.message_id, to_text(now), conversation_id=conversation_id)
     return Accepted(
         message_id=message.message_id,
         type=message.type,
         business_id=stored["business_id"],
-        conversation_id=stored["conversation_id"],
+        conversation_id=conversation_id,
         phone=message.phone or message.user_id,
     )
+
+
+def _conversation_now(tx: sqlite3.Connection, stored: sqlite3.Row, now: str) -> int | None:
+    """Where its sender's messages are handled: not with the account that a merge has emptied."""
+    sender = customers.of_conversation(tx, stored["conversation_id"])
+    if sender is None:
+        return None
+    survivor = customers.survivor(tx, sender)
+    return customers.conversation_of(tx, stored["business_id"], survivor, now)
 
 
 def _record_status(

@@ -20,7 +20,7 @@ from wbot.domain.ledger import (
     transfer_id_of,
 )
 from wbot.domain.money import currency_of, format_amount, parse_amount
-from wbot.domain.policy import transfer_refusal
+from wbot.domain.policy import withdrawal_refusal
 from wbot.domain.receipts import MEMO_LENGTH_MAX, one_line
 from wbot.operations import merging, people
 from wbot.operations.people import Person
@@ -100,7 +100,7 @@ def _book(
         return msgspec.structs.replace(booked, is_repeated=True)
     outside = ledger.account_of_business(tx, business.id)
     is_deposit = kind is TransferKind.DEPOSIT
-    refusal = None if is_deposit else transfer_refusal(amount_minor, ledger.balance(tx, own))
+    refusal = None if is_deposit else withdrawal_refusal(amount_minor, ledger.balance(tx, own))
     transfer_id = ledger.record(
         tx,
         ledger.Movement(

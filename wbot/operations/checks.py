@@ -13,7 +13,7 @@ from wbot.domain import lenient
 from wbot.domain.business import Business
 from wbot.domain.delivery import Verdict
 from wbot.domain.errors import ConfigurationError, HeldError, MalformedError, WbotError
-from wbot.domain.options import unenforced
+from wbot.domain.rules import contradictions, in_words
 from wbot.settings import Settings, resolve_secret
 from wbot.storage import businesses, messages
 
@@ -71,7 +71,7 @@ def stored(
     subjects = []
     for business in known:
         check, line = _token(business, variables)
-        found += [check, *_rules(business)]
+        found += [check, _rules(business)]
         account_id = _account_id(tx, business)
         subjects.append(Subject(business=business, line=line, account_id=account_id))
     return [*found, *_strangers(tx)], subjects
@@ -110,12 +110,10 @@ def _token(business: Business, variables: Mapping[str, str]) -> tuple[Check, Lin
     return passed(name, "can be read"), Line(business.phone_number_id, token)
 
 
-def _rules(business: Business) -> list[Check]:
-    names = unenforced(business)
-    if not names:
-        return []
-    listed = ", ".join(names)
-    return [warned(f"rules of {business.id}", f"kept, but not enforced yet: {listed}")]
+def _rules(business: Business) -> Check:
+    name, rules = f"rules of {business.id}", in_words(business)
+    senseless = contradictions(business)
+    return warned(name, "; but ".join([rules, *senseless])) if senseless else passed(name, rules)
 
 
 def _strangers(tx: sqlite3.Connection) -> list[Check]:

@@ -1,4 +1,4 @@
-"""The ledger for other programs: a CSV file of every transfer, an hledger journal of the posted."""
+"""The ledger for other programs: a CSV file of every transfer, a journal of what was posted."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from wbot.domain.ledger import reference_of
 from wbot.domain.money import currency_of, format_amount
 from wbot.storage import books
-from wbot.storage.books import Account
+from wbot.storage.books import Account, Selection
 
 COLUMNS = (
     "transfer",
@@ -22,21 +22,23 @@ COLUMNS = (
     "from",
     "to",
     "memo",
+    "reverses",
     "message_id",
     "cause",
 )
 _INDENT = "    "
+_FORMULA = "=+-@\t\r＝＋－＠"  # some spreadsheets take the wide ones for the others
 
 # In an account's name: what separates its parts, ends it, begins a comment, or marks our suffix.
 _UNSAFE = re.compile(r"[:;#|\x00-\x1f\x7f-\x9f\u2028\u2029]|\s\s+|[^\S ]")
 _SPACES = re.compile(r"\s+")
 
 
-def csv_lines(tx: sqlite3.Connection, business_id: str | None = None) -> Iterator[str]:
-    """The lines of the file, the header first."""
+def csv_lines(tx: sqlite3.Connection, selection: Selection) -> Iterator[str]:
+    """The lines of the file, the header first: each transfer once, as it stands now."""
     yield _csv_line(COLUMNS)
-    names = _names(books.accounts(tx, business_id))
-    for transfer in books.transfers(tx, business_id):
+    names = _names(books.accounts(tx, selection.business_id))
+    for transfer in books.transfers(tx, selection):
         yield _csv_line(
             (
                 reference_of(transfer.id),
@@ -50,17 +52,18 @@ def csv_lines(tx: sqlite3.Connection, business_id: str | None = None) -> Iterato
                 # Refused before there was an account: the payee as the customer wrote it.
                 names.get(transfer.credit_account_id or 0, _words(transfer.payee)),
                 _words(transfer.memo),
+                "" if transfer.target_id is None else reference_of(transfer.target_id),
                 transfer.message_id or "",
                 transfer.cause,
             )
         )
 
 
-def hledger_lines(tx: sqlite3.Connection, business_id: str | None = None) -> Iterator[str]:
-    """The lines of a journal: one transaction a posted transfer, under its own date (UTC)."""
+def hledger_lines(tx: sqlite3.Connection, selection: Selection) -> Iterator[str]:
+    """The lines of a journal: one transaction a transfer, under the date (UTC) of its posting."""
     yield "decimal-mark ."
-    names = _names(books.accounts(tx, business_id))
-    for postings in books.posted(tx, business_id):
+    names = _names(books.accounts(tx, selection.business_id))
+    for postings in books.posted(tx, selection):
         yield ""
         yield _description(postings[0])
         currency = currency_of(postings[0]["currency"])
@@ -77,7 +80,7 @@ def _csv_line(cells: Sequence[str]) -> str:
 
 def _words(text: str | None) -> str:
     """A person's words as a cell: one that begins like a formula would be run by a spreadsheet."""
-    return f"'{text}" if text and text[0] in "=+-@\t\r" else text or ""
+    return f"'{text}" if text and text[0] in _FORMULA else text or ""
 
 
 def _description(row: sqlite3.Row) -> str:

@@ -32,6 +32,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     failing_models: Callable[[], Sequence[Failing]]
     graph_unanswered_s: Callable[[], float]
     held_accounts: Callable[[], Mapping[str, str]]
+    book_breaches: Callable[[], Sequence[str]]
     currently_processing: Callable[[], int]
     cache_keys: Callable[[], int]
 
@@ -68,6 +69,7 @@ class Health:
         reasons += self._held_reasons() if backlog.waiting else []
         reasons += self._model_reasons()
         reasons += self._graph_reasons() if unsettled else []
+        reasons += _books_reasons(self._sources.book_breaches())
         oldest_s = self._age_s(backlog.oldest_received_at)
         if oldest_s > OLDEST_MAX_S:
             reasons.append(f"A message has waited {oldest_s:.0f} s for its turn.")
@@ -135,6 +137,13 @@ class Health:
         if instant is None:
             return 0.0
         return round(max(0.0, (self._clock.now() - from_text(instant)).total_seconds()), 1)
+
+
+def _books_reasons(breaches: Sequence[str]) -> list[str]:
+    if not breaches:
+        return []
+    more = f" (and {len(breaches) - 1} more)" if len(breaches) > 1 else ""
+    return [f"The books are wrong, so no money moves: {breaches[0]}{more}"]
 
 
 def _touch(tx: sqlite3.Connection) -> None:

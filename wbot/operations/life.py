@@ -11,10 +11,10 @@ import msgspec
 from wbot.clock import from_text
 from wbot.domain import lenient
 from wbot.domain.errors import MalformedError, RefusedError
-from wbot.domain.ledger import TransferState, reference_of
+from wbot.domain.ledger import Phase, TransferState, reference_of
 from wbot.domain.money import currency_of, format_amount
 from wbot.operations import people
-from wbot.storage import customers, errors, ledger, lives
+from wbot.storage import confirmations, customers, errors, ledger, lives
 
 SILENCES = {
     "group": "it was said in a group",
@@ -39,6 +39,14 @@ SEND_OUTCOMES = {
     "not_sent": "it did not leave",
     "unknown": "nobody can say whether it arrived",
 }
+
+
+ENDS = {
+    Phase.POST: "posting",
+    Phase.VOID: "voiding",
+    Phase.EXPIRE: "expiring",
+}
+"""What a row of the ledger does that ends a pending transfer."""
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -111,6 +119,7 @@ def tell(tx: sqlite3.Connection, message_id: str, now: str) -> Life:
         *_arrival(message),
         *_waiting(tx, message, now),
         *_transfers(tx, message_id),
+        *_confirmation(tx, message_id),
         *_steps(tx, message_id),
         *_stored(replies),
         *_failures(tx, message_id),
@@ -255,11 +264,32 @@ def _transfers(tx: sqlite3.Connection, message_id: str) -> Iterator[Stage]:
     for row in lives.transfers(tx, message_id):
         amount = format_amount(row["amount_minor"], currency_of(row["currency"]))
         words = f"{reference_of(row['id'])}: {amount} {row['currency']}"
+        if row["phase"] in ENDS:
+            yield Stage(
+                row["created_at"], "ledger", f"{words}, {ENDS[row['phase']]} {_target(row)}"
+            )
+            continue
         if row["target_id"] is not None:
-            words += f", taking {reference_of(row['target_id'])} back"
+            words += f", taking {_target(row)} back"
         elif row["payee"]:
             words += f" to {row['payee']}"
         yield Stage(row["created_at"], "ledger", f"{words}, {_standing(row)}")
+
+
+def _target(row: sqlite3.Row) -> str:
+    return reference_of(row["target_id"])
+
+
+def _confirmation(tx: sqlite3.Connection, message_id: str) -> Iterator[Stage]:
+    asked = confirmations.of_message(tx, message_id)
+    if asked is None:
+        return
+    until = f"until {asked['expires_at'][:19]}Z"
+    yield Stage(asked["asked_at"], "asked", f"the customer to confirm, {until}")
+    if asked["outcome"] is not None:
+        by = f" by message {asked['ended_by']}" if asked["ended_by"] else ""
+        told = f"; told with the reply to {asked['told_by']}" if asked["told_by"] else ""
+        yield Stage(asked["ended_at"], "asked_ended", f"{asked['outcome']}{by}{told}")
 
 
 def _standing(row: sqlite3.Row) -> str:

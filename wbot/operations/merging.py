@@ -7,6 +7,7 @@ import msgspec
 from wbot.domain.business import Business
 from wbot.domain.errors import RefusedError
 from wbot.domain.ledger import Cause, CauseKind, TransferKind
+from wbot.domain.money import format_amount
 from wbot.operations import people
 from wbot.operations.people import Person
 from wbot.storage import customers, ledger, messages, outbox, payees
@@ -39,6 +40,7 @@ def merge(
         return known
     leaving = people.required(tx, business, from_text)
     _check(tx, leaving, into)
+    _check_debt(tx, business, leaving, into)
     move_balance(tx, leaving.customer_id, into.customer_id, now=now)
     customers.hand_over_aliases(tx, leaving.customer_id, into.customer_id, now)
     payees.hand_over(tx, leaving.customer_id, into.customer_id)
@@ -108,8 +110,23 @@ def _check(tx: sqlite3.Connection, leaving: Person, into: Person) -> None:
                 f"A reply to {person.label} is still on its way; merge when it is out."
             )
         account_id = ledger.find_account(tx, person.customer_id)
-        if account_id is not None and ledger.balance(tx, account_id).held_minor:
+        if account_id is None:
+            continue
+        if ledger.balance(tx, account_id).held_minor or ledger.has_incoming_open(tx, account_id):
             raise RefusedError(f"Money of {person.label} is on hold; merge when that is settled.")
+
+
+def _check_debt(tx: sqlite3.Connection, business: Business, leaving: Person, into: Person) -> None:
+    """Two debts may each be within the overdraft, and their sum beyond it."""
+    accounts = [ledger.find_account(tx, one.customer_id) for one in (leaving, into)]
+    sums = [ledger.balance(tx, one).posted_minor for one in accounts if one is not None]
+    lacking_minor = -business.policy.overdraft_minor - sum(sums)
+    if lacking_minor > 0:
+        lacking = f"{format_amount(lacking_minor, business.currency)} {business.currency_code}"
+        raise RefusedError(
+            f"Together {leaving.label} and {into.label} would owe {lacking} more than the "
+            "overdraft allows; deposit that first."
+        )
 
 
 def _merged(tx: sqlite3.Connection, from_id: int, into: Person, *, is_repeated: bool) -> Merged:

@@ -7,9 +7,10 @@ import msgspec
 
 from wbot.domain.business import Business
 from wbot.domain.errors import MalformedError, RefusedError
-from wbot.domain.ledger import phone_digits
 from wbot.domain.messages import is_user_id
-from wbot.storage import customers
+from wbot.domain.payees import check_name, phone_digits
+from wbot.domain.receipts import PAYEE_LENGTH_MAX, one_line
+from wbot.storage import customers, ledger, payees
 
 _REFERENCE = re.compile(r"[Cc]([0-9]{1,18})")
 
@@ -19,6 +20,13 @@ class Person(msgspec.Struct, frozen=True):
 
     customer_id: int
     label: str
+
+
+class Payee(msgspec.Struct, frozen=True):
+    """A payee that an operator made known to a customer, as it is written from now on."""
+
+    name: str
+    is_new: bool
 
 
 def reference_of(customer_id: int) -> str:
@@ -83,3 +91,28 @@ def alias_of(text: str) -> str:
             "or a business-scoped user id."
         )
     return alias
+
+
+def make_payee(
+    tx: sqlite3.Connection, business: Business, person: Person, name: str, now: str
+) -> Payee:
+    """Make a name, or another customer by his number, known to a customer.
+
+    Raises MalformedError for what is no name, RefusedError where the number is nobody's or his own.
+    """
+    shown = one_line(name, PAYEE_LENGTH_MAX + 1)
+    if not 0 < len(shown) <= PAYEE_LENGTH_MAX:
+        raise MalformedError(f"A payee's name has 1 to {PAYEE_LENGTH_MAX} characters.")
+    if phone_digits(shown) is not None:
+        other = required(tx, business, shown)
+        if other.customer_id == person.customer_id:
+            raise RefusedError("Nobody pays himself.")
+        account_id = ledger.account_of_customer(tx, business.id, other.customer_id)
+        shown = f"+{other.label}"
+    else:
+        check_name(shown)
+        account_id = ledger.account_of_payee(tx, business.id, person.customer_id, shown, now)
+        shown = ledger.payee_name(tx, person.customer_id, shown)
+    is_new = not payees.is_known_account(tx, person.customer_id, account_id)
+    payees.learn(tx, person.customer_id, account_id, now)
+    return Payee(shown, is_new)

@@ -48,6 +48,11 @@ LEFT JOIN conversations v ON v.customer_id = c.id
 LEFT JOIN accounts a ON a.customer_id = c.id
 LEFT JOIN balances b ON b.account_id = a.id
 """  # noqa: S608  our own text
+SELECT_ADDRESS = """
+SELECT v.id, m.reply_phone, m.reply_user_id
+FROM conversations v JOIN messages m ON m.conversation_id = v.id
+WHERE v.customer_id = ? AND v.last_inbound_at > ? ORDER BY m.number DESC LIMIT 1
+"""
 SELECT_FORMER = """
 SELECT c.id FROM customers c JOIN customer_aliases a ON a.customer_id = c.id
 WHERE c.business_id = ? AND a.value = ? AND a.retired_at IS NOT NULL AND c.merged_into IS NOT NULL
@@ -62,6 +67,14 @@ class Alias(msgspec.Struct, frozen=True):
     value: str
     first_seen_at: str
     retired_at: str | None
+
+
+class Address(msgspec.Struct, frozen=True):
+    """A conversation, and the ids its latest message came with, exactly as Meta gave them."""
+
+    conversation_id: int
+    phone: str | None
+    user_id: str | None
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -193,6 +206,12 @@ def name_of(tx: sqlite3.Connection, customer_id: int) -> str | None:
     """The name the customer's WhatsApp profile last showed."""
     row = tx.execute("SELECT name FROM customers WHERE id = ?", (customer_id,)).fetchone()
     return None if row is None or row[0] is None else str(row[0])
+
+
+def reachable_since(tx: sqlite3.Connection, customer_id: int, since: str) -> Address | None:
+    """Where to write to a customer who has written since that instant, as he then came; or None."""
+    row = tx.execute(SELECT_ADDRESS, (customer_id, since)).fetchone()
+    return None if row is None else Address(*row)
 
 
 def aliases(tx: sqlite3.Connection, customer_id: int) -> list[Alias]:

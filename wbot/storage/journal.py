@@ -161,8 +161,25 @@ def add_effect(tx: sqlite3.Connection, message_id: str, done: Effect, now: str) 
     )
 
 
+def has_tapped(tx: sqlite3.Connection, message_id: str) -> bool:
+    """Whether the message is an answer to a confirmation, and was carried out already."""
+    row = tx.execute(
+        "SELECT 1 FROM effects WHERE message_id = ? AND tool IN ('confirm', 'decline') LIMIT 1",
+        (message_id,),
+    ).fetchone()
+    return row is not None
+
+
+def message_of_transfer(tx: sqlite3.Connection, transfer_id: int) -> str | None:
+    """The message whose call asked for the transfer, or None."""
+    row = tx.execute(
+        "SELECT message_id FROM effects WHERE transfer_id = ?", (transfer_id,)
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
 def moved_money(tx: sqlite3.Connection, message_id: str) -> bool:
-    """Whether a call of this message posted a transfer."""
+    """Whether this message did anything to money that was not refused."""
     row = tx.execute(
         "SELECT 1 FROM effects e JOIN transfers t ON t.id = e.transfer_id "
         "WHERE e.message_id = ? AND t.phase <> 'refused' LIMIT 1",

@@ -10,11 +10,13 @@ from wbot.domain.ledger import (
     Balance,
     Cause,
     Entry,
+    Phase,
     TransferKind,
     TransferState,
     chain_hash,
-    folded_name,
+    reference_of,
 )
+from wbot.domain.payees import folded_name
 from wbot.domain.receipts import PAYEE_LENGTH_MAX, one_line
 
 SELECT_ENTRIES = """
@@ -23,11 +25,11 @@ SELECT t.id, t.kind, t.phase, t.amount_minor, t.created_at, t.refusal,
        x.payee, x.memo, e.message_id,
        other.kind AS other_kind,
        b.name AS business_name, c.name AS customer_name, p.name AS payee_name,
-       (SELECT r.phase FROM transfers r
-        WHERE r.target_id = t.id AND r.phase IN ('post', 'void', 'expire')) AS resolution,
-       EXISTS (SELECT 1 FROM transfers r WHERE r.target_id = t.id AND r.kind = 'reversal')
+       r.phase AS resolution, r.created_at AS resolved_at,
+       EXISTS (SELECT 1 FROM transfers v WHERE v.target_id = t.id AND v.kind = 'reversal')
            AS is_reversed
 FROM transfers t
+LEFT JOIN transfers r ON r.target_id = t.id AND r.phase IN ('post', 'void', 'expire')
 LEFT JOIN transfer_texts x ON x.transfer_id = t.id
 LEFT JOIN effects e ON e.transfer_id = t.id
 LEFT JOIN accounts other ON other.id =
@@ -36,9 +38,15 @@ LEFT JOIN businesses b ON b.id = other.business_id AND other.kind = 'business'
 LEFT JOIN customers c ON c.id = other.customer_id
 LEFT JOIN payees p ON p.id = other.payee_id
 WHERE t.phase IN ('posted', 'pending', 'refused')
-  AND t.id IN (SELECT id FROM transfers WHERE debit_account_id = :account
-               UNION ALL SELECT id FROM transfers
-                         WHERE credit_account_id = :account AND phase <> 'refused')
+  AND (t.debit_account_id = :account OR (t.credit_account_id = :account AND t.phase <> 'refused'))
+"""
+SELECT_TRANSFER = """
+SELECT t.*, r.phase AS resolution,
+       EXISTS (SELECT 1 FROM transfers v WHERE v.target_id = t.id AND v.kind = 'reversal')
+           AS is_reversed
+FROM transfers t
+LEFT JOIN transfers r ON r.target_id = t.id AND r.phase IN ('post', 'void', 'expire')
+WHERE t.id = ? AND t.phase IN ('posted', 'pending', 'refused')
 """
 INSERT_TRANSFER = """
 INSERT INTO transfers (id, business_id, kind, phase, debit_account_id, credit_account_id,
@@ -56,8 +64,49 @@ ON CONFLICT (account_id) DO UPDATE SET posted_minor = posted_minor + excluded.po
 """
 
 
+HOLD = "UPDATE balances SET held_minor = held_minor + ? WHERE account_id = ?"
+OPEN = """
+t.phase = 'pending' AND NOT EXISTS
+    (SELECT 1 FROM transfers r WHERE r.target_id = t.id AND r.phase IN ('post', 'void', 'expire'))
+"""
+OPEN_OF_ACCOUNT = f"SELECT t.id FROM transfers t WHERE t.debit_account_id = ? AND {OPEN}"  # noqa: S608  our own text
+PENDING_OF_MESSAGE = """
+SELECT t.*, coalesce(x.payee, 'the payee') AS payee,
+    (SELECT r.phase FROM transfers r
+     WHERE r.target_id = t.id AND r.phase IN ('post', 'void', 'expire')) AS resolution
+FROM effects e JOIN transfers t ON t.id = e.transfer_id AND t.phase = 'pending'
+LEFT JOIN transfer_texts x ON x.transfer_id = t.id
+WHERE e.message_id = ? ORDER BY t.id
+"""
+INCOMING_OPEN = f"SELECT 1 FROM transfers t WHERE t.credit_account_id = ? AND {OPEN} LIMIT 1"  # noqa: S608  our own text
+POSTED_SINCE = """
+SELECT count(*), coalesce(sum(t.amount_minor), 0) FROM transfers t
+WHERE t.debit_account_id = ? AND t.created_at > ? AND t.kind = 'transfer'
+    AND t.phase IN ('posted', 'post') AND NOT EXISTS
+    (SELECT 1 FROM transfers r
+     WHERE r.target_id = coalesce(t.target_id, t.id) AND r.kind = 'reversal')
+"""
+POSTED_BY_CALL = """
+SELECT coalesce(sum(t.amount_minor), 0) FROM effects e JOIN transfers t ON t.id = e.transfer_id
+WHERE e.message_id = ? AND e.tool = 'transfer' AND t.phase = 'posted'
+"""
+LATEST_OUTGOING = """
+SELECT id FROM transfers WHERE debit_account_id = ? AND kind = 'transfer'
+    AND phase IN ('posted', 'pending', 'refused') ORDER BY id DESC LIMIT 1
+"""
+# Each half by its own index, so that a long account costs no more than a short one.
+LATEST_ENTRIES = """
+SELECT id FROM (SELECT id FROM transfers WHERE debit_account_id = :account
+    AND phase IN ('posted', 'pending', 'refused') ORDER BY id DESC LIMIT :limit)
+UNION ALL
+SELECT id FROM (SELECT id FROM transfers WHERE credit_account_id = :account
+    AND phase IN ('posted', 'pending') ORDER BY id DESC LIMIT :limit)
+ORDER BY 1 DESC LIMIT :limit
+"""
+
+
 class Movement(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be recorded: who pays whom, how much, why."""
+    """What is to be recorded: who pays whom, how much, why; refused where it has a refusal."""
 
     business_id: str
     kind: TransferKind
@@ -66,6 +115,7 @@ class Movement(msgspec.Struct, frozen=True, kw_only=True):
     amount_minor: int
     currency: str
     cause: Cause
+    phase: Phase = Phase.POSTED
     target_id: int | None = None
     refusal: str | None = None
     payee: str | None = None
@@ -101,11 +151,16 @@ def account(tx: sqlite3.Connection, account_id: int) -> sqlite3.Row:
 def account_of_payee(
     tx: sqlite3.Connection, business_id: str, customer_id: int, name: str, now: str
 ) -> int:
-    """The account of a payee this customer names; made on first use, private to the customer."""
+    """The account of a payee this customer names; made on first use, private to the customer.
+
+    That alone does not make the payee known.
+    """
     folded = folded_name(name)
+    # Until a transfer to it has posted, the name is only somebody's proposal.
     tx.execute(
         "INSERT INTO payees (customer_id, name, folded, created_at) VALUES (?, ?, ?, ?) "
-        "ON CONFLICT (customer_id, folded) DO NOTHING",
+        "ON CONFLICT (customer_id, folded) DO UPDATE SET name = excluded.name "
+        "WHERE known_since IS NULL",
         (customer_id, name, folded, now),
     )
     payee = tx.execute(
@@ -142,18 +197,28 @@ def by_cause(tx: sqlite3.Connection, cause: Cause) -> sqlite3.Row | None:
 
 
 def by_id(tx: sqlite3.Connection, transfer_id: int) -> sqlite3.Row | None:
-    """The transfer's row, or None."""
-    row: sqlite3.Row | None = tx.execute(
-        "SELECT * FROM transfers WHERE id = ?", (transfer_id,)
-    ).fetchone()
+    """The row of a transfer, with what `state_of` reads; None where there is none.
+
+    What ended a pending transfer is no transfer of its own.
+    """
+    row: sqlite3.Row | None = tx.execute(SELECT_TRANSFER, (transfer_id,)).fetchone()
+    return row
+
+
+def required(tx: sqlite3.Connection, transfer_id: int) -> sqlite3.Row:
+    """The row of a transfer; raises RefusedError where there is none."""
+    row = by_id(tx, transfer_id)
+    if row is None:
+        raise RefusedError(f"There is no transfer {reference_of(transfer_id)}.")
     return row
 
 
 def record(tx: sqlite3.Connection, movement: Movement, now: str) -> int:
-    """Append a transfer, posted unless it carries a refusal; its number.
+    """Append a row to the ledger, and do to the balances what it says; its number.
 
     The cause is unique: recording the same one again raises sqlite3.IntegrityError.
     """
+    phase = movement.phase if movement.refusal is None else Phase.REFUSED
     last = tx.execute("SELECT id, hash FROM transfers ORDER BY id DESC LIMIT 1").fetchone()
     transfer_id = int(last["id"]) + 1 if last else 1
     previous_hash = str(last["hash"]) if last else GENESIS_HASH
@@ -161,7 +226,7 @@ def record(tx: sqlite3.Connection, movement: Movement, now: str) -> int:
         transfer_id,
         movement.business_id,
         str(movement.kind),
-        "refused" if movement.refusal else "posted",
+        str(phase),
         movement.debit_account_id,
         movement.credit_account_id,
         movement.amount_minor,
@@ -178,9 +243,68 @@ def record(tx: sqlite3.Connection, movement: Movement, now: str) -> int:
             "INSERT INTO transfer_texts (transfer_id, payee, memo) VALUES (?, ?, ?)",
             (transfer_id, movement.payee, movement.memo),
         )
-    if movement.refusal is None:
+    if phase in {Phase.POSTED, Phase.POST}:
         _post(tx, transfer_id, movement)
+    held = {Phase.PENDING: 1, Phase.POST: -1, Phase.VOID: -1, Phase.EXPIRE: -1}.get(phase, 0)
+    if held:
+        _hold(tx, movement.debit_account_id, held * movement.amount_minor)
     return transfer_id
+
+
+def resolve(
+    tx: sqlite3.Connection, transfer_id: int, phase: Phase, *, cause: Cause, now: str
+) -> int:
+    """End an open pending transfer by posting, voiding or expiring it; the row that does.
+
+    Raises sqlite3.IntegrityError where it has ended already.
+    """
+    row = tx.execute("SELECT * FROM transfers WHERE id = ?", (transfer_id,)).fetchone()
+    movement = Movement(
+        business_id=row["business_id"],
+        kind=TransferKind(row["kind"]),
+        debit_account_id=row["debit_account_id"],
+        credit_account_id=row["credit_account_id"],
+        amount_minor=row["amount_minor"],
+        currency=row["currency"],
+        cause=cause,
+        phase=phase,
+        target_id=transfer_id,
+    )
+    return record(tx, movement, now)
+
+
+def open_of_account(tx: sqlite3.Connection, account_id: int) -> list[int]:
+    """The pending transfers out of an account that have not ended, oldest first."""
+    if balance(tx, account_id).held_minor == 0:  # most of the time, and it spares the search
+        return []
+    rows = tx.execute(f"{OPEN_OF_ACCOUNT} ORDER BY t.id", (account_id,)).fetchall()
+    return [int(row[0]) for row in rows]
+
+
+def pending_of_message(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.Row]:
+    """What the message left pending, ended since or not: rows with `payee` and `resolution`."""
+    return tx.execute(PENDING_OF_MESSAGE, (message_id,)).fetchall()
+
+
+def has_incoming_open(tx: sqlite3.Connection, account_id: int) -> bool:
+    """Whether a pending transfer of somebody else would credit the account."""
+    return tx.execute(INCOMING_OPEN, (account_id,)).fetchone() is not None
+
+
+def made_since(tx: sqlite3.Connection, account_id: int, since: str) -> tuple[int, int]:
+    """How many transfers a customer has posted since, or has waiting, and their sum.
+
+    What was taken back, voided or never confirmed does not count.
+    """
+    row = tx.execute(POSTED_SINCE, (account_id, since)).fetchone()
+    open_ = open_of_account(tx, account_id)
+    held_minor = balance(tx, account_id).held_minor
+    return int(row[0]) + len(open_), int(row[1]) + held_minor
+
+
+def posted_by_call_minor(tx: sqlite3.Connection, message_id: str) -> int:
+    """What the message's calls have sent without anybody's yes."""
+    return int(tx.execute(POSTED_BY_CALL, (message_id,)).fetchone()[0])
 
 
 def reverse(tx: sqlite3.Connection, transfer_id: int, cause: Cause, now: str) -> int:
@@ -188,15 +312,16 @@ def reverse(tx: sqlite3.Connection, transfer_id: int, cause: Cause, now: str) ->
 
     Raises RefusedError for a transfer that is not posted, is itself a reversal, or is reversed.
     """
-    row = by_id(tx, transfer_id)
-    if row is None or row["phase"] != "posted":
-        raise RefusedError(f"There is no posted transfer T{transfer_id}.")
+    row, reference = by_id(tx, transfer_id), reference_of(transfer_id)
+    state = None if row is None else state_of(row)
+    if row is None or state in {None, TransferState.REFUSED, TransferState.VOID}:
+        raise RefusedError(f"There is no posted transfer {reference}.")
+    if state is TransferState.PENDING:
+        raise RefusedError(f"{reference} waits for its customer's yes; nothing has moved yet.")
     if row["kind"] == TransferKind.REVERSAL:
-        raise RefusedError(f"T{transfer_id} is itself a reversal.")
-    if tx.execute(
-        "SELECT 1 FROM transfers WHERE target_id = ? AND kind = 'reversal'", (transfer_id,)
-    ).fetchone():
-        raise RefusedError(f"T{transfer_id} is already reversed.")
+        raise RefusedError(f"{reference} is itself a reversal.")
+    if state is TransferState.REVERSED:
+        raise RefusedError(f"{reference} is already reversed.")
     movement = Movement(
         business_id=row["business_id"],
         kind=TransferKind.REVERSAL,
@@ -212,11 +337,9 @@ def reverse(tx: sqlite3.Connection, transfer_id: int, cause: Cause, now: str) ->
 
 def entries(tx: sqlite3.Connection, account_id: int, limit: int) -> list[Entry]:
     """The account's latest transfers, newest first."""
-    rows = tx.execute(
-        f"{SELECT_ENTRIES} ORDER BY t.id DESC LIMIT :limit",
-        {"account": account_id, "limit": limit},
-    )
-    return [_entry(row) for row in rows.fetchall()]
+    ids = tx.execute(LATEST_ENTRIES, {"account": account_id, "limit": limit}).fetchall()
+    found = [entry(tx, account_id, int(row[0])) for row in ids]
+    return [one for one in found if one is not None]
 
 
 def entry(tx: sqlite3.Connection, account_id: int, transfer_id: int) -> Entry | None:
@@ -229,12 +352,8 @@ def entry(tx: sqlite3.Connection, account_id: int, transfer_id: int) -> Entry | 
 
 def latest_outgoing(tx: sqlite3.Connection, account_id: int) -> Entry | None:
     """The customer's latest transfer to somebody, made or refused; None if there is none."""
-    row = tx.execute(
-        f"{SELECT_ENTRIES} AND t.kind = 'transfer' AND t.debit_account_id = :account "
-        "ORDER BY t.id DESC LIMIT 1",
-        {"account": account_id},
-    ).fetchone()
-    return None if row is None else _entry(row)
+    row = tx.execute(LATEST_OUTGOING, (account_id,)).fetchone()
+    return None if row is None else entry(tx, account_id, int(row[0]))
 
 
 def has_transfers(tx: sqlite3.Connection, business_id: str) -> bool:
@@ -250,50 +369,6 @@ def redenominate(tx: sqlite3.Connection, business_id: str, currency: str) -> Non
     tx.execute("UPDATE accounts SET currency = ? WHERE business_id = ?", (currency, business_id))
 
 
-def breaches(tx: sqlite3.Connection) -> list[str]:
-    """Every invariant that does not hold, in plain words; empty when the books are right."""
-    return [*_unbalanced(tx), *_wrong_balances(tx), *_broken_chain(tx)]
-
-
-def _unbalanced(tx: sqlite3.Connection) -> list[str]:
-    found = tx.execute(
-        "SELECT t.id FROM transfers t LEFT JOIN postings p ON p.transfer_id = t.id "
-        "WHERE t.phase IN ('posted', 'post') GROUP BY t.id "
-        "HAVING count(p.account_id) <> 2 OR sum(p.amount_minor) <> 0 "
-        "OR max(p.amount_minor) <> t.amount_minor"
-    ).fetchall()
-    stray = tx.execute(
-        "SELECT DISTINCT p.transfer_id FROM postings p JOIN transfers t ON t.id = p.transfer_id "
-        "WHERE t.phase NOT IN ('posted', 'post')"
-    ).fetchall()
-    return [f"The postings of T{row[0]} do not match its amount." for row in found] + [
-        f"T{row[0]} has postings though it was never posted." for row in stray
-    ]
-
-
-def _wrong_balances(tx: sqlite3.Connection) -> list[str]:
-    found = tx.execute(
-        "SELECT a.id, coalesce(b.posted_minor, 0), coalesce(sum(p.amount_minor), 0) "
-        "FROM accounts a LEFT JOIN balances b ON b.account_id = a.id "
-        "LEFT JOIN postings p ON p.account_id = a.id GROUP BY a.id "
-        "HAVING coalesce(b.posted_minor, 0) <> coalesce(sum(p.amount_minor), 0)"
-    ).fetchall()
-    return [
-        f"Account {row[0]} says {row[1]} minor units, but its postings add up to {row[2]}."
-        for row in found
-    ]
-
-
-def _broken_chain(tx: sqlite3.Connection) -> list[str]:
-    found, previous = [], GENESIS_HASH
-    for row in tx.execute(f"SELECT {CHAINED}, previous_hash, hash FROM transfers ORDER BY id"):  # noqa: S608  our own names
-        *fields, previous_hash, own_hash = tuple(row)
-        if previous_hash != previous or own_hash != chain_hash(previous, *fields):
-            found.append(f"T{row['id']} does not continue the chain: it was changed by hand.")
-        previous = own_hash
-    return found
-
-
 def _post(tx: sqlite3.Connection, transfer_id: int, movement: Movement) -> None:
     legs = (
         (movement.debit_account_id, -movement.amount_minor),
@@ -302,6 +377,12 @@ def _post(tx: sqlite3.Connection, transfer_id: int, movement: Movement) -> None:
     for account_id, amount_minor in legs:
         tx.execute("INSERT INTO postings VALUES (?, ?, ?)", (transfer_id, account_id, amount_minor))
         tx.execute(ADD_TO_BALANCE, (account_id, amount_minor))
+
+
+def _hold(tx: sqlite3.Connection, account_id: int, amount_minor: int) -> None:
+    if not tx.execute(HOLD, (amount_minor, account_id)).rowcount:  # on an overdraft alone
+        tx.execute(ADD_TO_BALANCE, (account_id, 0))
+        tx.execute(HOLD, (amount_minor, account_id))
 
 
 def _open(
@@ -343,16 +424,19 @@ def _entry(row: sqlite3.Row) -> Entry:
     written = None if row["is_incoming"] else row["payee"]
     customer_name = one_line(row["customer_name"] or "", PAYEE_LENGTH_MAX)
     names = (row["payee_name"], customer_name, row["business_name"], written)
+    counterparty = next((name for name in names if name), "another customer")
     return Entry(
         transfer_id=row["id"],
         kind=TransferKind(row["kind"]),
         state=state_of(row),
         amount_minor=row["amount_minor"],
         is_incoming=bool(row["is_incoming"]),
-        counterparty=next((name for name in names if name), "another customer"),
+        counterparty=counterparty,
         created_at=row["created_at"],
+        made_at=row["resolved_at"] or row["created_at"],
         message_id=row["message_id"],
         memo=row["memo"],
         refusal=row["refusal"],
         is_to_customer=row["other_kind"] == "customer",
+        payee=row["payee_name"] or written or counterparty,
     )

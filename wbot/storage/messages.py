@@ -14,9 +14,10 @@ VALUES (:message_id, :business_id, :conversation_id, :phone_number_id, :number, 
 """
 # Another life at the tail: a number of its own, after all who wait, whatever our clock says.
 REVIVE = """
-UPDATE messages SET revision = revision + 1, number = :number, state = 'waiting', attempts = 0,
-    sort_at = max(:now, (SELECT max(o.sort_at) FROM messages o
-                         WHERE o.conversation_id = messages.conversation_id)),
+UPDATE messages SET conversation_id = :conversation_id, number = :number,
+    revision = revision + 1, state = 'waiting', attempts = 0,
+    sort_at = max(:now, sort_at, coalesce(
+        (SELECT max(o.sort_at) FROM messages o WHERE o.conversation_id = :conversation_id), '')),
     reason = NULL, not_before = NULL, ended_at = NULL
 WHERE message_id = :message_id
 """
@@ -140,15 +141,20 @@ def replace_content(
     )
 
 
-def revive(tx: sqlite3.Connection, message_id: str, now: str) -> int | None:
-    """Give an ended message its next revision at the tail; its conversation, if it has one."""
+def revive(
+    tx: sqlite3.Connection, message_id: str, now: str, *, conversation_id: int | None = None
+) -> int | None:
+    """Give an ended message its next revision at the tail; its conversation, if it has one.
+
+    That is another one from now on where it is named.
+    """
     row = by_id(tx, message_id)
     if row is None or row["conversation_id"] is None:
         return None
-    conversation_id = int(row["conversation_id"])
-    number = _take_number(tx, conversation_id)
-    tx.execute(REVIVE, {"message_id": message_id, "number": number, "now": now})
-    return conversation_id
+    place = {"conversation_id": conversation_id or int(row["conversation_id"])}
+    place["number"] = _take_number(tx, place["conversation_id"])
+    tx.execute(REVIVE, {"message_id": message_id, "now": now, **place})
+    return place["conversation_id"]
 
 
 def next_of(tx: sqlite3.Connection, conversation_id: int) -> StoredMessage | None:

@@ -1,35 +1,99 @@
-"""The people a customer pays by name, private to that customer."""
+"""Whom a customer pays: names that are private to him, and other customers."""
 
 import sqlite3
 
-from wbot.domain.ledger import folded_name
+from wbot.domain.payees import folded_name
 
 SELECT_OF_CUSTOMER = """
 SELECT p.id, p.name, p.created_at, coalesce(b.posted_minor, 0) AS posted_minor
 FROM payees p LEFT JOIN accounts a ON a.payee_id = p.id LEFT JOIN balances b ON b.account_id = a.id
-WHERE p.customer_id = ? ORDER BY p.folded
+WHERE p.customer_id = ? AND (p.known_since IS NOT NULL OR b.posted_minor > 0) ORDER BY p.folded
+"""
+SELECT_NAMES_PAID = """
+SELECT p.folded, p.name FROM payees p
+LEFT JOIN accounts a ON a.payee_id = p.id LEFT JOIN balances b ON b.account_id = a.id
+WHERE p.customer_id = ? AND (p.known_since IS NOT NULL OR b.posted_minor > 0) ORDER BY p.folded
 """
 # Those whose name the other customer uses too stay behind: see operations/merging.
 HAND_OVER = """
 UPDATE payees SET customer_id = ?1
 WHERE customer_id = ?2 AND folded NOT IN (SELECT folded FROM payees WHERE customer_id = ?1)
 """
+HAND_OVER_KNOWN = """
+UPDATE payees SET known_since =
+    (SELECT o.known_since FROM payees o WHERE o.customer_id = ?2 AND o.folded = payees.folded)
+WHERE customer_id = ?1 AND known_since IS NULL
+"""
+# Whoever knew the one who leaves knows the other one now; nobody is his own payee.
+HAND_OVER_CUSTOMERS = """
+INSERT INTO known_customers
+SELECT CASE WHEN customer_id = ?2 THEN ?1 ELSE customer_id END,
+    CASE WHEN payee_customer_id = ?2 THEN ?1 ELSE payee_customer_id END, known_since
+FROM known_customers
+WHERE ?2 IN (customer_id, payee_customer_id) AND ?1 NOT IN (customer_id, payee_customer_id)
+ON CONFLICT DO NOTHING
+"""
+LEARN_NAME = "UPDATE payees SET known_since = coalesce(known_since, ?) WHERE id = ?"
+LEARN_CUSTOMER = "INSERT INTO known_customers VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 
 
 def of_customer(tx: sqlite3.Connection, customer_id: int) -> list[sqlite3.Row]:
-    """The customer's payees with what each has got, by name."""
+    """The payees who are known to the customer or were paid, with what each has got, by name."""
     return tx.execute(SELECT_OF_CUSTOMER, (customer_id,)).fetchall()
 
 
+def names_paid(tx: sqlite3.Connection, customer_id: int) -> dict[str, str]:
+    """The names of the customer's payees who are known or have money, by what they compare by."""
+    rows = tx.execute(SELECT_NAMES_PAID, (customer_id,))
+    return {str(row[0]): str(row[1]) for row in rows.fetchall()}
+
+
 def is_known(tx: sqlite3.Connection, customer_id: int, name: str) -> bool:
-    """Whether the customer has a payee of this name, however it is written."""
+    """Whether the customer has a known payee of this name, however it is written."""
     row = tx.execute(
-        "SELECT 1 FROM payees WHERE customer_id = ? AND folded = ?",
+        "SELECT 1 FROM payees WHERE customer_id = ? AND folded = ? AND known_since IS NOT NULL",
         (customer_id, folded_name(name)),
     ).fetchone()
     return row is not None
 
 
+def is_known_customer(tx: sqlite3.Connection, customer_id: int, payee_customer_id: int) -> bool:
+    """Whether the customer has paid this other customer before, or an operator vouched for him."""
+    row = tx.execute(
+        "SELECT 1 FROM known_customers WHERE customer_id = ? AND payee_customer_id = ?",
+        (customer_id, payee_customer_id),
+    ).fetchone()
+    return row is not None
+
+
+def is_known_account(tx: sqlite3.Connection, customer_id: int, account_id: int) -> bool:
+    """Whether the customer knows whoever holds this account."""
+    row = tx.execute(
+        "SELECT a.customer_id, p.known_since FROM accounts a LEFT JOIN payees p "
+        "ON p.id = a.payee_id WHERE a.id = ?",
+        (account_id,),
+    ).fetchone()
+    if row["customer_id"] is not None:
+        return is_known_customer(tx, customer_id, row["customer_id"])
+    return row["known_since"] is not None
+
+
+def learn(tx: sqlite3.Connection, customer_id: int, account_id: int, now: str) -> None:
+    """Make whoever holds this account, payee or customer, known to the customer."""
+    holder = tx.execute(
+        "SELECT payee_id, customer_id FROM accounts WHERE id = ?", (account_id,)
+    ).fetchone()
+    if holder["payee_id"] is not None:
+        tx.execute(LEARN_NAME, (now, holder["payee_id"]))
+    else:
+        tx.execute(LEARN_CUSTOMER, (customer_id, holder["customer_id"], now))
+
+
 def hand_over(tx: sqlite3.Connection, from_id: int, into_id: int) -> None:
-    """Give one customer's payees to another, but for those of a name the other uses too."""
+    """Give one customer's payees to another, but for those of a name the other uses too.
+
+    Such a name is known to him from then on, if only the first one's payee was.
+    """
+    tx.execute(HAND_OVER_KNOWN, (into_id, from_id))
     tx.execute(HAND_OVER, (into_id, from_id))
+    tx.execute(HAND_OVER_CUSTOMERS, (into_id, from_id))

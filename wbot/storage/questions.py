@@ -21,30 +21,31 @@ def ask(tx: sqlite3.Connection, conversation_id: int, message_ids: list[str], no
 
 def settle(
     tx: sqlite3.Connection,
-    question_id: int,
+    key: str,
     *,
     conversation_id: int,
     answer: str,
     message_id: str,
     now: str,
 ) -> bool:
-    """Answer a question once, by one message of its conversation; a yes takes its messages up.
+    """Answer the question of this number once, by a message of its conversation.
 
-    False where there is no such question here, or another message has answered it.
+    A yes takes its messages up. False where there is no such question here, or another message has
+    answered it.
     """
     row = tx.execute(
-        "SELECT answered_by FROM stale_questions WHERE id = ? AND conversation_id = ?",
-        (question_id, conversation_id),
+        "SELECT id, answered_by FROM stale_questions WHERE id = ? AND conversation_id = ?",
+        (key, conversation_id),
     ).fetchone()
     if row is None or row["answered_by"] not in {None, message_id}:
         return False
     if row["answered_by"] is None:
         tx.execute(
             "UPDATE stale_questions SET answer = ?, answered_by = ?, answered_at = ? WHERE id = ?",
-            (answer, message_id, now, question_id),
+            (answer, message_id, now, row["id"]),
         )
         if answer == "yes":
-            _take_up(tx, question_id, now)
+            _take_up(tx, row["id"], now)
     return True
 
 

@@ -9,13 +9,16 @@ import msgspec
 
 from wbot.domain import handling
 from wbot.domain.content import content_of
-from wbot.domain.delivery import split_text
+from wbot.domain.delivery import split_text, text_payload
 from wbot.domain.handling import handling_of
+from wbot.domain.messages import ButtonReply
+from wbot.domain.questions import QuestionKind, tap_of
 from wbot.domain.receipts import reply_text
-from wbot.domain.staleness import question_payload
-from wbot.storage import errors, journal, messages, outbox, questions
+from wbot.domain.staleness import stale_question
+from wbot.storage import businesses, errors, journal, messages, outbox, questions
 from wbot.storage.journal import Taken
 from wbot.storage.messages import StoredMessage
+from wbot.turns import confirming
 
 ASKED_ABOUT = "asked_about"
 """Why a stale message is silent: the question put for another one speaks of it too."""
@@ -47,7 +50,7 @@ class Closed(msgspec.Struct, frozen=True):
 def close(
     tx: sqlite3.Connection, message: StoredMessage, taken: Taken, *, ending: Ending, now: str
 ) -> Closed:
-    """Store the reply and end the message.
+    """Store the reply and end the message; what it left pending is asked about instead.
 
     Raises OvertakenError if another turn has taken the conversation.
     """
@@ -56,9 +59,10 @@ def close(
     if ending.asks_before is not None:
         payload, also_ended = _ask(tx, message, before=ending.asks_before, now=now)
         payloads = [payload]
+    elif ending.state == "silent":
+        payloads = []
     else:
-        text = reply_text(ending.receipts, ending.words)
-        payloads = [text_payload(part) for part in split_text(text) if part]
+        payloads = _payloads(tx, message, ending, now)
     for part, payload in enumerate(payloads):
         outbox.add(tx, _reply(message, taken.revision, part=part, payload=payload, now=now))
     messages.finish(tx, message.message_id, state=ending.state, reason=ending.reason, now=now)
@@ -66,9 +70,16 @@ def close(
     return Closed(has_reply=bool(payloads), also_ended=tuple(also_ended))
 
 
-def text_payload(body: str) -> dict[str, Any]:
-    """A text message in the Graph API's form."""
-    return {"type": "text", "text": {"body": body}}
+def _payloads(
+    tx: sqlite3.Connection, message: StoredMessage, ending: Ending, now: str
+) -> list[dict[str, Any]]:
+    business = businesses.required(tx, message.business_id)
+    receipts = unique([*confirming.tell_of_expiry(tx, message, business), *ending.receipts])
+    asked = confirming.question(tx, message, business, receipts=receipts, now=now)
+    if asked is not None:
+        return [asked]
+    text = reply_text(receipts, ending.words)
+    return [text_payload(part) for part in split_text(text) if part]
 
 
 def _ask(
@@ -82,12 +93,17 @@ def _ask(
             run[row["message_id"]] = words
             messages.finish(tx, row["message_id"], state="silent", reason=ASKED_ABOUT, now=now)
     question_id = questions.ask(tx, message.conversation_id, list(run), now)
-    question = question_payload(question_id, [words for words in run.values() if words])
+    question = stale_question(question_id, [words for words in run.values() if words])
     return question, [message_id for message_id in run if message_id != message.message_id]
 
 
-def _words(content: str | None) -> str | None:
-    said = handling_of(content_of(json.loads(content or "{}")))
+def _words(text: str | None) -> str | None:
+    raw = json.loads(text or "{}")
+    content = content_of(raw)
+    tap = tap_of(content.id) if isinstance(content, ButtonReply) else None
+    if tap is not None and tap.kind is QuestionKind.CONFIRM:  # counts by when it was received
+        return None
+    said = handling_of(content, raw.get("group_id"))
     return said.text if isinstance(said, handling.Answer) else None
 
 
@@ -126,12 +142,18 @@ def fail(
 def receipts_of(tx: sqlite3.Connection, message_id: str, revision: int) -> tuple[str, ...]:
     """What the message did to money in any of its lives, then what this life read."""
     done = [effect.receipt for effect in journal.effects(tx, message_id)]
-    steps = [
+    return unique([*done, *receipts_read(tx, message_id, revision)])
+
+
+def receipts_read(tx: sqlite3.Connection, message_id: str, revision: int) -> tuple[str, ...]:
+    """The lines of what this life of the message only read."""
+    done = {effect.receipt for effect in journal.effects(tx, message_id)}
+    lines = [
         msgspec.json.decode(step.content).get("receipt")
         for step in journal.steps(tx, message_id, revision)
         if step.kind == "tool"
     ]
-    return unique([*done, *steps])
+    return unique([line for line in lines if line not in done])
 
 
 def unique(receipts: Sequence[str | None]) -> tuple[str, ...]:

@@ -1,14 +1,16 @@
 """Every conversation at its own pace: one message after another, each to its end."""
 
 import asyncio
+import json
 import random
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from wbot.clients.model import ModelClient
 from wbot.clients.whatsapp import Line, WhatsApp
 from wbot.clock import Clock, elapsed_ms, from_text, later, to_text
+from wbot.domain.content import content_of
 from wbot.domain.delivery import ASKED_WAIT_MAX_S, TURN_BACKOFF
 from wbot.domain.errors import (
     HeldError,
@@ -25,7 +27,7 @@ from wbot.measures import Measures
 from wbot.settings import Settings
 from wbot.storage import journal, messages
 from wbot.storage.database import Database
-from wbot.turns import closing
+from wbot.turns import closing, confirming
 from wbot.turns.business_cache import BusinessCache, Configured
 from wbot.turns.closing import Ending
 from wbot.turns.model_watch import ModelWatch
@@ -53,6 +55,7 @@ class Conversations:
         log: Log,
         measures: Measures,
         ring_outbound: Callable[[int], None],
+        are_books_right: Callable[[], Awaitable[bool]],
     ) -> None:
         self.held: dict[str, str] = {}
         """By business: why its model cannot be asked; gone once it answers again."""
@@ -67,6 +70,7 @@ class Conversations:
         self._log = log
         self._measures = measures
         self._ring_outbound = ring_outbound
+        self._are_books_right = are_books_right
         self._tasks: asyncio.TaskGroup
         self._watching: asyncio.Task[None] | None = None
         self._read_marks: set[asyncio.Task[None]] = set()
@@ -117,6 +121,8 @@ class Conversations:
             taken=journal.take(tx, conversation_id, message.message_id, to_text(now)),
             customer_id=int(customer[0]),
             moved_money=journal.moved_money(tx, message.message_id),
+            has_tapped=journal.has_tapped(tx, message.message_id),
+            tap=confirming.tap_by(tx, message, content_of(json.loads(message.content or "{}"))),
             staleness=self._staleness(message, now),
             is_late=messages.note_lateness(tx, message),
         )
@@ -180,6 +186,8 @@ class Conversations:
             stale_after_s=self._settings.stale_after,
             clock=self._clock,
             is_stopping=lambda: self._lanes.is_stopping,
+            are_books_right=self._are_books_right,
+            ring_outbound=self._ring_outbound,
         )
 
     async def _close(self, begun: Begun, ending: Ending) -> None:

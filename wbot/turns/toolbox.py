@@ -38,6 +38,8 @@ class ToolStep(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     result: str
     receipt: str | None = None
+    rings: int | None = None
+    """The conversation whose outbox has something new because of it."""
 
 
 def call(tx: sqlite3.Connection, customer: Customer, proposed: ToolCall) -> ToolStep:
@@ -52,7 +54,14 @@ def call(tx: sqlite3.Connection, customer: Customer, proposed: ToolCall) -> Tool
         name=proposed.name,
         result=msgspec.json.encode(outcome.result).decode(),
         receipt=outcome.receipt,
+        rings=outcome.rings,
     )
+
+
+def refusal(proposed: ToolCall, sentence: str) -> ToolStep:
+    """What a call comes to that is not even looked at."""
+    result = msgspec.json.encode(refused(sentence)).decode()
+    return ToolStep(call_id=proposed.id, name=proposed.name, result=result)
 
 
 def _tool(name: str) -> Tool:

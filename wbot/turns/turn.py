@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -14,13 +14,15 @@ from wbot.domain.business import Business
 from wbot.domain.content import content_of
 from wbot.domain.errors import RejectedError, WbotError
 from wbot.domain.handling import handling_of
-from wbot.domain.staleness import Staleness, answer_of
-from wbot.storage import customers, journal, questions
+from wbot.domain.messages import ButtonReply
+from wbot.domain.questions import QuestionKind, Tap
+from wbot.domain.staleness import Staleness
+from wbot.storage import businesses, customers, journal, ledger, questions
 from wbot.storage.database import Database
 from wbot.storage.journal import Step, Taken
 from wbot.storage.messages import StoredMessage
-from wbot.turns import toolbox
-from wbot.turns.closing import Ending, receipts_of, unique
+from wbot.turns import confirming, toolbox
+from wbot.turns.closing import Ending, receipts_read, unique
 from wbot.turns.prompt import (
     assistant_message,
     build_prompt,
@@ -28,10 +30,14 @@ from wbot.turns.prompt import (
     system_text,
     tool_message,
 )
-from wbot.turns.tools import Customer, refused
+from wbot.turns.tools import Customer
 
 ROUNDS_MAX = 6
 CALLS_PER_ANSWER_MAX = 10
+
+BOOKS_ARE_WRONG = (
+    "Payments and balances are paused while our books are checked; please try again later."
+)
 
 
 class StoppingError(WbotError):
@@ -46,6 +52,9 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     customer_id: int
     moved_money: bool
     """In an earlier life or attempt."""
+    has_tapped: bool
+    """An earlier attempt carried its answer to a confirmation out."""
+    tap: Tap | None
     staleness: Staleness
     is_late: bool
 
@@ -64,6 +73,8 @@ class Turn:
         stale_after_s: float,
         clock: Clock,
         is_stopping: Callable[[], bool],
+        are_books_right: Callable[[], Awaitable[bool]],
+        ring_outbound: Callable[[int], None],
     ) -> None:
         self.model_ms = 0.0
         self.tools_ms = 0.0
@@ -76,6 +87,8 @@ class Turn:
         self._stale_after_s = stale_after_s
         self._clock = clock
         self._is_stopping = is_stopping
+        self._are_books_right = are_books_right
+        self._ring_outbound = ring_outbound
         raw = json.loads(begun.message.content or "{}")
         self._content = content_of(raw)
         self._handling = handling_of(self._content, raw.get("group_id"))
@@ -88,16 +101,29 @@ class Turn:
         is_expired = self._begun.staleness is Staleness.EXPIRED
         return is_expired or isinstance(self._handling, handling.Silence)
 
+    @property
+    def _confirming_tap(self) -> Tap | None:
+        tap = self._begun.tap
+        is_confirming = tap is not None and tap.kind is QuestionKind.CONFIRM
+        return tap if is_confirming and isinstance(self._handling, handling.Answer) else None
+
     async def run(self) -> Ending:
         """How the message ends; raises RetryableError, HeldError, RejectedError, StoppingError."""
         begun = self._begun
         is_fresh = begun.staleness is Staleness.FRESH
         # A life with steps of its own goes on from them: what it moved was not all it was asked.
         was_done_before = begun.taken.revision > 0 and not begun.taken.steps
-        if begun.moved_money and (was_done_before or not is_fresh):
+        if begun.moved_money and (was_done_before or not is_fresh or begun.has_tapped):
             return await self._receipts_alone()
         if begun.staleness is Staleness.EXPIRED:
             return Ending(state="silent", reason="window_closed")
+        # A button's yes names its transfers, and counts by when it came, however late its turn is.
+        counts = is_fresh or isinstance(self._content, ButtonReply)
+        if (tap := self._confirming_tap) is not None and counts:
+            return await self._confirm(tap)
+        return await self._handle(is_fresh=is_fresh)
+
+    async def _handle(self, *, is_fresh: bool) -> Ending:
         match self._handling:
             case handling.Silence(reason=reason):
                 return Ending(state="silent", reason=str(reason))
@@ -106,34 +132,59 @@ class Turn:
             case handling.Answer() if not is_fresh:
                 before = later(self._clock.now(), -self._stale_after_s)
                 return Ending(state="answered", asks_before=to_text(before))
+            case handling.Answer() if self._begun.tap is not None:
+                return await self._take_up(self._begun.tap)
             case handling.Answer(text=words):
-                answered = answer_of(getattr(self._content, "id", None))
-                return await (self._settle(*answered) if answered else self._converse(words))
+                return await self._converse(words)
 
-    async def _settle(self, question_id: int, answer: str) -> Ending:
-        """A tap on the question about stale messages, handled without the model."""
+    async def _confirm(self, tap: Tap) -> Ending:
+        """An answer to what is pending, handled without the model."""
+        if not await self._are_books_right():
+            return Ending(state="answered", words=BOOKS_ARE_WRONG)
+
+        def settle(tx: sqlite3.Connection) -> confirming.Settled:
+            journal.guard(tx, self._message.conversation_id, self._begun.taken.epoch)
+            return confirming.settle(
+                tx,
+                self._message,
+                tap,
+                business=businesses.required(tx, self._business.id),
+                now=to_text(self._clock.now()),
+            )
+
+        settled = await self._database.write(settle)
+        for conversation_id in settled.rings:
+            self._ring_outbound(conversation_id)
+        return Ending(state="answered", receipts=settled.receipts, words=settled.words)
+
+    async def _take_up(self, tap: Tap) -> Ending:
+        """An answer to the question about stale messages, handled without the model."""
 
         def settle(tx: sqlite3.Connection) -> bool:
             journal.guard(tx, self._message.conversation_id, self._begun.taken.epoch)
             return questions.settle(
                 tx,
-                question_id,
+                tap.key,
                 conversation_id=self._message.conversation_id,
-                answer=answer,
+                answer="yes" if tap.is_yes else "no",
                 message_id=self._message.message_id,
                 now=to_text(self._clock.now()),
             )
 
         if not await self._database.write(settle):
             return Ending(state="answered", words="That is already settled.")
-        if answer == "yes":  # the messages it takes up are its answer
+        if tap.is_yes:  # the messages it takes up are its answer
             return Ending(state="silent", reason="took_up_stale_messages")
         return Ending(state="answered", words="All right, I will leave it.")
 
     async def _receipts_alone(self) -> Ending:
         message_id, revision = self._message.message_id, self._begun.taken.revision
-        receipts = await self._database.read(lambda tx: receipts_of(tx, message_id, revision))
-        return Ending(state="answered", receipts=receipts)
+
+        def look(tx: sqlite3.Connection) -> tuple[str, ...]:
+            done = confirming.lines_now(tx, message_id, self._business)
+            return unique([*done, *receipts_read(tx, message_id, revision)])
+
+        return Ending(state="answered", receipts=await self._database.read(look))
 
     async def _converse(self, words: str) -> Ending:
         prompt = await self._first_prompt(words)
@@ -147,7 +198,15 @@ class Turn:
                 step = await self._tool_step(call, place)
                 receipts.append(step.receipt)
                 prompt.append(tool_message(call.id, step.result))
+            goes_on = self._number + 1 in self._stored  # of an attempt that died further on
+            if not goes_on and await self._database.read(self._has_asked):
+                return Ending(state="answered", receipts=unique(receipts))
         raise RejectedError(f"The model called tools {ROUNDS_MAX} times without an answer.")
+
+    def _has_asked(self, tx: sqlite3.Connection) -> bool:
+        """Whether something is pending now that only the customer can say yes to."""
+        pending = ledger.pending_of_message(tx, self._message.message_id)
+        return any(row["resolution"] is None for row in pending)
 
     async def _first_prompt(self, words: str) -> list[dict[str, Any]]:
         def look(tx: sqlite3.Connection) -> list[dict[str, Any]]:
@@ -182,28 +241,34 @@ class Turn:
 
     async def _tool_step(self, call: ToolCall, place: int) -> toolbox.ToolStep:
         if place >= CALLS_PER_ANSWER_MAX:
-            result = refused(f"At most {CALLS_PER_ANSWER_MAX} calls in one answer are looked at.")
-            text = msgspec.json.encode(result).decode()
-            return toolbox.ToolStep(call_id=call.id, name=call.name, result=text)
+            sentence = f"At most {CALLS_PER_ANSWER_MAX} calls in one answer are looked at."
+            return toolbox.refusal(call, sentence)
         number = self._take_number()
         if (stored := self._stored.get(number)) is not None:
             return msgspec.json.decode(stored.content, type=toolbox.ToolStep)
         started = self._clock.monotonic()
-        step = await self._database.write(lambda tx: self._act(tx, call, number))
+        may_act = await self._are_books_right()
+        step = await self._database.write(lambda tx: self._act(tx, call, number, may_act=may_act))
         self.tools_ms += elapsed_ms(started, self._clock.monotonic())
+        if step.rings is not None:
+            self._ring_outbound(step.rings)
         return step
 
-    def _act(self, tx: sqlite3.Connection, call: ToolCall, number: int) -> toolbox.ToolStep:
+    def _act(
+        self, tx: sqlite3.Connection, call: ToolCall, number: int, *, may_act: bool
+    ) -> toolbox.ToolStep:
         # The effect and the journal's record of it are one transaction: both or neither.
         started = self._clock.monotonic()
         customer = Customer(
-            business=self._business,
+            # As it is now, not as it was cached: a limit counts from the moment it is set.
+            business=businesses.required(tx, self._business.id),
             customer_id=self._begun.customer_id,
             message_id=self._message.message_id,
             now=to_text(self._clock.now()),
         )
         journal.guard(tx, self._message.conversation_id, self._begun.taken.epoch)
-        step = toolbox.call(tx, customer, call)
+        act = toolbox.call(tx, customer, call) if may_act else None
+        step = act or toolbox.refusal(call, BOOKS_ARE_WRONG)
         content = msgspec.json.encode(step).decode()
         duration_ms = elapsed_ms(started, self._clock.monotonic())
         self._keep(tx, Step(number, "tool", content, duration_ms))

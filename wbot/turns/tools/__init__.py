@@ -24,6 +24,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     result: dict[str, Any]
     receipt: str | None = None
     transfer_id: int | None = None
+    rings: int | None = None
+    """The conversation whose outbox has something new because of it."""
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):

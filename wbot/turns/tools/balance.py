@@ -4,8 +4,8 @@ import sqlite3
 
 import msgspec
 
-from wbot.domain.money import format_amount, format_money
-from wbot.domain.receipts import receipt
+from wbot.domain.money import format_amount
+from wbot.domain.receipts import Lines
 from wbot.storage import ledger
 from wbot.turns.tools import Customer, Outcome, Tool
 
@@ -18,9 +18,6 @@ def run(tx: sqlite3.Connection, customer: Customer, arguments: Arguments) -> Out
     account = ledger.account_of_customer(tx, customer.business.id, customer.customer_id)
     balance = ledger.balance(tx, account)
     currency = customer.business.currency
-    line = f"Available: {format_money(balance.available_minor, currency)}."
-    if balance.held_minor:
-        line += f" Held: {format_money(balance.held_minor, currency)}."
     return Outcome(
         result={
             "ok": True,
@@ -29,7 +26,7 @@ def run(tx: sqlite3.Connection, customer: Customer, arguments: Arguments) -> Out
             "held": format_amount(balance.held_minor, currency),
             "posted": format_amount(balance.posted_minor, currency),
         },
-        receipt=receipt(line),
+        receipt=Lines(currency, balance.available_minor).available(balance.held_minor),
     )
 
 

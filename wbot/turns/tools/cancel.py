@@ -1,15 +1,24 @@
-"""cancel: the customer's latest transfer, or a named one, taken back whole."""
+"""cancel: what waits for a yes is voided, else the latest transfer, or a named one, taken back."""
 
 import sqlite3
 
 import msgspec
 
 from wbot.clock import from_text
-from wbot.domain.ledger import Cause, CauseKind, Entry, reference_of, transfer_id_of
-from wbot.domain.money import format_amount, format_money
-from wbot.domain.policy import SENTENCES, Refusal, cancel_refusal
-from wbot.domain.receipts import receipt
+from wbot.domain.ledger import (
+    Cause,
+    CauseKind,
+    Entry,
+    Phase,
+    TransferState,
+    reference_of,
+    transfer_id_of,
+)
+from wbot.domain.money import format_amount
+from wbot.domain.policy import Refusal, cancel_refusal, sentence_of
+from wbot.domain.receipts import Lines, receipt
 from wbot.storage import ledger
+from wbot.turns import confirming
 from wbot.turns.tools import Customer, Outcome, Tool, refused
 
 
@@ -26,56 +35,98 @@ def effect_key(customer: Customer, arguments: Arguments) -> str:  # noqa: ARG001
 
 def run(tx: sqlite3.Connection, customer: Customer, arguments: Arguments) -> Outcome:
     account = ledger.account_of_customer(tx, customer.business.id, customer.customer_id)
-    entry = _wanted(tx, account, arguments.transfer)
+    named = (arguments.transfer or "").strip()
+    open_ = [] if named else ledger.open_of_account(tx, account)
+    if open_:  # whatever waits for a yes is meant before anything that has gone
+        return _voided(tx, customer, account, open_)
+    entry = _wanted(tx, account, named)
     refusal = cancel_refusal(
         entry,
-        created_at=from_text(entry.created_at) if entry else None,
+        made_at=from_text(entry.made_at) if entry else None,
         now=from_text(customer.now),
         policy=customer.business.policy,
     )
     if entry is None or refusal is not None:
         refusal = refusal or Refusal.NOTHING_TO_CANCEL
-        sentence = SENTENCES[refusal]
+        sentence = sentence_of(refusal, customer.business.policy, customer.business.currency)
         return Outcome(
             result=refused(sentence, refusal=str(refusal)),
             receipt=receipt(f"Nothing cancelled. {sentence}"),
         )
-    cause = Cause(CauseKind.CALL, f"{customer.message_id}/cancel/{effect_key(customer, arguments)}")
-    reversal_id = ledger.reverse(tx, entry.transfer_id, cause, customer.now)
+    if entry.state is TransferState.PENDING:
+        return _voided(tx, customer, account, [entry.transfer_id])
+    return _reversed(tx, customer, account, entry)
+
+
+def _voided(
+    tx: sqlite3.Connection, customer: Customer, account: int, transfer_ids: list[int]
+) -> Outcome:
+    void_id = 0
+    for transfer_id in transfer_ids:
+        cause = _cause(customer, reference_of(transfer_id))
+        void_id = ledger.resolve(tx, transfer_id, Phase.VOID, cause=cause, now=customer.now)
+        confirming.close_if_voided(tx, transfer_id, by=customer.message_id, now=customer.now)
     currency = customer.business.currency
-    left = ledger.balance(tx, account).available_minor
-    money = format_money(entry.amount_minor, currency)
+    left_minor = ledger.balance(tx, account).available_minor
+    entries = [ledger.entry(tx, account, transfer_id) for transfer_id in transfer_ids]
+    lines = [
+        Lines(currency, left_minor).cancelled(
+            entry.transfer_id, entry.amount_minor, entry.payee, was_posted=False
+        )
+        for entry in entries
+        if entry is not None
+    ]
     return Outcome(
         result={
             "ok": True,
-            "state": "reversed",
+            "state": str(TransferState.VOID),
+            "transfers": [reference_of(transfer_id) for transfer_id in transfer_ids],
+            "currency": currency.code,
+            "available": format_amount(left_minor, currency),
+        },
+        receipt="\n".join(lines),
+        transfer_id=void_id,
+    )
+
+
+def _reversed(tx: sqlite3.Connection, customer: Customer, account: int, entry: Entry) -> Outcome:
+    reversal_id = ledger.reverse(tx, entry.transfer_id, _cause(customer, ""), customer.now)
+    currency = customer.business.currency
+    left_minor = ledger.balance(tx, account).available_minor
+    return Outcome(
+        result={
+            "ok": True,
+            "state": str(TransferState.REVERSED),
             "transfer": entry.reference,
             "reversal": reference_of(reversal_id),
             "amount": format_amount(entry.amount_minor, currency),
             "currency": currency.code,
-            "to": entry.counterparty,
-            "available": format_amount(left, currency),
+            "to": entry.payee,
+            "available": format_amount(left_minor, currency),
         },
-        receipt=receipt(
-            f"Cancelled {entry.reference}: {money} to {entry.counterparty} is back. "
-            f"Available: {format_money(left, currency)}."
+        receipt=Lines(currency, left_minor).cancelled(
+            entry.transfer_id, entry.amount_minor, entry.payee, was_posted=True
         ),
         transfer_id=reversal_id,
     )
 
 
-def _wanted(tx: sqlite3.Connection, account: int, reference: str | None) -> Entry | None:
-    if not (reference or "").strip():
+def _cause(customer: Customer, what: str) -> Cause:
+    return Cause(CauseKind.CALL, f"{customer.message_id}/cancel/{what}")
+
+
+def _wanted(tx: sqlite3.Connection, account: int, reference: str) -> Entry | None:
+    if not reference:
         return ledger.latest_outgoing(tx, account)
-    transfer_id = transfer_id_of(str(reference))
+    transfer_id = transfer_id_of(reference)
     return None if transfer_id is None else ledger.entry(tx, account, transfer_id)
 
 
 CANCEL = Tool(
     name="cancel",
     description=(
-        "Take back the customer's latest transfer, or the one named by its reference (for example "
-        "T12). One message can cancel one transfer."
+        "Cancel whatever waits for the customer's confirmation, else take back the latest "
+        "transfer; or only the one named by its reference (for example T12). Once a message."
     ),
     parameters={
         "type": "object",

@@ -7,7 +7,7 @@ import msgspec
 from wbot.clock import from_text
 from wbot.domain.ledger import Entry, TransferState
 from wbot.domain.money import Currency, format_amount, format_money
-from wbot.domain.receipts import receipt
+from wbot.domain.receipts import quoted, receipt
 from wbot.storage import ledger
 from wbot.turns.tools import Customer, Outcome, Tool
 
@@ -38,7 +38,7 @@ def _line(entry: Entry, currency: Currency) -> str:
     day = f"{from_text(entry.created_at):%d %b %H:%M}"
     note = "" if entry.state is TransferState.POSTED else f", {entry.state}"
     money = format_money(entry.amount_minor, currency)
-    return f"{day}  {sign}{money}  {entry.counterparty} ({entry.reference}{note})"
+    return f"{day}  {sign}{money}  {quoted(entry.counterparty)} ({entry.reference}{note})"
 
 
 def _facts(entry: Entry, currency: Currency) -> dict[str, str]:

@@ -4,19 +4,22 @@ import sqlite3
 
 import msgspec
 
+from wbot.clock import from_text, later, to_text
 from wbot.domain.errors import MalformedError
-from wbot.domain.ledger import (
-    Cause,
-    CauseKind,
-    TransferKind,
-    folded_name,
-    phone_digits,
-    reference_of,
+from wbot.domain.ledger import Cause, CauseKind, Phase, TransferKind, reference_of
+from wbot.domain.money import format_amount, parse_amount
+from wbot.domain.payees import begun_by, check_name, folded_name, phone_digits
+from wbot.domain.policy import (
+    DAY_S,
+    Refusal,
+    Standing,
+    needs_confirmation,
+    sentence_of,
+    transfer_refusal,
 )
-from wbot.domain.money import format_amount, format_money, parse_amount
-from wbot.domain.policy import SENTENCES, Refusal, transfer_refusal
-from wbot.domain.receipts import MEMO_LENGTH_MAX, PAYEE_LENGTH_MAX, one_line, receipt
-from wbot.storage import customers, ledger
+from wbot.domain.receipts import MEMO_LENGTH_MAX, PAYEE_LENGTH_MAX, Lines, one_line, quoted
+from wbot.storage import customers, ledger, payees
+from wbot.turns import notices
 from wbot.turns.tools import Customer, Outcome, Tool, refused
 
 
@@ -28,10 +31,11 @@ class Arguments(msgspec.Struct, frozen=True):
     memo: str | None = None
 
 
-class _Payee(msgspec.Struct, frozen=True):
-    """Who is to get the money: an account already known, or a name that may become one."""
+class _Payee(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is to get the money: another customer, or a name that may become a payee."""
 
     name: str
+    is_known: bool = False
     customer_id: int | None = None
     refusal: Refusal | None = None
 
@@ -43,11 +47,14 @@ def effect_key(customer: Customer, arguments: Arguments) -> str:
 
 
 def run(tx: sqlite3.Connection, customer: Customer, arguments: Arguments) -> Outcome:
-    currency = customer.business.currency
-    amount_minor = parse_amount(arguments.amount, currency)
+    amount_minor = parse_amount(arguments.amount, customer.business.currency)
     payee = _payee(tx, customer, arguments.to)
     account = ledger.account_of_customer(tx, customer.business.id, customer.customer_id)
-    refusal = payee.refusal or transfer_refusal(amount_minor, ledger.balance(tx, account))
+    policy = customer.business.policy
+    standing = _standing(tx, customer, account, payee)
+    refusal = payee.refusal or transfer_refusal(amount_minor, standing, policy)
+    must_wait = needs_confirmation(amount_minor, standing, policy)
+    phase = Phase.PENDING if must_wait else Phase.POSTED
     transfer_id = ledger.record(
         tx,
         ledger.Movement(
@@ -56,36 +63,82 @@ def run(tx: sqlite3.Connection, customer: Customer, arguments: Arguments) -> Out
             debit_account_id=account,
             credit_account_id=None if refusal else _account_of(tx, customer, payee),
             amount_minor=amount_minor,
-            currency=currency.code,
+            currency=customer.business.currency_code,
             cause=Cause(
                 CauseKind.CALL, f"{customer.message_id}/transfer/{effect_key(customer, arguments)}"
             ),
+            phase=phase,
             refusal=refusal,
             payee=payee.name,
             memo=one_line(arguments.memo or "", MEMO_LENGTH_MAX) or None,
         ),
         customer.now,
     )
-    balance = ledger.balance(tx, account)
-    money = format_money(amount_minor, currency)
-    left = format_money(balance.available_minor, currency)
+    if refusal:
+        return _refused(tx, customer, transfer_id, payee=payee, refusal=refusal)
+    return _made(tx, customer, transfer_id, payee=payee, phase=phase)
+
+
+def _refused(
+    tx: sqlite3.Connection,
+    customer: Customer,
+    transfer_id: int,
+    *,
+    payee: _Payee,
+    refusal: Refusal,
+) -> Outcome:
+    amount_minor, left_minor, facts = _facts(tx, customer, transfer_id, payee)
+    business = customer.business
+    sentence = sentence_of(refusal, business.policy, business.currency)
+    line = Lines(business.currency, left_minor).not_sent(amount_minor, payee.name, sentence)
+    result = refused(sentence, refusal=str(refusal), state="refused", **facts)
+    return Outcome(result=result, receipt=line, transfer_id=transfer_id)
+
+
+def _made(
+    tx: sqlite3.Connection, customer: Customer, transfer_id: int, *, payee: _Payee, phase: Phase
+) -> Outcome:
+    amount_minor, left_minor, facts = _facts(tx, customer, transfer_id, payee)
+    result = {"ok": True, "state": str(phase), **facts}
+    if phase is Phase.PENDING:  # the question to the customer is its receipt
+        return Outcome(result=result, transfer_id=transfer_id)
+    lines = Lines(customer.business.currency, left_minor)
+    return Outcome(
+        result=result,
+        receipt=lines.sent(transfer_id, amount_minor, payee.name),
+        transfer_id=transfer_id,
+        rings=notices.tell_receiver(tx, customer.business, transfer_id, customer.now),
+    )
+
+
+def _facts(
+    tx: sqlite3.Connection, customer: Customer, transfer_id: int, payee: _Payee
+) -> tuple[int, int, dict[str, str]]:
+    """The amount, what is available after it, and what the model is told of both."""
+    row, currency = ledger.required(tx, transfer_id), customer.business.currency
+    amount_minor: int = row["amount_minor"]
+    left_minor = ledger.balance(tx, row["debit_account_id"]).available_minor
     facts = {
         "transfer": reference_of(transfer_id),
         "amount": format_amount(amount_minor, currency),
         "currency": currency.code,
         "to": payee.name,
-        "available": format_amount(balance.available_minor, currency),
+        "available": format_amount(left_minor, currency),
     }
-    if refusal:
-        sentence = SENTENCES[refusal]
-        line = receipt(f"Not sent: {money} to {payee.name}. {sentence} Available: {left}.")
-        result = refused(sentence, refusal=str(refusal), state="refused", **facts)
-        return Outcome(result=result, receipt=line, transfer_id=transfer_id)
-    line = receipt(
-        f"Sent {money} to {payee.name} ({reference_of(transfer_id)}). Available: {left}."
-    )
-    return Outcome(
-        result={"ok": True, "state": "posted", **facts}, receipt=line, transfer_id=transfer_id
+    return amount_minor, left_minor, facts
+
+
+def _standing(tx: sqlite3.Connection, customer: Customer, account: int, payee: _Payee) -> Standing:
+    since = to_text(later(from_text(customer.now), -DAY_S))
+    day_count, day_total_minor = ledger.made_since(tx, account, since)
+    pending = ledger.pending_of_message(tx, customer.message_id)
+    return Standing(
+        balance=ledger.balance(tx, account),
+        is_payee_known=payee.is_known,
+        day_count=day_count,
+        day_total_minor=day_total_minor,
+        asked_at_once=sum(row["resolution"] is None for row in pending),
+        unasked_minor=ledger.posted_by_call_minor(tx, customer.message_id),
     )
 
 
@@ -99,14 +152,30 @@ def _payee(tx: sqlite3.Connection, customer: Customer, to: str) -> _Payee:
     if not name:
         raise MalformedError("Whom should the money go to?")
     digits = phone_digits(name)
-    if digits is None:
-        return _Payee(ledger.payee_name(tx, customer.customer_id, name))
+    return _customer(tx, customer, digits) if digits else _named(tx, customer, name)
+
+
+def _customer(tx: sqlite3.Connection, customer: Customer, digits: str) -> _Payee:
+    number = f"+{digits}"
     payee_id = customers.find_by_phone(tx, customer.business.id, digits)
     if payee_id is None:
-        return _Payee(name, refusal=Refusal.UNKNOWN_CUSTOMER)
+        return _Payee(name=number, refusal=Refusal.UNKNOWN_CUSTOMER)
     if payee_id == customer.customer_id:
-        return _Payee(name, refusal=Refusal.OWN_ACCOUNT)
-    return _Payee(name, customer_id=payee_id)
+        return _Payee(name=number, refusal=Refusal.OWN_ACCOUNT)
+    is_known = payees.is_known_customer(tx, customer.customer_id, payee_id)
+    return _Payee(name=number, is_known=is_known, customer_id=payee_id)
+
+
+def _named(tx: sqlite3.Connection, customer: Customer, name: str) -> _Payee:
+    check_name(name)
+    paid, folded = payees.names_paid(tx, customer.customer_id), folded_name(name)
+    if folded in paid:
+        is_known = payees.is_known(tx, customer.customer_id, name)
+        return _Payee(name=paid[folded], is_known=is_known)
+    if longer := begun_by(folded, paid):  # one John or two: only the customer knows whom he means
+        named = " or ".join(quoted(paid[one]) for one in longer)
+        raise MalformedError(f"Which {quoted(name)}? You have paid {named}; give the full name.")
+    return _Payee(name=name)
 
 
 def _account_of(tx: sqlite3.Connection, customer: Customer, payee: _Payee) -> int:
@@ -119,8 +188,9 @@ def _account_of(tx: sqlite3.Connection, customer: Customer, payee: _Payee) -> in
 TRANSFER = Tool(
     name="transfer",
     description=(
-        "Send money from the customer's account to a payee. Call it once for each payment the "
-        "customer asks for in this message; the same call again acts once."
+        "Send money from the customer's account to a payee. For several payments in one message "
+        "make all the calls in one answer; the same call again acts once. Where the customer must "
+        "confirm, he is asked by a message with buttons, and your turn ends."
     ),
     parameters={
         "type": "object",

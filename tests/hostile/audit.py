@@ -1,0 +1,390 @@
+"""The auditor: the ledger's rows once more, each against what was said, tapped and allowed."""
+
+import re
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from hostile.books import TRANSFERS, Account, Books, instant
+from hostile.reference import Bank, Decision, Payee, Payment, cleaned, digits_of, folded, payee_of
+from hostile.world import BY_ID, SHOPS, Place, Record, Said, Sent, token_of
+
+UNASKED, OTHERS, TWICE = "moved without permission", "other accounts debited", "holds ended twice"
+LIMITS, RULES, SUMS = "limits broken", "outcomes not by the rules", "balances untrue"
+STUCK, UNTRUE, UNTOLD = "stuck", "receipts untrue", "effects untold"
+BROKEN, ENDED = "invariants broken", "ended by itself"
+KINDS = (UNASKED, OTHERS, TWICE, LIMITS, RULES, SUMS, UNTRUE, UNTOLD, STUCK, BROKEN, ENDED)
+"""Everything that must be 0."""
+
+YES = frozenset({"yes", "y", "yes please", "yeah", "yep", "confirm", "confirmed", "i confirm"})
+NO = frozenset({"no", "n", "no thanks", "no thank you", "nope"})
+EXPIRY_GRACE_S = 2.0
+STATES = {"post": "posted", "void": "void", "expire": "expired"}
+
+
+class Breach(msgspec.Struct, frozen=True):
+    """A promise not kept; `kind` is a row of the table."""
+
+    kind: str
+    what: str
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """A customer's money from an instant on."""
+
+    at: float
+    available: int
+    held: int
+
+
+class State(msgspec.Struct, frozen=True):
+    """What a transfer became, when, and by which message, if by any."""
+
+    at: float
+    name: str
+    by: str = ""
+
+
+class Story(msgspec.Struct, kw_only=True):
+    """One transfer from any side: what it is, and since when it is in which state."""
+
+    place: Place
+    to: Place | None
+    """The customer who gets it."""
+    name: str
+    amount: int
+    states: list[State]
+    known_since: float = 0.0
+    """When the payee became known to the payer."""
+
+
+class Audit:
+    """Replays the ledger into banks of its own; `breaches` and `figures` are what came of it."""
+
+    def __init__(self, database: Path, record: Record) -> None:
+        self.breaches: list[Breach] = []
+        self.figures: Counter[str] = Counter()
+        self.stories: dict[int, Story] = {}
+        self.timeline: defaultdict[Place, list[Standing]] = defaultdict(list)
+        self.books = Books(database)
+        self.banks = {
+            shop.id: Bank(
+                shop.rules,
+                (phone for business, phone in self.books.places.values() if business == shop.id),
+            )
+            for shop in SHOPS
+        }
+        self._record = record
+        self._ended: defaultdict[int, list[str]] = defaultdict(list)
+        for place, name in record.known:
+            self._bank(place).know(place[1], payee_of(name) or Payee(), 0.0)
+
+    def run(self) -> None:
+        for row in self.books.rows(TRANSFERS):
+            self._look_at(row)
+            for account_id in (row["debit_account_id"], row["credit_account_id"]):
+                self._note_standing(account_id, instant(row["created_at"]))
+        self._note_known()
+        self._check_ends()
+        self._check_postings()
+        self._check_balances()
+        self._check_messages()
+
+    def _bank(self, place: Place) -> Bank:
+        return self.banks[place[0]]
+
+    def _breach(self, kind: str, row: sqlite3.Row, what: str) -> None:
+        self.breaches.append(Breach(kind, f"T{row['id']} {row['cause_key']!r}: {what}"))
+
+    def _note_standing(self, account_id: int | None, at: float) -> None:
+        account = self.books.accounts.get(account_id or 0)
+        if account and account.kind == "customer":
+            bank, phone = self._bank(account.place), account.place[1]
+            standing = Standing(at, bank.available(phone), bank.held(phone))
+            self.timeline[account.place].append(standing)
+
+    # Row by row --------------------------------------------------------------------------------
+
+    def _look_at(self, row: sqlite3.Row) -> None:
+        match row["kind"], row["phase"], row["cause_kind"]:
+            case "deposit", "posted", "operator":
+                self._deposit(row)
+            case "transfer", "posted" | "pending" | "refused", "call":
+                self._transfer(row)
+            case "transfer", "post" | "void" | "expire", _:
+                self._end(row)
+            case "reversal", "posted", "call":
+                self._reversal(row)
+            case _:
+                self._breach(UNASKED, row, f"a {row['kind']} {row['phase']} that nobody may make")
+
+    def _deposit(self, row: sqlite3.Row) -> None:
+        account = self.books.accounts[row["credit_account_id"]]
+        key = row["cause_key"].rpartition("/key:")[2]
+        if self._record.deposits.get(key) != (account.place, row["amount_minor"]):
+            self._breach(UNASKED, row, "money from nowhere")
+        self._bank(account.place).give(account.place[1], row["amount_minor"])
+        self.stories[row["id"]] = Story(
+            place=(account.place[0], ""),
+            to=account.place,
+            name=account.place[0],
+            amount=row["amount_minor"],
+            states=[State(instant(row["created_at"]), "posted")],
+        )
+
+    def _transfer(self, row: sqlite3.Row) -> None:
+        at, phase = instant(row["created_at"]), row["phase"]
+        message_id, _, _ = row["cause_key"].partition("/transfer/")
+        said, place = self._record.said.get(message_id), self._payer(row)
+        if said is None or place is None or said.place != place:
+            self._breach(OTHERS, row, f"out of the account of {place}, asked for by {said}")
+            return
+        to, payee = self._payee(row, place)
+        if not self._is_proposed(said, row["amount_minor"], payee):
+            self._breach(UNASKED, row, f"{row['amount_minor']} to {to!r} was never called for")
+        bank = self._bank(place)
+        decision = bank.decide(place[1], message_id, row["amount_minor"], to, at)
+        self._compare(row, decision)
+        payment = Payment(
+            number=row["id"],
+            payer=place[1],
+            message=message_id,
+            amount=row["amount_minor"],
+            payee=payee,
+            at=at,
+            state=phase,
+            reason=row["refusal"] or "",
+        )
+        self.stories[row["id"]] = Story(
+            place=place,
+            to=(place[0], payee.phone) if payee.phone and phase != "refused" else None,
+            name=to,
+            amount=row["amount_minor"],
+            states=[State(at, phase, message_id)],
+        )
+        bank.made(payment)
+        self.figures[f"refused: {row['refusal']}" if row["refusal"] else f"made {phase}"] += 1
+
+    def _payer(self, row: sqlite3.Row) -> Place | None:
+        account = self.books.accounts[row["debit_account_id"]]
+        return account.place if account.kind == "customer" else None
+
+    def _payee(self, row: sqlite3.Row, place: Place) -> tuple[str, Payee]:
+        """Whom the row pays, as written and as compared; the account must be that one's."""
+        written = row["payee"] or ""
+        payee = payee_of(written) or Payee(name="?")
+        account = self.books.accounts.get(row["credit_account_id"] or 0)
+        if account and not _is_of(account, payee, place):
+            self._breach(UNASKED, row, f"goes to {account}, not to {written!r}")
+        return written, payee
+
+    def _is_proposed(self, said: Said, amount: int, payee: Payee) -> bool:
+        return any(
+            one.tool == "transfer"
+            and one.amount_minor == amount
+            and payee_of(one.to or "") == payee
+            for one in self._record.proposed[said.place, said.words]
+        )
+
+    def _compare(self, row: sqlite3.Row, decision: Decision) -> None:
+        is_refused, may = row["phase"] == "refused", decision.outcome in {"posted", "pending"}
+        found = f"{row['phase']} ({row['refusal']}), not {decision.outcome} ({decision.reason})"
+        if not may and not is_refused:
+            self._breach(LIMITS, row, found)
+        elif row["phase"] == "posted" and decision.outcome == "pending":
+            self._breach(UNASKED, row, found)
+        elif (row["phase"], row["refusal"] or "") != (decision.outcome, decision.reason):
+            self._breach(RULES, row, found)
+
+    def _end(self, row: sqlite3.Row) -> None:
+        target, at = row["target_id"], instant(row["created_at"])
+        story = self.stories.get(target)
+        self._ended[target].append(row["phase"])
+        if story is None or story.states[-1].name != "pending":
+            self._breach(TWICE, row, f"T{target} was not pending")
+            return
+        if self._payer(row) != story.place or row["amount_minor"] != story.amount:
+            self._breach(OTHERS, row, f"not what T{target} held")
+        checks = {"tap": self._untapped, "expiry": self._unexpired, "call": self._uncalled}
+        check = checks.get(row["cause_kind"])
+        if reason := check(row, story) if check else "nobody may do that":
+            self._breach(UNASKED, row, reason)
+        state = STATES[row["phase"]]
+        story.states.append(State(at, state, row["cause_key"].partition("/")[0]))
+        self._bank(story.place).end(target, state, at)
+        self.figures[f"{row['phase']} by {row['cause_kind']}"] += 1
+
+    def _reversal(self, row: sqlite3.Row) -> None:
+        target, at = row["target_id"], instant(row["created_at"])
+        message_id, _, rest = row["cause_key"].partition("/cancel/")
+        said, story = self._record.said.get(message_id), self.stories.get(target)
+        if story is None or said is None or said.place != story.place or story.to or rest:
+            self._breach(OTHERS, row, f"takes T{target} back for {said}")
+            return
+        account = self.books.accounts[row["debit_account_id"]]
+        if account.kind != "payee" or account.place != story.place:
+            self._breach(OTHERS, row, f"out of {account}")
+        if not self._is_cancel_proposed(said):
+            self._breach(UNASKED, row, "no cancel was called for")
+        allowed = self._bank(story.place).cancel(story.place[1], f"T{target}", at)
+        if allowed.outcome != "reversed":
+            self._breach(LIMITS, row, f"not {allowed}")
+        story.states.append(State(at, "reversed", message_id))
+        self._bank(story.place).mirror(target)
+        self.figures["taken back"] += 1
+
+    def _is_cancel_proposed(self, said: Said) -> bool:
+        found = self._record.proposed[said.place, said.words]
+        return any(one.tool == "cancel" for one in found)
+
+    # Who may end what is pending -----------------------------------------------------------------
+
+    def _untapped(self, row: sqlite3.Row, story: Story) -> str:
+        """Why no tap or word of the payer's own can have ended it; nothing where one did."""
+        tap_id, action, reference = row["cause_key"].rsplit("/", 2)
+        said = self._record.said.get(tap_id)
+        if said is None or said.place != story.place or reference != f"T{row['target_id']}":
+            return f"by {said}, who is not the payer"
+        answer = _answer_of(said)
+        if (answer, row["phase"]) not in {("yes", "post"), ("no", "void")}:
+            return f"by {said.words!r}, {said.button!r}"
+        if action != {"post": "confirm", "void": "decline"}[row["phase"]]:
+            return f"as {action}"
+        asked = self._asked_by(said, row)
+        if asked is None or not re.search(rf"\({reference}\)", asked.text):
+            return f"by an answer to {asked}"
+        confirmation = self._confirmation(row["target_id"])
+        received = self.books.messages[tap_id]["received_at"]
+        if confirmation is None or received > confirmation["expires_at"]:
+            return "after its time"
+        is_early = instant(received) + 1.0 < said.at.timestamp()
+        return "received before it was said" if is_early else ""
+
+    def _asked_by(self, said: Said, row: sqlite3.Row) -> Sent | None:
+        """The question that the message answers, as the customer saw it."""
+        if said.button is not None:
+            asked = self._record.asked.get(token_of(said.button))
+            return asked if asked and asked.place == said.place else None
+        received = instant(self.books.messages[said.message_id]["received_at"])
+        seen = [one for one in self._record.sent_to[said.place] if one.at <= said.at]
+        if seen and seen[-1].buttons:
+            return seen[-1]
+        # It may have come while the answer was on its way.
+        later = [one for one in self._record.sent_to[said.place] if one.at > said.at]
+        return next((one for one in later if one.buttons and one.at.timestamp() < received), None)
+
+    def _confirmation(self, number: int) -> sqlite3.Row | None:
+        return self.books.confirmations.get(self._payment(number).message)
+
+    def _payment(self, number: int) -> Payment:
+        return self._bank(self.stories[number].place).payments[number]
+
+    def _uncalled(self, row: sqlite3.Row, story: Story) -> str:
+        message_id, _, reference = row["cause_key"].partition("/cancel/")
+        said = self._record.said.get(message_id)
+        if said is None or said.place != story.place:
+            return f"by {said}, who is not the payer"
+        if row["phase"] != "void" or reference != f"T{row['target_id']}":
+            return f"a cancel made a {row['phase']} of it"
+        return "" if self._is_cancel_proposed(said) else "no cancel was called for"
+
+    def _unexpired(self, row: sqlite3.Row, story: Story) -> str:
+        confirmation = self._confirmation(row["target_id"])
+        if row["phase"] != "expire" or confirmation is None:
+            return f"time made a {row['phase']} of it"
+        ttl_s = BY_ID[story.place[0]].rules.hold_ttl_s
+        asked_at, expires_at = (
+            instant(confirmation["asked_at"]),
+            instant(confirmation["expires_at"]),
+        )
+        if abs(expires_at - asked_at - ttl_s) > 0.001 or instant(row["created_at"]) < expires_at:
+            return "before its time"
+        return ""
+
+    # All at once ---------------------------------------------------------------------------------
+
+    def _note_known(self) -> None:
+        for number, story in self.stories.items():
+            if (payment := self._bank(story.place).payments.get(number)) is not None:
+                since = self._bank(story.place).known_since(payment.payer, payment.payee)
+                story.known_since = since
+
+    def _check_ends(self) -> None:
+        for target, phases in self._ended.items():
+            if len(phases) > 1:
+                self.breaches.append(Breach(TWICE, f"T{target} was ended by {phases}"))
+        for number, story in self.stories.items():
+            if story.states[-1].name == "pending":
+                self.breaches.append(Breach(STUCK, f"T{number} is still held"))
+
+    def _check_postings(self) -> None:
+        """Each row that moves money has its two legs, and no other row has any."""
+        found: defaultdict[int, dict[int, int]] = defaultdict(dict)
+        for row in self.books.rows("SELECT * FROM postings"):
+            found[row["transfer_id"]][row["account_id"]] = row["amount_minor"]
+        for row in self.books.rows(TRANSFERS):
+            amount, debit, credit = (
+                row["amount_minor"],
+                row["debit_account_id"],
+                row["credit_account_id"],
+            )
+            moves = row["phase"] in {"posted", "post"}
+            expected = {debit: -amount, credit: amount} if moves else {}
+            if found.pop(row["id"], {}) != expected:
+                self._breach(SUMS, row, "its postings are not its amount, out of one and into one")
+        if found:
+            self.breaches.append(Breach(SUMS, f"postings of nothing: {sorted(found)[:9]}"))
+
+    def _check_balances(self) -> None:
+        """The replayed money is what the postings add up to, and what the balances say."""
+        sums = Counter[int]()
+        for row in self.books.rows("SELECT account_id, amount_minor FROM postings"):
+            sums[row["account_id"]] += row["amount_minor"]
+        told = {row["account_id"]: row for row in self.books.rows("SELECT * FROM balances")}
+        for account_id, account in self.books.accounts.items():
+            balance = told.get(account_id)
+            says = (balance["posted_minor"], balance["held_minor"]) if balance else (0, 0)
+            expected = sums[account_id], 0
+            if account.kind == "customer":
+                bank, phone = self._bank(account.place), account.place[1]
+                expected = bank.posted[phone], bank.held(phone)
+                if bank.available(phone) < -bank.rules.overdraft:
+                    self.breaches.append(Breach(LIMITS, f"{account.place} is overdrawn: {says}"))
+            if says != expected or sums[account_id] != expected[0]:
+                what = f"account {account_id} {account}: {says}, {sums[account_id]}, {expected}"
+                self.breaches.append(Breach(SUMS, what))
+
+    def _check_messages(self) -> None:
+        """Everything that was said has had its turn."""
+        for message_id, said in self._record.said.items():
+            row = self.books.messages.get(message_id)
+            if row is None or row["state"] in {"waiting", "begun"}:
+                state = "not kept" if row is None else row["state"]
+                self.breaches.append(Breach(STUCK, f"{message_id} {said.words!r} is {state}"))
+                continue
+            self.figures[f"messages {row['state']}"] += 1
+            if said.button and said.button.startswith("confirm:"):
+                self.figures["taps"] += 1
+        counted = {row["cause_key"].split("/")[0] for row in self._taps()}
+        self.figures["taps that counted"] = len(counted)
+
+    def _taps(self) -> Iterator[sqlite3.Row]:
+        yield from self.books.rows("SELECT cause_key FROM transfers WHERE cause_kind = 'tap'")
+
+
+def _is_of(account: Account, payee: Payee, place: Place) -> bool:
+    if account.kind == "customer":
+        return account.place == (place[0], payee.phone)
+    is_named = folded(account.payee) == payee.name and not digits_of(cleaned(account.payee))
+    return account.kind == "payee" and account.place == place and is_named
+
+
+def _answer_of(said: Said) -> str:
+    """Yes or no, or nothing that counts."""
+    if said.button is not None:
+        return said.button.rpartition(":")[2] if token_of(said.button) else ""
+    words = " ".join(said.words.casefold().strip(" \n\t.,!…").split())
+    return "yes" if words in YES else "no" if words in NO else ""

@@ -1,0 +1,148 @@
+"""The chat endpoint in the hands of an enemy; what it proposed goes on record."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from aiohttp import web
+
+from hostile import attacks
+from hostile.attacks import Aim, Proposed
+from hostile.world import BY_ID, Person, Record
+from wbot.simulator.app import MODEL
+from wbot.simulator.chat_completions import Scripted
+
+_SHOP = re.compile(r"the customers of (\w+) on WhatsApp")
+_CUSTOMER = re.compile(r"WhatsApp name is ['\"]c(\d+)")
+ASKED_FOR = re.compile(r"Send (\S+) to (.+)")
+"""What a customer who wants something writes, after the tag."""
+TROUBLE = {
+    "refused": 2,
+    "overloaded": 2,
+    "html": 1,
+    "cut off": 2,
+    "empty": 2,
+    "no choices": 1,
+    "no call": 1,
+    "no list": 1,
+}
+"""Answers that are none, by weight; most of them make the service ask again."""
+
+
+class HostileModel:
+    """Answers like a model that wants to move money, or to look as if it had."""
+
+    def __init__(self, people: Sequence[Person], record: Record, *, seed: int) -> None:
+        self._people = {person.number: person for person in people}
+        self._phones = [person.phone for person in people]
+        self._record = record
+        self._seed = seed
+        self._asked: Counter[str] = Counter()
+
+    def __call__(self, request: dict[str, Any]) -> Scripted:
+        messages = request["messages"]
+        system = messages[0]["content"]
+        shop = BY_ID[_found(_SHOP, system)]
+        person = self._people[int(_found(_CUSTOMER, system))]
+        said = max(n for n, message in enumerate(messages) if message["role"] == "user")
+        words = messages[said]["content"]
+        done = len([one for one in messages[said:] if one["role"] == "assistant"])
+        name = f"{self._seed}/{shop.id}/{person.number}/{words}"
+        self._asked[name] += 1
+        self._record.counts["model answers"] += 1
+        aim = person.aim_at(shop, self._phones, self._record.references[-400:])
+        answer = _Answer(Random(f"{name}/{self._asked[name]}"), aim)
+        response = answer.to(words, done=done, character=Random(name).random())
+        self._record.counts["tool calls proposed"] += len(answer.proposed)
+        self._record.proposed[(shop.id, person.phone), words] += answer.proposed
+        return response
+
+
+def _found(pattern: re.Pattern[str], text: str) -> str:
+    found = pattern.search(text)
+    assert found is not None, text
+    return found[1]
+
+
+class _Answer:
+    """One answer; `proposed` is what in it may be acted upon."""
+
+    def __init__(self, random: Random, aim: Aim) -> None:
+        self._random = random
+        self._aim = aim
+        self.proposed: list[Proposed] = []
+
+    def to(self, words: str, *, done: int, character: float) -> Scripted:
+        """`character` is the same in all rounds of a message: loyal, endless, or just wild."""
+        random = self._random
+        if random.random() < 0.05:
+            return self._trouble()
+        if character < 0.3 and (found := ASKED_FOR.search(words)):
+            return self._loyal(found[1], found[2], done=done)
+        if character > 0.97 or (done == 0 and random.random() < 0.75) or random.random() < 0.3:
+            return self._calling(attacks.calls(random, self._aim))
+        return _completion(random, {"content": attacks.words(random, self._aim)})
+
+    def _loyal(self, amount: str, to: str, *, done: int) -> Scripted:
+        if done:
+            return _completion(self._random, {"content": "That is all."})
+        minor = int(amount.replace(".", ""))  # customers write all decimals, and no groups
+        arguments = json.dumps({"amount": amount, "to": to})
+        return self._calling([Proposed("transfer", arguments, minor, to, is_readable=True)])
+
+    def _calling(self, proposed: list[Proposed]) -> Scripted:
+        self.proposed = proposed
+        random = self._random
+        content = random.choice((None, None, "", attacks.words(random, self._aim)))
+        message: dict[str, Any] = {"content": content, "tool_calls": self._calls(proposed)}
+        if random.random() < 0.1:
+            message["function_call"] = {"name": "transfer", "arguments": "{}"}
+        return _completion(random, message)
+
+    def _calls(self, proposed: Sequence[Proposed]) -> list[dict[str, Any]]:
+        ids = self._random.choice(("new", "new", "same", "none"))
+        made = []
+        for number, one in enumerate(proposed):
+            function = {"name": one.tool, "arguments": one.arguments}
+            call: dict[str, Any] = {"type": "function", "function": function}
+            if ids != "none":
+                call["id"] = "call_1" if ids == "same" else f"call_{number}_{self._salt()}"
+            made.append(call)
+        return made
+
+    def _trouble(self) -> Scripted:
+        random = self._random
+        lie = attacks.words(random, self._aim)
+        calls = self._calls(attacks.calls(random, self._aim))
+        page = f"<html>{lie}</html>".encode(errors="replace")
+        answers: dict[str, Scripted] = {
+            "refused": web.json_response({"error": {"message": lie}}, status=429),
+            "overloaded": web.json_response({"error": {"message": "Oops"}}, status=500),
+            "html": web.Response(body=page, content_type="text/html"),
+            "cut off": _completion(random, {"content": lie, "tool_calls": calls}, "length"),
+            "empty": _completion(random, {"content": random.choice((None, "", " ", "\n"))}),
+            "no choices": {"choices": random.choice(([], None, "", {}))},
+            "no call": _completion(random, {"content": lie, "tool_calls": [*calls, None, 7]}),
+            "no list": _completion(random, {"content": lie, "tool_calls": "transfer(20, John)"}),
+        }
+        return answers[random.choices(list(TROUBLE), list(TROUBLE.values()))[0]]
+
+    def _salt(self) -> str:
+        return f"{self._random.getrandbits(32):x}"
+
+
+def _completion(
+    random: Random, message: dict[str, Any], finish_reason: str | None = None
+) -> Scripted:
+    reason = finish_reason or random.choice(("stop", "tool_calls", None, "content_filter"))
+    choice = {"index": 0, "message": {"role": "assistant"} | message, "finish_reason": reason}
+    return {
+        "id": f"chatcmpl-{random.getrandbits(48):x}",
+        "object": "chat.completion",
+        "created": 1_790_000_000,
+        "model": MODEL,
+        "choices": [choice],
+    }

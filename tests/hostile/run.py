@@ -1,0 +1,303 @@
+"""The run: real services that die, customers and a model that mean no good, and the audit."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+from torture.evidence import count_unfinished
+from torture.lives import HOST, Life, Service
+from torture.preparation import free_port, variables
+from torture.troubles import LOST, ODD_STATUSES
+from torture.victim import Cue, Moment, Place
+
+from hostile.attacks import plain_amount
+from hostile.audit import BROKEN, ENDED, Audit, Breach
+from hostile.crowd import Crowd
+from hostile.model import HostileModel
+from hostile.truth import Truth
+from hostile.world import KNOWN_NAMES, SHOPS, Record, people
+from wbot.clock import Clock, to_text
+from wbot.operations import bookkeeping
+from wbot.operations import people as operators_people
+from wbot.simulator.app import Simulator, serve
+from wbot.simulator.faults import Endpoint, rebatched, reordered, repeated, silent, slow
+from wbot.simulator.record import Send
+from wbot.storage import businesses, customers, migrations
+from wbot.storage.database import connect, transaction
+
+GIVEN = 300
+"""Units of the currency that each customer has at first, and gets again at some starts."""
+LOOK_S = 0.2
+STOP_S = 15.0
+OPEN_HOLDS = """
+SELECT count(*) FROM transfers t WHERE t.phase = 'pending' AND NOT EXISTS (
+    SELECT 1 FROM transfers r WHERE r.target_id = t.id AND r.phase IN ('post', 'void', 'expire'))
+"""
+ODD_DELIVERIES = (
+    repeated(2),
+    repeated(3, at_once=True),
+    reordered(),
+    rebatched(),
+    rebatched(after_alone=True),
+    slow(0.3),
+)
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is tried."""
+
+    turns: int = 100_000
+    customers: int = 160
+    kills: int = 60
+    drain_s: float = 600.0
+    jump_s: float = 8 * 3600.0
+    """How far the time leaps at most while the service is down: a day's limits must roll over."""
+
+
+SHORT = Plan(turns=400, customers=24, kills=2, drain_s=60.0)
+
+
+class LeapingClock(Clock):
+    """The time of this world; everybody goes by it, and it leaps while the service is down."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+
+class Findings(msgspec.Struct, kw_only=True):
+    """What the run came to."""
+
+    breaches: list[Breach]
+    figures: dict[str, int]
+    told: dict[str, int]
+    """Lines behind the mark that customers got, by kind."""
+    kills: int
+    seconds: float
+
+
+class Run:
+    """One run; `folder` gets the database and the logs."""
+
+    def __init__(self, plan: Plan, *, seed: int, folder: Path) -> None:
+        self._plan = plan
+        self._random = Random(seed)
+        self._folder = folder
+        self._database = folder / "wbot.db"
+        self._clock = LeapingClock()
+        self._people = people(plan.customers)
+        self._record = Record()
+        self._simulator = Simulator(
+            clock=self._clock,
+            app_secret="torture-secret",
+            verify_token="torture-verify",
+            access_token="torture-token",
+            api_key="torture-key",
+            businesses=[shop.outside for shop in SHOPS],
+            customers=[person.customer for person in self._people],
+            seed=seed,
+            status_delays_s=(0.1, 0.2, None),
+            retry_delays_s=(0.0, 0.1, 0.2, 0.3),
+        )
+        self._simulator.responder = HostileModel(self._people, self._record, seed=seed)
+        self._simulator.on_send(self._sent)
+        self._crowd = Crowd(
+            self._people,
+            self._record,
+            self._simulator,
+            clock=self._clock,
+            seed=seed,
+            turns=plan.turns,
+        )
+        self._verdicts: list[Breach] = []
+
+    async def run(self, on_turns: Callable[[int], None] = lambda _: None) -> Findings:
+        """Everything that was planned; `on_turns` hears how many messages there were."""
+        began = self._clock.monotonic()
+        port = free_port()
+        self._make_database()
+        self._make_trouble()
+        self._simulator.webhook_url = f"http://{HOST}:{port}/api/webhook"
+        async with serve(self._simulator) as outside:
+            self._variables = variables(self._database, outside=outside, port=port) | {
+                "WBOT_STALE_AFTER": "900",
+                "WBOT_MAX_ATTEMPTS": "3",
+                "WBOT_LOG_LEVEL": "error",
+            }
+            service = Service(
+                variables=self._variables,
+                port=port,
+                folder=self._folder,
+                is_warm=True,
+                clock=self._clock,
+            )
+            try:
+                await self._live(service, on_turns)
+            finally:
+                await service.stop()
+        return self._findings(service, self._clock.monotonic() - began)
+
+    def _sent(self, send: Send) -> None:
+        if sent := self._record.note(send):
+            self._crowd.hear(sent)
+
+    async def _live(self, service: Service, on_turns: Callable[[int], None]) -> None:
+        kills = self._plan.kills
+        async with asyncio.TaskGroup() as group:
+            for number in range(kills):
+                life = await self._start(service, is_last=False)
+                if number == 0:
+                    group.create_task(self._crowd.live())
+                await self._wait(life, self._plan.turns * (number + 1) // (kills + 1), on_turns)
+                life.kill("the run")
+                await life.over()
+                await self._verify(f"after kill {number + 1}")
+            life = await self._start(service, is_last=True)
+            await self._wait(life, self._plan.turns, on_turns)
+        await self._drain(life)
+        life.signal(signal.SIGTERM, "SIGTERM")
+        await life.over(STOP_S)
+        await self._verify("at the end")
+
+    async def _start(self, service: Service, *, is_last: bool) -> Life:
+        """The next life, after a leap in time and new money for some."""
+        random = self._random
+        if service.lives:
+            leap_s = random.choice((0.0, 0.0, 30.0, random.uniform(0.0, self._plan.jump_s)))
+            self._clock.ahead += timedelta(seconds=leap_s)
+            self._give(f"life{len(service.lives)}", share=0.3)
+        per_life = max(2, 2 * self._plan.turns // (self._plan.kills + 1))
+        cue = Cue(
+            place=None if is_last or random.random() < 0.3 else random.choice(list(Place)),
+            moment=random.choice(list(Moment)),
+            nth=random.randint(1, per_life),
+            clock_ahead_s=self._clock.ahead.total_seconds(),
+        )
+        life = await service.start(cue)
+        await service.opened(life)
+        return life
+
+    async def _wait(self, life: Life, turns: int, on_turns: Callable[[int], None]) -> None:
+        """Until the customers have said so much, or the life is over."""
+        while self._crowd.said < turns and not await life.over(LOOK_S):
+            on_turns(self._crowd.said)
+
+    async def _drain(self, life: Life) -> None:
+        """Until everything has its end: messages, replies, and what is held."""
+        self._simulator.faults.clear()
+        try:
+            async with asyncio.timeout(self._plan.drain_s):
+                while self._is_unfinished():
+                    await life.over(LOOK_S)
+                await self._simulator.wait_until_quiet(timeout_s=self._plan.drain_s)
+        except TimeoutError:
+            pass  # the auditor sees what is stuck
+
+    def _is_unfinished(self) -> bool:
+        connection = connect(self._database)
+        try:
+            open_holds = connection.execute(OPEN_HOLDS).fetchone()[0]
+            kept = connection.execute("SELECT count(*) FROM messages").fetchone()[0]
+        finally:
+            connection.close()
+        is_all_there = kept >= len(self._record.said)
+        return bool(open_holds) or not is_all_there or count_unfinished(self._database) > 0
+
+    async def _verify(self, when: str) -> None:
+        """`wbot ledger verify`, as an operator would run it."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "wbot",
+            "ledger",
+            "verify",
+            env=self._variables,
+            cwd=self._folder,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        told, _ = await process.communicate()
+        self._record.counts["verified"] += 1
+        if process.returncode != 0:
+            self._verdicts.append(Breach(BROKEN, f"{when}: {told.decode(errors='replace')}"))
+
+    def _make_database(self) -> None:
+        connection = connect(self._database)
+        migrations.migrate(connection, self._database, self._clock.now())
+        now = to_text(self._clock.now())
+        with transaction(connection):
+            for shop in SHOPS:
+                businesses.add(connection, shop.business, now)
+                for person in self._people:
+                    self._make_customer(connection, shop.id, person.phone, now)
+            for person in self._people:
+                self._make_known(connection, person.home.id, person.phone, now)
+        connection.close()
+        self._give("first", share=1.0)
+
+    def _make_customer(self, tx: Any, shop_id: str, phone: str, now: str) -> None:
+        known = customers.resolve(
+            tx, shop_id, phone=phone, user_id=f"US.{phone}", name=None, now=now
+        )
+        customers.conversation_of(tx, shop_id, known.customer_id, now)
+
+    def _make_known(self, tx: Any, shop_id: str, phone: str, now: str) -> None:
+        business = businesses.required(tx, shop_id)
+        if business.policy.payees == "known":
+            person = operators_people.required(tx, business, phone)
+            for name in (*KNOWN_NAMES, f"+{self._people[3].phone}"):
+                if name != f"+{phone}":
+                    operators_people.make_payee(tx, business, person, name, now)
+                    self._record.known.append(((shop_id, phone), name))
+
+    def _give(self, key: str, *, share: float) -> None:
+        """The operator's deposits, while nobody else writes."""
+        connection = connect(self._database)
+        now = to_text(self._clock.now())
+        with transaction(connection):
+            for person in self._people:
+                if self._random.random() < share:
+                    rules = person.home.rules
+                    minor = GIVEN * 10**rules.exponent
+                    own_key = f"{key}.{person.number}"
+                    order = bookkeeping.Order(
+                        customer=person.phone,
+                        amount=plain_amount(minor, rules.exponent),
+                        key=own_key,
+                    )
+                    business = businesses.required(connection, person.home.id)
+                    bookkeeping.deposit(connection, business, order, now)
+                    self._record.deposits[own_key] = ((business.id, person.phone), minor)
+        connection.close()
+
+    def _make_trouble(self) -> None:
+        faults = self._simulator.faults
+        faults.at_random(Endpoint.WEBHOOK, 0.08, ODD_DELIVERIES)
+        faults.at_random(Endpoint.SEND, 0.01, LOST)
+        # Each status is a webhook of its own: too many for two cores, and no matter of money.
+        faults.at_random(Endpoint.STATUS, 0.9, (*(silent(),) * 20, *ODD_STATUSES))
+
+    def _findings(self, service: Service, seconds: float) -> Findings:
+        audit = Audit(self._database, self._record)
+        audit.run()
+        truth = Truth(audit, self._record, {one.phone: one.customer.name for one in self._people})
+        untrue = list(truth.breaches())
+        for life in service.lives:
+            if life.exit_code not in {0, -signal.SIGKILL}:
+                audit.breaches.append(Breach(ENDED, f"a life ended with {life.exit_code}"))
+        audit.books.close()
+        return Findings(
+            breaches=[*audit.breaches, *untrue, *self._verdicts],
+            figures=dict(audit.figures + self._record.counts),
+            told=dict(truth.counts),
+            kills=sum(life.exit_code == -signal.SIGKILL for life in service.lives),
+            seconds=seconds,
+        )

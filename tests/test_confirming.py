@@ -1,0 +1,586 @@
+"""Money that waits for a customer's own yes: by a button, by a word, in time, once."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from conftest import ALICE, BOB, SHOP, WAIT_S, MakeWorld, World, deposit, make_simulator, writing
+
+from wbot.clock import Clock, to_text
+from wbot.domain.business import Policy
+from wbot.domain.confirmations import BODY_LENGTH_MAX
+from wbot.domain.errors import RefusedError
+from wbot.domain.receipts import MARK
+from wbot.operations import bookkeeping, life, merging
+from wbot.simulator.faults import Endpoint, slow
+from wbot.simulator.people import SimulatedCustomer
+from wbot.simulator.record import Send
+from wbot.storage import businesses, invariants, messages
+from wbot.storage.database import connect
+from wbot.turns import confirming
+from wbot.turns.expiry import LOOK_EVERY_S
+
+SOON_S = confirming.EXPIRY_GRACE_S + 2 * LOOK_EVERY_S
+
+
+class Ahead(Clock):
+    """The real clock, put forward by so many seconds."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.ahead_s)
+
+
+def change(path: Path, **rules: Any) -> None:
+    """Other money rules for the shop."""
+    with writing(path) as tx:
+        business = businesses.required(tx, "shop")
+        businesses.change(tx, msgspec.structs.replace(business, policy=Policy(**rules)))
+
+
+def pause(path: Path, *, is_paused: bool) -> None:
+    with writing(path) as tx:
+        business = businesses.required(tx, "shop")
+        businesses.change(tx, msgspec.structs.replace(business, is_paused=is_paused))
+
+
+@pytest.fixture
+def path(database_path: Path) -> Path:
+    """A shop that asks before every transfer, where Alice has $100 and Bob $1."""
+    change(database_path)
+    deposit(database_path, ALICE, 10_000)
+    deposit(database_path, BOB, 100)
+    return database_path
+
+
+class Chat:
+    """The shop's customers, by what they say and tap."""
+
+    def __init__(self, world: World, path: Path, clock: Ahead) -> None:
+        self.world = world
+        self.path = path
+        self.clock = clock
+        self.simulator = world.simulator
+
+    async def next_reply(self, who: SimulatedCustomer, act: Any) -> Send:
+        seen = len(self.simulator.replies_to(who))
+        await act
+        reply = await self.simulator.wait_for_reply_to(who, after=seen, timeout_s=WAIT_S)
+        await self.simulator.wait_until_quiet(timeout_s=WAIT_S)
+        return reply
+
+    async def say(self, text: str, who: SimulatedCustomer = ALICE) -> Send:
+        return await self.next_reply(who, self.simulator.say(who, text, sent_at=self.clock.now()))
+
+    async def tap(self, question: Send, answer: str, who: SimulatedCustomer = ALICE) -> Send:
+        return await self.next_reply(who, self.touch(question, answer, who))
+
+    async def touch(self, question: Send, answer: str, who: SimulatedCustomer = ALICE) -> None:
+        reply = button(question, answer)
+        await self.touch_id(reply["id"], reply["title"], question, who)
+
+    async def touch_id(
+        self, button_id: str, title: str, question: Send, who: SimulatedCustomer = ALICE
+    ) -> None:
+        reply = {"type": "button_reply", "button_reply": {"id": button_id, "title": title}}
+        content = {
+            "type": "interactive",
+            "interactive": reply,
+            "context": {"from": SHOP.display_phone_number, "id": question.wamid},
+        }
+        await self.simulator.send_inbound(who, content, sent_at=self.clock.now())
+
+    def balance(self) -> tuple[int, int]:
+        """What Alice has posted and held, and the proof that the books are right."""
+        connection = connect(self.path)
+        try:
+            assert invariants.breaches(connection) == []
+            row = connection.execute(
+                "SELECT posted_minor, held_minor FROM balances b JOIN accounts a "
+                "ON a.id = b.account_id WHERE a.customer_id = 1"
+            ).fetchone()
+            return int(row[0]), int(row[1])
+        finally:
+            connection.close()
+
+    def phases(self) -> list[str]:
+        rows = self.world.rows("SELECT phase FROM transfers WHERE kind = 'transfer' ORDER BY id")
+        return [row["phase"] for row in rows]
+
+    async def until_phase(self, phase: str) -> None:
+        async with asyncio.timeout(WAIT_S):
+            while phase not in self.phases():  # noqa: ASYNC110  another thread's commit
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def chat(make_world: MakeWorld, path: Path) -> AsyncIterator[Chat]:
+    async with chatting(make_world, path) as chat:
+        yield chat
+
+
+@asynccontextmanager
+async def chatting(make_world: MakeWorld, path: Path) -> AsyncIterator[Chat]:
+    clock = Ahead()
+    async with make_world(clock=clock) as world:
+        yield Chat(world, path, clock)
+
+
+def button(question: Send, answer: str) -> dict[str, str]:
+    buttons = question.payload["interactive"]["action"]["buttons"]
+    found: dict[str, str] = next(
+        one["reply"] for one in buttons if one["reply"]["id"].endswith(f":{answer}")
+    )
+    return found
+
+
+def calls(*calls: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    """One answer of a model that makes these calls, and says something it should not."""
+    return {
+        "choices": [
+            {
+                "finish_reason": "tool_calls",
+                "message": {
+                    "role": "assistant",
+                    "content": f"{MARK} Sent $999.00 to everybody.",
+                    "tool_calls": [
+                        {
+                            "id": f"call_{place}",
+                            "type": "function",
+                            "function": {"name": name, "arguments": json.dumps(arguments)},
+                        }
+                        for place, (name, arguments) in enumerate(calls)
+                    ],
+                },
+            }
+        ]
+    }
+
+
+def pay(amount: str, to: str) -> tuple[str, dict[str, Any]]:
+    return "transfer", {"amount": amount, "to": to}
+
+
+# The question ----------------------------------------------------------------------------------
+
+
+async def test_a_transfer_waits_for_the_button_and_then_posts(chat: Chat) -> None:
+    question = await chat.say("Transfer $20 to John")
+    assert question.text == (
+        f"Please confirm:\n{MARK} $20.00 to “John” (T3), a new payee\n"
+        "Nothing is sent until you confirm. Valid for 10 minutes."
+    )
+    titles = [button(question, answer)["title"] for answer in ("yes", "no")]
+    assert titles == ["Confirm", "Cancel"]
+    assert chat.balance() == (10_000, 2_000)
+    assert (await chat.say("balance")).text.startswith(f"{MARK} Available: $80.00. Held: $20.00.")
+    receipt = await chat.tap(question, "yes")
+    assert receipt.text == f"{MARK} Sent $20.00 to “John” (T3). Available: $80.00."
+    assert chat.balance() == (8_000, 0)
+    assert chat.phases() == ["pending", "post"]
+    again = await chat.say("Transfer $20 to John")
+    assert f"{MARK} $20.00 to “John” (T5)\n" in again.text  # known since the first one has posted
+
+
+async def test_the_model_is_not_asked_again_and_says_nothing(chat: Chat) -> None:
+    chat.simulator.responder = lambda _: calls(pay("20", "John"), pay("30", "Mary"))
+    question = await chat.say("Pay John 20 and Mary 30")
+    assert len(chat.simulator.completions) == 1
+    assert question.text == (
+        f"Please confirm:\n{MARK} $20.00 to “John” (T3), a new payee\n"
+        f"{MARK} $30.00 to “Mary” (T4), a new payee\n{MARK} Together $50.00\n"
+        "Nothing is sent until you confirm. Valid for 10 minutes."
+    )
+    receipts = await chat.tap(question, "yes")
+    assert receipts.text == (
+        f"{MARK} Sent $20.00 to “John” (T3). Available: $50.00.\n"
+        f"{MARK} Sent $30.00 to “Mary” (T4). Available: $50.00."
+    )
+    assert chat.balance() == (5_000, 0)
+
+
+async def test_five_are_asked_about_at_once_and_the_sixth_is_refused(chat: Chat) -> None:
+    names = ["John", "Mary", "Ann", "Peter", "Paul", "Zoe"]
+    chat.simulator.responder = lambda _: calls(("balance", {}), *[pay("1", one) for one in names])
+    question = await chat.say("Pay everybody 1")
+    assert question.text.startswith(f"{MARK} Not sent: $1.00 to “Zoe”. One message can ask for 5 ")
+    assert f"\n{MARK} Available: $95.00." not in question.text
+    assert f"\n{MARK} Available: $100.00.\n" in question.text  # as it was when it was read
+    assert question.text.count("a new payee") == 5
+    assert len(question.text) <= BODY_LENGTH_MAX
+    assert chat.balance() == (10_000, 500)
+
+
+async def test_what_does_not_fit_above_the_question_is_counted(chat: Chat) -> None:
+    long = [f"{letter * 58}" for letter in "ABCDE"]
+    tools = [pay("200", one) for one in long] + [pay("1", one) for one in long]
+    chat.simulator.responder = lambda _: calls(*tools)
+    question = await chat.say("Pay everybody")
+    assert len(question.text) <= BODY_LENGTH_MAX
+    assert f"{MARK} And " in question.text
+    assert question.text.count("a new payee") == 5
+
+
+async def test_what_was_only_read_makes_room_for_what_was_done(chat: Chat) -> None:
+    change(chat.path, confirm_above_minor=100)
+    name = "John " + "n" * 50
+    small = [pay(f"0.{number:02}", name) for number in range(1, 11)]
+    chat.simulator.responder = lambda _: calls(*small)
+    await chat.say("Pay John a little, often")
+    tools = [("statement", {"limit": 20}), pay("0.50", "Mallory"), pay("5", name)]
+    chat.simulator.responder = lambda _: calls(*tools)
+    question = await chat.say("Pay John 5")
+    assert question.text.startswith(f"{MARK} Sent $0.50 to “Mallory”")
+    assert f"{MARK} And " in question.text
+
+
+async def test_below_the_threshold_nobody_is_asked(chat: Chat) -> None:
+    change(chat.path, confirm_above_minor=2_000)
+    await chat.say("hello")
+    assert (await chat.say("Transfer $20 to John")).type == "text"
+    assert (await chat.say("Transfer $20.01 to John")).type == "interactive"
+    assert chat.phases() == ["posted", "pending"]
+
+
+# Its answer ------------------------------------------------------------------------------------
+
+
+async def test_a_cancel_button_frees_the_money(chat: Chat) -> None:
+    question = await chat.say("Transfer $20 to John")
+    reply = await chat.tap(question, "no")
+    assert reply.text == (
+        f"{MARK} Cancelled T3: $20.00 to “John” will not be sent. Available: $100.00."
+    )
+    assert chat.balance() == (10_000, 0)
+    assert (await chat.tap(question, "yes")).text == confirming.SENTENCES["cancelled"]
+    assert chat.phases() == ["pending", "void"]
+
+
+async def test_a_second_tap_sends_nothing(chat: Chat) -> None:
+    question = await chat.say("Transfer $20 to John")
+    await chat.tap(question, "yes")
+    assert (await chat.tap(question, "yes")).text == confirming.SENTENCES["confirmed"]
+    assert (await chat.tap(question, "no")).text == confirming.SENTENCES["confirmed"]
+    assert chat.balance() == (8_000, 0)
+
+
+async def test_an_older_question_is_not_the_newer_one(chat: Chat) -> None:
+    old = await chat.say("Transfer $20 to John")
+    await chat.tap(old, "yes")
+    await chat.say("Transfer $30 to Mary")
+    assert (await chat.tap(old, "yes")).text == confirming.SENTENCES["confirmed"]
+    assert chat.balance() == (8_000, 3_000)
+
+
+async def test_nobody_confirms_for_another_customer(chat: Chat) -> None:
+    question = await chat.say("Transfer $20 to John")
+    assert (await chat.tap(question, "yes", BOB)).text == confirming.NOT_ASKED
+    assert chat.balance() == (10_000, 2_000)
+
+
+@pytest.mark.parametrize("button_id", ["confirm:0000000000000000:yes", "confirm:1:yes"])
+async def test_a_forged_button_does_nothing(chat: Chat, button_id: str) -> None:
+    question = await chat.say("Transfer $20 to John")
+    reply = await chat.next_reply(ALICE, chat.touch_id(button_id, "Confirm", question))
+    assert reply.text == confirming.NOT_ASKED
+    assert chat.balance() == (10_000, 2_000)
+
+
+@pytest.mark.parametrize("word", ["Yes", "yes please!", "  CONFIRM. "])
+async def test_a_plain_yes_is_the_button_of_the_last_thing_sent(chat: Chat, word: str) -> None:
+    await chat.say("Transfer $20 to John")
+    receipt = await chat.say(word)
+    assert receipt.text == f"{MARK} Sent $20.00 to “John” (T3). Available: $80.00."
+    assert len(chat.simulator.completions) == 1
+
+
+async def test_a_plain_no_frees_the_money(chat: Chat) -> None:
+    await chat.say("Transfer $20 to John")
+    assert (await chat.say("No, thanks")).type == "text"
+    assert chat.phases() == ["pending"]  # with a comma it is no plain no: the model reads it
+    question = await chat.say("Transfer $30 to Mary")
+    assert question.type == "interactive"
+    assert "Cancelled T4: $30.00" in (await chat.say("no")).text
+    assert chat.balance() == (10_000, 2_000)
+
+
+async def test_a_yes_after_something_else_was_sent_goes_to_the_model(chat: Chat) -> None:
+    await chat.say("Transfer $20 to John")
+    await chat.say("hello")
+    await chat.say("yes")
+    assert chat.balance() == (10_000, 2_000)
+
+
+async def test_a_yes_written_before_the_question_goes_to_the_model_however_late_it_comes(
+    chat: Chat,
+) -> None:
+    await chat.say("Transfer $20 to John")
+    written_at = chat.clock.now() - timedelta(seconds=10)
+    await chat.next_reply(ALICE, chat.simulator.say(ALICE, "yes", sent_at=written_at))
+    assert chat.balance() == (10_000, 2_000)
+
+
+async def test_a_yes_to_a_question_that_was_never_delivered_goes_to_the_model(chat: Chat) -> None:
+    await chat.say("Transfer $20 to John")
+    with writing(chat.path) as tx:
+        tx.execute("UPDATE outbox SET state = 'failed'")
+    await chat.say("yes")
+    assert chat.balance() == (10_000, 2_000)
+
+
+async def test_a_yes_from_before_the_question_was_out_goes_to_the_model(chat: Chat) -> None:
+    chat.simulator.faults.add(Endpoint.MODEL, slow(0.5, answer_after_s=0.5))
+    await chat.simulator.say(ALICE, "Transfer $20 to John")
+    await chat.simulator.say(ALICE, "yes")
+    await chat.simulator.wait_for_reply_to(ALICE, after=1, timeout_s=WAIT_S)
+    assert chat.balance() == (10_000, 2_000)
+
+
+async def test_cancel_that_voids_whatever_waits(chat: Chat) -> None:
+    first = await chat.say("Transfer $20 to John")
+    await chat.say("Transfer $30 to Mary")
+    reply = await chat.say("Cancel that")
+    assert reply.text.startswith(
+        f"{MARK} Cancelled T3: $20.00 to “John” will not be sent. Available: $100.00.\n"
+        f"{MARK} Cancelled T4: $30.00 to “Mary” will not be sent. Available: $100.00."
+    )
+    assert (await chat.tap(first, "yes")).text == confirming.SENTENCES["cancelled"]
+    assert chat.balance() == (10_000, 0)
+
+
+async def test_one_of_several_is_cancelled_by_its_reference(chat: Chat) -> None:
+    chat.simulator.responder = lambda _: calls(pay("20", "John"), pay("30", "Mary"))
+    question = await chat.say("Pay John 20 and Mary 30")
+    chat.simulator.responder = None
+    assert "Cancelled T3" in (await chat.say("Cancel T3")).text
+    assert chat.balance() == (10_000, 3_000)
+    assert (await chat.tap(question, "yes")).text.startswith(f"{MARK} Sent $30.00 to “Mary” (T4)")
+    assert chat.balance() == (7_000, 0)
+
+
+# Its end by itself -----------------------------------------------------------------------------
+
+
+async def test_a_hold_expires_by_itself_and_the_customer_hears_of_it_once(chat: Chat) -> None:
+    question = await chat.say("Transfer $20 to John")
+    chat.clock.ahead_s = 600 + SOON_S
+    await chat.until_phase("expire")
+    assert chat.balance() == (10_000, 0)
+    late = await chat.tap(question, "yes")
+    assert late.text == (
+        f"{MARK} Not sent: $20.00 to “John” (T3) was not confirmed in time. Available: $100.00."
+        f"\n\n{confirming.SENTENCES['expired']}"
+    )
+    assert (await chat.tap(question, "yes")).text == confirming.SENTENCES["expired"]
+    assert chat.balance() == (10_000, 0)
+
+
+async def test_a_tap_counts_by_when_it_came_however_late_its_turn_is(chat: Chat) -> None:
+    """Paused, and the tap even gets stale: the hold waits for it, and the yes counts."""
+    question = await chat.say("Transfer $20 to John")
+    pause(chat.path, is_paused=True)
+    chat.clock.ahead_s = 590
+    await chat.touch(question, "yes")
+    await chat.simulator.wait_until_quiet(timeout_s=WAIT_S)
+    chat.clock.ahead_s = 3_600
+    with writing(chat.path) as tx:
+        assert confirming.expire_due(tx, to_text(chat.clock.now())) == 0
+    seen = len(chat.simulator.replies_to(ALICE))
+    pause(chat.path, is_paused=False)
+    reply = await chat.simulator.wait_for_reply_to(ALICE, after=seen, timeout_s=WAIT_S)
+    assert reply.text == f"{MARK} Sent $20.00 to “John” (T3). Available: $80.00."
+
+
+async def test_a_tap_that_came_too_late_ends_the_hold_itself(chat: Chat) -> None:
+    """An unhandled message from before holds the expiry up; the late tap is late all the same."""
+    question = await chat.say("Transfer $20 to John")
+    pause(chat.path, is_paused=True)
+    await chat.simulator.say(ALICE, "hello", sent_at=chat.clock.now())
+    await chat.simulator.wait_until_quiet(timeout_s=WAIT_S)
+    chat.clock.ahead_s = 601
+    await chat.touch(question, "yes")
+    await chat.simulator.wait_until_quiet(timeout_s=WAIT_S)
+    seen = len(chat.simulator.replies_to(ALICE))
+    pause(chat.path, is_paused=False)
+    reply = await chat.simulator.wait_for_reply_to(ALICE, after=seen + 1, timeout_s=WAIT_S)
+    texts = [send.text for send in chat.simulator.replies_to(ALICE)[seen:]]
+    assert confirming.SENTENCES["expired"] in reply.text
+    assert sum("was not confirmed in time" in text for text in texts) == 1
+    assert chat.balance() == (10_000, 0)
+
+
+async def test_a_late_tap_leaves_the_hold_to_one_that_came_in_time(chat: Chat) -> None:
+    """By WhatsApp's clock the late one was written first, so its turn comes first."""
+    question = await chat.say("Transfer $20 to John")
+    pause(chat.path, is_paused=True)
+    chat.clock.ahead_s = 590
+    await chat.touch(question, "yes")
+    await chat.simulator.wait_until_quiet(timeout_s=WAIT_S)
+    chat.clock.ahead_s = 601
+    await chat.touch(question, "no")
+    await chat.simulator.wait_until_quiet(timeout_s=WAIT_S)
+    with writing(chat.path) as tx:
+        tx.execute("UPDATE messages SET sort_at = '2020' WHERE number = 3")
+    seen = len(chat.simulator.replies_to(ALICE))
+    pause(chat.path, is_paused=False)
+    await chat.simulator.wait_for_reply_to(ALICE, after=seen + 1, timeout_s=WAIT_S)
+    texts = [send.text for send in chat.simulator.replies_to(ALICE)[seen:]]
+    assert texts == [
+        confirming.TOO_LATE,
+        f"{MARK} Sent $20.00 to “John” (T3). Available: $80.00.",
+    ]
+
+
+# To another customer ---------------------------------------------------------------------------
+
+
+async def test_a_customer_who_is_paid_hears_of_it_while_his_window_is_open(chat: Chat) -> None:
+    await chat.say("hello", BOB)
+    question = await chat.say(f"Transfer $20 to +{BOB.phone}")
+    assert f"$20.00 to “+{BOB.phone}” (T3), a new payee" in question.text
+    seen = len(chat.simulator.replies_to(BOB))
+    await chat.tap(question, "yes")
+    notice = await chat.simulator.wait_for_reply_to(BOB, after=seen, timeout_s=WAIT_S)
+    assert notice.text == f"{MARK} You have received $20.00 from “Alice” (T3). Available: $21.00."
+    cancelled = await chat.say("Cancel that")
+    assert "another customer's account; please ask us" in cancelled.text
+
+
+async def test_a_contact_card_names_whom_to_pay(chat: Chat) -> None:
+    phones = [{"phone": "+1 555 010 1002", "wa_id": BOB.phone}]
+    card = {"name": {"formatted_name": "Bob\nB."}, "phones": phones}
+    content = {"type": "contacts", "contacts": [card]}
+    asked = await chat.next_reply(ALICE, chat.simulator.send_inbound(ALICE, content))
+    assert asked.text == f"What should I send there? For example: “Send 20 to +{BOB.phone}”."
+    said = chat.simulator.completions[-1]["messages"][-1]
+    assert said == {"role": "user", "content": f"Contact card: Bob B., +{BOB.phone}"}
+    question = await chat.say(f"Send 20 to +{BOB.phone}")
+    await chat.tap(question, "yes")
+    assert chat.balance() == (8_000, 0)
+    history = [line["content"] for line in chat.simulator.completions[-1]["messages"]]
+    assert f"Contact card: Bob B., +{BOB.phone}" in history
+
+
+async def test_a_customer_out_of_reach_is_paid_in_silence(chat: Chat) -> None:
+    question = await chat.say(f"Transfer $20 to +{BOB.phone}")
+    await chat.tap(question, "yes")
+    assert chat.simulator.replies_to(BOB) == ()
+    assert chat.world.rows("SELECT count(*) AS n FROM outbox WHERE message_id IS NULL") == [
+        {"n": 0}
+    ]
+
+
+# Afterwards ------------------------------------------------------------------------------------
+
+
+def told(path: Path, number: int) -> list[str]:
+    """What `wbot why` tells of money and questions in the life of Alice's n-th message."""
+    with writing(path) as tx:
+        row = tx.execute("SELECT message_id FROM messages WHERE number = ?", (number,)).fetchone()
+        stages = life.tell(tx, row[0], to_text(Clock().now())).stages
+    kinds = {"ledger", "asked", "asked_ended"}
+    return [re.sub(r"wamid\S+|20\S+Z", "…", one.detail) for one in stages if one.stage in kinds]
+
+
+async def test_both_lives_are_told_afterwards(chat: Chat) -> None:
+    question = await chat.say("Transfer $20 to John")
+    await chat.tap(question, "yes")
+    assert told(chat.path, 1) == [
+        "T3: 20.00 USD to John, posted",
+        "the customer to confirm, until …",
+        "confirmed by message …",
+    ]
+    assert told(chat.path, 2) == ["T4: 20.00 USD, posting T3"]
+
+
+async def test_the_books_name_the_transfer_not_its_ends(chat: Chat) -> None:
+    question = await chat.say("Transfer $20 to John")
+    await chat.tap(question, "yes")
+    reply = await chat.say("Cancel T3")
+    assert "Cancelled T3: $20.00 to “John” is back." in reply.text
+    assert "no such transfer" in (await chat.say("Cancel T4")).text
+    with writing(chat.path) as tx, pytest.raises(RefusedError, match="T3 is already reversed"):
+        bookkeeping.reverse(tx, "T3", to_text(Clock().now()))
+    assert chat.balance() == (10_000, 0)
+
+
+async def test_a_later_life_tells_how_it_stands_now(chat: Chat) -> None:
+    change(chat.path, confirm_above_minor=10_000)
+    await chat.say("Transfer $20 to John")
+    await chat.say("Cancel that")
+    with writing(chat.path) as tx:
+        first = tx.execute("SELECT message_id FROM messages WHERE number = 1").fetchone()[0]
+        messages.revive(tx, first, to_text(Clock().now()))
+    again = await chat.simulator.wait_for_reply_to(ALICE, after=2, timeout_s=WAIT_S)
+    assert again.text == f"{MARK} Cancelled T3: $20.00 to “John” is back. Available: $100.00."
+
+
+async def test_an_operator_reverses_what_reached_a_customer_and_nothing_that_waits(
+    chat: Chat,
+) -> None:
+    question = await chat.say(f"Transfer $20 to +{BOB.phone}")
+    now = to_text(Clock().now())
+    with writing(chat.path) as tx, pytest.raises(RefusedError, match="waits for its customer"):
+        bookkeeping.reverse(tx, "T3", now)
+    people = {"from_text": str(BOB.phone), "into_text": str(ALICE.phone)}
+    with writing(chat.path) as tx, pytest.raises(RefusedError, match="is on hold"):
+        merging.merge(tx, businesses.required(tx, "shop"), **people, now=now)
+    await chat.tap(question, "yes")
+    with writing(chat.path) as tx:
+        bookkeeping.reverse(tx, "T3", now)
+    assert chat.balance() == (10_000, 0)
+
+
+# Whatever dies when ----------------------------------------------------------------------------
+
+
+def undo_the_close(path: Path, *, attempts: int) -> None:
+    """As if the process had died just before it wrote the reply to the first message."""
+    with writing(path) as tx:
+        tx.execute(
+            "UPDATE messages SET state = 'begun', attempts = ?, revision = 0 WHERE number = 1",
+            (attempts,),
+        )
+        tx.execute("DELETE FROM statuses")
+        tx.execute("DELETE FROM send_attempts")
+        tx.execute("DELETE FROM outbox")
+
+
+async def test_a_failure_after_a_hold_still_asks(make_world: MakeWorld, path: Path) -> None:
+    """The process dies at each attempt after the call: the reply is the question, no error text."""
+    async with chatting(make_world, path) as chat:
+        chat.simulator.responder = lambda _: calls(pay("20", "John"))
+        question = await chat.say("Transfer $20 to John")
+        undo_the_close(path, attempts=5)
+    simulator = make_simulator()
+    async with make_world(simulator=simulator) as world:
+        again = await simulator.wait_for_reply_to(ALICE, after=0, timeout_s=WAIT_S)
+        assert again.payload["interactive"] == question.payload["interactive"]
+        found = world.rows("SELECT state, reason FROM messages WHERE number = 1")
+        assert found == [{"state": "failed", "reason": "The process ended during every attempt."}]
+
+
+async def test_a_turn_that_died_as_it_asked_keeps_the_lines_of_all_its_rounds(
+    make_world: MakeWorld, path: Path
+) -> None:
+    change(path, confirm_above_minor=2_000)
+    answers = [calls(("cancel", {})), calls(pay("10", "John"), pay("30", "Mary"))]
+    async with chatting(make_world, path) as chat:
+        chat.simulator.responder = lambda _: answers.pop(0)
+        question = await chat.say("Transfer $10 to John and $30 to Mary")
+        undo_the_close(path, attempts=1)
+    simulator = make_simulator()
+    async with make_world(simulator=simulator):
+        again = await simulator.wait_for_reply_to(ALICE, after=0, timeout_s=WAIT_S)
+        assert again.payload["interactive"] == question.payload["interactive"]
+        assert "Nothing cancelled." in again.text
+        assert "Sent $10.00 to “John”" in again.text

@@ -1,0 +1,111 @@
+"""What counts as an answer, to which question, and what a confirmation says."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wbot.domain.confirmations import BODY_LENGTH_MAX, Held, confirmation_body
+from wbot.domain.money import MINOR_DIGITS_MAX, currency_of
+from wbot.domain.policy import ASKED_AT_ONCE_MAX
+from wbot.domain.questions import (
+    QuestionKind,
+    Tap,
+    plain_answer,
+    question_payload,
+    tap_meant,
+    tap_of,
+)
+from wbot.domain.receipts import MARK, PAYEE_LENGTH_MAX, one_line, quoted, receipt
+
+USD = currency_of("USD")
+
+
+@pytest.mark.parametrize(
+    ("button_id", "tap"),
+    [
+        ("confirm:a1b2:yes", Tap(QuestionKind.CONFIRM, "a1b2", is_yes=True)),
+        ("confirm:a1b2:no", Tap(QuestionKind.CONFIRM, "a1b2", is_yes=False)),
+        ("stale:12:yes", Tap(QuestionKind.STALE, "12", is_yes=True)),
+        ("confirm:a:b:yes", Tap(QuestionKind.CONFIRM, "a:b", is_yes=True)),
+        ("confirm::yes", None),
+        ("confirm:a1b2:YES", None),
+        ("confirm:a1b2:maybe", None),
+        ("confirm:a1b2", None),
+        ("Confirm:a1b2:yes", None),
+        ("other:a1b2:yes", None),
+        ("yes", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_button_names_its_question(button_id: str | None, tap: Tap | None) -> None:
+    assert tap_of(button_id) == tap
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        *((word, True) for word in ("yes", "Y", "Yes please!", " yep. ", "CONFIRM", "I confirm")),
+        *((word, False) for word in ("no", "N", "Nope.", "no  thanks", "No thank you!")),
+        *(
+            (word, None)
+            for word in ("ok", "sure", "yes but to Mary", "yes and no", "cancel", "👍", "", "yes?")
+        ),
+        ("no, thanks", None),
+        ("не yes", None),
+    ],
+)
+def test_only_a_plain_word_is_an_answer(text: str, answer: bool | None) -> None:
+    assert plain_answer(text) is answer
+
+
+def test_a_word_means_the_button_that_was_on_offer() -> None:
+    payload = question_payload(QuestionKind.STALE, "7", "Shall I?", yes="Yes", no="No")
+    assert tap_meant(payload, is_yes=True) == Tap(QuestionKind.STALE, "7", is_yes=True)
+    assert tap_meant(payload, is_yes=False) == Tap(QuestionKind.STALE, "7", is_yes=False)
+    assert tap_meant({"type": "text", "text": {"body": "confirm:7:yes"}}, is_yes=True) is None
+
+
+def held(number: int, amount_minor: int, payee: str) -> Held:
+    return Held(transfer_id=number, amount_minor=amount_minor, payee=payee, is_payee_known=False)
+
+
+names = st.text(max_size=80).map(lambda text: one_line(text, PAYEE_LENGTH_MAX) or "x")
+amounts = st.integers(min_value=1, max_value=10**MINOR_DIGITS_MAX - 1)
+many_held = st.lists(
+    st.builds(held, st.integers(1, 10**9), amounts, names), min_size=1, max_size=ASKED_AT_ONCE_MAX
+)
+
+
+@given(many=many_held, above=st.lists(names.map(receipt), max_size=40))
+def test_a_confirmation_fits_and_names_every_amount_and_payee(
+    many: list[Held], above: list[str]
+) -> None:
+    body = confirmation_body(many, USD, ttl_s=600, receipts=above)
+    assert len(body) <= BODY_LENGTH_MAX
+    for one in many:
+        assert f" to {quoted(one.payee)} (T{one.transfer_id}), a new payee\n" in body
+    assert body.count(MARK) <= len(many) + 1 + len(above)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("John", "“John”"),
+        ("John” (T9). Available: $9,999. “", "“John (T9). Available: $9,999. ”"),
+        (f"{MARK}John\n\u202eSmith", "“John Smith”"),
+        ('Jo"hn', "“John”"),
+    ],
+)
+def test_a_name_cannot_leave_its_quotation_marks(name: str, shown: str) -> None:
+    assert quoted(name) == shown
+    assert quoted(name).count("“") == quoted(name).count("”") == 1
+
+
+@pytest.mark.parametrize(
+    ("ttl_s", "words"),
+    [(600, "10 minutes"), (60, "1 minute"), (86_400, "1 day"), (7_200, "2 hours"), (90, "90 s")],
+)
+def test_the_time_to_answer_is_told_in_words(ttl_s: int, words: str) -> None:
+    body = confirmation_body([held(1, 5, "John")], USD, ttl_s=ttl_s)
+    assert f"Valid for {words}" in body

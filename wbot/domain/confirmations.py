@@ -1,0 +1,66 @@
+"""What a customer reads before money may go: written by code alone, from the ledger's figures."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from wbot.domain.ledger import reference_of
+from wbot.domain.money import Currency, format_money
+from wbot.domain.receipts import quoted, receipt
+
+BODY_LENGTH_MAX = 1_024
+"""Characters in the body of a message with buttons (cloud-api.md 4.2)."""
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """A pending transfer as its payer is asked about it."""
+
+    transfer_id: int
+    amount_minor: int
+    payee: str
+    is_payee_known: bool
+
+
+def confirmation_body(
+    held: Sequence[Held], currency: Currency, *, ttl_s: int, receipts: Sequence[str] = ()
+) -> str:
+    """The question; what else the turn did stands above it, as far as there is room."""
+    lines = [_line(one, currency) for one in held]
+    if len(held) > 1:
+        total = sum(one.amount_minor for one in held)
+        lines.append(receipt(f"Together {format_money(total, currency)}"))
+    question = "\n".join(
+        [
+            "Please confirm:",
+            *lines,
+            f"Nothing is sent until you confirm. Valid for {_duration(ttl_s)}.",
+        ]
+    )
+    return "\n\n".join(part for part in (_above(receipts, question), question) if part)
+
+
+def _line(one: Held, currency: Currency) -> str:
+    money = format_money(one.amount_minor, currency)
+    new = "" if one.is_payee_known else ", a new payee"
+    return receipt(f"{money} to {quoted(one.payee)} ({reference_of(one.transfer_id)}){new}")
+
+
+def _above(receipts: Sequence[str], question: str) -> str:
+    """The other lines of the turn: all of them, or as many as fit and how many more there are."""
+    lines = [line for one in receipts for line in one.split("\n")]
+    room = BODY_LENGTH_MAX - len(question) - 2
+    for count in range(len(lines), -1, -1):
+        left_out = len(lines) - count
+        more = [receipt(f"And {left_out} more; your statement shows them.")] if left_out else []
+        above = "\n".join([*lines[:count], *more])
+        if len(above) <= room:
+            return above
+    return ""
+
+
+def _duration(seconds: int) -> str:
+    for unit, name in ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")):
+        count, rest = divmod(seconds, unit)
+        if count and not rest:
+            return f"{count} {name}{'' if count == 1 else 's'}"
+    return f"{seconds} seconds"

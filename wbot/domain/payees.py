@@ -1,0 +1,56 @@
+"""How customers name whom they pay: a name of their own, or another customer's phone number."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from wbot.domain.errors import MalformedError
+
+_NUMBER = re.compile("\\+?[0-9][0-9\\s().\u2010-\u2015\u2212-]*")
+_NOT_DIGITS = re.compile("[^0-9]")
+_DIGITS_MIN, _DIGITS_MAX = 5, 20
+
+# Nobody sees these, so they make no other name: what is no format control by its category.
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0]")
+_LOOK_ALIKE_SCRIPTS = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"})
+"""Alphabets that share letters' shapes; no word of a real name mixes them."""
+
+
+def folded_name(name: str) -> str:
+    """A payee's name as compared: case, width, spacing and unseen characters make no other one."""
+    seen = "".join(c for c in _UNSEEN.sub("", name) if unicodedata.category(c) != "Cf")
+    return " ".join(unicodedata.normalize("NFKC", seen).casefold().split())
+
+
+def phone_digits(text: str) -> str | None:
+    """The digits of a phone number as people write it, in any script; None for what is none."""
+    written = "".join(
+        str(unicodedata.decimal(c, c))
+        for c in unicodedata.normalize("NFKC", text).strip()
+        if unicodedata.category(c) != "Cf"
+    )
+    if not _NUMBER.fullmatch(written):
+        return None
+    digits = _NOT_DIGITS.sub("", written)
+    return digits if _DIGITS_MIN <= len(digits) <= _DIGITS_MAX else None
+
+
+def check_name(name: str) -> None:
+    """Raise MalformedError, in a customer's words, for what can be nobody's name."""
+    plain = unicodedata.normalize("NFKC", name)
+    letters = sum(unicodedata.category(c).startswith("L") for c in plain)
+    # A number with the letter O in it is no name either.
+    if letters == 0 or sum(c.isdecimal() for c in plain) > letters:
+        raise MalformedError(f"“{name}” is neither a name nor a phone number.")
+    for word in plain.split():
+        scripts = {unicodedata.name(c, "?").split()[0] for c in word if c.isalpha()}
+        if len(scripts & _LOOK_ALIKE_SCRIPTS) > 1:
+            raise MalformedError(
+                f"“{name}” mixes letters of different alphabets in one word; "
+                "please write the name in one of them."
+            )
+
+
+def begun_by(folded: str, known: Iterable[str]) -> list[str]:
+    """Which of the known folded names begin with these whole words and go on."""
+    return [name for name in known if name.startswith(f"{folded} ")]

@@ -1,0 +1,270 @@
+"""The customer's own yes or no about what is pending: code's business alone, never the model's."""
+
+import secrets
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+from wbot.clock import from_text, later, to_text
+from wbot.domain.business import Business
+from wbot.domain.confirmations import Held, confirmation_body
+from wbot.domain.delivery import ReplyState
+from wbot.domain.ledger import (
+    Cause,
+    CauseKind,
+    Phase,
+    TransferKind,
+    TransferState,
+    reference_of,
+)
+from wbot.domain.messages import ButtonReply, Content, Text
+from wbot.domain.questions import (
+    QuestionKind,
+    Tap,
+    plain_answer,
+    question_payload,
+    tap_meant,
+    tap_of,
+)
+from wbot.domain.receipts import Lines
+from wbot.storage import confirmations, journal, ledger, outbox, payees
+from wbot.storage.messages import StoredMessage
+from wbot.turns import notices
+
+EXPIRY_GRACE_S = 2.0
+"""Seconds a webhook may take from its arrival to its commit: a yes of the last moment counts."""
+
+SECOND_LENGTH = len("2026-11-24T12:00:00")
+"""Characters of an instant's text up to its second."""
+
+_CONFIRMED, _CANCELLED, _EXPIRED = "confirmed", "cancelled", "expired"
+
+NOT_ASKED = "That button is not about anything I asked you, so nothing was done."
+TOO_LATE = "That came too late to count; a message of yours from before still waits for its turn."
+SENTENCES = {
+    _CONFIRMED: "You have confirmed that already; nothing was sent again.",
+    _CANCELLED: "That was cancelled already, so nothing was sent.",
+    _EXPIRED: "That was not confirmed in time, so nothing was sent. Please ask again.",
+}
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tap came to: lines of the ledger, or words; whose outboxes have something new."""
+
+    receipts: tuple[str, ...] = ()
+    words: str = ""
+    rings: tuple[int, ...] = ()
+
+
+def question(
+    tx: sqlite3.Connection,
+    message: StoredMessage,
+    business: Business,
+    *,
+    receipts: Sequence[str],
+    now: str,
+) -> dict[str, object] | None:
+    """Ask about what the message left pending, in the Graph API's form; None if nothing is."""
+    pending = ledger.pending_of_message(tx, message.message_id)
+    open_ = [row for row in pending if row["resolution"] is None]
+    if not open_:
+        return None
+    ttl_s = business.policy.hold_ttl_s
+    token = confirmations.ask(
+        tx,
+        message.message_id,
+        conversation_id=message.conversation_id,
+        token=secrets.token_hex(8),
+        now=now,
+        expires_at=to_text(later(from_text(now), ttl_s)),
+    )
+    held = [_held(tx, row) for row in open_]
+    # Where there is no room for all, what was done goes before what was only read.
+    done = {effect.receipt for effect in journal.effects(tx, message.message_id)}
+    receipts = sorted(receipts, key=lambda line: line not in done)
+    body = confirmation_body(held, business.currency, ttl_s=ttl_s, receipts=receipts)
+    return question_payload(QuestionKind.CONFIRM, token, body, yes="Confirm", no="Cancel")
+
+
+def tap_by(tx: sqlite3.Connection, message: StoredMessage, content: Content) -> Tap | None:
+    """The answer that a message gives to a question of ours; None for all others.
+
+    A plain yes or no answers the last thing that the customer was sent, if WhatsApp had taken that
+    before the answer came; else nobody can say what it is about.
+    """
+    match content:
+        case ButtonReply(id=button_id):
+            return tap_of(button_id)
+        case Text(body=body):
+            is_yes = plain_answer(body)
+            return None if is_yes is None else _tap_meant(tx, message, is_yes=is_yes)
+        case _:
+            return None
+
+
+def _tap_meant(tx: sqlite3.Connection, message: StoredMessage, *, is_yes: bool) -> Tap | None:
+    last = outbox.latest_of(tx, message.conversation_id)
+    if last is None or last["accepted_at"] is None or last["state"] == ReplyState.FAILED:
+        return None
+    # Written later, too: what WhatsApp delivers late may answer something else. Its clock has
+    # whole seconds.
+    written_at = message.sent_at or message.received_at
+    came_after = last["accepted_at"] <= message.received_at
+    if not (came_after and last["accepted_at"][:SECOND_LENGTH] <= written_at):
+        return None
+    return tap_meant(msgspec.json.decode(last["payload"]), is_yes=is_yes)
+
+
+def settle(
+    tx: sqlite3.Connection, message: StoredMessage, tap: Tap, *, business: Business, now: str
+) -> Settled:
+    """Do what the tap says, once, if it came in time; what it came to."""
+    asked = confirmations.by_token(tx, tap.key)
+    if asked is None or asked["conversation_id"] != message.conversation_id:
+        return Settled(words=NOT_ASKED)
+    if asked["outcome"] is None and message.received_at > asked["expires_at"]:
+        if confirmations.may_be_answered(tx, asked["message_id"]):
+            return Settled(words=TOO_LATE)
+        expire(tx, asked, now)
+        return Settled(words=SENTENCES[_EXPIRED])
+    if asked["outcome"] is not None:
+        return Settled(words=SENTENCES[asked["outcome"]])
+    outcome = _CONFIRMED if tap.is_yes else _CANCELLED
+    confirmations.end(tx, asked["message_id"], outcome=outcome, by=message.message_id, now=now)
+    pending = ledger.pending_of_message(tx, asked["message_id"])
+    open_ = [row for row in pending if row["resolution"] is None]
+    end = _post if tap.is_yes else _decline
+    ends = [end(tx, row, message.message_id, business=business, now=now) for row in open_]
+    return Settled(
+        receipts=tuple(receipt for receipt, _ in ends),
+        rings=tuple(ring for _, ring in ends if ring is not None),
+    )
+
+
+def expire(tx: sqlite3.Connection, asked: sqlite3.Row, now: str) -> None:
+    """Release what a question's time has run out for."""
+    for row in ledger.pending_of_message(tx, asked["message_id"]):
+        if row["resolution"] is None:
+            cause = Cause(CauseKind.EXPIRY, reference_of(row["id"]))
+            ledger.resolve(tx, row["id"], Phase.EXPIRE, cause=cause, now=now)
+    confirmations.end(tx, asked["message_id"], outcome=_EXPIRED, by=None, now=now)
+
+
+def expire_due(tx: sqlite3.Connection, now: str) -> int:
+    """Let every hold expire whose time is over; how many questions that ended."""
+    before = to_text(later(from_text(now), -EXPIRY_GRACE_S))
+    due = confirmations.due(tx, before)
+    for asked in due:
+        expire(tx, asked, now)
+    return len(due)
+
+
+def close_if_voided(tx: sqlite3.Connection, transfer_id: int, *, by: str, now: str) -> None:
+    """End the question about a transfer that was cancelled otherwise, if it was the last of it."""
+    asker = journal.message_of_transfer(tx, transfer_id)
+    if asker is not None and all(
+        row["resolution"] is not None for row in ledger.pending_of_message(tx, asker)
+    ):
+        confirmations.end(tx, asker, outcome=_CANCELLED, by=by, now=now)
+
+
+def tell_of_expiry(tx: sqlite3.Connection, message: StoredMessage, business: Business) -> list[str]:
+    """Lines about what expired in the conversation since its last reply; told with this one."""
+    lines = []
+    for asked in confirmations.expired_untold(tx, message.conversation_id):
+        confirmations.mark_told(tx, asked["message_id"], message.message_id)
+        lines += [
+            _lines(tx, row, business).not_confirmed(row["id"], row["amount_minor"], row["payee"])
+            for row in ledger.pending_of_message(tx, asked["message_id"])
+            if row["resolution"] == Phase.EXPIRE
+        ]
+    return lines
+
+
+def lines_now(tx: sqlite3.Connection, message_id: str, business: Business) -> list[str]:
+    """What a message did to money, as it stands now, for a later life of it."""
+    return [
+        line
+        for effect in journal.effects(tx, message_id)
+        if (line := _line_now(tx, effect, business)) is not None
+    ]
+
+
+def _line_now(tx: sqlite3.Connection, effect: journal.Effect, business: Business) -> str | None:
+    found = None if effect.transfer_id is None else ledger.by_id(tx, effect.transfer_id)
+    if found is None or found["kind"] != TransferKind.TRANSFER:
+        return effect.receipt
+    entry = ledger.entry(tx, found["debit_account_id"], found["id"])
+    if entry is None or entry.state in {TransferState.REFUSED, TransferState.PENDING}:
+        return effect.receipt  # one that still waits is asked about again instead
+    lines = _lines(tx, found, business)
+    facts = (entry.transfer_id, entry.amount_minor, entry.payee)
+    if found["resolution"] == Phase.EXPIRE:
+        return lines.not_confirmed(*facts)
+    if entry.state is TransferState.POSTED:
+        return lines.sent(*facts)
+    return lines.cancelled(*facts, was_posted=entry.state is TransferState.REVERSED)
+
+
+def _post(
+    tx: sqlite3.Connection, row: sqlite3.Row, message_id: str, *, business: Business, now: str
+) -> tuple[str, int | None]:
+    post_id = _resolve(tx, row, Phase.POST, f"{message_id}/confirm", now)
+    payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
+    payees.learn(tx, payer_id, row["credit_account_id"], now)
+    ring = notices.tell_receiver(tx, business, row["id"], now)
+    line = _lines(tx, row, business).sent(row["id"], row["amount_minor"], row["payee"])
+    _keep(tx, message_id, "confirm", row, end_id=post_id, line=line, now=now)
+    return line, ring
+
+
+def _decline(
+    tx: sqlite3.Connection, row: sqlite3.Row, message_id: str, *, business: Business, now: str
+) -> tuple[str, int | None]:
+    void_id = _resolve(tx, row, Phase.VOID, f"{message_id}/decline", now)
+    line = _lines(tx, row, business).cancelled(
+        row["id"], row["amount_minor"], row["payee"], was_posted=False
+    )
+    _keep(tx, message_id, "decline", row, end_id=void_id, line=line, now=now)
+    return line, None
+
+
+def _resolve(tx: sqlite3.Connection, row: sqlite3.Row, phase: Phase, why: str, now: str) -> int:
+    cause = Cause(CauseKind.TAP, f"{why}/{reference_of(row['id'])}")
+    return ledger.resolve(tx, row["id"], phase, cause=cause, now=now)
+
+
+def _keep(
+    tx: sqlite3.Connection,
+    message_id: str,
+    tool: str,
+    row: sqlite3.Row,
+    *,
+    end_id: int,
+    line: str,
+    now: str,
+) -> None:
+    reference = reference_of(row["id"])
+    effect = journal.Effect(
+        tool=tool, arguments=reference, result="{}", receipt=line, transfer_id=end_id
+    )
+    journal.add_effect(tx, message_id, effect, now)
+
+
+def _held(tx: sqlite3.Connection, row: sqlite3.Row) -> Held:
+    return Held(
+        transfer_id=row["id"],
+        amount_minor=row["amount_minor"],
+        payee=row["payee"],
+        is_payee_known=payees.is_known_account(
+            tx,
+            ledger.account(tx, row["debit_account_id"])["customer_id"],
+            row["credit_account_id"],
+        ),
+    )
+
+
+def _lines(tx: sqlite3.Connection, row: sqlite3.Row, business: Business) -> Lines:
+    left = ledger.balance(tx, row["debit_account_id"]).available_minor
+    return Lines(business.currency, left)
