@@ -205,8 +205,7 @@ class Turn:
 
     def _has_asked(self, tx: sqlite3.Connection) -> bool:
         """Whether something is pending now that only the customer can say yes to."""
-        pending = ledger.pending_of_message(tx, self._message.message_id)
-        return any(row["resolution"] is None for row in pending)
+        return bool(ledger.open_of_message(tx, self._message.message_id))
 
     async def _first_prompt(self, words: str) -> list[dict[str, Any]]:
         def look(tx: sqlite3.Connection) -> list[dict[str, Any]]:
