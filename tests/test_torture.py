@@ -4,25 +4,31 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from itertools import combinations
 from pathlib import Path
+from random import Random
 
+import aiohttp
 import msgspec
 import pytest
 from conftest import ALICE, SHOP, WAIT_S, MakeWorld, World, make_simulator
 from stored import STARTED_AT, make_tx
+from torture.asks import Kind
 from torture.evidence import Evidence
 from torture.judge import KILLED, judged
 from torture.preparation import free_port, make_database, variables
 from torture.run import Torture
-from torture.schedule import SHORT
+from torture.schedule import SHORT, End, Hostility, schedule
 
+from wbot.app import Service
 from wbot.clock import Clock
 from wbot.inbound.intake import record
 from wbot.inbound.payload import parse_payload
+from wbot.settings import read_settings
 from wbot.simulator.faults import Endpoint, dropped, refused
 from wbot.simulator.webhooks import body_of, message_update
 from wbot.simulator.wire import to_wire
@@ -41,8 +47,17 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
 def test_20_kills_lose_nothing_double_nothing_and_keep_the_order(evidence: Evidence) -> None:
     verdict = judged(evidence)
     assert verdict.breaches == []
-    assert evidence.deliveries.acknowledged == SHORT.messages == verdict.answered + verdict.told
+    ended = verdict.answered + verdict.told + verdict.noted
+    assert evidence.deliveries.acknowledged == SHORT.messages == ended
     assert sum(life.exit_code == KILLED for life in evidence.lives) == SHORT.kills
+    assert {life.ended_by for life in evidence.lives} >= {End.START, End.STOPPED}
+    assert {ask.kind for ask in evidence.asks} == set(Kind)
+
+
+def test_every_end_of_a_life_comes_up_in_the_long_form() -> None:
+    ends = Counter(plan.end for plan in schedule(Hostility(), Random(SEED)))
+    assert set(ends) == set(End)
+    assert ends.total() - ends[End.STOPPED] == Hostility().kills
 
 
 # The judge must see what is made wrong in a copy of that run. -------------------------------------
@@ -64,6 +79,11 @@ def swap_two_replies(evidence: Evidence) -> None:
     sends = evidence.sends
     one, two = next(pair for pair in pairs if len({sends[n].recipient for n in pair}) == 1)
     sends[one], sends[two] = sends[two], sends[one]
+
+
+def misdirect_a_reply(evidence: Evidence) -> None:
+    other = next(send for send in evidence.sends if send.recipient != evidence.sends[0].recipient)
+    evidence.sends[0] = msgspec.structs.replace(evidence.sends[0], recipient=other.recipient)
 
 
 def end_a_life_by_itself(evidence: Evidence) -> None:
@@ -88,7 +108,7 @@ INSERT INTO transfers SELECT * FROM again;
 TURN_BETWEEN_OTHERS = """
 CREATE TEMP TABLE latest AS SELECT conversation_id FROM turns JOIN messages USING (message_id)
 WHERE number > 1 LIMIT 1;
-INSERT INTO turns SELECT message_id, 9, 9, 999999, '', NULL, NULL
+INSERT INTO turns SELECT message_id, revision, 999, 999999, '', NULL, NULL
 FROM messages JOIN latest USING (conversation_id) WHERE number = 1;
 """
 
@@ -99,6 +119,7 @@ FROM messages JOIN latest USING (conversation_id) WHERE number = 1;
         (lose_a_reply, "lost"),
         (repeat_a_reply, "replies doubled"),
         (swap_two_replies, "out of order"),
+        (misdirect_a_reply, "misdirected"),
         (end_a_life_by_itself, "ended itself"),
         (in_the_database("DELETE FROM messages WHERE rowid = 1"), "lost"),
         (in_the_database("UPDATE messages SET state = 'waiting' WHERE rowid = 1"), "stuck"),
@@ -169,6 +190,15 @@ def test_a_start_on_a_locked_database_ends_with_one_sentence(tmp_path: Path) -> 
     assert ended.stderr.splitlines() == [
         "wbot: The database could not be written: database is locked."
     ]
+
+
+async def test_a_service_stops_whose_start_failed_half_way(database_path: Path) -> None:
+    """It used to fail once more while stopping, and its threads kept the process up."""
+    settings = read_settings({"WBOT_DATABASE": str(database_path), "WBOT_MODEL": "offline"})
+    async with aiohttp.ClientSession() as session:
+        service = Service(settings, {}, clock=Clock(), session=session)
+        await service.database.open()
+        await service.stop()
 
 
 def test_messages_keep_their_order_when_the_clock_steps_back() -> None:

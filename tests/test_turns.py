@@ -202,6 +202,31 @@ async def test_after_an_effect_a_failing_model_leaves_the_receipt_and_no_error_t
         assert len(simulator.completions) == asked
 
 
+async def test_a_second_life_that_is_interrupted_goes_on_from_its_own_steps(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    """Only what an earlier life has moved ends a message; it used to lose the second payment."""
+    deposit(database_path, ALICE, 50_000)
+    simulator = make_simulator()
+    answers: list[Any] = [
+        web.Response(status=400),
+        completion(None, ("transfer", {"amount": "20", "to": "John"})),
+        web.Response(status=500),
+        completion(None, ("transfer", {"amount": "30", "to": "Jane"})),
+        completion("Both are sent."),
+    ]
+    simulator.responder = lambda _: answers.pop(0)
+    async with make_world(simulator=simulator) as world:
+        assert await world.ask(ALICE, "Transfer $20 to John and $30 to Jane") == ERROR_TEXT
+        message_id = world.rows("SELECT message_id FROM messages")[0]["message_id"]
+        with writing(database_path) as tx:
+            messages.revive(tx, message_id, to_text(Clock().now()))
+        again = await simulator.wait_for_reply_to(ALICE, after=1, timeout_s=WAIT_S)
+        assert again.text.count("Sent $") == 2
+        assert again.text.endswith("Both are sent.")
+        assert balance_of(world) == 45_000
+
+
 async def test_a_model_that_never_stops_calling_tools_is_stopped(make_world: MakeWorld) -> None:
     simulator = make_simulator()
     simulator.responder = lambda _: completion(None, ("balance", {}))

@@ -33,8 +33,8 @@ class Account(msgspec.Struct):
     effects: int = 0
     """Payments made and taken back."""
     _latest: _Sent | None = None
-    _second: dict[str, str] = msgspec.field(default_factory=dict)
-    """By message, what it says in its second life, after the first has come to a payment."""
+    _second: dict[str, "_Sent | str"] = msgspec.field(default_factory=dict)
+    """By message, what its second life speaks of: a payment as it then stands, or a refusal."""
 
     def differs(self, ask: Ask, reply: str, *, is_last: bool) -> str | None:
         """Replay the message as far as this reply; what that should have been, unless it is that.
@@ -46,7 +46,8 @@ class Account(msgspec.Struct):
             expected = NOT_ARRIVED if ask.kind is Kind.PLACEHOLDER else ERROR_TEXT
             return None if reply == expected else expected
         if is_last and ask.kind is Kind.REJECTED_AFTER:
-            expected = self._second[ask.message_id]
+            said = self._second[ask.message_id]
+            expected = said if isinstance(said, str) else f"{MARK} {self._standing(said)}"
             return None if reply == expected else expected
         pattern, made = self._pattern(ask)
         found = re.fullmatch(pattern, reply)
@@ -55,7 +56,7 @@ class Account(msgspec.Struct):
         for payment, reference in zip(made, found.groups(), strict=True):
             payment.reference = reference
         if ask.kind is Kind.REJECTED_AFTER:  # what moved no money is read once more
-            self._second[ask.message_id] = reply if made else f"{reply}\n\n{ask.words}"
+            self._second[ask.message_id] = made[0] if made else f"{reply}\n\n{ask.words}"
         return None
 
     def _pattern(self, ask: Ask) -> tuple[str, list[_Sent]]:
@@ -107,10 +108,14 @@ class Account(msgspec.Struct):
         latest.is_cancelled = True
         self.effects += 1
         self.available_minor += latest.payment.amount_minor
-        return (
-            f"Cancelled {latest.reference}: {money(latest.payment.amount_minor)} to "
-            f"“{latest.payment.to}” is back. Available: {money(self.available_minor)}."
-        )
+        return self._standing(latest)
+
+    def _standing(self, sent: _Sent) -> str:
+        paid = f"{money(sent.payment.amount_minor)} to “{sent.payment.to}”"
+        left = f"Available: {money(self.available_minor)}."
+        if sent.is_cancelled:
+            return f"Cancelled {sent.reference}: {paid} is back. {left}"
+        return f"Sent {paid} ({sent.reference}). {left}"
 
 
 def money(minor: int) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from torture import troubles
-from torture.asks import RECEIVERS, Ask, Script, asks_of, people
+from torture.asks import RECEIVERS, Ask, Kind, Script, asks_of, people
 from torture.deliveries import Deliveries
 from torture.evidence import Evidence, count_unfinished, message_id_in
 from torture.lives import HOST, Life, Service
@@ -160,12 +160,13 @@ class Torture:
             self._evidence.stopped_s.append(self._clock.monotonic() - asked_at)
 
     def _unanswered(self) -> set[str]:
-        """Acknowledged, and no reply yet of which the customers know."""
+        """Acknowledged, and the model's words, where it has any, have not reached the customer."""
         return {
             message_id
             for message_id, one in self._evidence.deliveries.said.items()
             if one.acknowledged_at is not None
             and one.ask.customer.name not in self._evidence.refused
+            and one.ask.kind not in {Kind.REJECTED_AFTER, Kind.MOVED}
             and message_id not in self._replied
         }
 

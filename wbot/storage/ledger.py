@@ -286,6 +286,11 @@ def pending_of_message(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.
     return tx.execute(PENDING_OF_MESSAGE, (message_id,)).fetchall()
 
 
+def open_of_message(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.Row]:
+    """What the message left pending and nothing has ended yet: rows with `payee`."""
+    return [row for row in pending_of_message(tx, message_id) if row["resolution"] is None]
+
+
 def has_incoming_open(tx: sqlite3.Connection, account_id: int) -> bool:
     """Whether a pending transfer of somebody else would credit the account."""
     return tx.execute(INCOMING_OPEN, (account_id,)).fetchone() is not None

@@ -66,8 +66,7 @@ def question(
     now: str,
 ) -> dict[str, object] | None:
     """Ask about what the message left pending, in the Graph API's form; None if nothing is."""
-    pending = ledger.pending_of_message(tx, message.message_id)
-    open_ = [row for row in pending if row["resolution"] is None]
+    open_ = ledger.open_of_message(tx, message.message_id)
     if not open_:
         return None
     ttl_s = business.policy.hold_ttl_s
@@ -132,10 +131,11 @@ def settle(
         return Settled(words=SENTENCES[asked["outcome"]])
     outcome = _CONFIRMED if tap.is_yes else _CANCELLED
     confirmations.end(tx, asked["message_id"], outcome=outcome, by=message.message_id, now=now)
-    pending = ledger.pending_of_message(tx, asked["message_id"])
-    open_ = [row for row in pending if row["resolution"] is None]
     end = _post if tap.is_yes else _decline
-    ends = [end(tx, row, message.message_id, business=business, now=now) for row in open_]
+    ends = [
+        end(tx, row, message.message_id, business=business, now=now)
+        for row in ledger.open_of_message(tx, asked["message_id"])
+    ]
     return Settled(
         receipts=tuple(receipt for receipt, _ in ends),
         rings=tuple(ring for _, ring in ends if ring is not None),
@@ -144,10 +144,9 @@ def settle(
 
 def expire(tx: sqlite3.Connection, asked: sqlite3.Row, now: str) -> None:
     """Release what a question's time has run out for."""
-    for row in ledger.pending_of_message(tx, asked["message_id"]):
-        if row["resolution"] is None:
-            cause = Cause(CauseKind.EXPIRY, reference_of(row["id"]))
-            ledger.resolve(tx, row["id"], Phase.EXPIRE, cause=cause, now=now)
+    for row in ledger.open_of_message(tx, asked["message_id"]):
+        cause = Cause(CauseKind.EXPIRY, reference_of(row["id"]))
+        ledger.resolve(tx, row["id"], Phase.EXPIRE, cause=cause, now=now)
     confirmations.end(tx, asked["message_id"], outcome=_EXPIRED, by=None, now=now)
 
 
@@ -163,9 +162,7 @@ def expire_due(tx: sqlite3.Connection, now: str) -> int:
 def close_if_voided(tx: sqlite3.Connection, transfer_id: int, *, by: str, now: str) -> None:
     """End the question about a transfer that was cancelled otherwise, if it was the last of it."""
     asker = journal.message_of_transfer(tx, transfer_id)
-    if asker is not None and all(
-        row["resolution"] is not None for row in ledger.pending_of_message(tx, asker)
-    ):
+    if asker is not None and not ledger.open_of_message(tx, asker):
         confirmations.end(tx, asker, outcome=_CANCELLED, by=by, now=now)
 
 

@@ -111,8 +111,9 @@ class Turn:
         """How the message ends; raises RetryableError, HeldError, RejectedError, StoppingError."""
         begun = self._begun
         is_fresh = begun.staleness is Staleness.FRESH
-        is_done = begun.taken.revision > 0 or not is_fresh or begun.has_tapped
-        if begun.moved_money and is_done:
+        # A life with steps of its own goes on from them: what it moved was not all it was asked.
+        was_done_before = begun.taken.revision > 0 and not begun.taken.steps
+        if begun.moved_money and (was_done_before or not is_fresh or begun.has_tapped):
             return await self._receipts_alone()
         if begun.staleness is Staleness.EXPIRED:
             return Ending(state="silent", reason="window_closed")
@@ -204,8 +205,7 @@ class Turn:
 
     def _has_asked(self, tx: sqlite3.Connection) -> bool:
         """Whether something is pending now that only the customer can say yes to."""
-        pending = ledger.pending_of_message(tx, self._message.message_id)
-        return any(row["resolution"] is None for row in pending)
+        return bool(ledger.open_of_message(tx, self._message.message_id))
 
     async def _first_prompt(self, words: str) -> list[dict[str, Any]]:
         def look(tx: sqlite3.Connection) -> list[dict[str, Any]]:

@@ -131,13 +131,12 @@ def _facts(
 def _standing(tx: sqlite3.Connection, customer: Customer, account: int, payee: _Payee) -> Standing:
     since = to_text(later(from_text(customer.now), -DAY_S))
     day_count, day_total_minor = ledger.made_since(tx, account, since)
-    pending = ledger.pending_of_message(tx, customer.message_id)
     return Standing(
         balance=ledger.balance(tx, account),
         is_payee_known=payee.is_known,
         day_count=day_count,
         day_total_minor=day_total_minor,
-        asked_at_once=sum(row["resolution"] is None for row in pending),
+        asked_at_once=len(ledger.open_of_message(tx, customer.message_id)),
         unasked_minor=ledger.posted_by_call_minor(tx, customer.message_id),
     )
 
