@@ -171,9 +171,32 @@ class Machine(RuleBasedStateMachine):
         self._pass(max(0.0, question.expires + late - self.now), waiting=None)
         self._tap(question.who, token, answer, waits=waits)
 
-    @rule(who=WHO, word=st.sampled_from((*YES, *YES, *NO, *NEARLY)), waits=SECONDS)
-    def say(self, who: str, word: str, waits: int) -> None:
-        self._answer(who, {"type": "text", "text": {"body": word}}, waits=waits)
+    @rule(
+        who=WHO,
+        word=st.sampled_from((*YES, *YES, *NO, *NEARLY)),
+        waits=SECONDS,
+        ago=st.sampled_from((0, 0, 0, 1, 60)),
+        is_reached=st.booleans(),
+    )
+    def say(self, who: str, word: str, waits: int, ago: int, is_reached: bool) -> None:
+        """Written so many seconds ago, and delivered now."""
+        if is_reached:
+            self.reach(who)
+        self._answer(who, {"type": "text", "text": {"body": word}}, waits=waits, ago=ago)
+
+    @rule(
+        who=WHO,
+        minor=MINOR,
+        word=st.sampled_from((*YES, *NO)),
+        waits=SECONDS,
+        ago=st.sampled_from((0, 0, 0, 1, 60)),
+        is_reached=st.booleans(),
+    )
+    def ask_and_say(
+        self, *, who: str, minor: int, word: str, waits: int, ago: int, is_reached: bool
+    ) -> None:
+        self.ask(who, [("transfer", minor, "John")], crashes=self.crashes)
+        self.say(who, word, waits, ago, is_reached)
 
     @rule(who=WHO)
     def reach(self, who: str) -> None:
@@ -198,7 +221,7 @@ class Machine(RuleBasedStateMachine):
         self._receive(question.who, content)
         self._pass(max(0.0, question.expires + 1 - self.now), waiting=(question.who, in_time))
         self._receive(question.who, content, written_s=in_time - self.now - 1)
-        expected = self._meant(question.who, content)
+        expected = self._meant(question.who, content, written=in_time)
         self._settle(question.who, expected, self.now, waiting=in_time)
         self._settle(question.who, expected, in_time)
 
@@ -421,11 +444,11 @@ class Machine(RuleBasedStateMachine):
 
     # A message that code answers -----------------------------------------------------------------
 
-    def _answer(self, who: str, content: dict[str, Any], *, waits: int) -> None:
+    def _answer(self, who: str, content: dict[str, Any], *, waits: int, ago: int = 0) -> None:
         """A tap or a plain word, which waits so long for its turn."""
-        expected = self._meant(who, content)
+        expected = self._meant(who, content, written=self.now - ago)
         received = self.now
-        self._receive(who, content)
+        self._receive(who, content, written_s=-ago)
         self._pass(waits, waiting=(who, received))
         if waits:
             self.reach(who)  # too late for the word that waited
@@ -459,7 +482,9 @@ class Machine(RuleBasedStateMachine):
         ending = Ending(state="answered", receipts=settled.receipts, words=settled.words)
         assert self._close(message, taken, ending)["type"] == "text"
 
-    def _meant(self, who: str, content: dict[str, Any]) -> tuple[str, bool] | None:
+    def _meant(
+        self, who: str, content: dict[str, Any], *, written: float
+    ) -> tuple[str, bool] | None:
         """The token and the answer that a message stands for."""
         if content["type"] == "interactive":
             _, token, answer = content["interactive"]["button_reply"]["id"].split(":")
@@ -472,7 +497,7 @@ class Machine(RuleBasedStateMachine):
         payload = json.loads(last["payload"]) if last else {}
         if word in NEARLY or payload.get("type") != "interactive":
             return None
-        if last["accepted_at"] is None or last["accepted_at"] > after(self.now):
+        if last["accepted_at"] is None or last["accepted_at"] > after(written):
             return None
         button = payload["interactive"]["action"]["buttons"][0]["reply"]["id"]
         return button.split(":")[1], word in YES

@@ -1,10 +1,10 @@
 """The auditor: the ledger's rows once more, each against what was said, tapped and allowed."""
 
-import re
 import sqlite3
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from datetime import timedelta
 from operator import itemgetter
 from pathlib import Path
 
@@ -288,8 +288,8 @@ class Audit:
             return f"by {said.words!r}, {said.button!r}"
         if action != {"post": "confirm", "void": "decline"}[row["phase"]]:
             return f"as {action}"
-        asked = self._asked_by(said, row)
-        if asked is None or not re.search(rf"\({reference}\)", asked.text):
+        asked = self._asked_by(said)
+        if not any(f"({reference})" in one.text for one in asked):
             return f"by an answer to {asked}"
         confirmation = self._confirmation(row["target_id"])
         received = self.books.messages[tap_id]["received_at"]
@@ -298,18 +298,19 @@ class Audit:
         is_early = instant(received) + 1.0 < said.at.timestamp()
         return "received before it was said" if is_early else ""
 
-    def _asked_by(self, said: Said, row: sqlite3.Row) -> Sent | None:
-        """The question that the message answers, as the customer saw it."""
+    def _asked_by(self, said: Said) -> list[Sent]:
+        """The question that the message answers, as the customer saw it; or what may be it."""
         if said.button is not None:
             asked = self._record.asked.get(token_of(said.button))
-            return asked if asked and asked.place == said.place else None
-        received = instant(self.books.messages[said.message_id]["received_at"])
-        seen = [one for one in self._record.sent_to[said.place] if one.at <= said.at]
-        if seen and seen[-1].buttons:
-            return seen[-1]
-        # It may have come while the answer was on its way.
-        later = [one for one in self._record.sent_to[said.place] if one.at > said.at]
-        return next((one for one in later if one.buttons and one.at.timestamp() < received), None)
+            return [asked] if asked and asked.place == said.place else []
+        found = []
+        for sent in reversed(self._record.sent_to[said.place]):
+            # WhatsApp's times are whole seconds: what came in the same one may have been seen.
+            if sent.buttons and sent.at - said.at <= timedelta(seconds=1):
+                found.append(sent)
+            if sent.at <= said.at:
+                break
+        return found
 
     def _confirmation(self, number: int) -> sqlite3.Row | None:
         return self.books.confirmations.get(self._payment(number).message)

@@ -113,11 +113,14 @@ class Crowd:
                 await asyncio.sleep(random.uniform(1.0, shop.rules.hold_ttl_s + 3.0))
 
     async def _listen(self, phone: str, random: Random) -> None:
-        """Wait for a reply, with little patience; with more where many are due."""
-        is_behind = self._unanswered[phone] >= UNANSWERED_MAX
+        """Wait for a reply, with little patience; with more, and for more, where many are due."""
+        heard, is_behind = self._heard[phone], self._unanswered[phone] >= UNANSWERED_MAX
         try:
             async with asyncio.timeout(PATIENCE_S if is_behind else random.uniform(1.0, 5.0)):
-                await self._heard[phone].wait()
+                await heard.wait()
+                while self._unanswered[phone] >= UNANSWERED_MAX:
+                    heard.clear()
+                    await heard.wait()
         except TimeoutError:  # some messages have no reply
             self._unanswered[phone] = min(self._unanswered[phone], UNANSWERED_MAX - 1)
 
