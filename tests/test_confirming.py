@@ -471,6 +471,10 @@ async def test_a_contact_card_names_whom_to_pay(chat: Chat) -> None:
 
 
 async def test_a_customer_out_of_reach_is_paid_in_silence(chat: Chat) -> None:
+    """What he said in a group lets nobody write to him."""
+    content = {"type": "text", "text": {"body": "hello"}, "group_id": "group.1"}
+    await chat.simulator.send_inbound(BOB, content)
+    await chat.simulator.wait_until_quiet(timeout_s=WAIT_S)
     question = await chat.say(f"Transfer $20 to +{BOB.phone}")
     await chat.tap(question, "yes")
     assert chat.simulator.replies_to(BOB) == ()

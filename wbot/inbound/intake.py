@@ -137,6 +137,8 @@ def _insert(
             state="silent" if reason else "waiting",
             reason=reason,
             webhook_id=webhook_id,
+            # What was said in a group, or by WhatsApp itself, was not said to the business.
+            opens_window=message.group_id is None and not isinstance(message.content, System),
         ),
     )
     return Accepted(

@@ -55,6 +55,8 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     reason: str | None
     webhook_id: int
+    opens_window: bool = True
+    """Whether it lets the business write to its sender for the next 24 hours."""
 
 
 class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +113,7 @@ def insert(tx: sqlite3.Connection, message: NewMessage) -> None:
     )
     values["ended_at"] = message.received_at if message.state == "silent" else None
     tx.execute(INSERT_MESSAGE, values)
-    if message.conversation_id is not None:
+    if message.conversation_id is not None and message.opens_window:
         _note_inbound(tx, message.conversation_id, message.sent_at or message.received_at)
 
 
