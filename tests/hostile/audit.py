@@ -40,9 +40,9 @@ class Breach(msgspec.Struct, frozen=True):
 class Standing(msgspec.Struct, frozen=True):
     """A customer's money from an instant on."""
 
-    at: float
-    available: int
-    held: int
+    at: float = 0.0
+    available: int = 0
+    held: int = 0
 
 
 class State(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ class Audit:
         self.breaches: list[Breach] = []
         self.figures: Counter[str] = Counter()
         self.stories: dict[int, Story] = {}
-        self.timeline: defaultdict[Place, list[Standing]] = defaultdict(list)
+        self.timeline: defaultdict[Place, list[Standing]] = defaultdict(lambda: [Standing()])
         self.books = Books(database)
         self.banks = {
             shop.id: Bank(

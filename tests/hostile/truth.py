@@ -115,20 +115,22 @@ class Truth:
                 full.add(reply["message_id"])
             told.update(_told_in(text))
         for number, story in self._audit.stories.items():
-            for state in story.states:
+            for place, state in enumerate(story.states):
                 count = told[state.name, number]
                 is_own = state.name in {"posted", "void", "reversed"} and story.place[1]
-                if is_own and not count and state.by not in full:
+                # One message that sends and takes back may tell the end alone.
+                later = [one for one in story.states[place + 1 :] if one.by == state.by]
+                is_told = count or any(told[one.name, number] for one in later)
+                if is_own and not is_told and state.by not in full:
                     yield Breach(UNTOLD, f"{story.place} never heard T{number} {state.name}")
                 if state.name == "expired" and count > 1:
                     yield Breach(UNTOLD, f"{story.place} heard {count} times T{number} expired")
 
     def standings(self, place: Place, since: float, until: float) -> list[Standing]:
         """What a customer had at any moment between the two."""
-        times = self._times.get(place, [])
-        first = max(0, bisect_left(times, since - _SLACK_S) - 1)
-        found = self._audit.timeline[place][first : bisect_right(times, until + _SLACK_S)]
-        return found or [Standing(0.0, 0, 0)]
+        times = self._times.get(place, [0.0])
+        first = bisect_left(times, since - _SLACK_S) - 1
+        return self._audit.timeline[place][first : bisect_right(times, until + _SLACK_S)]
 
     def story(self, number: int) -> Story | None:
         return self._audit.stories.get(number)
