@@ -528,6 +528,22 @@ async def test_a_later_life_tells_how_it_stands_now(chat: Chat) -> None:
     assert again.text == f"{MARK} Cancelled T3: $20.00 to “John” is back. Available: $100.00."
 
 
+async def test_a_later_life_tells_of_its_own_cancel_once(chat: Chat) -> None:
+    change(chat.path, confirm_above_minor=10_000)
+    answers = [
+        calls(pay("20", "John"), ("cancel", {}), pay("30", "Mary")),
+        {"choices": [{"message": {"role": "assistant", "content": "Done."}}]},
+    ]
+    chat.simulator.responder = lambda _: answers.pop(0)
+    first = await chat.say("Transfer $20 to John, no, $30 to Mary")
+    with writing(chat.path) as tx:
+        message_id = tx.execute("SELECT message_id FROM messages").fetchone()[0]
+        messages.revive(tx, message_id, to_text(Clock().now()))
+    again = await chat.simulator.wait_for_reply_to(ALICE, after=1, timeout_s=WAIT_S)
+    assert first.text == f"{again.text}\n\nDone."
+    assert again.text.count("Cancelled T3") == 1
+
+
 async def test_an_operator_reverses_what_reached_a_customer_and_nothing_that_waits(
     chat: Chat,
 ) -> None:

@@ -90,6 +90,15 @@ POSTED_BY_CALL = """
 SELECT coalesce(sum(t.amount_minor), 0) FROM effects e JOIN transfers t ON t.id = e.transfer_id
 WHERE e.message_id = ? AND e.tool = 'transfer' AND t.phase = 'posted'
 """
+# Each half by its own index.
+CANCELLED_BY = """
+SELECT 1 FROM (
+    SELECT cause_key FROM transfers
+    WHERE target_id = :transfer AND phase IN ('post', 'void', 'expire') AND cause_kind = 'call'
+    UNION ALL SELECT cause_key FROM transfers
+    WHERE target_id = :transfer AND kind = 'reversal' AND cause_kind = 'call')
+WHERE substr(cause_key, 1, length(:own)) = :own
+"""
 LATEST_OUTGOING = """
 SELECT id FROM transfers WHERE debit_account_id = ? AND kind = 'transfer'
     AND phase IN ('posted', 'pending', 'refused') ORDER BY id DESC LIMIT 1
@@ -310,6 +319,13 @@ def made_since(tx: sqlite3.Connection, account_id: int, since: str) -> tuple[int
 def posted_by_call_minor(tx: sqlite3.Connection, message_id: str) -> int:
     """What the message's calls have sent without anybody's yes."""
     return int(tx.execute(POSTED_BY_CALL, (message_id,)).fetchone()[0])
+
+
+def is_cancelled_by(tx: sqlite3.Connection, transfer_id: int, message_id: str) -> bool:
+    """Whether a cancel of this very message voided the transfer or took it back."""
+    own = f"{message_id}/cancel/"
+    row = tx.execute(CANCELLED_BY, {"transfer": transfer_id, "own": own}).fetchone()
+    return row is not None
 
 
 def reverse(tx: sqlite3.Connection, transfer_id: int, cause: Cause, now: str) -> int:

@@ -184,17 +184,21 @@ def lines_now(tx: sqlite3.Connection, message_id: str, business: Business) -> li
     return [
         line
         for effect in journal.effects(tx, message_id)
-        if (line := _line_now(tx, effect, business)) is not None
+        if (line := _line_now(tx, effect, message_id, business)) is not None
     ]
 
 
-def _line_now(tx: sqlite3.Connection, effect: journal.Effect, business: Business) -> str | None:
+def _line_now(
+    tx: sqlite3.Connection, effect: journal.Effect, message_id: str, business: Business
+) -> str | None:
     found = None if effect.transfer_id is None else ledger.by_id(tx, effect.transfer_id)
     if found is None or found["kind"] != TransferKind.TRANSFER:
         return effect.receipt
     entry = ledger.entry(tx, found["debit_account_id"], found["id"])
     if entry is None or entry.state in {TransferState.REFUSED, TransferState.PENDING}:
         return effect.receipt  # one that still waits is asked about again instead
+    if ledger.is_cancelled_by(tx, found["id"], message_id):
+        return effect.receipt  # the cancel has a line of its own
     lines = _lines(tx, found, business)
     facts = (entry.transfer_id, entry.amount_minor, entry.payee)
     if found["resolution"] == Phase.EXPIRE:
