@@ -409,8 +409,10 @@ class Audit:
             self.figures[f"messages {row['state']}"] += 1
             if said.button and said.button.startswith("confirm:"):
                 self.figures["taps"] += 1
-        counted = {row["cause_key"].split("/")[0] for row in self._taps()}
-        self.figures["taps that counted"] = len(counted)
+        for message_id in {row["cause_key"].partition("/")[0] for row in self._taps()}:
+            tap = self._record.said.get(message_id)
+            is_word = tap is not None and tap.button is None
+            self.figures["words that counted" if is_word else "taps that counted"] += 1
 
     def _taps(self) -> Iterator[sqlite3.Row]:
         yield from self.books.rows("SELECT cause_key FROM transfers WHERE cause_kind = 'tap'")

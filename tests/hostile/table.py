@@ -43,8 +43,9 @@ def _table(findings: Findings) -> Table:
             rows[name] = f"{count:,}"
     counted = figures["taps that counted"]
     rows |= {
-        "taps and plain answers that counted": f"{counted:,}",
-        "that were refused": f"{figures['taps'] - counted:,}",
+        "taps that counted": f"{counted:,}",
+        "plain answers that counted": f"{figures['words that counted']:,}",
+        "taps without effect": f"{figures['taps'] - counted:,}",
         "lines behind the mark, all checked": f"{sum(findings.told.values()):,}",
         "kills": f"{findings.kills:,}",
         "ledger verify, each time": f"{figures['verified']:,}",
