@@ -24,7 +24,7 @@ from wbot.domain.ledger import (
 )
 from wbot.domain.payees import folded_name, phone_digits
 from wbot.domain.policy import Refusal, withdrawal_refusal
-from wbot.storage import customers, invariants, journal, ledger, payees
+from wbot.storage import customers, invariants, journal, ledger, migrations, payees
 from wbot.storage.database import transaction
 from wbot.storage.journal import Effect
 from wbot.storage.ledger import Movement
@@ -621,3 +621,29 @@ def test_a_number_is_told_from_a_name(text: str, digits: str | None) -> None:
 )
 def test_names_are_compared_as_people_do(one: str, other: str, *, are_same: bool) -> None:
     assert (folded_name(one) == folded_name(other)) == are_same
+
+
+TOOTHLESS = """
+CREATE TRIGGER postings_are_not_edited BEFORE UPDATE ON postings WHEN 0
+BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END
+"""
+
+
+@pytest.mark.parametrize("replacement", ["", TOOTHLESS])
+def test_a_guard_taken_away_or_made_toothless_is_found(
+    busy: sqlite3.Connection, replacement: str
+) -> None:
+    busy.execute("DROP TRIGGER postings_are_not_edited")
+    busy.execute(replacement)
+    assert invariants.breaches(busy) == [
+        "The schema's guard postings_are_not_edited is missing or another one."
+    ]
+
+
+def test_an_end_cut_off_is_found(busy: sqlite3.Connection) -> None:
+    ledger.record(busy, paying(busy, 1, None, refusal="insufficient_funds"), NOW)
+    guard = migrations.triggers()["transfers_are_not_deleted"]
+    busy.execute("DROP TRIGGER transfers_are_not_deleted")
+    busy.execute("DELETE FROM transfers WHERE id = 6")
+    busy.execute(guard)
+    assert invariants.breaches(busy) == ["The ledger once had T6, and ends before it."]

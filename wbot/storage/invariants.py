@@ -3,6 +3,7 @@
 import sqlite3
 
 from wbot.domain.ledger import GENESIS_HASH, chain_hash
+from wbot.storage import migrations
 from wbot.storage.ledger import CHAINED
 
 MISPLACED = """
@@ -35,25 +36,11 @@ SELECT t.id FROM transfers t
 WHERE t.cause_key = '' OR (t.cause_kind = 'call' AND t.phase <> 'void' AND NOT EXISTS
     (SELECT 1 FROM effects e WHERE e.transfer_id = t.id))
 """
+SELECT_GUARDS = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
 LAST_NUMBERS = """
 SELECT seq AS given, seq IS NOT (SELECT max(id) FROM transfers) AS is_cut
 FROM sqlite_sequence WHERE name = 'transfers'
 """
-GUARDS = frozenset(
-    {
-        "transfers_are_not_edited",
-        "transfers_are_not_deleted",
-        "transfers_are_not_replaced",
-        "transfers_are_whole",
-        "transfers_continue_the_chain",
-        "postings_are_not_edited",
-        "postings_are_not_deleted",
-        "postings_are_not_replaced",
-        "accounts_are_not_moved",
-        "accounts_are_not_deleted",
-    }
-)
-"""The triggers by which the schema itself keeps the ledger append-only."""
 WRONG_HOLDS = """
 SELECT a.id, coalesce(b.held_minor, 0) AS held_minor, coalesce(sum(t.amount_minor), 0) AS due_minor
 FROM accounts a
@@ -145,12 +132,12 @@ def _wrong_transfers(tx: sqlite3.Connection) -> list[str]:
 
 def _unguarded(tx: sqlite3.Connection) -> list[str]:
     """What somebody must have done by hand: guards taken away, the end of the ledger cut off."""
-    names = tx.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
-    missing = GUARDS - {str(row[0]) for row in names}
+    found = dict(tx.execute(SELECT_GUARDS).fetchall())
+    missing = [name for name, sql in migrations.triggers().items() if found.get(name) != sql]
     numbers = tx.execute(LAST_NUMBERS).fetchone()
     is_cut = numbers is not None and bool(numbers["is_cut"])
     return [
-        *(f"The schema's guard {name} is missing." for name in sorted(missing)),
+        *(f"The schema's guard {name} is missing or another one." for name in missing),
         *([f"The ledger once had T{numbers['given']}, and ends before it."] if is_cut else []),
     ]
 

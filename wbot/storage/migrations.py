@@ -13,6 +13,8 @@ from wbot.clock import to_text
 from wbot.domain.errors import ConfigurationError
 from wbot.storage.database import transaction
 
+_TRIGGER = "CREATE TRIGGER"
+
 
 class Migration(msgspec.Struct, frozen=True):
     """One schema file; a database that saw another text of the same number is refused."""
@@ -34,6 +36,13 @@ def migrations() -> tuple[Migration, ...]:
         for file in files
         if file.name.endswith(".sql")
     )
+
+
+def triggers() -> dict[str, str]:
+    """The guards of the whole schema by name, word for word as SQLite keeps them."""
+    statements = [one for migration in migrations() for one in _statements(migration.sql)]
+    texts = [one[one.index(_TRIGGER) :].strip() for one in statements if _TRIGGER in one]
+    return {text.split()[2]: text.removesuffix(";") for text in texts}
 
 
 def pending(connection: sqlite3.Connection) -> tuple[Migration, ...]:
