@@ -211,7 +211,8 @@ class _Doing:
         """What most people do with a question: yes by a button."""
         if not self._asked:
             return await self._ask()
-        if self._random.random() < 0.2:
+        if self._random.random() < 0.3:
+            await asyncio.sleep(self._random.uniform(0.2, 1.0))  # nobody reads and types at once
             return await self._write(self._random.choice(YES + NO[:1]))
         yes, no = self._asked[-1].buttons[:2]
         return await self._tap(yes if self._random.random() < 0.75 else no)
