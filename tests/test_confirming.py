@@ -447,10 +447,12 @@ async def test_a_customer_who_is_paid_hears_of_it_while_his_window_is_open(chat:
     await chat.say("hello", BOB)
     question = await chat.say(f"Transfer $20 to +{BOB.phone}")
     assert f"$20.00 to “+{BOB.phone}” (T3), a new payee" in question.text
+    assert "(T3" not in (await chat.say("statement", BOB)).text
     seen = len(chat.simulator.replies_to(BOB))
     await chat.tap(question, "yes")
     notice = await chat.simulator.wait_for_reply_to(BOB, after=seen, timeout_s=WAIT_S)
     assert notice.text == f"{MARK} You have received $20.00 from “Alice” (T3). Available: $21.00."
+    assert "+$20.00  “Alice” (T3)" in (await chat.say("statement", BOB)).text
     cancelled = await chat.say("Cancel that")
     assert "another customer's account; please ask us" in cancelled.text
 

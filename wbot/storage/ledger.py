@@ -38,7 +38,8 @@ LEFT JOIN businesses b ON b.id = other.business_id AND other.kind = 'business'
 LEFT JOIN customers c ON c.id = other.customer_id
 LEFT JOIN payees p ON p.id = other.payee_id
 WHERE t.phase IN ('posted', 'pending', 'refused')
-  AND (t.debit_account_id = :account OR (t.credit_account_id = :account AND t.phase <> 'refused'))
+  AND (t.debit_account_id = :account
+       OR (t.credit_account_id = :account AND (t.phase = 'posted' OR r.phase = 'post')))
 """
 SELECT_TRANSFER = """
 SELECT t.*, r.phase AS resolution,
@@ -103,13 +104,16 @@ LATEST_OUTGOING = """
 SELECT id FROM transfers WHERE debit_account_id = ? AND kind = 'transfer'
     AND phase IN ('posted', 'pending', 'refused') ORDER BY id DESC LIMIT 1
 """
-# Each half by its own index, so that a long account costs no more than a short one.
+# Each half by its own index, so that a long account costs no more than a short one. Whoever is to
+# get money sees nothing of it before it is his.
 LATEST_ENTRIES = """
 SELECT id FROM (SELECT id FROM transfers WHERE debit_account_id = :account
     AND phase IN ('posted', 'pending', 'refused') ORDER BY id DESC LIMIT :limit)
 UNION ALL
-SELECT id FROM (SELECT id FROM transfers WHERE credit_account_id = :account
-    AND phase IN ('posted', 'pending') ORDER BY id DESC LIMIT :limit)
+SELECT id FROM (SELECT id FROM transfers t WHERE credit_account_id = :account
+    AND (phase = 'posted' OR (phase = 'pending' AND EXISTS (SELECT 1 FROM transfers r
+         WHERE r.target_id = t.id AND r.phase IN ('post', 'void', 'expire') AND r.phase = 'post')))
+    ORDER BY id DESC LIMIT :limit)
 ORDER BY 1 DESC LIMIT :limit
 """
 
