@@ -180,7 +180,7 @@ WHERE id = (SELECT min(id) FROM transfers WHERE phase = 'posted' AND kind = 'tra
         (do(AGAIN), audit.TWICE),
         (do("DELETE FROM transfers WHERE kind = 'deposit'"), audit.LIMITS),
         (
-            do("UPDATE transfers SET refusal = 'daily_count' WHERE refusal = 'own_account'"),
+            do("UPDATE transfers SET refusal = 'daily_count' WHERE phase = 'refused'"),
             audit.RULES,
         ),
         (do("UPDATE balances SET posted_minor = posted_minor + 1"), audit.SUMS),

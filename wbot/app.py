@@ -5,7 +5,7 @@ The only place where stages meet: each is handed the others' bells as plain call
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -36,6 +36,7 @@ STOP_GRACE_S = 3.0
 """Seconds turns, then sends, may take to reach their next durable step."""
 REQUESTS_GRACE_S = 2.0
 """Seconds for requests under way when the service stops; with the two above well below 10."""
+CANCEL_AGAIN_S = 0.2
 KEEPALIVE_S = 75.0
 
 
@@ -204,8 +205,7 @@ def build_app(
                     ]
                     app[SERVICE_KEY] = service
                     yield
-                    for one in rounds:
-                        one.cancel()
+                    await _end(rounds)
                 finally:  # also of a start that failed, or its threads would keep the process up
                     await service.stop()
 
@@ -218,6 +218,19 @@ def build_app(
     app.router.add_get("/api/webhook/health", _health)
     app.router.add_get("/metrics", _metrics)
     return app
+
+
+async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel the tasks until they are gone.
+
+    Python 3.11's wait_for, which aiocache uses, can swallow a cancellation; what went on then would
+    meet a closed database.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
 
 
 @asynccontextmanager

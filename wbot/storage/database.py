@@ -163,6 +163,8 @@ class Database:
 
         Raises StorageError.
         """
+        if self._is_closing:
+            raise StorageError("The database is closing.")
         try:
             return await self._in_thread(
                 lambda: int(self._writer.execute("PRAGMA data_version").fetchone()[0])
