@@ -63,8 +63,6 @@ ADD_TO_BALANCE = """
 INSERT INTO balances (account_id, posted_minor) VALUES (?, ?)
 ON CONFLICT (account_id) DO UPDATE SET posted_minor = posted_minor + excluded.posted_minor
 """
-
-
 HOLD = "UPDATE balances SET held_minor = held_minor + ? WHERE account_id = ?"
 OPEN = """
 t.phase = 'pending' AND NOT EXISTS
@@ -169,7 +167,7 @@ def account_of_payee(
     That alone does not make the payee known.
     """
     folded = folded_name(name)
-    # Until a transfer to it has posted, the name is only somebody's proposal.
+    # Until its customer has confirmed a transfer to it, the name is only somebody's proposal.
     tx.execute(
         "INSERT INTO payees (customer_id, name, folded, created_at) VALUES (?, ?, ?, ?) "
         "ON CONFLICT (customer_id, folded) DO UPDATE SET name = excluded.name "
@@ -185,7 +183,7 @@ def account_of_payee(
 
 
 def payee_name(tx: sqlite3.Connection, customer_id: int, name: str) -> str:
-    """The payee's name as the customer first wrote it, or the given one."""
+    """The payee's name as it is kept, or the given one."""
     row = tx.execute(
         "SELECT name FROM payees WHERE customer_id = ? AND folded = ?",
         (customer_id, folded_name(name)),

@@ -58,7 +58,7 @@ def is_known(tx: sqlite3.Connection, customer_id: int, name: str) -> bool:
 
 
 def is_known_customer(tx: sqlite3.Connection, customer_id: int, payee_customer_id: int) -> bool:
-    """Whether the customer has paid this other customer before, or an operator vouched for him."""
+    """Whether the customer has confirmed a transfer to this one, or an operator vouched for him."""
     row = tx.execute(
         "SELECT 1 FROM known_customers WHERE customer_id = ? AND payee_customer_id = ?",
         (customer_id, payee_customer_id),

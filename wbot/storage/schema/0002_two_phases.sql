@@ -16,11 +16,11 @@ CREATE INDEX confirmations_open ON confirmations (expires_at) WHERE outcome IS N
 CREATE INDEX confirmations_untold ON confirmations (conversation_id)
     WHERE outcome = 'expired' AND told_by IS NULL;
 
--- A name is known once a transfer to it has posted, or by the operator's word.
+-- A name is known once its customer has confirmed a transfer to it, or by the operator's word.
 ALTER TABLE payees ADD COLUMN known_since TEXT;
 UPDATE payees SET known_since = created_at;
 
--- Other customers whom a customer has paid, or whom the operator has made known to him.
+-- The same of other customers; whoever was paid before there were confirmations is known, too.
 CREATE TABLE known_customers (
     customer_id INTEGER NOT NULL REFERENCES customers (id),
     payee_customer_id INTEGER NOT NULL REFERENCES customers (id),
