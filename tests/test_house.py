@@ -18,7 +18,7 @@ SOURCES = {
 }
 
 # What each part may import, besides itself: below it in the flow, and never beside it.
-EDGES = {"storage", "clients", "settings", "logs", "clock", "measures", "lanes"}
+EDGES = {"storage", "clients", "settings", "logs", "clock", "measures", "lanes", "ingress"}
 STAGES = {"inbound", "turns", "outbound", "operations"}
 MAY_IMPORT = {
     "domain": set(),
@@ -27,16 +27,18 @@ MAY_IMPORT = {
     "logs": {"domain"},
     "measures": {"domain"},
     "lanes": {"domain"},
+    "ingress": {"domain"},
     "storage": {"domain", "clock"},
     "clients": {"domain", "clock"},
     **{stage: {"domain", *EDGES} for stage in STAGES},
     "app": {"domain", *EDGES, *STAGES},
     "commands": {"domain", *EDGES, *STAGES, "app", "simulator"},
     "__main__": {"domain", *EDGES, "commands"},
-    "simulator": {"domain", "clock", "clients.offline"},
+    "simulator": {"domain", "clock", "ingress", "clients.offline"},
     "": set(),
 }
-"""The simulator is the outside: of us it knows the clock, the interpreter, the domain's words."""
+"""The simulator is the outside: of us it knows the clock, the interpreter, the domain's words,
+and how to listen."""
 
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "core", "base", "manager", "service", "misc"}
 BANNED_IN_DOMAIN = {

@@ -15,8 +15,9 @@ from wbot.clients.model import ModelClient, OpenAIModel
 from wbot.clients.offline import Offline
 from wbot.clients.whatsapp import WhatsApp
 from wbot.clock import Clock
-from wbot.domain.errors import ConfigurationError
-from wbot.inbound.webhook import BODY_BYTES_MAX, Webhooks
+from wbot.inbound.webhook import Webhooks
+from wbot.ingress.limits import Limits
+from wbot.ingress.server import listening
 from wbot.logs import get_log
 from wbot.measures import Measures
 from wbot.operations.audit import Audit
@@ -37,7 +38,6 @@ STOP_GRACE_S = 3.0
 REQUESTS_GRACE_S = 2.0
 """Seconds for requests under way when the service stops; with the two above well below 10."""
 CANCEL_AGAIN_S = 0.2
-KEEPALIVE_S = 75.0
 
 
 class Service:
@@ -209,7 +209,7 @@ def build_app(
                 finally:  # also of a start that failed, or its threads would keep the process up
                     await service.stop()
 
-    app = web.Application(client_max_size=BODY_BYTES_MAX)
+    app = web.Application()
     app.cleanup_ctx.append(service_ctx)
     app.on_shutdown.append(_refuse_webhooks)
     app.router.add_get("/api/webhook", _shake_hands, allow_head=False)
@@ -234,30 +234,18 @@ async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
 
 
 @asynccontextmanager
-async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
+async def serving(
+    app: web.Application, host: str, port: int, limits: Limits | None = None
+) -> AsyncIterator[int]:
     """The application listening; yields the port, and stops cleanly when the block ends.
 
     Raises ConfigurationError where the address cannot be used.
     """
-    runner = web.AppRunner(
-        app, access_log=None, shutdown_timeout=REQUESTS_GRACE_S, keepalive_timeout=KEEPALIVE_S
-    )
-    try:
-        await runner.setup()
-    except ExceptionGroup as failed:  # a start that failed, in the wrapping of its TaskGroup
-        raise failed.exceptions[0] from failed
-    try:
-        site = web.TCPSite(runner, host, port)
-        try:
-            await site.start()
-        except OSError as error:
-            raise ConfigurationError(
-                f"Cannot listen on {host}:{port}: {error.strerror or error}."
-            ) from error
+    async with listening(
+        app, host=host, port=port, shutdown_timeout_s=REQUESTS_GRACE_S, limits=limits
+    ) as bound:
         app[SERVICE_KEY].sender.port_opened()
-        yield int(runner.addresses[0][1])
-    finally:
-        await runner.cleanup()
+        yield bound
 
 
 def _prepare_database(settings: Settings, clock: Clock) -> None:

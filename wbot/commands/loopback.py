@@ -81,7 +81,7 @@ async def loopback(
         status_delays_s=(0.2, 0.5, None),
         model_delay_s=model_delay_s,
     )
-    async with _outside(simulator, page_port) as page_url:
+    async with serve(simulator, host=HOST, port=page_port) as page_url:
         variables = {
             "WBOT_DATABASE": str(database),
             "WBOT_VERIFY_TOKEN": verify_token,
@@ -145,17 +145,6 @@ async def _listening(process: asyncio.subprocess.Process, port: int) -> None:
                 writer.close()
                 return
     raise ConfigurationError("The service did not start; its own words are above.")
-
-
-@asynccontextmanager
-async def _outside(simulator: Simulator, port: int) -> AsyncIterator[str]:
-    try:
-        async with serve(simulator, host=HOST, port=port) as page_url:
-            yield page_url
-    except OSError as error:
-        raise ConfigurationError(
-            f"Cannot listen on {HOST}:{port}: {error.strerror or error}."
-        ) from error
 
 
 def _furnish(path: Path, access_token: str) -> None:

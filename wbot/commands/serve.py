@@ -12,6 +12,7 @@ import click
 
 from wbot.app import SERVICE_KEY, build_app, serving
 from wbot.commands.console import load_settings
+from wbot.ingress.limits import raise_open_files_limit
 from wbot.logs import configure_logs
 from wbot.settings import Settings
 
@@ -37,6 +38,7 @@ def log_to_stdout(settings: Settings) -> None:
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run to the end on uvloop where there is one."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    raise_open_files_limit()
     factory = None
     if sys.platform == "linux":
         import uvloop  # noqa: PLC0415  only there

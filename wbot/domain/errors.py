@@ -7,6 +7,7 @@ WbotError
 ├── RejectedError     the other side said no for good
 ├── RefusedError      we said no: a sentence the customer or the operator may read
 ├── MalformedError    what came in is not what it should be
+│   └── OversizedError  it is more than we take at once
 ├── ConfigurationError  the operator must mend the configuration
 └── OvertakenError   somebody else has taken the conversation meanwhile
 """
@@ -38,6 +39,10 @@ class RefusedError(WbotError):
 
 class MalformedError(WbotError):
     """The input does not have the shape it must have."""
+
+
+class OversizedError(MalformedError):
+    """The input holds more than is taken at once."""
 
 
 class ConfigurationError(WbotError):

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import msgspec
@@ -25,6 +26,9 @@ PLACEHOLDER_WAIT_S = 2.0
 
 KEPT_NAMES_MAX, KEPT_NAME_MAX = 50, 60
 """How many parts a stored webhook names, and characters of each: both are the sender's choice."""
+
+PART_UPDATES_MAX = 100
+"""Messages and statuses of one transaction: some 20 ms, while others wait to be written."""
 
 IDENTITY_CHANGES = {"user_changed_number", "user_changed_user_id"}
 
@@ -54,26 +58,73 @@ class Recorded(msgspec.Struct, kw_only=True):
     duplicates: int = 0
     statuses: int = 0
     tests: int = 0
+    webhook_id: int | None = None
+    """The row of its raw body; none where there was nothing new."""
 
-    @property
-    def is_news(self) -> bool:
-        return bool(self.accepted or self.statuses or self.tests)
+    def add(self, more: "Recorded") -> None:
+        """Count the webhook's next part too."""
+        self.accepted += more.accepted
+        self.raised += more.raised
+        self.duplicates += more.duplicates
+        self.statuses += more.statuses
+        self.tests += more.tests
+        self.webhook_id = more.webhook_id
+
+
+class _RawBody:
+    """The raw body, stored with the first thing in it that is new."""
+
+    def __init__(
+        self, body: bytes, *, kept: str | None, received_at: str, webhook_id: int | None
+    ) -> None:
+        self._body = body
+        self._kept = kept
+        self._received_at = received_at
+        self.webhook_id = webhook_id
+
+    def stored(self, tx: sqlite3.Connection) -> int:
+        """The number of its row, which rows that come out of it name."""
+        if self.webhook_id is None:
+            self.webhook_id = messages.keep_webhook(tx, self._body, self._kept, self._received_at)
+        return self.webhook_id
+
+
+def parts_of(payload: Payload) -> Iterator[Payload]:
+    """The payload in parts that one transaction can store without others waiting for long."""
+    count, messages_count = len(payload.messages) + len(payload.statuses), len(payload.messages)
+    for start in range(0, max(count, 1), PART_UPDATES_MAX):
+        end = start + PART_UPDATES_MAX
+        yield Payload(
+            messages=payload.messages[start:end],
+            statuses=payload.statuses[
+                max(0, start - messages_count) : max(0, end - messages_count)
+            ],
+            notices=payload.notices if start == 0 else (),
+        )
 
 
 def record(
-    tx: sqlite3.Connection, payload: Payload, *, body: bytes, now: datetime, installation: str
+    tx: sqlite3.Connection,
+    payload: Payload,
+    *,
+    body: bytes,
+    now: datetime,
+    installation: str,
+    webhook_id: int | None = None,
 ) -> Recorded:
-    """Store every new piece of the payload, once; the same webhook again changes nothing."""
+    """Store every new piece of the payload, once; the same webhook again changes nothing.
+
+    `webhook_id` is the row of the body where an earlier part of the webhook has stored it.
+    """
+    raw = _RawBody(body, kept=_kept(payload), received_at=to_text(now), webhook_id=webhook_id)
     recorded = Recorded()
-    webhook_id = messages.keep_webhook(tx, body, _kept(payload), to_text(now))
     for message in payload.messages:
-        _record_message(tx, message, recorded, webhook_id=webhook_id, now=now)
+        _record_message(tx, message, recorded, raw=raw, now=now)
     for status in payload.statuses:
-        _record_status(
-            tx, status, recorded, webhook_id=webhook_id, now=now, installation=installation
-        )
-    if not recorded.is_news and not payload.notices:
-        messages.drop_webhook(tx, webhook_id)
+        _record_status(tx, status, recorded, raw=raw, now=now, installation=installation)
+    if payload.notices or recorded.tests:
+        raw.stored(tx)
+    recorded.webhook_id = raw.webhook_id
     return recorded
 
 
@@ -87,15 +138,15 @@ def _record_message(
     message: Inbound,
     recorded: Recorded,
     *,
-    webhook_id: int,
+    raw: _RawBody,
     now: datetime,
 ) -> None:
     # The dashboard's test repeats one id for ever: keeping it would hide every test but the first.
     if message.message_id == TEST_MESSAGE_ID:
         recorded.tests += 1
     elif messages.claim(tx, message.message_id):
-        recorded.accepted.append(_insert(tx, message, webhook_id=webhook_id, now=now))
-    elif (again := _supersede(tx, message, webhook_id=webhook_id, now=now)) is not None:
+        recorded.accepted.append(_insert(tx, message, webhook_id=raw.stored(tx), now=now))
+    elif (again := _supersede(tx, message, raw=raw, now=now)) is not None:
         recorded.accepted.append(again)
     else:
         messages.count_duplicate(tx, message.message_id)
@@ -180,7 +231,7 @@ def _previous_user_id(message: Inbound) -> str | None:
 
 
 def _supersede(
-    tx: sqlite3.Connection, message: Inbound, *, webhook_id: int, now: datetime
+    tx: sqlite3.Connection, message: Inbound, *, raw: _RawBody, now: datetime
 ) -> Accepted | None:
     """Put a real body in the place of a placeholder under the same id; None if that is not so."""
     stored = messages.by_id(tx, message.message_id)
@@ -189,7 +240,11 @@ def _supersede(
     if not is_placeholder(content_of(json.loads(stored["content"]))):
         return None
     messages.replace_content(
-        tx, message.message_id, type_=message.type, content=_json(message), webhook_id=webhook_id
+        tx,
+        message.message_id,
+        type_=message.type,
+        content=_json(message),
+        webhook_id=raw.stored(tx),
     )
     if stored["state"] == "begun":
         # The turn that answers the placeholder must not close the real text with it.
@@ -221,29 +276,30 @@ def _record_status(
     status: Status,
     recorded: Recorded,
     *,
-    webhook_id: int,
+    raw: _RawBody,
     now: datetime,
     installation: str,
 ) -> None:
+    participant = status.participant or ""
+    if outbox.has_status(tx, status.wamid, status=status.status, participant=participant):
+        return
     raised = outbox.record_status(
         tx,
         outbox.NewStatus(
             wamid=status.wamid,
             status=status.status,
-            participant=status.participant or "",
+            participant=participant,
             opaque=status.opaque,
             occurred_at=to_text(status.occurred_at) if status.occurred_at else None,
             received_at=to_text(now),
             pricing=json.dumps(status.pricing) if status.pricing else None,
             errors=_worded(status.errors),
-            webhook_id=webhook_id,
+            webhook_id=raw.stored(tx),
         ),
         installation,
     )
-    if raised is None:
-        return
     recorded.statuses += 1
-    recorded.raised += raised
+    recorded.raised += raised or []
 
 
 def _sane(sent_at: datetime | None, now: datetime) -> datetime | None:

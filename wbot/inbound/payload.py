@@ -3,18 +3,22 @@
 Whatever is odd below the envelope becomes a Notice of its own and costs its neighbours nothing.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
+from itertools import islice
 from typing import Any, TypeAlias
 
 import msgspec
 
 from wbot.domain import lenient
 from wbot.domain.content import content_of, context_of, errors_of, type_of
-from wbot.domain.errors import MalformedError
+from wbot.domain.errors import MalformedError, OversizedError
 from wbot.domain.lenient import JsonObject
 from wbot.domain.messages import Inbound, Notice, NoticeReason, Status
 from wbot.inbound.identities import Contacts, Identity, identity_of
+
+UPDATES_MAX = 10_000
+"""Messages, statuses and notices of one body; Meta documents 1,000."""
 
 Piece: TypeAlias = Inbound | Status | Notice
 
@@ -59,16 +63,44 @@ _NOWHERE = _Place()
 
 
 def parse_payload(body: bytes) -> Payload:
-    """The body's pieces; raises MalformedError for what is not JSON or not a WhatsApp envelope."""
-    envelope = lenient.decoded(body)
-    if not _is_envelope(envelope):
-        raise MalformedError("not a WhatsApp webhook")
-    pieces = tuple(_of_envelope(envelope))
+    """The body's pieces; raises MalformedError for what is not JSON or not a WhatsApp envelope.
+
+    Raises OversizedError where there are more than UPDATES_MAX, before they are all made.
+    """
+    pieces = tuple(islice(_of_envelope(lenient.decoded(body, _check)), UPDATES_MAX + 1))
+    if len(pieces) > UPDATES_MAX:
+        raise _too_many()
     return Payload(
         messages=tuple(piece for piece in pieces if isinstance(piece, Inbound)),
         statuses=tuple(piece for piece in pieces if isinstance(piece, Status)),
         notices=tuple(piece for piece in pieces if isinstance(piece, Notice)),
     )
+
+
+def _check(value: Any) -> None:
+    """Raise for what is no envelope, or over-full as far as the lengths of its lists tell."""
+    if not _is_envelope(value):
+        raise MalformedError("not a WhatsApp webhook")
+    updates = 0
+    for entry in value["entry"]:
+        changes = lenient.items(entry, "changes") if isinstance(entry, dict) else []
+        for change in changes or [None]:
+            updates += _length(change)
+            if updates > UPDATES_MAX:
+                raise _too_many()
+
+
+def _length(change: Any) -> int:
+    """How many updates the change has at least."""
+    value = lenient.mapping(change, "value") if isinstance(change, dict) else {}
+    # A contact that only repeats another is no update, but to look at each takes as long.
+    if len(lenient.items(value, "contacts")) > UPDATES_MAX:
+        raise _too_many()
+    return len(lenient.items(value, "messages")) + len(lenient.items(value, "statuses")) or 1
+
+
+def _too_many() -> OversizedError:
+    return OversizedError(f"of more than {UPDATES_MAX:,} updates")
 
 
 def _is_envelope(value: Any) -> bool:
@@ -234,5 +266,7 @@ def _is_nothing(part: Any) -> bool:
     return part is None or part in ("", [], {})
 
 
-def _or_empty(pieces: Iterable[Piece], whole: Any, place: _Place) -> list[Piece]:
-    return list(pieces) or [place.notice(NoticeReason.EMPTY, whole)]
+def _or_empty(pieces: Iterator[Piece], whole: Any, place: _Place) -> Iterator[Piece]:
+    first = next(pieces, None)
+    yield place.notice(NoticeReason.EMPTY, whole) if first is None else first
+    yield from pieces

@@ -3,17 +3,34 @@
 import hmac
 
 
+class Signature:
+    """The signature of a body, computed while the body comes."""
+
+    def __init__(self, app_secret: str) -> None:
+        self._has_secret = bool(app_secret)
+        key = app_secret.encode("utf-8", "surrogateescape")
+        self._hmac = hmac.new(key, digestmod="sha256")
+
+    def update(self, chunk: bytes) -> None:
+        """The next part of the body."""
+        self._hmac.update(chunk)
+
+    def header(self) -> str:
+        """The whole value of the `X-Hub-Signature-256` header."""
+        return f"sha256={self._hmac.hexdigest()}"
+
+    def matches(self, header: str | None) -> bool:
+        """Whether the header is the body's signature; compared in constant time."""
+        # An empty secret would let anybody sign.
+        if header is None or not self._has_secret:
+            return False
+        # compare_digest refuses non-ASCII text with a TypeError, so bytes are compared.
+        sent = header.encode("utf-8", "backslashreplace")
+        return hmac.compare_digest(sent, self.header().encode())
+
+
 def sign(body: bytes, app_secret: str) -> str:
     """The whole value of the `X-Hub-Signature-256` header."""
-    key = app_secret.encode("utf-8", "surrogateescape")
-    return f"sha256={hmac.digest(key, body, 'sha256').hex()}"
-
-
-def is_valid(body: bytes, header: str | None, app_secret: str) -> bool:
-    """Whether the header is this body's signature; compared in constant time."""
-    # An empty secret would let anybody sign.
-    if header is None or not app_secret:
-        return False
-    # compare_digest refuses non-ASCII text with a TypeError, so bytes are compared.
-    sent = header.encode("utf-8", "backslashreplace")
-    return hmac.compare_digest(sent, sign(body, app_secret).encode())
+    signature = Signature(app_secret)
+    signature.update(body)
+    return signature.header()

@@ -1,17 +1,24 @@
 """The webhook's two routes: Meta's handshake, and the POST that is answered 200 once on disk."""
 
 import asyncio
+import gc
 import hmac
+from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from http import HTTPStatus
 
 from aiohttp import web
 
 from wbot.clock import Clock, elapsed_ms
-from wbot.domain.errors import MalformedError, StorageError
-from wbot.inbound.intake import KEPT_NAME_MAX, Recorded, record
+from wbot.domain.errors import MalformedError, OversizedError, StorageError
+from wbot.domain.messages import Notice
+from wbot.inbound.intake import KEPT_NAME_MAX, KEPT_NAMES_MAX, Recorded, parts_of, record
 from wbot.inbound.payload import Payload, parse_payload
-from wbot.inbound.signature import is_valid
+from wbot.inbound.signature import Signature
+from wbot.ingress.bodies import received
+from wbot.ingress.limits import SMALL_BODY_BYTES_MAX
 from wbot.logs import Log, shortened
 from wbot.measures import Measures
 from wbot.settings import Settings
@@ -20,11 +27,6 @@ from wbot.storage.database import Database
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 """Meta sends up to 3 MB; aiohttp's own limit of 1 MiB would refuse that for days."""
-
-PARSED_AT_ONCE_BYTES_MAX = 128 * 1024
-"""A larger body is parsed in a thread: it takes milliseconds that other webhooks would wait."""
-BODY_TIMEOUT_S = 20.0
-"""Seconds for the whole body: a sender that drips bytes does not hold a connection for ever."""
 
 
 class _Timing:
@@ -67,6 +69,8 @@ class Webhooks:
         self._ring_sender = ring_sender
         self._installation = ""
         self._is_stopping = False
+        self._large_body = asyncio.Lock()
+        """One large body at a time is parsed and stored, or small webhooks would wait for all."""
 
     async def start(self) -> None:
         self._installation = await self._database.read(outbox.installation_id)
@@ -92,74 +96,92 @@ class Webhooks:
         timing = _Timing(self._clock)
         recorded = Recorded()
         try:
-            status, text, recorded = await self._take(request, timing)
-        except web.HTTPRequestEntityTooLarge:
-            status, text = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is over 4 MiB."
-        except TimeoutError:
-            status, text = HTTPStatus.REQUEST_TIMEOUT, "The body did not come in time."
+            status, text = await self._take(request, timing, recorded)
+        except web.HTTPException as refused:
+            status, text = HTTPStatus(refused.status), str(refused.text)
         self._report(recorded, timing, status)
         return web.Response(status=status, text=f"{text}\n")
 
     async def _take(
-        self, request: web.Request, timing: _Timing
-    ) -> tuple[HTTPStatus, str, Recorded]:
+        self, request: web.Request, timing: _Timing, recorded: Recorded
+    ) -> tuple[HTTPStatus, str]:
         if self._is_stopping:
-            return HTTPStatus.SERVICE_UNAVAILABLE, "The service is stopping.", Recorded()
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            body = await request.read()
-        signature = request.headers.get("X-Hub-Signature-256")
-        is_signed = is_valid(body, signature, self._settings.app_secret)
-        timing.mark("verify_ms")
-        if not is_signed:
-            return HTTPStatus.UNAUTHORIZED, "The signature is missing or wrong.", Recorded()
+            return HTTPStatus.SERVICE_UNAVAILABLE, "The service is stopping."
+        signature = Signature(self._settings.app_secret)
+        async with received(request, bytes_max=BODY_BYTES_MAX, on_chunk=signature.update) as body:
+            is_signed = signature.matches(request.headers.get("X-Hub-Signature-256"))
+            timing.mark("verify_ms")
+            if not is_signed:
+                return HTTPStatus.UNAUTHORIZED, "The signature is missing or wrong."
+            is_large = len(body) > SMALL_BODY_BYTES_MAX
+            async with self._large_body if is_large else nullcontext():
+                return await self._keep(body, timing, recorded)
+
+    async def _keep(
+        self, body: bytes, timing: _Timing, recorded: Recorded
+    ) -> tuple[HTTPStatus, str]:
         try:
-            payload = await self._parse(body)
+            payload = await self._parse(body, timing)
+            await self._store(payload, body, timing, recorded)
+        except OversizedError as error:
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is {error}."
         except MalformedError as error:
-            return HTTPStatus.BAD_REQUEST, f"The body is {error}.", Recorded()
-        finally:
-            timing.mark("parse_ms")
-        try:
-            recorded = await self._store(payload, body)
+            return HTTPStatus.BAD_REQUEST, f"The body is {error}."
         except StorageError as error:
             self._log.error("storage.failed", error=str(error))
-            return HTTPStatus.SERVICE_UNAVAILABLE, "The webhook cannot be stored now.", Recorded()
         except Exception as error:  # noqa: BLE001  what is not on disk is an honest 503, not a 500
             self._log.error("intake.broke", exc_info=error)
-            return HTTPStatus.SERVICE_UNAVAILABLE, "The webhook cannot be stored now.", Recorded()
+        else:
+            return HTTPStatus.OK, "ok"
+        return HTTPStatus.SERVICE_UNAVAILABLE, "The webhook cannot be stored now."
+
+    async def _parse(self, body: bytes, timing: _Timing) -> Payload:
+        try:
+            if len(body) <= SMALL_BODY_BYTES_MAX:
+                return parse_payload(body)
+            return await asyncio.to_thread(_parse_large, body)
+        finally:
+            timing.mark("parse_ms")
+
+    async def _store(
+        self, payload: Payload, body: bytes, timing: _Timing, recorded: Recorded
+    ) -> None:
+        """Store the parts one after another: others are written in between.
+
+        Each is on disk for itself. After a failure the webhook is not answered 200, so that it
+        comes again, and what is stored already is then a duplicate.
+        """
+        now, installation = self._clock.now(), self._installation
+        try:
+            for part in parts_of(payload):
+                work = partial(
+                    record,
+                    payload=part,
+                    body=body,
+                    now=now,
+                    installation=installation,
+                    webhook_id=recorded.webhook_id,
+                )
+                stored = await self._database.write(work)
+                recorded.add(stored)
+                self._tell(part, stored)
         finally:
             timing.mark("store_ms")
-        self._tell(payload, recorded)
-        return HTTPStatus.OK, "ok", recorded
+            self._ring(recorded)
 
-    async def _parse(self, body: bytes) -> Payload:
-        if len(body) <= PARSED_AT_ONCE_BYTES_MAX:
-            return parse_payload(body)
-        return await asyncio.to_thread(parse_payload, body)
-
-    async def _store(self, payload: Payload, body: bytes) -> Recorded:
-        now, installation = self._clock.now(), self._installation
-        recorded = await self._database.write(
-            lambda tx: record(tx, payload, body=body, now=now, installation=installation)
-        )
+    def _ring(self, recorded: Recorded) -> None:
+        # Only now: of what came in one body the oldest goes first, whichever part it is in.
         for message in recorded.accepted:
             if message.conversation_id is not None:
                 self._ring_conversation(message.conversation_id)
         for change in recorded.raised:
             if change.is_newly_settled:
                 self._ring_sender(change.conversation_id)
-        return recorded
 
     def _tell(self, payload: Payload, recorded: Recorded) -> None:
         if recorded.tests:
             self._log.info("webhook.tested", messages=recorded.tests)
-        for notice in payload.notices:
-            self._log.info(
-                "webhook.kept",
-                field=notice.field[:KEPT_NAME_MAX],
-                notice=(notice.event or "")[:KEPT_NAME_MAX],
-                reason=notice.reason,
-                phone_number_id=notice.phone_number_id,
-            )
+        self._tell_notices(payload.notices)
         for message in recorded.accepted:
             self._log.info(
                 "message.accepted",
@@ -189,6 +211,21 @@ class Webhooks:
                 error=change.errors,
             )
 
+    def _tell_notices(self, notices: tuple[Notice, ...]) -> None:
+        """One line a kind: how many a body holds is its sender's choice."""
+        kinds = Counter(
+            (one.field, one.event or "", one.reason, one.phone_number_id) for one in notices
+        )
+        for (field, event, reason, phone_number_id), count in kinds.most_common(KEPT_NAMES_MAX):
+            self._log.info(
+                "webhook.kept",
+                field=field[:KEPT_NAME_MAX],
+                notice=event[:KEPT_NAME_MAX],
+                reason=reason,
+                phone_number_id=phone_number_id,
+                count=count,
+            )
+
     def _report(self, recorded: Recorded, timing: _Timing, status: HTTPStatus) -> None:
         self._measures.count_duplicates(recorded.duplicates)
         self._measures.webhooks.labels(int(status)).inc()
@@ -204,3 +241,13 @@ class Webhooks:
             statuses=recorded.statuses,
             code=int(status),
         )
+
+
+def _parse_large(body: bytes) -> Payload:
+    # While a body becomes a million objects, looking for garbage among them takes most of the time,
+    # and nothing else runs.
+    gc.disable()
+    try:
+        return parse_payload(body)
+    finally:
+        gc.enable()

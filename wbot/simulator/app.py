@@ -9,13 +9,14 @@ from typing import Any
 from aiohttp import web
 
 from wbot.clock import Clock
+from wbot.ingress.server import listening
 from wbot.simulator.background import Background, Bell
 from wbot.simulator.chat_completions import ChatCompletions, Responder, completion_errors
 from wbot.simulator.chats import Chats
 from wbot.simulator.faults import Endpoint, Faults
 from wbot.simulator.graph import Messages, graph_errors
 from wbot.simulator.lookups import Lookups
-from wbot.simulator.media import FILE_MAX_BYTES, MediaFile, MediaStore
+from wbot.simulator.media import BODY_BYTES_MAX, MediaFile, MediaStore
 from wbot.simulator.meta import Meta
 from wbot.simulator.misbehaviour import Misbehaviour
 from wbot.simulator.people import People, SimulatedBusiness, SimulatedCustomer
@@ -31,7 +32,6 @@ MODEL = "simulated-model"  # the one that the chat endpoint knows unless told ot
 STATUS_DELAYS_S = (0.1, 0.25, 0.4)
 RETRY_DELAYS_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 STOP_TIMEOUT_S = 2.0
-MULTIPART_BYTES = 64 * 1024
 
 
 class Simulator:
@@ -149,7 +149,7 @@ class Simulator:
         )
         app = web.Application(
             middlewares=[graph_errors, completion_errors],
-            client_max_size=FILE_MAX_BYTES + MULTIPART_BYTES,
+            client_max_size=BODY_BYTES_MAX,
         )
         app.cleanup_ctx.extend([self._meta.session_ctx, self._background.running_ctx])
         app.on_shutdown.extend([self._misbehaviour.on_shutdown, self._pages.on_shutdown])
@@ -340,15 +340,11 @@ class Simulator:
 async def serve(
     simulator: Simulator, *, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[str]:
-    """Run the simulator beside whatever else runs here; yields its base URL."""
-    runner = web.AppRunner(simulator.build_app(), access_log=None, shutdown_timeout=STOP_TIMEOUT_S)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
-        bound_host, bound_port = runner.addresses[0][:2]
-        base_url = f"http://{bound_host}:{bound_port}"
-        simulator.base_url = base_url
-        yield base_url
-    finally:
-        await runner.cleanup()
+    """Run the simulator beside whatever else runs here; yields its base URL.
+
+    Raises ConfigurationError where the address cannot be used.
+    """
+    app = simulator.build_app()
+    async with listening(app, host=host, port=port, shutdown_timeout_s=STOP_TIMEOUT_S) as bound:
+        simulator.base_url = f"http://{host}:{bound}"
+        yield simulator.base_url

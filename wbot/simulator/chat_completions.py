@@ -12,7 +12,9 @@ from aiohttp import web
 from wbot.clients.offline import completion_of, interpret
 from wbot.clock import Clock
 from wbot.domain.errors import RefusedError
+from wbot.ingress.bodies import read_body
 from wbot.simulator.faults import Endpoint, Fault, Faults
+from wbot.simulator.media import BODY_BYTES_MAX
 from wbot.simulator.misbehaviour import Misbehaviour
 from wbot.simulator.record import Record
 
@@ -93,7 +95,7 @@ class ChatCompletions:
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         self._check_key(request)
-        body = self._checked(await request.read())
+        body = self._checked(await read_body(request, BODY_BYTES_MAX))
         self._record.add_completion(body)
 
         async def act() -> web.StreamResponse:

@@ -9,7 +9,9 @@ import msgspec
 from aiohttp import web
 
 from wbot.clock import Clock
+from wbot.ingress.bodies import read_body
 from wbot.simulator.faults import Endpoint, Fault, Faults, Kind
+from wbot.simulator.media import BODY_BYTES_MAX
 from wbot.simulator.misbehaviour import Misbehaviour
 from wbot.simulator.payloads import check_message
 from wbot.simulator.people import People, SimulatedBusiness, SimulatedCustomer, is_user_id
@@ -252,7 +254,7 @@ def _check_mark(payload: dict[str, Any]) -> bool:
 async def _json_object(request: web.Request) -> dict[str, Any]:
     """The body, or no fields at all: the Graph API then misses its first parameter."""
     try:
-        body = json.loads(await request.read())
+        body = json.loads(await read_body(request, BODY_BYTES_MAX))
     except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}

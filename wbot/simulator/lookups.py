@@ -6,9 +6,10 @@ from typing import Any
 from aiohttp import web
 
 from wbot.clock import Clock
+from wbot.ingress.bodies import check_headers, read_body
 from wbot.simulator.faults import Endpoint, Faults
 from wbot.simulator.graph import VERSION, check_bearer, refusal
-from wbot.simulator.media import FILE_MAX_BYTES, MediaFile, MediaStore
+from wbot.simulator.media import BODY_BYTES_MAX, FILE_MAX_BYTES, MediaFile, MediaStore
 from wbot.simulator.misbehaviour import Misbehaviour
 from wbot.simulator.people import SimulatedBusiness
 from wbot.simulator.refusals import bad_parameter, no_such_business, no_such_object
@@ -123,7 +124,7 @@ class Lookups:
         return web.json_response({"data": [app] if waba_id in self._subscribed else []})
 
     async def _subscribe(self, request: web.Request) -> web.Response:
-        if await request.read() not in {b"", b"{}"}:
+        if await read_body(request, BODY_BYTES_MAX) not in {b"", b"{}"}:
             raise bad_parameter("Override callbacks are not simulated")
         self._subscribed.add(self._account(request.match_info["id"]).waba_id)
         return web.json_response({"success": True})
@@ -167,6 +168,7 @@ class Lookups:
         business = self._number(request.match_info["id"])
         if business is None:
             raise no_such_business()
+        check_headers(request, BODY_BYTES_MAX)
         form = await request.post()
         if form.get("messaging_product") != "whatsapp":
             raise bad_parameter("The parameter messaging_product is required.")

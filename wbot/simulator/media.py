@@ -14,6 +14,7 @@ import msgspec
 MEDIA_KEPT_BYTES = 64 * 1024 * 1024  # the oldest files go first
 URL_LIFE = timedelta(minutes=5)
 FILE_MAX_BYTES = 16 * 1024 * 1024
+BODY_BYTES_MAX = FILE_MAX_BYTES + 64 * 1024  # of a request: a file, and what stands around it
 
 _WIDTH, _HEIGHT = 360, 240
 

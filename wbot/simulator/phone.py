@@ -10,8 +10,9 @@ from typing import Any, Protocol
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse, sse_response
 
+from wbot.ingress.bodies import read_body
 from wbot.simulator.chats import Chats
-from wbot.simulator.media import MediaStore
+from wbot.simulator.media import BODY_BYTES_MAX, MediaStore
 from wbot.simulator.people import SimulatedBusiness, SimulatedCustomer
 from wbot.simulator.trouble import Trouble
 
@@ -221,7 +222,7 @@ def _control(
         if request.content_type != "application/json":
             raise web.HTTPUnsupportedMediaType
         try:
-            message_id = await act(json.loads(await request.read()))
+            message_id = await act(json.loads(await read_body(request, BODY_BYTES_MAX)))
         except (KeyError, TypeError, ValueError) as error:
             return web.json_response({"error": str(error)}, status=400)
         return web.json_response({"message_id": message_id})

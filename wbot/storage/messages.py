@@ -94,11 +94,6 @@ def keep_webhook(tx: sqlite3.Connection, body: bytes, kept: str | None, now: str
     return int(cursor.lastrowid or 0)
 
 
-def drop_webhook(tx: sqlite3.Connection, webhook_id: int) -> None:
-    """Forget a body in which nothing was new."""
-    tx.execute("DELETE FROM webhooks WHERE id = ?", (webhook_id,))
-
-
 def claim(tx: sqlite3.Connection, message_id: str) -> bool:
     """Whether this id comes for the first time."""
     cursor = tx.execute("INSERT OR IGNORE INTO message_ids VALUES (?)", (message_id,))

@@ -228,6 +228,15 @@ def interrupted(tx: sqlite3.Connection, outbox_id: int, now: str) -> None:
     become_unknown(tx, outbox_id, now)
 
 
+def has_status(tx: sqlite3.Connection, wamid: str, *, status: str, participant: str) -> bool:
+    """Whether this status was stored before."""
+    row = tx.execute(
+        "SELECT 1 FROM statuses WHERE wamid = ? AND status = ? AND participant = ?",
+        (wamid, status, participant),
+    ).fetchone()
+    return row is not None
+
+
 def record_status(
     tx: sqlite3.Connection, status: NewStatus, installation: str
 ) -> list[Raised] | None:

@@ -1,0 +1,73 @@
+"""The one way in which an application of ours listens."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import cast
+
+from aiohttp import web
+
+from wbot.domain.errors import ConfigurationError
+from wbot.ingress.bodies import BODIES_KEY, Bodies
+from wbot.ingress.connections import Connections
+from wbot.ingress.limits import Limits
+
+READ_BYTES = 64 * 1024
+"""Of each connection, before its handler reads; twice as much at most."""
+BACKLOG = 512
+
+
+@asynccontextmanager
+async def listening(
+    app: web.Application,
+    *,
+    host: str,
+    port: int,
+    shutdown_timeout_s: float,
+    limits: Limits | None = None,
+) -> AsyncIterator[int]:
+    """Start the application, then open the port, which is yielded; the reverse at the end.
+
+    Raises ConfigurationError where the address cannot be used, and what the start raised.
+    """
+    limits = limits or Limits()
+    bodies = app[BODIES_KEY] = Bodies(limits)
+    connections = Connections(limits, bodies)
+    app.middlewares.insert(0, connections.follow)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        auto_decompress=False,  # a kilobyte can hold a gigabyte
+        read_bufsize=READ_BYTES,
+        keepalive_timeout=limits.keepalive_s,
+        lingering_time=limits.linger_s,
+        shutdown_timeout=shutdown_timeout_s,
+    )
+    try:
+        try:
+            await runner.setup()
+        except ExceptionGroup as failed:  # a start that failed, in the wrapping of its TaskGroup
+            raise failed.exceptions[0] from failed
+        server = await _open(runner, connections, host, port)
+        try:
+            yield int(server.sockets[0].getsockname()[1])
+        finally:
+            server.close()
+    finally:
+        await runner.cleanup()
+        connections.stop()
+
+
+async def _open(
+    runner: web.AppRunner, connections: Connections, host: str, port: int
+) -> asyncio.Server:
+    make_handler = cast("web.Server", runner.server)  # there is one since the set-up
+    loop = asyncio.get_running_loop()
+    try:
+        return await loop.create_server(
+            lambda: connections.make(make_handler()), host, port, backlog=BACKLOG
+        )
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot listen on {host}:{port}: {error.strerror or error}."
+        ) from error
