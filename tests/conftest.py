@@ -14,6 +14,7 @@ from stored import AT_ONCE
 from wbot.app import SERVICE_KEY, Service, build_app, serving
 from wbot.clock import Clock, to_text
 from wbot.domain.business import Business
+from wbot.ingress.limits import Limits
 from wbot.logs import configure_logs
 from wbot.operations import bookkeeping
 from wbot.settings import read_settings
@@ -134,6 +135,7 @@ def make_world(database_path: Path) -> MakeWorld:
         simulator: Simulator | None = None,
         variables: dict[str, str] | None = None,
         clock: Clock | None = None,
+        limits: Limits | None = None,
     ) -> AsyncIterator[World]:
         outside = simulator or make_simulator()
         async with serve(outside) as outside_url, aiohttp.ClientSession() as session:
@@ -147,7 +149,7 @@ def make_world(database_path: Path) -> MakeWorld:
                 "OPENAI_BASE_URL": f"{outside_url}/v1",
             } | (variables or {})
             app = build_app(read_settings(settings_of), settings_of, clock)
-            async with serving(app, "127.0.0.1", 0) as port:
+            async with serving(app, "127.0.0.1", 0, limits) as port:
                 url = f"http://127.0.0.1:{port}"
                 outside.webhook_url = f"{url}/api/webhook"
                 yield World(simulator=outside, service=app[SERVICE_KEY], url=url, session=session)

@@ -60,6 +60,10 @@ class Process:
         self._process = process
         self.events: list[dict[str, Any]] = []
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     async def event(self, name: str) -> dict[str, Any]:
         """The next log line of this event."""
         assert self._process.stdout is not None

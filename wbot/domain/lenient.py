@@ -44,23 +44,26 @@ def decoded(data: bytes, check: Callable[[Any], None] = _accept) -> Any:
     that is no JSON.
     """
     try:
-        value, is_clean = _decoded(data)
+        value, is_standard = _parsed(data)
         check(value)
-        return value if is_clean else cleaned(value)
+        return value if is_standard and not _needs_cleaning(data, value) else cleaned(value)
     except (ValueError, RecursionError) as error:
         raise MalformedError("not JSON") from error
 
 
-def _decoded(data: bytes) -> tuple[Any, bool]:
-    """The value, and whether nothing in it needs cleaning."""
+def _parsed(data: bytes) -> tuple[Any, bool]:
+    """The value, and whether it is JSON by the letter."""
     try:
-        value = msgspec.json.decode(data)
+        return msgspec.json.decode(data), True
     except (ValueError, RecursionError):
         # Lone surrogates, NaN, huge numbers, a byte order mark, UTF-16: Python takes them.
         return json.loads(data), False
+
+
+def _needs_cleaning(data: bytes, value: Any) -> bool:
     # msgspec lets no lone surrogate through, so only these two can be left to clean.
     may_be_deep = data.count(b"{") + data.count(b"[") > DEPTH_MAX
-    return value, not (rb"\u0000" in data or (may_be_deep and _is_deep(value)))
+    return rb"\u0000" in data or (may_be_deep and _is_deep(value))
 
 
 def _is_deep(value: Any) -> bool:

@@ -245,9 +245,11 @@ class Webhooks:
 
 def _parse_large(body: bytes) -> Payload:
     # While a body becomes a million objects, looking for garbage among them takes most of the time,
-    # and nothing else runs.
+    # and nothing else runs. So the objects of a refused one must be gone before.
     gc.disable()
     try:
         return parse_payload(body)
+    except MalformedError as error:
+        raise error.with_traceback(None) from None
     finally:
         gc.enable()
