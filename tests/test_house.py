@@ -188,6 +188,20 @@ def test_a_look_at_the_world_is_found_however_it_is_written(source: str, pattern
     assert uses(source, pattern)
 
 
+BODY = r"(.*\.)?request\.(read|text|json|post|multipart|content)\b.*"
+LISTENING = r"aiohttp\.web\.(AppRunner|ServerRunner|TCPSite|SockSite|UnixSite|run_app)\b.*"
+
+
+def test_request_bodies_and_connections_are_taken_in_one_place() -> None:
+    """Within its limits; an upload to the simulator comes in parts, after the same look at it."""
+    readers = {file: uses(source, BODY) for file, source in SOURCES.items()}
+    readers = {file: names for file, names in readers.items() if names}
+    assert set(readers) == {"ingress/bodies.py", "ingress/connections.py", "simulator/lookups.py"}
+    assert readers["simulator/lookups.py"] == ["request.post"]
+    listeners = {file for file, source in SOURCES.items() if uses(source, LISTENING)}
+    assert listeners == {"ingress/server.py"}
+
+
 def test_a_broad_except_stands_only_where_every_failure_ends() -> None:
     """At the turn's boundary, around a piece of work whose error is its caller's, in the audit."""
     broad = {
