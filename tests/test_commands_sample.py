@@ -135,4 +135,4 @@ def test_the_walk_by_hand_in_the_readme_works_as_it_stands(tmp_path: Path) -> No
     assert ran.returncode == 0, ran.stderr
     assert "200 OK" in ran.stdout
     assert "received" in ran.stdout
-    assert '"status": ' in ran.stdout
+    assert '"processor"' in ran.stdout
