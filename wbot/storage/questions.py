@@ -4,7 +4,8 @@ import sqlite3
 
 from wbot.storage import messages
 
-# WhatsApp's times have whole seconds.
+# WhatsApp's times have whole seconds. What this message has answered itself, before a crash, is
+# still what it answers; of a confirmation its effects tell that.
 ANSWERABLE = """
 WITH asked AS (
     SELECT 'confirm' AS kind, token AS key, message_id, asked_at, 1 AS is_open
@@ -15,7 +16,8 @@ WITH asked AS (
     UNION ALL
     SELECT 'stale', CAST(q.id AS TEXT), m.message_id, q.asked_at, 1
     FROM stale_questions q JOIN messages m ON m.question_id = q.id
-    WHERE q.conversation_id = :conversation_id AND q.answered_by IS NULL AND q.asked_at >= :since
+    WHERE q.conversation_id = :conversation_id AND q.asked_at >= :since
+        AND (q.answered_by IS NULL OR q.answered_by = :message_id)
 )
 SELECT DISTINCT a.kind, a.key, a.is_open
 FROM asked a
@@ -41,16 +43,23 @@ def ask(tx: sqlite3.Connection, conversation_id: int, message_ids: list[str], no
 
 
 def answerable(
-    tx: sqlite3.Connection, conversation_id: int, *, written_at: str, received_at: str, since: str
+    tx: sqlite3.Connection, message: messages.StoredMessage, *, since: str
 ) -> list[tuple[str, str]]:
-    """Kind and key of each question that a plain answer of these times can be about.
+    """Kind and key of each question that a plain yes or no can be about.
 
     WhatsApp had taken the question before, and the model has not spoken since. Those about stale
     messages count from an instant on. Where none is open, the ones that expired and whose customer
     has not heard of it.
     """
-    times = {"written_at": written_at, "received_at": received_at, "since": since}
-    rows = tx.execute(ANSWERABLE, {"conversation_id": conversation_id, **times}).fetchall()
+    values = {
+        "conversation_id": message.conversation_id,
+        "message_id": message.message_id,
+        # What WhatsApp delivers late may answer something else.
+        "written_at": message.sent_at or message.received_at,
+        "received_at": message.received_at,
+        "since": since,
+    }
+    rows = tx.execute(ANSWERABLE, values).fetchall()
     open_ = [row for row in rows if row["is_open"]]
     return [(row["kind"], row["key"]) for row in open_ or rows]
 

@@ -113,14 +113,8 @@ def taps_by(tx: sqlite3.Connection, message: StoredMessage) -> tuple[Tap, ...]:
 
 
 def _taps_meant(tx: sqlite3.Connection, message: StoredMessage, *, is_yes: bool) -> tuple[Tap, ...]:
-    found = questions.answerable(
-        tx,
-        message.conversation_id,
-        # What WhatsApp delivers late may answer something else.
-        written_at=message.sent_at or message.received_at,
-        received_at=message.received_at,
-        since=to_text(later(from_text(message.received_at), -WINDOW_S)),
-    )
+    since = to_text(later(from_text(message.received_at), -WINDOW_S))
+    found = questions.answerable(tx, message, since=since)
     return tuple(Tap(QuestionKind(kind), key, is_yes) for kind, key in found)
 
 
