@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from conftest import APP_SECRET, SHOP, WAIT_S, MakeWorld, World, make_simulator
 
+from wbot.clock import Clock
 from wbot.inbound.signature import sign
 from wbot.simulator.app import Simulator
 from wbot.simulator.people import SimulatedCustomer
 
 USERS, MESSAGES = 20, 10
+BEGAN_S = str(int(Clock().now().timestamp()))
 PEOPLE = [SimulatedCustomer(f"User {n}", f"155502000{n:02}") for n in range(USERS)]
 
 
@@ -23,7 +25,7 @@ def said(user: int, number: int) -> bytes:
     message = {
         "from": PEOPLE[user].phone,
         "id": f"wamid.{user}.{number}",
-        "timestamp": "1790000000",
+        "timestamp": BEGAN_S,
         "type": "text",
         "text": {"body": f"message {number}"},
     }

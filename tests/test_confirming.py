@@ -313,11 +313,74 @@ async def test_a_plain_no_frees_the_money(chat: Chat) -> None:
     assert chat.balance() == (10_000, 2_000)
 
 
-async def test_a_yes_after_something_else_was_sent_goes_to_the_model(chat: Chat) -> None:
+async def test_a_yes_after_the_model_has_spoken_goes_to_the_model(chat: Chat) -> None:
+    """It may be the answer to what the model asked, and the model could ask anything."""
     await chat.say("Transfer $20 to John")
+    chat.simulator.responder = lambda _: "Shall I show you the weather?"
     await chat.say("hello")
     await chat.say("yes")
+    assert len(chat.simulator.completions) == 3
     assert chat.balance() == (10_000, 2_000)
+
+
+async def test_a_notice_in_between_does_not_stop_a_yes(chat: Chat) -> None:
+    await chat.say("Transfer $20 to John")
+    asked = await chat.say(f"Transfer $1 to +{ALICE.phone}", BOB)
+    await chat.next_reply(ALICE, chat.tap(asked, "yes", BOB))
+    assert "received $1.00" in chat.simulator.replies_to(ALICE)[-1].text
+    assert (await chat.say("yes")).text.startswith(f"{MARK} Sent $20.00 to “John” (T3)")
+    assert chat.phases() == ["pending", "pending", "post", "post"]
+
+
+@pytest.mark.parametrize("kind", ["sticker", "image", "location", "voice", "edit"])
+async def test_what_is_declined_in_between_does_not_stop_a_yes(chat: Chat, kind: str) -> None:
+    await chat.say("Transfer $20 to John")
+    await chat.simulator.send_inbound(ALICE, "reaction", sent_at=chat.clock.now())
+    sent = chat.simulator.send_inbound(ALICE, kind, sent_at=chat.clock.now())
+    assert (await chat.next_reply(ALICE, sent)).text.startswith("Sorry, I cannot ")
+    assert (await chat.say("yes")).text.startswith(f"{MARK} Sent $20.00 to “John” (T3)")
+
+
+async def test_the_answer_to_one_question_leaves_a_plain_yes_for_the_other(chat: Chat) -> None:
+    await chat.say("Transfer $20 to John")
+    second = await chat.say("Transfer $30 to Mary")
+    assert (await chat.say("yes")).text == confirming.WHICH
+    assert (await chat.say("no")).text == confirming.WHICH
+    assert chat.balance() == (10_000, 5_000)
+    await chat.tap(second, "no")
+    assert (await chat.say("yes")).text.startswith(f"{MARK} Sent $20.00 to “John” (T3)")
+    assert chat.balance() == (8_000, 0)
+
+
+async def test_a_yes_counts_for_the_question_that_was_there_when_it_was_written(
+    chat: Chat,
+) -> None:
+    await chat.say("Transfer $20 to John")
+    pause(chat.path, is_paused=True)
+    await chat.simulator.say(ALICE, "Transfer $30 to Mary", sent_at=chat.clock.now())
+    await chat.simulator.say(ALICE, "yes", sent_at=chat.clock.now())
+    await chat.simulator.wait_until_quiet(timeout_s=WAIT_S)
+    pause(chat.path, is_paused=False)
+    await chat.simulator.wait_for_reply_to(ALICE, after=2, timeout_s=WAIT_S)
+    await chat.simulator.wait_until_quiet(timeout_s=WAIT_S)
+    assert chat.balance() == (8_000, 3_000)
+
+
+@pytest.mark.parametrize("mark", ["forwarded", "frequently_forwarded"])
+async def test_a_forwarded_yes_is_somebody_elses(chat: Chat, mark: str) -> None:
+    await chat.say("Transfer $20 to John")
+    content = {"type": "text", "text": {"body": "yes"}, "context": {mark: True}}
+    await chat.next_reply(ALICE, chat.simulator.send_inbound(ALICE, content))
+    assert chat.balance() == (10_000, 2_000)
+
+
+async def test_a_yes_after_the_time_was_over_is_told_so(chat: Chat) -> None:
+    await chat.say("Transfer $20 to John")
+    chat.clock.ahead_s = 600 + SOON_S
+    await chat.until_phase("expire")
+    assert (await chat.say("yes")).text.endswith(confirming.SENTENCES["expired"])
+    assert len(chat.simulator.completions) == 1
+    assert chat.balance() == (10_000, 0)
 
 
 async def test_a_yes_written_before_the_question_goes_to_the_model_however_late_it_comes(

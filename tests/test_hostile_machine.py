@@ -26,7 +26,6 @@ from stored import STARTED_AT, after, make_tx
 
 from wbot.clients.model import ToolCall
 from wbot.clock import later
-from wbot.domain.content import content_of
 from wbot.inbound.intake import record
 from wbot.inbound.payload import parse_payload
 from wbot.operations import bookkeeping
@@ -83,6 +82,8 @@ class Question(msgspec.Struct):
     numbers: tuple[int, ...]
     expires: float
     outcome: str | None = None
+    is_told: bool = False
+    """Its customer has heard of its end by itself."""
 
 
 class Machine(RuleBasedStateMachine):
@@ -99,6 +100,8 @@ class Machine(RuleBasedStateMachine):
         self.said = 0
         self.crashes = False
         self.questions: dict[str, Question] = {}
+        self.spoken: dict[str, int] = dict.fromkeys(PHONES, 0)
+        """By customer: the row of the outbox in which the model last spoke."""
         self.conversations: dict[str, int] = {}
         self.ids: dict[str, int] = {}
         for phone in PHONES:
@@ -221,9 +224,8 @@ class Machine(RuleBasedStateMachine):
         self._receive(question.who, content)
         self._pass(max(0.0, question.expires + 1 - self.now), waiting=(question.who, in_time))
         self._receive(question.who, content, written_s=in_time - self.now - 1)
-        expected = self._meant(question.who, content, written=in_time)
-        self._settle(question.who, expected, self.now, waiting=in_time)
-        self._settle(question.who, expected, in_time)
+        self._settle(question.who, content, self.now, written=in_time, waiting=in_time)
+        self._settle(question.who, content, in_time, written=in_time)
 
     def _tap(self, who: str, token: str, answer: str, *, waits: int) -> None:
         self._answer(who, _tapped(token, answer), waits=waits)
@@ -295,10 +297,16 @@ class Machine(RuleBasedStateMachine):
         now = after(self.now)
         self._work(lambda: closing.close(self.tx, message, taken, ending=ending, now=now))
         row = self.tx.execute(
-            "SELECT payload FROM outbox WHERE message_id = ? ORDER BY id DESC",
+            "SELECT id, payload FROM outbox WHERE message_id = ? ORDER BY id DESC",
             (message.message_id,),
         ).fetchone()
         payload: dict[str, Any] = json.loads(row["payload"])
+        who = next(one for one, its in self.conversations.items() if its == message.conversation_id)
+        if ending.is_by_model and payload["type"] == "text":
+            self.spoken[who] = row["id"]
+        for question in self.questions.values():
+            if question.who == who and question.outcome == "expired":
+                question.is_told = True
         return payload
 
     def _pass(self, seconds: float, *, waiting: tuple[str, float] | None) -> None:
@@ -350,7 +358,7 @@ class Machine(RuleBasedStateMachine):
             call = ToolCall("call_1", proposed.tool, proposed.arguments)
             step = self._work(lambda: toolbox.call(self.tx, customer, call))  # noqa: B023  now
             self._compare(who, message_id, proposed, json.loads(step.result), done)
-        ending = Ending(state="answered", words="Done.")
+        ending = Ending(state="answered", words="Done.", is_by_model=True)
         self._expect_question(who, message_id, self._close(message, taken, ending))
 
     def _compare(
@@ -446,29 +454,31 @@ class Machine(RuleBasedStateMachine):
 
     def _answer(self, who: str, content: dict[str, Any], *, waits: int, ago: int = 0) -> None:
         """A tap or a plain word, which waits so long for its turn."""
-        expected = self._meant(who, content, written=self.now - ago)
         received = self.now
         self._receive(who, content, written_s=-ago)
         self._pass(waits, waiting=(who, received))
         if waits:
             self.reach(who)  # too late for the word that waited
-        self._settle(who, expected, received)
+        self._settle(who, content, received, written=received - ago)
 
     def _settle(
         self,
         who: str,
-        expected: tuple[str, bool] | None,
+        content: dict[str, Any],
         received: float,
         *,
+        written: float,
         waiting: float | None = None,
     ) -> None:
         """The turn of an answer; `waiting` is when another of his, still to come, was received."""
         message, taken = self._begin(who)
-        tap = confirming.tap_by(self.tx, message, content_of(json.loads(message.content or "{}")))
-        assert (tap and (tap.key, tap.is_yes)) == expected
-        if tap is None:
-            self._close(message, taken, Ending(state="answered", words="Sorry?"))
+        taps = confirming.taps_by(self.tx, message)
+        assert {(tap.key, tap.is_yes) for tap in taps} == self._meant(who, content, written)
+        if len(taps) != 1:
+            ending = Ending(state="answered", words="Sorry?", is_by_model=not taps)
+            self._close(message, taken, ending)
             return
+        tap = taps[0]
         settled = self._work(
             lambda: confirming.settle(
                 self.tx, message, tap, business=self.shop.business, now=after(self.now)
@@ -482,25 +492,31 @@ class Machine(RuleBasedStateMachine):
         ending = Ending(state="answered", receipts=settled.receipts, words=settled.words)
         assert self._close(message, taken, ending)["type"] == "text"
 
-    def _meant(
-        self, who: str, content: dict[str, Any], *, written: float
-    ) -> tuple[str, bool] | None:
-        """The token and the answer that a message stands for."""
+    def _meant(self, who: str, content: dict[str, Any], written: float) -> set[tuple[str, bool]]:
+        """The tokens that a message can be about, with the answer it gives."""
         if content["type"] == "interactive":
             _, token, answer = content["interactive"]["button_reply"]["id"].split(":")
-            return token, answer == "yes"
+            return {(token, answer == "yes")}
         word = content["text"]["body"]
-        last = self.tx.execute(
-            "SELECT payload, accepted_at FROM outbox WHERE conversation_id = ? ORDER BY id DESC",
-            (self.conversations[who],),
-        ).fetchone()
-        payload = json.loads(last["payload"]) if last else {}
-        if word in NEARLY or payload.get("type") != "interactive":
-            return None
-        if last["accepted_at"] is None or last["accepted_at"] > after(written):
-            return None
-        button = payload["interactive"]["action"]["buttons"][0]["reply"]["id"]
-        return button.split(":")[1], word in YES
+        if word in NEARLY:
+            return set()
+        seen = self._seen(who, written)
+        open_ = {token for token, one in seen.items() if one.outcome is None}
+        return {(token, word in YES) for token in open_ or seen}
+
+    def _seen(self, who: str, written: float) -> dict[str, Question]:
+        """Questions that the customer can have in mind: open, or ended unheard of."""
+        rows = self.tx.execute(
+            "SELECT payload FROM outbox WHERE conversation_id = ? AND accepted_at <= ? AND id > ?",
+            (self.conversations[who], after(written), self.spoken[who]),
+        ).fetchall()
+        said = " ".join(row["payload"] for row in rows)
+        return {
+            token: one
+            for token, one in self.questions.items()
+            if f"confirm:{token}:" in said
+            and (one.outcome is None or (one.outcome == "expired" and not one.is_told))
+        }
 
     def _compare_settled(
         self, who: str, token: str, received: float, settled: confirming.Settled, *, is_yes: bool

@@ -2,10 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
+from commanding import Wbot
 from conftest import ALICE, BOB, WAIT_S, MakeWorld, World, deposit, writing
 
 from wbot.clock import Clock, to_text
@@ -15,6 +18,16 @@ from wbot.simulator.people import SimulatedCustomer
 from wbot.storage import businesses
 
 NEW_PHONE, NEW_USER_ID = "15550109999", "US.9999"
+
+
+@pytest.fixture
+def wbot(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    database_path: Path,
+) -> Wbot:
+    return Wbot(tmp_path, monkeypatch, capsys, database_path)
 
 
 async def balance_seen_by(world: World, customer: SimulatedCustomer) -> str:
@@ -156,3 +169,93 @@ async def test_a_text_that_comes_after_a_merge_acts_for_the_one_who_is_left(
         await world.simulator.send_inbound(ALICE, text, message_id=message_id)
         reply = await world.simulator.wait_for_sends(2, timeout_s=WAIT_S)
         assert reply[-1].text.startswith(f"{MARK} Available: $75.00.")
+
+
+# Numbers that nobody heard of for a year --------------------------------------------------------
+
+
+def last_heard(path: Path, *, days: float) -> None:
+    """Everybody wrote, and got every alias, so long ago."""
+    at = to_text(Clock().now() - timedelta(days=days))
+    with writing(path) as tx:
+        tx.execute("UPDATE conversations SET last_inbound_at = ?", (at,))
+        tx.execute("UPDATE customer_aliases SET first_seen_at = ?", (at,))
+
+
+WITHOUT_ID = as_alice(user_id=None)
+
+
+async def test_a_number_long_unheard_without_its_user_id_is_the_operators_to_decide(
+    make_world: MakeWorld, database_path: Path, wbot: Wbot
+) -> None:
+    deposit(database_path, ALICE, 50_000)
+    async with make_world() as world:
+        assert "$500.00" in await balance_seen_by(world, ALICE)
+        last_heard(database_path, days=366)
+        assert "$0.00" in await balance_seen_by(world, WITHOUT_ID)
+        assert "$0.00" in await balance_seen_by(world, WITHOUT_ID)
+        await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
+        (told,) = wbot.json("errors", "list")["errors"]
+        command = told["error_message"].rpartition("run: wbot ")[2]
+        assert command == "customer merge shop C2 C1"
+        wbot.done(*command.split())
+        assert "$500.00" in await balance_seen_by(world, WITHOUT_ID)
+        assert "$500.00" in await balance_seen_by(world, ALICE)
+
+
+async def test_whoever_comes_with_the_user_id_keeps_the_account_however_long_it_was(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    deposit(database_path, ALICE, 50_000)
+    async with make_world() as world:
+        assert "$500.00" in await balance_seen_by(world, ALICE)
+        last_heard(database_path, days=4_000)
+        assert "$500.00" in await balance_seen_by(world, ALICE)
+        assert world.rows("SELECT * FROM processing_errors") == []
+
+
+async def test_a_number_heard_of_within_a_year_needs_no_user_id(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    deposit(database_path, ALICE, 50_000)
+    async with make_world() as world:
+        assert "$500.00" in await balance_seen_by(world, ALICE)
+        last_heard(database_path, days=364)
+        assert "$500.00" in await balance_seen_by(world, WITHOUT_ID)
+
+
+async def test_a_number_is_enough_where_no_user_id_is_on_file(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    deposit(database_path, WITHOUT_ID, 50_000)
+    async with make_world() as world:
+        assert "$500.00" in await balance_seen_by(world, WITHOUT_ID)
+        last_heard(database_path, days=4_000)
+        assert "$500.00" in await balance_seen_by(world, WITHOUT_ID)
+
+
+async def test_a_number_long_unheard_takes_no_account_along_as_it_changes(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    """Its new owner may be who changes it."""
+    deposit(database_path, ALICE, 50_000)
+    async with make_world() as world:
+        assert "$500.00" in await balance_seen_by(world, ALICE)
+        last_heard(database_path, days=400)
+        change = {"type": "user_changed_number", "wa_id": NEW_PHONE, "body": "changed"}
+        await world.simulator.send_inbound(WITHOUT_ID, {"type": "system", "system": change})
+        await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
+        assert "$0.00" in await balance_seen_by(world, SimulatedCustomer("Heir", NEW_PHONE))
+        assert "$500.00" in await balance_seen_by(world, as_alice(phone=None))
+
+
+async def test_the_operator_hears_of_a_number_that_came_with_another_user_id(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    deposit(database_path, ALICE, 50_000)
+    async with make_world() as world:
+        assert "$500.00" in await balance_seen_by(world, ALICE)
+        assert "$0.00" in await balance_seen_by(world, as_alice(user_id="US.7777"))
+        (told,) = world.rows("SELECT error_message FROM processing_errors")
+        assert told["error_message"].startswith("C2 writes from the number that C1 had")
+        assert "wbot customer merge shop C2 C1" in told["error_message"]

@@ -4,6 +4,7 @@ import copy
 import os
 import random
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -246,3 +247,36 @@ async def test_where_models_can_be_looked_up_that_answer_stands(
     await model.check(MODEL)
     with pytest.raises(HeldError, match="model_not_found"):
         await model.check("another")
+
+
+@asynccontextmanager
+async def thief() -> AsyncIterator[tuple[str, list[str]]]:
+    """The address of somebody else's server, and the keys that it was shown."""
+    shown: list[str] = []
+
+    async def take(request: web.Request) -> web.Response:
+        shown.append(request.headers.get("Authorization", ""))
+        return web.json_response(speaking("Send me more."))
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}", shown
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed_and_waits_for_the_operator(
+    rig: Rig, model: OpenAIModel, status: int
+) -> None:
+    """Neither elsewhere nor on the same host: the key and the words go where they were sent."""
+    for path in ("/v1/chat/completions", "{elsewhere}"):
+        async with thief() as (elsewhere, shown):
+            location = {"Location": path.format(elsewhere=elsewhere)}
+            asked = len(rig.simulator.completions)
+            with pytest.raises(HeldError, match=f"HTTP {status}.*OPENAI_BASE_URL"):
+                await answer_to(rig, model, web.Response(status=status, headers=location))
+            assert len(rig.simulator.completions) == asked + 1
+            assert shown == []

@@ -12,7 +12,6 @@ from wbot.domain.questions import (
     Tap,
     plain_answer,
     question_payload,
-    tap_meant,
     tap_of,
 )
 from wbot.domain.receipts import MARK, PAYEE_LENGTH_MAX, one_line, quoted, receipt
@@ -59,11 +58,11 @@ def test_only_a_plain_word_is_an_answer(text: str, answer: bool | None) -> None:
     assert plain_answer(text) is answer
 
 
-def test_a_word_means_the_button_that_was_on_offer() -> None:
+def test_the_buttons_of_a_question_name_it() -> None:
     payload = question_payload(QuestionKind.STALE, "7", "Shall I?", yes="Yes", no="No")
-    assert tap_meant(payload, is_yes=True) == Tap(QuestionKind.STALE, "7", is_yes=True)
-    assert tap_meant(payload, is_yes=False) == Tap(QuestionKind.STALE, "7", is_yes=False)
-    assert tap_meant({"type": "text", "text": {"body": "confirm:7:yes"}}, is_yes=True) is None
+    ids = [one["reply"]["id"] for one in payload["interactive"]["action"]["buttons"]]
+    taps = [Tap(QuestionKind.STALE, "7", is_yes=True), Tap(QuestionKind.STALE, "7", is_yes=False)]
+    assert [tap_of(button_id) for button_id in ids] == taps
 
 
 def held(number: int, amount_minor: int, payee: str) -> Held:

@@ -96,6 +96,25 @@ async def test_a_plain_yes_takes_the_stale_messages_up_too(
         assert transfers(world) == [{"amount_minor": 2_000}]
 
 
+async def test_a_plain_yes_that_died_before_its_close_still_answers_its_question(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    deposit(database_path, ALICE, 50_000)
+    pause(database_path, is_paused=True)
+    async with make_world() as world:
+        await asked_about(database_path, world, "Transfer $20 to John")
+        assert (await world.ask(ALICE, "Yes")).startswith(f"{MARK} Sent $20.00")
+        asked = len(world.simulator.completions)
+        with writing(database_path) as tx:
+            tx.execute("UPDATE messages SET state = 'begun', ended_at = NULL WHERE number = 2")
+            tx.execute("UPDATE conversations SET model_spoke_after = NULL")
+        await world.ask(ALICE, "hello")
+        found = world.rows("SELECT state, reason FROM messages WHERE number = 2")
+        assert found == [{"state": "silent", "reason": "took_up_stale_messages"}]
+        assert len(world.simulator.completions) == asked + 1
+        assert transfers(world) == [{"amount_minor": 2_000}]
+
+
 async def test_another_customers_tap_settles_nothing(
     make_world: MakeWorld, database_path: Path
 ) -> None:

@@ -249,6 +249,24 @@ async def test_a_refused_key_holds_the_messages_and_turns_health_red(make_world:
         await world.health_of(200)
 
 
+async def test_a_redirect_of_the_model_holds_the_queue_and_costs_no_message(
+    make_world: MakeWorld,
+) -> None:
+    simulator = make_simulator()
+    moved = web.Response(status=307, headers={"Location": "/v1/elsewhere"})
+    answers: list[Any] = [moved]
+    simulator.responder = lambda _: answers.pop() if answers else completion("Hello.")
+    async with make_world(simulator=simulator) as world:
+        await simulator.say(ALICE, "hi")
+        assert "OPENAI_BASE_URL" in (await world.health_of(503))["reasons"][0]
+        assert world.rows("SELECT * FROM processing_errors") == []
+        assert world.rows("SELECT attempts FROM messages") == [{"attempts": 0}]
+        with writing(world.service.settings.database) as tx:
+            tx.execute("UPDATE messages SET not_before = NULL")
+        reply = await simulator.wait_for_reply_to(ALICE, after=0, timeout_s=WAIT_S)
+        assert reply.text == "Hello."
+
+
 async def test_a_paused_business_answers_nothing_until_it_is_resumed(
     make_world: MakeWorld, database_path: Path
 ) -> None:

@@ -1,9 +1,13 @@
 """The Graph API client: what it makes of whatever answers a send."""
 
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from simulated import ACCESS_TOKEN, ALICE, SHOP, Rig, running, text_to
 
 from wbot.clients.whatsapp import GraphError, Line, NotSentError, UnknownOutcomeError, WhatsApp
@@ -94,3 +98,26 @@ async def test_a_token_that_no_header_can_carry_is_not_sent(token: str) -> None:
         with pytest.raises(NotSentError, match="token"):
             await send(rig, Line(SHOP.phone_number_id, token))
         assert not rig.simulator.send_attempts
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_redirect_takes_the_token_elsewhere(
+    aiohttp_server: Callable[[web.Application], Awaitable[TestServer]], status: int
+) -> None:
+    shown: list[str] = []
+
+    async def redirect(request: web.Request) -> web.Response:
+        shown.append(request.path)
+        return web.Response(status=status, headers={"Location": "/elsewhere"})
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", redirect)
+    server = await aiohttp_server(app)
+    async with aiohttp.ClientSession() as session:
+        url = str(server.make_url(""))
+        whatsapp = WhatsApp(session, graph_url=url, version="v26.0", timeout_s=5.0)
+        for ask in (whatsapp.send(LINE, text_to(ALICE)), whatsapp.look_up(LINE, "1", fields="id")):
+            with pytest.raises(UnknownOutcomeError, match=str(status)):
+                await ask
+    assert "/elsewhere" not in shown
+    assert len(shown) == 2

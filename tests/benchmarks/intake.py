@@ -40,7 +40,7 @@ def body_of(number: int) -> bytes:
     message = {
         "from": f"1555030{number % 500:04}",
         "id": f"wamid.benchmark.{number}",
-        "timestamp": "1790000000",
+        "timestamp": str(int(clock.now().timestamp())),
         "type": "text",
         "text": {"body": "What's my balance?"},
     }

@@ -204,18 +204,20 @@ class Audit:
 
     def _stale(self, said: Said, at: float) -> str:
         """Why so old a message may not move anything: only if its customer still wants it."""
-        if at - said.at.timestamp() <= STALE_S + TURN_S:
+        if at - said.at.timestamp() <= STALE_S + TURN_S and not said.is_misdated:
             return ""
         question_id = self.books.messages[said.message_id]["question_id"]
         question = self.books.stale_questions.get(question_id or 0)
         by = self._record.said.get(question["answered_by"] or "") if question else None
         if by is None or by.place != said.place:
-            return f"it was said at {said.at}, and nobody was asked"
+            return f"{said} is old, and nobody was asked"
         is_yes = by.button == f"stale:{question_id}:yes" or (
             by.button is None and _answer_of(by) == "yes"
         )
+        # A yes without a time counts only if its customer stood by that one too.
+        is_yes = is_yes and not (by.is_misdated and self._stale(by, at))
         self.figures["made after a question about its age"] += is_yes
-        return "" if is_yes else f"it was said at {said.at}, and then {by}"
+        return "" if is_yes else f"{said} is old, and then came {by}"
 
     def _compare(self, row: sqlite3.Row, decision: Decision) -> None:
         is_refused, may = row["phase"] == "refused", decision.outcome in {"posted", "pending"}
@@ -296,21 +298,20 @@ class Audit:
         if confirmation is None or received > confirmation["expires_at"]:
             return "after its time"
         is_early = instant(received) + 1.0 < said.at.timestamp()
-        return "received before it was said" if is_early else ""
+        is_old = said.is_misdated and self._stale(said, instant(row["created_at"]))
+        return "received before it was said" if is_early else is_old or ""
 
     def _asked_by(self, said: Said) -> list[Sent]:
         """The question that the message answers, as the customer saw it; or what may be it."""
         if said.button is not None:
             asked = self._record.asked.get(token_of(said.button))
             return [asked] if asked and asked.place == said.place else []
-        found = []
-        for sent in reversed(self._record.sent_to[said.place]):
-            # WhatsApp's times are whole seconds: what came in the same one may have been seen.
-            if sent.buttons and sent.at - said.at <= timedelta(seconds=1):
-                found.append(sent)
-            if sent.at <= said.at:
-                break
-        return found
+        # WhatsApp's times are whole seconds: what came in the same one may have been seen.
+        return [
+            sent
+            for sent in self._record.sent_to[said.place]
+            if sent.buttons and sent.at - said.at <= timedelta(seconds=1)
+        ]
 
     def _confirmation(self, number: int) -> sqlite3.Row | None:
         return self.books.confirmations.get(self._payment(number).message)
@@ -407,6 +408,7 @@ class Audit:
                 self.breaches.append(Breach(STUCK, f"{message_id} {said.words!r} is {state}"))
                 continue
             self.figures[f"messages {row['state']}"] += 1
+            self.figures["misdated"] += said.is_misdated
             if said.button and said.button.startswith("confirm:"):
                 self.figures["taps"] += 1
         for message_id in {row["cause_key"].partition("/")[0] for row in self._taps()}:

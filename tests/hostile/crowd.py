@@ -48,6 +48,11 @@ ODD_KINDS = (
     "unsupported",
     "unknown",
 )
+NO_TIMES: tuple[Any, ...] = (None, "", "0", "-1790000000", "soon", True, "9" * 30, ["1"])
+WRONG_TIMES_S = (301 + 60, 86_400, 400 * 86_400, -1_200, -80_000, -90_000, -40 * 86_400)
+"""Seconds from now: nothing that names such a time is fresh."""
+MISDATED = 0.05
+"""How much of what customers do names such a time, or none."""
 TITLES = {"yes": "Confirm", "no": "Cancel"}
 UNANSWERED_MAX = 4
 PATIENCE_S = 30.0
@@ -125,7 +130,14 @@ class Crowd:
             self._unanswered[phone] = min(self._unanswered[phone], UNANSWERED_MAX - 1)
 
     async def send(
-        self, person: Person, shop: Shop, content: dict[str, Any] | str, *, words: str, button: str
+        self,
+        person: Person,
+        shop: Shop,
+        content: dict[str, Any] | str,
+        *,
+        words: str,
+        button: str,
+        is_misdated: bool = False,
     ) -> None:
         """One message on its way, however often the service dies meanwhile."""
         self.said += 1
@@ -136,6 +148,7 @@ class Crowd:
             words=words,
             button=button or None,
             at=self._clock.now(),
+            is_misdated=is_misdated,
         )
         self._record.said[said.message_id] = said
         await self._simulator.send_inbound(
@@ -160,6 +173,10 @@ class Crowd:
         return random.choice(random.choice(others).buttons) if others else None
 
     @property
+    def now_s(self) -> int:
+        return int(self._clock.now().timestamp())
+
+    @property
     def phones(self) -> list[str]:
         return [person.phone for person in self._people]
 
@@ -175,6 +192,7 @@ class _Doing:
         place = (shop.id, person.phone)
         self._asked = crowd.asked_of(place)
         self._is_asked = crowd.is_asked(place)
+        self._is_misdated = random.random() < MISDATED
 
     async def something(self) -> None:
         does = self._random.choices(list(DOES), list(DOES.values()))[0]
@@ -275,11 +293,23 @@ class _Doing:
         await self._crowd.send(self._person, self._shop, kind, words=f"[{kind}]", button="")
 
     async def _write(self, text: str) -> None:
-        content = {"type": "text", "text": {"body": text}}
-        await self._crowd.send(self._person, self._shop, content, words=text, button="")
+        await self._send({"type": "text", "text": {"body": text}}, words=text, button="")
 
     async def _tap(self, button: str) -> None:
         title = TITLES.get(button.rpartition(":")[2], "Confirm")
         reply = {"type": "button_reply", "button_reply": {"id": button, "title": title}}
         content = {"type": "interactive", "interactive": reply}
-        await self._crowd.send(self._person, self._shop, content, words=title, button=button)
+        await self._send(content, words=title, button=button)
+
+    async def _send(self, content: dict[str, Any], *, words: str, button: str) -> None:
+        if self._is_misdated:
+            wrong_s = self._crowd.now_s + self._random.choice(WRONG_TIMES_S)
+            content["timestamp"] = self._random.choice((*NO_TIMES, *(str(wrong_s),) * 8))
+        await self._crowd.send(
+            self._person,
+            self._shop,
+            content,
+            words=words,
+            button=button,
+            is_misdated=self._is_misdated,
+        )

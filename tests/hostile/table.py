@@ -36,6 +36,7 @@ def _table(findings: Findings) -> Table:
         "voided by cancel": f"{figures['void by call']:,}",
         "expired": f"{figures['expire by expiry']:,}",
         "taken back": f"{figures['taken back']:,}",
+        "said at a time that cannot be, or long past": f"{figures['misdated']:,}",
         AGED: f"{figures[AGED]:,}",
     }
     for name, count in sorted(figures.items()):

@@ -133,6 +133,8 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     words: str
     button: str | None
     at: datetime
+    is_misdated: bool = False
+    """It named a time of writing that cannot be, or is long past."""
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):

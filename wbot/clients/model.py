@@ -74,9 +74,14 @@ class OpenAIModel:
         self._openai = openai
         self._timeout_s = timeout_s
         self._max_tokens = max_tokens
-        # Its own retries would sleep inside the turn and ask twice; the turn decides instead.
+        # Its own retries would sleep inside the turn and ask twice; the turn decides instead. A
+        # redirect would take the key and the customer's words wherever it points to.
         self._client = openai.AsyncOpenAI(
-            api_key=api_key, base_url=base_url or None, max_retries=0, timeout=timeout_s
+            api_key=api_key,
+            base_url=base_url or None,
+            max_retries=0,
+            timeout=timeout_s,
+            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
         )
 
     async def close(self) -> None:
@@ -136,6 +141,7 @@ class OpenAIModel:
         return _json_object(response.content)
 
 
+_REDIRECTS = range(300, 400)
 _HELD_STATUSES = {401, 403, 404}
 _HELD_CODES = {"insufficient_quota", "model_not_found", "invalid_api_key", "billing_not_active"}
 _TOO_MANY_REQUESTS = 429
@@ -145,6 +151,11 @@ _SERVER_ERROR = 500
 
 
 def _failure(status: int, code: str | None, headers: Mapping[str, str]) -> WbotError:
+    if status in _REDIRECTS:
+        return HeldError(
+            f"The model endpoint redirects to another address (HTTP {status}), which is not "
+            "followed: set OPENAI_BASE_URL to the address that answers itself."
+        )
     if status in _HELD_STATUSES or code in _HELD_CODES:
         return HeldError(f"The model endpoint refuses us: HTTP {status}, {code or 'no code'}.")
     if status in _RETRIED_STATUSES or status >= _SERVER_ERROR:

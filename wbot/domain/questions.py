@@ -1,12 +1,9 @@
 """A question with two buttons, and what counts as its answer: a tap, or a plain yes or no."""
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
 import msgspec
-
-from wbot.domain import lenient
 
 
 class QuestionKind(StrEnum):
@@ -58,11 +55,3 @@ def tap_of(button_id: str | None) -> Tap | None:
 def plain_answer(text: str) -> bool | None:
     """Whether the text is a plain yes (True) or a plain no (False); None for all else."""
     return _PLAIN_ANSWERS.get(" ".join(text.casefold().strip(_AROUND).split()))
-
-
-def tap_meant(payload: Mapping[str, Any], *, is_yes: bool) -> Tap | None:
-    """The tap that a plain yes or no stands for where this message was the last one sent."""
-    action = lenient.mapping(lenient.mapping(payload, "interactive"), "action")
-    replies = [lenient.mapping(one, "reply") for one in lenient.mappings(action, "buttons")]
-    taps = [tap for one in replies if (tap := tap_of(lenient.text(one, "id")))]
-    return next((tap for tap in taps if tap.is_yes is is_yes), None)

@@ -1,7 +1,7 @@
 """Whether a message is still to be acted on, by the time between its writing and its turn."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -10,6 +10,12 @@ from wbot.domain.receipts import one_line
 
 WINDOW_S = 24 * 3600.0
 """The customer service window: after it nothing but templates may be sent (cloud-api.md 7)."""
+
+AHEAD_MAX = timedelta(minutes=5)
+"""How far WhatsApp's clock may be ahead of ours; a time beyond that is no time of writing."""
+
+FIRST_TIME = datetime(2009, 1, 1, tzinfo=UTC)
+"""Before this year there was no WhatsApp to write with."""
 
 QUOTE_LENGTH_MAX = 80
 QUOTES_MAX = 5
@@ -23,12 +29,22 @@ class Staleness(StrEnum):
     EXPIRED = "expired"
 
 
-def staleness_of(sent_at: datetime, now: datetime, stale_after_s: float) -> Staleness:
-    """How a message written at an instant is to be taken now."""
-    age_s = (now - sent_at).total_seconds()
+def credible_time(sent_at: datetime | None, received_at: datetime) -> datetime | None:
+    """The time of writing that a message names, if it can be true; else None."""
+    if sent_at is None or not FIRST_TIME <= sent_at <= received_at + AHEAD_MAX:
+        return None
+    return sent_at
+
+
+def staleness_of(
+    sent_at: datetime | None, received_at: datetime, now: datetime, stale_after_s: float
+) -> Staleness:
+    """How a message is to be taken now; without a credible time of writing it is never fresh."""
+    age_s = (now - (sent_at or received_at)).total_seconds()
     if age_s > WINDOW_S:
         return Staleness.EXPIRED
-    return Staleness.STALE if age_s > stale_after_s else Staleness.FRESH
+    is_fresh = sent_at is not None and age_s <= stale_after_s
+    return Staleness.FRESH if is_fresh else Staleness.STALE
 
 
 def stale_question(question_id: int, texts: Sequence[str]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
@@ -17,8 +17,9 @@ from wbot.domain.messages import (
     System,
     is_placeholder,
 )
+from wbot.domain.staleness import credible_time
 from wbot.inbound.payload import Payload
-from wbot.storage import businesses, customers, journal, messages, outbox
+from wbot.storage import businesses, customers, errors, journal, messages, outbox
 from wbot.storage.outbox import Raised
 
 PLACEHOLDER_WAIT_S = 2.0
@@ -32,11 +33,6 @@ PART_UPDATES_MAX = 100
 
 IDENTITY_CHANGES = {"user_changed_number", "user_changed_user_id"}
 
-OLDEST_SANE = timedelta(days=30)
-"""Meta repeats for 7 days; a timestamp much older than that is no time of sending."""
-
-NEWEST_SANE = timedelta(days=1)
-
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     """A message that is now on disk; without a conversation it ends in silence there."""
@@ -46,6 +42,8 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     business_id: str | None
     conversation_id: int | None
     phone: str | None
+    is_dated: bool = True
+    """Whether it names a credible time of writing."""
     reason: str | None = None
     warning: str | None = None
 
@@ -168,7 +166,9 @@ def _insert(
         conversation_id = customers.conversation_of(
             tx, business.id, identity.customer_id, to_text(now)
         )
-    sent_at = _sane(message.sent_at, now)
+        if identity.former_id is not None:
+            _tell_operator(tx, business.id, identity, conversation_id, now=to_text(now))
+    sent_at = credible_time(message.sent_at, now)
     waits = is_placeholder(message.content)
     messages.insert(
         tx,
@@ -198,6 +198,7 @@ def _insert(
         business_id=business.id if business else None,
         conversation_id=conversation_id,
         phone=message.phone or message.user_id,
+        is_dated=sent_at is not None,
         reason=reason,
         warning=warning,
     )
@@ -210,7 +211,9 @@ def _identity(
     if isinstance(content, System) and content.event in IDENTITY_CHANGES:
         user_id = _previous_user_id(message) or message.user_id
         known = customers.find_sender(tx, business_id, phone=message.phone, user_id=user_id)
-        if known is not None:
+        # Such a number may have a new owner, whose change must not take the account along.
+        is_sure = user_id is not None or known is None or not customers.may_be_gone(tx, known, now)
+        if known is not None and is_sure:
             warning = customers.change_identity(
                 tx, known, phone=content.phone, user_id=content.user_id, now=now
             )
@@ -222,6 +225,27 @@ def _identity(
         user_id=message.user_id or _previous_user_id(message),
         name=message.name,
         now=now,
+    )
+
+
+def _tell_operator(
+    tx: sqlite3.Connection,
+    business_id: str,
+    identity: customers.Identity,
+    conversation_id: int,
+    *,
+    now: str,
+) -> None:
+    """Whether both are one person is the operator's to decide: no message says so by itself."""
+    former, heir = f"C{identity.former_id}", f"C{identity.customer_id}"
+    errors.add(
+        tx,
+        f"{heir} writes from the number that {former} had: {identity.warning}. If they are one "
+        f"person, run: wbot customer merge {business_id} {heir} {former}",
+        now=now,
+        business_id=business_id,
+        conversation_id=conversation_id,
+        message_id=None,
     )
 
 
@@ -300,12 +324,6 @@ def _record_status(
     )
     recorded.statuses += 1
     recorded.raised += raised or []
-
-
-def _sane(sent_at: datetime | None, now: datetime) -> datetime | None:
-    if sent_at is None or not now - OLDEST_SANE <= sent_at <= now + NEWEST_SANE:
-        return None
-    return sent_at
 
 
 def _json(message: Inbound) -> str:

@@ -197,6 +197,8 @@ class Webhooks:
                 self._log.error(
                     "message.unroutable", message_id=message.message_id, reason=message.reason
                 )
+            if not message.is_dated:  # many of them: our own clock may be wrong
+                self._log.warning("message.undated", message_id=message.message_id)
             if message.warning is not None:
                 self._log.warning(
                     "customer.ambiguous", message_id=message.message_id, warning=message.warning

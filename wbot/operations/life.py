@@ -153,6 +153,9 @@ def _arrival(message: sqlite3.Row) -> Iterator[Stage]:
     webhook = "" if message["webhook_id"] is None else f" in webhook {message['webhook_id']}"
     received_at = message["received_at"]
     yield Stage(received_at, "received", f"a message of type {message['type']}{webhook}{place}")
+    if message["sent_at"] is None:
+        words = "without a time of writing that can be right, so it counts as stale"
+        yield Stage(received_at, "undated", words)
     if message["duplicates"]:
         times = _times(message["duplicates"])
         yield Stage(received_at, "duplicates", f"it came again {times} since, and was ignored")

@@ -37,9 +37,11 @@ def retry(tx: sqlite3.Connection, error_id: int, *, now: datetime, stale_after_s
     message_id = str(message["message_id"])
     messages.revive(tx, message_id, to_text(now))
     errors.mark_retried(tx, message_id)
-    written_at = from_text(message["sent_at"] or message["received_at"])
+    sent_at = from_text(message["sent_at"]) if message["sent_at"] else None
+    received_at = from_text(message["received_at"])
     is_taken_up = bool(message["is_taken_up"])
-    staleness = Staleness.FRESH if is_taken_up else staleness_of(written_at, now, stale_after_s)
+    staleness = staleness_of(sent_at, received_at, now, stale_after_s)
+    staleness = Staleness.FRESH if is_taken_up else staleness
     return Revived(message_id, journal.moved_money(tx, message_id), staleness)
 
 

@@ -4,6 +4,11 @@ import sqlite3
 
 import msgspec
 
+from wbot.clock import from_text, later, to_text
+
+UNHEARD_S = 365 * 24 * 3600.0
+"""A number without a word for so long may have been given to somebody else meanwhile."""
+
 SELECT_BY_ALIAS = """
 SELECT customer_id FROM customer_aliases
 WHERE business_id = ? AND kind = ? AND value = ? AND retired_at IS NULL
@@ -24,6 +29,12 @@ WHERE business_id = ? AND kind = ? AND value = ? AND retired_at IS NULL
 RETIRE_ALL = """
 UPDATE customer_aliases SET retired_at = ?
 WHERE customer_id = ? AND kind = ? AND retired_at IS NULL
+"""
+# A new alias, also one by a merge, says as much as a message.
+SELECT_LAST_HEARD = """
+SELECT max(
+    coalesce((SELECT last_inbound_at FROM conversations WHERE customer_id = ?1), ''),
+    coalesce((SELECT max(first_seen_at) FROM customer_aliases WHERE customer_id = ?1), ''))
 """
 INSERT_CONVERSATION = """
 INSERT INTO conversations (business_id, customer_id, created_at) VALUES (?, ?, ?)
@@ -78,10 +89,14 @@ class Address(msgspec.Struct, frozen=True):
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """The customer a sender turned out to be, and what an operator should look at, if anything."""
+    """The customer a sender turned out to be, and what an operator should look at, if anything.
+
+    `former_id` is who had the sender's number before, where that may be the same person or not.
+    """
 
     customer_id: int
     warning: str | None = None
+    former_id: int | None = None
 
 
 def resolve(
@@ -96,7 +111,8 @@ def resolve(
     """The customer behind a phone number, a user id, or both; made when neither is known.
 
     The user id goes first, for numbers are recycled: a known number under another user id is a new
-    person. A new alias attaches only to a customer who has none of its kind.
+    person, and so is one without a user id that was not heard of for a year, until an operator
+    says otherwise. A new alias attaches only to a customer who has none of its kind.
     """
     by_user = _find(tx, business_id, "user_id", user_id)
     by_phone = _find(tx, business_id, "phone", phone)
@@ -107,6 +123,11 @@ def resolve(
         elif by_phone not in {None, by_user}:
             warning = "a user id and a phone number of one sender belong to two customers"
         return _named(tx, Identity(by_user, warning), name)
+    if by_phone is not None and (why := _doubt(tx, by_phone, user_id, now)):
+        customer_id = _give_number(tx, str(phone), business_id, now)
+        if user_id is not None:
+            _attach(tx, customer_id, "user_id", user_id, now)
+        return _named(tx, Identity(customer_id, why, by_phone), name)
     if by_phone is None or user_id is None:
         customer_id = by_phone or _create(tx, business_id, now)
         if by_phone is None and phone is not None:
@@ -114,15 +135,15 @@ def resolve(
         if user_id is not None:
             _attach(tx, customer_id, "user_id", user_id, now)
         return _named(tx, Identity(customer_id), name)
-    if _has(tx, by_phone, "user_id"):
-        customer_id = _create(tx, business_id, now)
-        tx.execute(RETIRE_ALIAS, (now, business_id, "phone", _bare("phone", str(phone))))
-        _attach(tx, customer_id, "phone", str(phone), now)
-        _attach(tx, customer_id, "user_id", user_id, now)
-        warning = "a known phone number came with another user id: taken as a new customer"
-        return _named(tx, Identity(customer_id, warning), name)
     _attach(tx, by_phone, "user_id", user_id, now)
     return _named(tx, Identity(by_phone), name)
+
+
+def may_be_gone(tx: sqlite3.Connection, customer_id: int, now: str) -> bool:
+    """Whether a number alone, without the user id on file, says too little after so long a time."""
+    since = to_text(later(from_text(now), -UNHEARD_S))
+    row = tx.execute(SELECT_LAST_HEARD, (customer_id,)).fetchone()
+    return bool(row[0] < since) and _has(tx, customer_id, "user_id")
 
 
 def change_identity(
@@ -302,6 +323,26 @@ def _bare(kind: str, value: str) -> str:
 
 def _has(tx: sqlite3.Connection, customer_id: int, kind: str) -> bool:
     return any(a.kind == kind and a.retired_at is None for a in aliases(tx, customer_id))
+
+
+def _doubt(tx: sqlite3.Connection, holder: int, user_id: str | None, now: str) -> str | None:
+    """Why whoever writes from a customer's number may be somebody else; None if nothing says so."""
+    if user_id is not None and _has(tx, holder, "user_id"):
+        return "a known phone number came with another user id: taken as a new customer"
+    if user_id is None and may_be_gone(tx, holder, now):
+        return (
+            "a phone number that was last heard of over a year ago came without its user id: "
+            "taken as a new customer"
+        )
+    return None
+
+
+def _give_number(tx: sqlite3.Connection, phone: str, business_id: str, now: str) -> int:
+    """A new customer, who has this number from now on."""
+    customer_id = _create(tx, business_id, now)
+    tx.execute(RETIRE_ALIAS, (now, business_id, "phone", _bare("phone", phone)))
+    _attach(tx, customer_id, "phone", phone, now)
+    return customer_id
 
 
 def _create(tx: sqlite3.Connection, business_id: str, now: str) -> int:

@@ -163,12 +163,18 @@ def next_of(tx: sqlite3.Connection, conversation_id: int) -> StoredMessage | Non
     return StoredMessage(**values)
 
 
-def waiting_before(tx: sqlite3.Connection, conversation_id: int, instant: str) -> list[sqlite3.Row]:
-    """Messages not begun that were written before an instant, in their order."""
+def waiting_stale(
+    tx: sqlite3.Connection, conversation_id: int, *, since: str, before: str
+) -> list[sqlite3.Row]:
+    """Messages not begun that were written between two instants, or at an unknown time, in order.
+
+    One of unknown time was received after the first instant.
+    """
     return tx.execute(
         "SELECT message_id, content FROM messages WHERE conversation_id = ? AND state = 'waiting' "
-        "AND is_taken_up = 0 AND coalesce(sent_at, received_at) < ? ORDER BY sort_at, number",
-        (conversation_id, instant),
+        "AND is_taken_up = 0 AND (sent_at IS NULL OR sent_at < ?) "
+        "AND coalesce(sent_at, received_at) >= ? ORDER BY sort_at, number",
+        (conversation_id, before, since),
     ).fetchall()
 
 

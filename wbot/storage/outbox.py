@@ -285,16 +285,6 @@ def unsettled_of(tx: sqlite3.Connection, customer_id: int) -> int:
     return int(row[0])
 
 
-def latest_of(tx: sqlite3.Connection, conversation_id: int) -> sqlite3.Row | None:
-    """The last thing that the conversation's customer was sent, or is about to be; or None."""
-    row: sqlite3.Row | None = tx.execute(
-        "SELECT payload, state, accepted_at FROM outbox WHERE conversation_id = ? "
-        "ORDER BY id DESC LIMIT 1",
-        (conversation_id,),
-    ).fetchone()
-    return row
-
-
 def said(tx: sqlite3.Connection, message_id: str) -> list[str]:
     """The payloads of the replies a message got, in order."""
     rows = tx.execute(

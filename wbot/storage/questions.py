@@ -1,8 +1,31 @@
-"""Questions about stale messages, and the messages that each of them asks about."""
+"""Questions about stale messages, and which question of any kind a plain yes or no can answer."""
 
 import sqlite3
 
 from wbot.storage import messages
+
+# WhatsApp's times have whole seconds. What this message has answered itself, before a crash, is
+# still what it answers; of a confirmation its effects tell that.
+ANSWERABLE = """
+WITH asked AS (
+    SELECT 'confirm' AS kind, token AS key, message_id, asked_at, 1 AS is_open
+    FROM confirmations WHERE conversation_id = :conversation_id AND outcome IS NULL
+    UNION ALL
+    SELECT 'confirm', token, message_id, asked_at, 0 FROM confirmations
+    WHERE conversation_id = :conversation_id AND outcome = 'expired' AND told_by IS NULL
+    UNION ALL
+    SELECT 'stale', CAST(q.id AS TEXT), m.message_id, q.asked_at, 1
+    FROM stale_questions q JOIN messages m ON m.question_id = q.id
+    WHERE q.conversation_id = :conversation_id AND q.asked_at >= :since
+        AND (q.answered_by IS NULL OR q.answered_by = :message_id)
+)
+SELECT DISTINCT a.kind, a.key, a.is_open
+FROM asked a
+JOIN outbox o ON o.message_id = a.message_id AND o.created_at >= a.asked_at
+JOIN conversations v ON v.id = o.conversation_id
+WHERE o.state <> 'failed' AND o.id > coalesce(v.model_spoke_after, 0)
+    AND o.accepted_at <= :received_at AND substr(o.accepted_at, 1, 19) <= :written_at
+"""
 
 
 def ask(tx: sqlite3.Connection, conversation_id: int, message_ids: list[str], now: str) -> int:
@@ -17,6 +40,36 @@ def ask(tx: sqlite3.Connection, conversation_id: int, message_ids: list[str], no
         [(question_id, message_id) for message_id in message_ids],
     )
     return question_id
+
+
+def answerable(
+    tx: sqlite3.Connection, message: messages.StoredMessage, *, since: str
+) -> list[tuple[str, str]]:
+    """Kind and key of each question that a plain yes or no can be about.
+
+    WhatsApp had taken the question before, and the model has not spoken since. Those about stale
+    messages count from an instant on. Where none is open, the ones that expired and whose customer
+    has not heard of it.
+    """
+    values = {
+        "conversation_id": message.conversation_id,
+        "message_id": message.message_id,
+        # What WhatsApp delivers late may answer something else.
+        "written_at": message.sent_at or message.received_at,
+        "received_at": message.received_at,
+        "since": since,
+    }
+    rows = tx.execute(ANSWERABLE, values).fetchall()
+    open_ = [row for row in rows if row["is_open"]]
+    return [(row["kind"], row["key"]) for row in open_ or rows]
+
+
+def note_model_spoke(tx: sqlite3.Connection, conversation_id: int) -> None:
+    """From now on a plain answer may be meant for the model, not for a question from before."""
+    tx.execute(
+        "UPDATE conversations SET model_spoke_after = (SELECT max(id) FROM outbox) WHERE id = ?",
+        (conversation_id,),
+    )
 
 
 def settle(

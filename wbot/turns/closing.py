@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from wbot.clock import from_text, later, to_text
 from wbot.domain import handling
 from wbot.domain.content import content_of
 from wbot.domain.delivery import split_text, text_payload
@@ -14,7 +15,7 @@ from wbot.domain.handling import handling_of
 from wbot.domain.messages import ButtonReply
 from wbot.domain.questions import QuestionKind, tap_of
 from wbot.domain.receipts import reply_text
-from wbot.domain.staleness import stale_question
+from wbot.domain.staleness import WINDOW_S, stale_question
 from wbot.storage import businesses, errors, journal, messages, outbox, questions
 from wbot.storage.journal import Taken
 from wbot.storage.messages import StoredMessage
@@ -35,6 +36,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     receipts: tuple[str, ...] = ()
     words: str = ""
+    is_by_model: bool = False
+    """Whether the words are the model's."""
     reason: str | None = None
     asks_before: str | None = None
     """Written before this instant, the message and all that wait with it are only asked about."""
@@ -78,6 +81,8 @@ def _payloads(
     asked = confirming.question(tx, message, business, receipts=receipts, now=now)
     if asked is not None:
         return [asked]
+    if ending.is_by_model:
+        questions.note_model_spoke(tx, message.conversation_id)
     text = reply_text(receipts, ending.words)
     return [text_payload(part) for part in split_text(text) if part]
 
@@ -87,7 +92,8 @@ def _ask(
 ) -> tuple[dict[str, Any], list[str]]:
     """Put one question for the whole run of stale messages, and end those that wait with it."""
     run = {message.message_id: _words(message.content)}
-    for row in messages.waiting_before(tx, message.conversation_id, before):
+    since = to_text(later(from_text(now), -WINDOW_S))
+    for row in messages.waiting_stale(tx, message.conversation_id, since=since, before=before):
         words = _words(row["content"])
         if words is not None and not journal.moved_money(tx, row["message_id"]):
             run[row["message_id"]] = words

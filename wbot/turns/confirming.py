@@ -1,5 +1,6 @@
 """The customer's own yes or no about what is pending: code's business alone, never the model's."""
 
+import json
 import secrets
 import sqlite3
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ import msgspec
 from wbot.clock import from_text, later, to_text
 from wbot.domain.business import Business
 from wbot.domain.confirmations import Held, confirmation_body
-from wbot.domain.delivery import ReplyState
+from wbot.domain.content import content_of, context_of
 from wbot.domain.ledger import (
     Cause,
     CauseKind,
@@ -18,29 +19,34 @@ from wbot.domain.ledger import (
     TransferState,
     reference_of,
 )
-from wbot.domain.messages import ButtonReply, Content, Text
+from wbot.domain.messages import ButtonReply, Context, Text
 from wbot.domain.questions import (
     QuestionKind,
     Tap,
     plain_answer,
     question_payload,
-    tap_meant,
     tap_of,
 )
 from wbot.domain.receipts import Lines
-from wbot.storage import confirmations, journal, ledger, outbox, payees
+from wbot.domain.staleness import WINDOW_S
+from wbot.storage import confirmations, journal, ledger, payees, questions
 from wbot.storage.messages import StoredMessage
 from wbot.turns import notices
 
 EXPIRY_GRACE_S = 2.0
 """Seconds a webhook may take from its arrival to its commit: a yes of the last moment counts."""
 
-SECOND_LENGTH = len("2026-11-24T12:00:00")
-"""Characters of an instant's text up to its second."""
-
 _CONFIRMED, _CANCELLED, _EXPIRED = "confirmed", "cancelled", "expired"
 
 NOT_ASKED = "That button is not about anything I asked you, so nothing was done."
+NOT_FRESH = (
+    "I cannot tell that you answered just now, so nothing was done. "
+    "If you still mean it, please answer again."
+)
+WHICH = (
+    "I have asked you more than one thing, so nothing was done. "
+    "Please tap the button under the one you mean."
+)
 TOO_LATE = "That came too late to count; a message of yours from before still waits for its turn."
 SENTENCES = {
     _CONFIRMED: "You have confirmed that already; nothing was sent again.",
@@ -86,33 +92,30 @@ def question(
     return question_payload(QuestionKind.CONFIRM, token, body, yes="Confirm", no="Cancel")
 
 
-def tap_by(tx: sqlite3.Connection, message: StoredMessage, content: Content) -> Tap | None:
-    """The answer that a message gives to a question of ours; None for all others.
+def taps_by(tx: sqlite3.Connection, message: StoredMessage) -> tuple[Tap, ...]:
+    """The answers to questions of ours that a message can be; none for all others.
 
-    A plain yes or no answers the last thing that the customer was sent, if WhatsApp had taken that
-    before the answer came; else nobody can say what it is about.
+    A button names its question. A plain yes or no answers the open question, whatever else code has
+    sent since; with several open, nobody can say which one. Once the model has spoken it may be
+    meant for the model, which reads it then, and forwarded words are somebody else's.
     """
-    match content:
+    raw = json.loads(message.content or "{}")
+    match content_of(raw):
         case ButtonReply(id=button_id):
-            return tap_of(button_id)
-        case Text(body=body):
-            is_yes = plain_answer(body)
-            return None if is_yes is None else _tap_meant(tx, message, is_yes=is_yes)
+            tap = tap_of(button_id)
+            return () if tap is None else (tap,)
+        case Text(body=body) if (is_yes := plain_answer(body)) is not None:
+            context = context_of(raw) or Context()
+            is_forwarded = context.is_forwarded or context.is_frequently_forwarded
+            return () if is_forwarded else _taps_meant(tx, message, is_yes=is_yes)
         case _:
-            return None
+            return ()
 
 
-def _tap_meant(tx: sqlite3.Connection, message: StoredMessage, *, is_yes: bool) -> Tap | None:
-    last = outbox.latest_of(tx, message.conversation_id)
-    if last is None or last["accepted_at"] is None or last["state"] == ReplyState.FAILED:
-        return None
-    # Written later, too: what WhatsApp delivers late may answer something else. Its clock has
-    # whole seconds.
-    written_at = message.sent_at or message.received_at
-    came_after = last["accepted_at"] <= message.received_at
-    if not (came_after and last["accepted_at"][:SECOND_LENGTH] <= written_at):
-        return None
-    return tap_meant(msgspec.json.decode(last["payload"]), is_yes=is_yes)
+def _taps_meant(tx: sqlite3.Connection, message: StoredMessage, *, is_yes: bool) -> tuple[Tap, ...]:
+    since = to_text(later(from_text(message.received_at), -WINDOW_S))
+    found = questions.answerable(tx, message, since=since)
+    return tuple(Tap(QuestionKind(kind), key, is_yes) for kind, key in found)
 
 
 def settle(

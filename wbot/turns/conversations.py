@@ -1,7 +1,6 @@
 """Every conversation at its own pace: one message after another, each to its end."""
 
 import asyncio
-import json
 import random
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -10,7 +9,6 @@ from datetime import datetime
 from wbot.clients.model import ModelClient
 from wbot.clients.whatsapp import Line, WhatsApp
 from wbot.clock import Clock, elapsed_ms, from_text, later, to_text
-from wbot.domain.content import content_of
 from wbot.domain.delivery import ASKED_WAIT_MAX_S, TURN_BACKOFF
 from wbot.domain.errors import (
     HeldError,
@@ -122,16 +120,18 @@ class Conversations:
             customer_id=int(customer[0]),
             moved_money=journal.moved_money(tx, message.message_id),
             has_tapped=journal.has_tapped(tx, message.message_id),
-            tap=confirming.tap_by(tx, message, content_of(json.loads(message.content or "{}"))),
+            taps=confirming.taps_by(tx, message),
             staleness=self._staleness(message, now),
+            came_fresh=self._staleness(message, from_text(message.received_at)) is Staleness.FRESH,
             is_late=messages.note_lateness(tx, message),
         )
 
     def _staleness(self, message: messages.StoredMessage, now: datetime) -> Staleness:
         if message.is_taken_up:
             return Staleness.FRESH
-        sent_at = from_text(message.sent_at or message.received_at)
-        return staleness_of(sent_at, now, self._settings.stale_after)
+        sent_at = from_text(message.sent_at) if message.sent_at else None
+        received_at = from_text(message.received_at)
+        return staleness_of(sent_at, received_at, now, self._settings.stale_after)
 
     async def _attempt(self, begun: Begun) -> LookAgain:
         """Run the turn and record how it went: the boundary at which every failure ends."""

@@ -54,8 +54,11 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     """In an earlier life or attempt."""
     has_tapped: bool
     """An earlier attempt carried its answer to a confirmation out."""
-    tap: Tap | None
+    taps: tuple[Tap, ...]
+    """The answers to questions of ours that it can be: one counts, several are asked about."""
     staleness: Staleness
+    came_fresh: bool
+    """It was fresh when it was received, however late its turn is."""
     is_late: bool
 
 
@@ -102,10 +105,8 @@ class Turn:
         return is_expired or isinstance(self._handling, handling.Silence)
 
     @property
-    def _confirming_tap(self) -> Tap | None:
-        tap = self._begun.tap
-        is_confirming = tap is not None and tap.kind is QuestionKind.CONFIRM
-        return tap if is_confirming and isinstance(self._handling, handling.Answer) else None
+    def _taps(self) -> tuple[Tap, ...]:
+        return self._begun.taps if isinstance(self._handling, handling.Answer) else ()
 
     async def run(self) -> Ending:
         """How the message ends; raises RetryableError, HeldError, RejectedError, StoppingError."""
@@ -117,11 +118,20 @@ class Turn:
             return await self._receipts_alone()
         if begun.staleness is Staleness.EXPIRED:
             return Ending(state="silent", reason="window_closed")
+        if self._taps and not begun.came_fresh:  # nobody can say that it was meant just now
+            return Ending(state="answered", words=confirming.NOT_FRESH)
         # A button's yes names its transfers, and counts by when it came, however late its turn is.
-        counts = is_fresh or isinstance(self._content, ButtonReply)
-        if (tap := self._confirming_tap) is not None and counts:
-            return await self._confirm(tap)
+        is_button = isinstance(self._content, ButtonReply)
+        if self._taps and (is_fresh or (is_button and self._taps[0].kind is QuestionKind.CONFIRM)):
+            return await self._decide(self._taps)
         return await self._handle(is_fresh=is_fresh)
+
+    async def _decide(self, taps: tuple[Tap, ...]) -> Ending:
+        if len(taps) > 1:
+            return Ending(state="answered", words=confirming.WHICH)
+        if taps[0].kind is QuestionKind.CONFIRM:
+            return await self._confirm(taps[0])
+        return await self._take_up(taps[0])
 
     async def _handle(self, *, is_fresh: bool) -> Ending:
         match self._handling:
@@ -132,8 +142,6 @@ class Turn:
             case handling.Answer() if not is_fresh:
                 before = later(self._clock.now(), -self._stale_after_s)
                 return Ending(state="answered", asks_before=to_text(before))
-            case handling.Answer() if self._begun.tap is not None:
-                return await self._take_up(self._begun.tap)
             case handling.Answer(text=words):
                 return await self._converse(words)
 
@@ -192,7 +200,12 @@ class Turn:
         for _ in range(ROUNDS_MAX):
             answer = await self._model_step(prompt)
             if not answer.tool_calls:
-                return Ending(state="answered", receipts=unique(receipts), words=answer.text)
+                return Ending(
+                    state="answered",
+                    receipts=unique(receipts),
+                    words=answer.text,
+                    is_by_model=True,
+                )
             prompt.append(assistant_message(answer))
             for place, call in enumerate(answer.tool_calls):
                 step = await self._tool_step(call, place)
