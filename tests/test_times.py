@@ -12,6 +12,7 @@ from conftest import ALICE, SHOP, WAIT_S, MakeWorld, World, deposit, writing
 from hypothesis import given
 from hypothesis import strategies as st
 from stored import STARTED_AT, make_tx
+from structlog.testing import capture_logs
 
 from wbot.clock import Clock, from_text, later, to_text
 from wbot.domain.business import Policy
@@ -19,6 +20,7 @@ from wbot.domain.receipts import MARK
 from wbot.domain.staleness import Staleness, staleness_of
 from wbot.inbound.intake import record
 from wbot.inbound.payload import parse_payload
+from wbot.operations import life
 from wbot.simulator.record import Send
 from wbot.simulator.webhooks import body_of, message_update
 from wbot.storage import businesses, messages
@@ -141,6 +143,19 @@ async def test_an_order_a_little_ahead_of_our_clock_is_fresh(
         timestamp = str(int(Clock().now().timestamp()) + 240)
         receipt = await send(world, text("Transfer $20 to John"), timestamp, "wamid.1")
         assert receipt.text.startswith(f"{MARK} Sent $20.00")
+
+
+async def test_an_undated_message_is_told_as_such_to_the_operator(
+    make_world: MakeWorld, path: Path
+) -> None:
+    async with make_world() as world:
+        with capture_logs() as logs:
+            await send(world, text("What's my balance?"), "soon", "wamid.1")
+        assert [one["event"] for one in logs].count("message.undated") == 1
+        await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
+        with writing(path) as tx:
+            stages = life.tell(tx, "wamid.1", to_text(Clock().now())).stages
+        assert [one.stage for one in stages].count("undated") == 1
 
 
 async def test_undated_orders_share_one_question_in_the_order_they_came(
