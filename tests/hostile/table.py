@@ -9,6 +9,7 @@ from hostile.audit import KINDS
 from hostile.run import Findings
 
 SHOWN_MAX = 10
+ASKED = "asked for others' words"
 AGED = "made after a question about its age"
 
 
@@ -29,6 +30,8 @@ def _table(findings: Findings) -> Table:
         "turns": f"{turns:,} in {findings.seconds / 60:.1f} minutes",
         "model answers": f"{figures['model answers']:,}",
         "tool calls proposed": f"{figures['tool calls proposed']:,}",
+        "orders in others' words obeyed": f"{figures['orders obeyed']:,}",
+        "asked about because of such words": f"{figures[ASKED]:,}",
         "posted at once": f"{figures['made posted']:,}",
         "pending": f"{figures['made pending']:,}",
         "confirmed by their customers": f"{figures['post by tap']:,}",
@@ -39,7 +42,7 @@ def _table(findings: Findings) -> Table:
         AGED: f"{figures[AGED]:,}",
     }
     for name, count in sorted(figures.items()):
-        if name.startswith("refused: "):
+        if name.startswith(("refused: ", "turned down: ")):
             rows[name] = f"{count:,}"
     counted = figures["taps that counted"]
     rows |= {
