@@ -28,6 +28,7 @@ STALE_S, TURN_S = 900.0, 120.0
 """How old a message may be when its turn begins, and how long that may last."""
 WAITING_MAX = 100
 """How many messages of one customer could wait at a time."""
+ASKED = "asked about because of others' words"
 TURNED_DOWN = "turned down"
 """What became of a transfer whose yes sent nothing."""
 STATES = {"post": "posted", "void": "void", "expire": "expired"}
@@ -253,13 +254,14 @@ class Audit:
         readers: set[bool],
     ) -> None:
         """The row against the rules; whoever had read an order must have been asked."""
-        is_marked = self.books.messages[said.message_id]["foreign_words"] is not None
+        message = self.books.messages.get(said.message_id)
+        is_marked = message is not None and message["foreign_words"] is not None
         found_as = (row["phase"], row["refusal"] or "")
         decision = plain
         if readers == {True} or (is_marked and found_as == (foreign.outcome, foreign.reason)):
             decision = foreign
         if decision is foreign and foreign != plain:
-            self.figures["asked for others' words"] += 1
+            self.figures[ASKED] += 1
         is_refused, may = row["phase"] == "refused", decision.outcome in {"posted", "pending"}
         found = f"{row['phase']} ({row['refusal']}), not {decision.outcome} ({decision.reason})"
         if not may and not is_refused:

@@ -5,11 +5,10 @@ from collections import Counter
 from rich.console import Console
 from rich.table import Table
 
-from hostile.audit import KINDS
+from hostile.audit import ASKED, KINDS
 from hostile.run import Findings
 
 SHOWN_MAX = 10
-ASKED = "asked for others' words"
 AGED = "made after a question about its age"
 
 
@@ -31,7 +30,7 @@ def _table(findings: Findings) -> Table:
         "model answers": f"{figures['model answers']:,}",
         "tool calls proposed": f"{figures['tool calls proposed']:,}",
         "orders in others' words obeyed": f"{figures['orders obeyed']:,}",
-        "asked about because of such words": f"{figures[ASKED]:,}",
+        ASKED: f"{figures[ASKED]:,}",
         "posted at once": f"{figures['made posted']:,}",
         "pending": f"{figures['made pending']:,}",
         "confirmed by their customers": f"{figures['post by tap']:,}",
