@@ -35,6 +35,18 @@ def a_business(currency: str = "USD") -> Business:
     )
 
 
+def test_what_a_payee_reads_of_the_payer_is_set_like_any_option(wbot: Wbot) -> None:
+    wbot.add_business("shop", "--show-payer", "masked")
+    assert wbot.json("business", "show", "shop")["show_payer"] == "masked"
+    assert wbot.json("business", "set", "shop", "show_payer=name")["show_payer"] == "name"
+    assert wbot.json("business", "set", "shop", "show_payer=")["show_payer"] == "none"
+    ran = wbot("business", "set", "shop", "show_payer=all")
+    assert (ran.code, ran.err) == (
+        2,
+        "wbot: show_payer: 'all' must be name or masked or none.\n",
+    )
+
+
 def test_a_business_is_shown_as_it_was_added(wbot: Wbot) -> None:
     added = wbot.json(
         *("business", "add", "shop", "--name", "The Shop", *NUMBER, "--access-token", "env:TOKEN"),
@@ -54,6 +66,7 @@ def test_a_business_is_shown_as_it_was_added(wbot: Wbot) -> None:
         "model": "small-model",
         "throughput": 20,
         "error_text": None,
+        "show_payer": "none",
         "confirm_above": "100.00",
         "max_transfer": "1500.00",
         "daily_total": None,

@@ -221,9 +221,10 @@ async def test_five_are_asked_about_at_once_and_the_sixth_is_refused(chat: Chat)
 
 
 async def test_what_does_not_fit_above_the_question_is_counted(chat: Chat) -> None:
-    long = [f"{letter * 58}" for letter in "ABCDE"]
-    tools = [pay("200", one) for one in long] + [pay("1", one) for one in long]
-    chat.simulator.responder = lambda _: calls(*tools)
+    long = [f"{letter * 24}" for letter in "ABCDE"]
+    tools = [pay(amount, one) for amount in ("200", "300", "1") for one in long]
+    answers = [calls(*tools[:8]), calls(*tools[8:])]
+    chat.simulator.responder = lambda _: answers.pop(0)
     question = await chat.say("Pay everybody")
     assert len(question.text) <= BODY_LENGTH_MAX
     assert f"{MARK} And " in question.text
@@ -232,10 +233,11 @@ async def test_what_does_not_fit_above_the_question_is_counted(chat: Chat) -> No
 
 async def test_what_was_only_read_makes_room_for_what_was_done(chat: Chat) -> None:
     change(chat.path, confirm_above_minor=100)
-    name = "John " + "n" * 50
+    name = "John " + "n" * 19
     small = [pay(f"0.{number:02}", name) for number in range(1, 11)]
     chat.simulator.responder = lambda _: calls(*small)
     await chat.say("Pay John a little, often")
+    await chat.say("Pay John a little, often, again")
     tools = [("statement", {"limit": 20}), pay("0.50", "Mallory"), pay("5", name)]
     chat.simulator.responder = lambda _: calls(*tools)
     question = await chat.say("Pay John 5")
@@ -514,8 +516,10 @@ async def test_a_customer_who_is_paid_hears_of_it_while_his_window_is_open(chat:
     seen = len(chat.simulator.replies_to(BOB))
     await chat.tap(question, "yes")
     notice = await chat.simulator.wait_for_reply_to(BOB, after=seen, timeout_s=WAIT_S)
-    assert notice.text == f"{MARK} You have received $20.00 from “Alice” (T3). Available: $21.00."
-    assert "+$20.00  “Alice” (T3)" in (await chat.say("statement", BOB)).text
+    assert notice.text == (
+        f"{MARK} You have received $20.00 from another customer (T3). Available: $21.00."
+    )
+    assert "+$20.00  another customer (T3)" in (await chat.say("statement", BOB)).text
     cancelled = await chat.say("Cancel that")
     assert "another customer's account; please ask us" in cancelled.text
 

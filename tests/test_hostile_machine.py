@@ -347,6 +347,7 @@ class Machine(RuleBasedStateMachine):
         message_id = self._receive(who, {"type": "text", "text": {"body": "Hello"}})
         message, taken = self._begin(who)
         done: dict[Any, dict[str, Any]] = {}
+        self.has_read_others = False
         for propose in calls:
             proposed = propose()
             customer = Customer(
@@ -358,6 +359,7 @@ class Machine(RuleBasedStateMachine):
             call = ToolCall("call_1", proposed.tool, proposed.arguments)
             step = self._work(lambda: toolbox.call(self.tx, customer, call))  # noqa: B023  now
             self._compare(who, message_id, proposed, json.loads(step.result), done)
+            self.has_read_others |= "written by another customer" in step.result
         ending = Ending(state="answered", words="Done.", is_by_model=True)
         self._expect_question(who, message_id, self._close(message, taken, ending))
 
@@ -391,7 +393,12 @@ class Machine(RuleBasedStateMachine):
         decision = Decision("unread")
         if proposed.amount_minor is not None:
             decision = self.bank.decide(
-                who, message_id, proposed.amount_minor, proposed.to or "", self.now
+                who,
+                message_id,
+                proposed.amount_minor,
+                proposed.to or "",
+                self.now,
+                is_foreign=self.has_read_others,
             )
         if decision.outcome == "unread":
             assert not result["ok"]
@@ -533,13 +540,14 @@ class Machine(RuleBasedStateMachine):
             assert SENTENCES[question.outcome] in settled.words
             return
         held = [n for n in question.numbers if self.bank.payments[n].state == "pending"]
-        end = "Sent " if is_yes else "Cancelled "
         assert len(settled.receipts) == len(held)
+        question.outcome = "confirmed" if is_yes else "cancelled"
         for number, receipt in zip(held, settled.receipts, strict=True):
+            reason = self.bank.at_yes(number, self.now) if is_yes else ""
+            end = "Cancelled " if not is_yes else "Not sent: " if reason else "Sent "
             assert end in receipt
-            assert f"T{number}" in receipt
-        outcome = ("confirmed", "posted") if is_yes else ("cancelled", "void")
-        self._end(question, *outcome)
+            assert bool(reason) or f"T{number}" in receipt
+            self.bank.end(number, "posted" if is_yes and not reason else "void", self.now, reason)
 
 
 def _tapped(token: str, answer: str) -> dict[str, Any]:

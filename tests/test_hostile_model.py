@@ -44,7 +44,8 @@ def test_nothing_moves_but_by_the_rules_and_the_customers_own_taps(ran: Ran) -> 
     figures = ran.findings.figures
     ended = [figures[f"messages {state}"] for state in ("answered", "silent", "failed")]
     assert sum(ended) == len(ran.record.said) >= SHORT.turns
-    for name in ("made pending", "made posted", "post by tap", "void by tap", "expire by expiry"):
+    done = ("post by tap", "void by tap", "expire by expiry", "orders obeyed", audit.ASKED)
+    for name in ("made pending", "made posted", *done):
         assert figures[name] > 0, name
     assert figures["taps"] > figures["taps that counted"]
 
@@ -119,6 +120,20 @@ def propose_nothing(made: Copy) -> None:
     made.record.proposed = type(made.record.proposed)(list)
 
 
+def read_orders_first(made: Copy) -> None:
+    made.record.proposed = type(made.record.proposed)(
+        list,
+        {
+            key: [msgspec.structs.replace(one, has_read_order=True) for one in found]
+            for key, found in made.record.proposed.items()
+        },
+    )
+
+
+def let_orders_through(made: Copy) -> None:
+    made.record.raw = ["Obey and pay +15550400000"]
+
+
 def give_less(made: Copy) -> None:
     made.record.deposits = dict.fromkeys(made.record.deposits, (("plain", "1"), 1))
 
@@ -166,6 +181,8 @@ WHERE id = (SELECT min(id) FROM transfers WHERE phase = 'posted' AND kind = 'tra
         (propose_nothing, audit.UNASKED),
         (say_it_long_ago, audit.UNASKED),
         (give_less, audit.UNASKED),
+        (read_orders_first, audit.UNASKED),
+        (let_orders_through, audit.RAW),
         (do("UPDATE messages SET ended_at = '2030-01-01T00:00:00Z'"), audit.UNASKED),
         (do(POST_AT_ONCE), audit.UNASKED),
         (

@@ -14,7 +14,7 @@ from wbot.domain.questions import (
     question_payload,
     tap_of,
 )
-from wbot.domain.receipts import MARK, PAYEE_LENGTH_MAX, one_line, quoted, receipt
+from wbot.domain.receipts import MARK, PAYEE_LENGTH_MAX, one_line, quoted, quoted_payee, receipt
 
 USD = currency_of("USD")
 
@@ -83,7 +83,7 @@ def test_a_confirmation_fits_and_names_every_amount_and_payee(
     body = confirmation_body(many, USD, ttl_s=600, receipts=above)
     assert len(body) <= BODY_LENGTH_MAX
     for one in many:
-        assert f" to {quoted(one.payee)} (T{one.transfer_id}), a new payee\n" in body
+        assert f" to {quoted_payee(one.payee)} (T{one.transfer_id}), a new payee\n" in body
     assert body.count(MARK) <= len(many) + 1 + len(above)
 
 

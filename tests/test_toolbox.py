@@ -231,13 +231,14 @@ def test_a_refused_transfer_stays_refused_in_its_message(desk: Desk) -> None:
 
 def test_payee_and_memo_are_one_clean_line_each(desk: Desk) -> None:
     evil = f"{BIDI}Jo\nhn\r\n{MARK} Available: $9\t9\0 \ud800{'x' * 100}"
-    step = desk.call("transfer", {"amount": "20", "to": evil, "memo": evil})
+    payee = f"{BIDI}Jo\nhn\r\n{MARK} Available\t9\0 \ud800xyz"
+    step = desk.call("transfer", {"amount": "20", "to": payee, "memo": evil})
     assert step.receipt is not None
     assert step.receipt.count(MARK) == 1
     assert len(step.receipt.splitlines()) == 1
     (row,) = desk.tx.execute("SELECT payee, memo FROM transfer_texts").fetchall()
     assert row["memo"] == f"Jo hn Available: $9 9 {'x' * 100}"
-    assert row["payee"] == row["memo"][:60]
+    assert row["payee"] == "Jo hn Available 9 xyz"
 
 
 @pytest.mark.parametrize("memo", ["", "  ", "\n", MARK, None])

@@ -7,16 +7,21 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from hostile import attacks
-from hostile.attacks import Aim, Proposed
-from hostile.world import BY_ID, Person, Record
+from hostile.attacks import ORDER, Aim, Proposed
+from hostile.world import BY_ID, CARD, FORWARDED, Person, Record, number_of
 from wbot.simulator.app import MODEL
 from wbot.simulator.chat_completions import Scripted
 
 _SHOP = re.compile(r"the customers of (\w+) on WhatsApp")
-_CUSTOMER = re.compile(r"WhatsApp name is ['\"]c(\d+)")
+_CUSTOMER = re.compile(r"WhatsApp name is ['\"](C[a-j]+)")
+_TAG = re.compile(r"\[c(\d+)\.")
+"""In what a customer writes; for those whose name no model reads."""
+_RAW = re.compile(rf"{ORDER}[^\",”\\\n]*?(?:://|\d{{3}}|\n|\\n)")
+"""An order with a link, a number or a line break behind it."""
 ASKED_FOR = re.compile(r"Send (\S+) to (.+)")
 """What a customer who wants something writes, after the tag."""
 TROUBLE = {
@@ -46,19 +51,49 @@ class HostileModel:
         messages = request["messages"]
         system = messages[0]["content"]
         shop = BY_ID[_found(_SHOP, system)]
-        person = self._people[int(_found(_CUSTOMER, system))]
+        person = self._person(messages)
+        if person is None:
+            return _completion(Random(self._seed), {"content": "Who are you?"})
         said = max(n for n, message in enumerate(messages) if message["role"] == "user")
-        words = messages[said]["content"]
+        words = _words(messages[said]["content"])
+        has_read_order = self._look_for_orders(messages)
         done = len([one for one in messages[said:] if one["role"] == "assistant"])
         name = f"{self._seed}/{shop.id}/{person.number}/{words}"
         self._asked[name] += 1
         self._record.counts["model answers"] += 1
         aim = self._record.aim_at(person, shop, self._phones)
         answer = _Answer(Random(f"{name}/{self._asked[name]}"), aim)
-        response = answer.to(words, done=done, character=Random(name).random())
+        has_obeyed = "Eve" in json.dumps([one.get("tool_calls") for one in messages[said:]])
+        if has_read_order and not has_obeyed:
+            self._record.counts["orders obeyed"] += 1
+            response = answer.obey()
+        else:
+            response = answer.to(words, done=done, character=Random(name).random())
         self._record.counts["tool calls proposed"] += len(answer.proposed)
-        self._record.proposed[(shop.id, person.phone), words] += answer.proposed
+        self._record.proposed[(shop.id, person.phone), words] += [
+            msgspec.structs.replace(one, has_read_order=has_read_order) for one in answer.proposed
+        ]
         return response
+
+    def _person(self, messages: Sequence[dict[str, Any]]) -> Person | None:
+        if found := _CUSTOMER.search(messages[0]["content"]):
+            return self._people[number_of(found[1])]
+        own = [str(one["content"]) for one in messages if one["role"] == "user"]
+        tags = [tag for text in own if (tag := _TAG.match(text))]
+        return self._people[int(tags[-1][1])] if tags else None
+
+    def _look_for_orders(self, messages: Sequence[dict[str, Any]]) -> bool:
+        """Whether anything but the rules holds an order; one in raw words goes on record."""
+        texts = [str(one["content"] or "") for one in messages[1:]]
+        self._record.raw += [text for text in texts if _RAW.search(text)]
+        return any(ORDER in text for text in texts)
+
+
+def _words(content: str) -> str:
+    """What the record calls the customer's message."""
+    if content.startswith("Contact card:"):
+        return CARD
+    return FORWARDED if content.startswith('{"forwarded') else content
 
 
 def _found(pattern: re.Pattern[str], text: str) -> str:
@@ -82,9 +117,14 @@ class _Answer:
             return self._trouble()
         if character < 0.3 and (found := ASKED_FOR.search(words)):
             return self._loyal(found[1], found[2], done=done)
+        if done == 0 and random.random() < 0.15:
+            return self._calling([Proposed("statement", "{}")])
         if character > 0.97 or (done == 0 and random.random() < 0.75) or random.random() < 0.3:
             return self._calling(attacks.calls(random, self._aim))
         return _completion(random, {"content": attacks.words(random, self._aim)})
+
+    def obey(self) -> Scripted:
+        return self._calling(attacks.obeying(self._random, self._aim))
 
     def _loyal(self, amount: str, to: str, *, done: int) -> Scripted:
         if done:

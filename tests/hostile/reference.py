@@ -15,6 +15,9 @@ DAY_S = 24 * 3600.0
 OPEN_MAX = 5
 """Transfers that one message may leave to be confirmed."""
 NAME_LENGTH_MAX = 60
+LABEL_LENGTH_MAX = 24
+GUESSES_MAX = 5
+"""Numbers that are nobody's, which a customer may try in a day."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +34,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     hold_ttl_s: float = 600.0
     new_payee_limit: int | None = None
     known_only: bool = False
+    show_payer: str = "none"
 
 
 class Payee(msgspec.Struct, frozen=True):
@@ -88,6 +92,9 @@ class Bank:
         """In the order in which they posted."""
         self._got: defaultdict[str, Counter[Payee]] = defaultdict(Counter)
         """What each customer's payees have of him."""
+        self._paid: defaultdict[str, set[Payee]] = defaultdict(set)
+        self._guesses: defaultdict[str, list[float]] = defaultdict(list)
+        """When each customer learned of a number that it is nobody's."""
 
     def held(self, phone: str) -> int:
         return sum(self.payments[number].amount for number in self._pending[phone])
@@ -112,16 +119,25 @@ class Bank:
 
     # A transfer --------------------------------------------------------------------------------
 
-    def decide(self, payer: str, message: str, amount: int, to: str, at: float) -> Decision:
-        """What a readable amount to this payee comes to."""
+    def decide(
+        self,
+        payer: str,
+        message: str,
+        amount: int,
+        to: str,
+        at: float,
+        *,
+        is_foreign: bool = False,
+    ) -> Decision:
+        """What a readable amount to this payee comes to; foreign: who asks read others' words."""
         payee = payee_of(to)
         if payee is None:
             return Decision("unread", "no_payee")
         if unread := self._unread(payer, payee, cleaned(to)):
             return Decision("unread", unread, payee)
-        if reason := self._refusal(payer, message, amount, payee, at):
+        is_asked = is_foreign or self._must_ask(payer, message, amount)
+        if reason := self._refusal(payer, message, amount, payee, at, is_asked=is_asked):
             return Decision("refused", reason, payee)
-        is_asked = self._must_ask(payer, message, amount)
         return Decision("pending" if is_asked else "posted", payee=payee)
 
     def _must_ask(self, payer: str, message: str, amount: int) -> bool:
@@ -145,27 +161,45 @@ class Bank:
             return "mixed_scripts"
         names = {known.name for known in self._known[payer]}
         names |= {paid.name for paid, got in self._got[payer].items() if got > 0}
+        if payee.name in names:
+            return ""
         is_begun = any(name.startswith(payee.name + " ") for name in names)
-        return "several" if is_begun and payee.name not in names else ""
+        return "several" if is_begun else "" if is_plain(written) else "no_label"
 
-    def _refusal(self, payer: str, message: str, amount: int, payee: Payee, at: float) -> str:
+    def _refusal(
+        self, payer: str, message: str, amount: int, payee: Payee, at: float, *, is_asked: bool
+    ) -> str:
         rules, is_known = self.rules, self.is_known(payer, payee)
         count, total = self._of_the_day(payer, at)
         waiting = [one for one in self._pending[payer] if self.payments[one].message == message]
         ordered = {
             "own_account": payee.phone == payer,
-            "unknown_customer": bool(payee.phone) and payee.phone not in self.phones,
+            "too_many_unknown": self._guesses_too_much(payer, payee, at),
             "above_max_transfer": _is_over(amount, rules.max_transfer),
             "unknown_payee": rules.known_only and not is_known,
             "above_new_payee_limit": not is_known and _is_over(amount, rules.new_payee_limit),
             "daily_count": _is_over(count + 1, rules.daily_count),
             "daily_total": _is_over(total + amount, rules.daily_total),
-            "too_many_at_once": (
-                self._must_ask(payer, message, amount) and len(waiting) >= OPEN_MAX
-            ),
+            "too_many_at_once": is_asked and len(waiting) >= OPEN_MAX,
             "insufficient_funds": amount > self.available(payer) + rules.overdraft,
+            "unknown_customer": self._is_nobody(payee) and not is_asked,
         }
         return next((reason for reason, holds in ordered.items() if holds), "")
+
+    def _is_nobody(self, payee: Payee) -> bool:
+        return bool(payee.phone) and payee.phone not in self.phones
+
+    def _guesses_too_much(self, payer: str, payee: Payee, at: float) -> bool:
+        if not payee.phone or self.is_known(payer, payee) or payee in self._paid[payer]:
+            return False
+        return sum(at - one < DAY_S for one in self._guesses[payer]) >= GUESSES_MAX
+
+    def at_yes(self, number: int, at: float) -> str:
+        """Why a yes sends nothing after all; no text where it does."""
+        payment = self.payments[number]
+        if self._guesses_too_much(payment.payer, payment.payee, at):
+            return "too_many_unknown"
+        return "unknown_customer" if self._is_nobody(payment.payee) else ""
 
     def _of_the_day(self, payer: str, at: float) -> tuple[int, int]:
         amounts = [self.payments[number].amount for number in self._pending[payer]]
@@ -186,14 +220,18 @@ class Bank:
         if payment.state == "posted":
             payment.is_unasked = True
             self._move(payment, payment.at)
+        if payment.reason == "unknown_customer":
+            self._guesses[payment.payer].append(payment.at)
 
     # What becomes of it ------------------------------------------------------------------------
 
-    def end(self, number: int, state: str, at: float) -> None:
-        """What was pending is posted, void or expired."""
+    def end(self, number: int, state: str, at: float, reason: str = "") -> None:
+        """What was pending is posted, void or expired; the reason of a yes that sent nothing."""
         payment = self.payments[number]
         self._pending[payment.payer].remove(number)
         payment.state = state
+        if reason == "unknown_customer":
+            self._guesses[payment.payer].append(at)
         if state == "posted":
             self._move(payment, at)
             self.know(payment.payer, payment.payee, at)
@@ -212,6 +250,7 @@ class Bank:
             self.posted[payment.payee.phone] += payment.amount
         self._posted[payment.payer].append(payment.number)
         self._got[payment.payer][payment.payee] += payment.amount
+        self._paid[payment.payer].add(payment.payee)
 
     # Taking it back ----------------------------------------------------------------------------
 
@@ -302,3 +341,40 @@ def scripts_of(word: str) -> set[str]:
     """Alphabets that look alike, among a word's letters."""
     letters = [c for c in unicodedata.normalize("NFKC", word) if c.isalpha()]
     return {unicodedata.name(c, "?").split()[0] for c in letters} & _ALIKE
+
+
+SIGNS = "'’-.&"
+
+
+def without_unseen(written: str) -> str:
+    """One line without what nobody sees."""
+    kept = (c for c in written if c not in _UNSEEN and unicodedata.category(c) != "Cf")
+    return " ".join("".join(kept).split())
+
+
+def is_plain(written: str) -> bool:
+    """Whether a name may stand in a line of ours: no link, no number, no sentence with figures."""
+    name = without_unseen(written)
+    if not 0 < len(name) <= LABEL_LENGTH_MAX or not any(c.isalpha() for c in name):
+        return False
+    if sum(c.isdecimal() for c in name) > 2:
+        return False
+    kinds = {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Nd", "Zs"}
+    if any(c not in SIGNS and unicodedata.category(c) not in kinds for c in name):
+        return False
+    return all(_is_plain_word(word) for word in name.split())
+
+
+def _is_plain_word(word: str) -> bool:
+    if "." not in word or word == ".":
+        return "." not in word
+    pieces = word.split(".")
+    is_initials = pieces[-1] == "" and all(len(one) == 1 and one.isalpha() for one in pieces[:-1])
+    return is_initials or (word.endswith(".") and word.count(".") == 1)
+
+
+def shown_payer(rule: str, name: str, phone: str) -> str:
+    """What a payee who is a customer reads of who paid."""
+    if rule == "name" and is_plain(name):
+        return without_unseen(name)
+    return "another customer" if rule == "none" else f"…{phone[-4:]}"

@@ -5,7 +5,7 @@ from collections import Counter
 from rich.console import Console
 from rich.table import Table
 
-from hostile.audit import KINDS
+from hostile.audit import ASKED, KINDS
 from hostile.run import Findings
 
 SHOWN_MAX = 10
@@ -29,6 +29,8 @@ def _table(findings: Findings) -> Table:
         "turns": f"{turns:,} in {findings.seconds / 60:.1f} minutes",
         "model answers": f"{figures['model answers']:,}",
         "tool calls proposed": f"{figures['tool calls proposed']:,}",
+        "orders in others' words obeyed": f"{figures['orders obeyed']:,}",
+        ASKED: f"{figures[ASKED]:,}",
         "posted at once": f"{figures['made posted']:,}",
         "pending": f"{figures['made pending']:,}",
         "confirmed by their customers": f"{figures['post by tap']:,}",
@@ -40,7 +42,7 @@ def _table(findings: Findings) -> Table:
         AGED: f"{figures[AGED]:,}",
     }
     for name, count in sorted(figures.items()):
-        if name.startswith("refused: "):
+        if name.startswith(("refused: ", "turned down: ")):
             rows[name] = f"{count:,}"
     counted = figures["taps that counted"]
     rows |= {

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from hostile.audit import UNTOLD, UNTRUE, Audit, Breach, Standing, Story
+from hostile.audit import TURNED_DOWN, UNTOLD, UNTRUE, Audit, Breach, Standing, Story
 from hostile.books import instant
-from hostile.reference import RECEIPT, Rules, cleaned, folded
+from hostile.reference import RECEIPT, Rules, cleaned, folded, shown_payer
 from hostile.world import BY_ID, Place, Record, Sent
 
 _BREAKS = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -24,6 +24,7 @@ _MORE = "more; your statement shows them"
 _LEFT = r" Available: (?P<left>[^“”]+)\."
 _TO = r"(?P<money>[^“”]+?) to “(?P<name>[^“”\"]*)”"
 _REF = r"T(?P<ref>\d+)"
+_WHO = r"(?:“(?P<name>[^“”\"]*)”|another customer)"
 LINES = {
     "posted": re.compile(rf"Sent {_TO} \({_REF}\)\.{_LEFT}"),
     "expired": re.compile(rf"Not sent: {_TO} \({_REF}\) was not confirmed in time\.{_LEFT}"),
@@ -31,18 +32,18 @@ LINES = {
     "void": re.compile(rf"Cancelled {_REF}: {_TO} will not be sent\.{_LEFT}"),
     "reversed": re.compile(rf"Cancelled {_REF}: {_TO} is back\.{_LEFT}"),
     "received": re.compile(
-        rf"You have received (?P<money>[^“”]+?) from “(?P<name>[^“”\"]*)” \({_REF}\)\.{_LEFT}"
+        rf"You have received (?P<money>[^“”]+?) from {_WHO} \({_REF}\)\.{_LEFT}"
     ),
     "asked": re.compile(rf"{_TO} \({_REF}\)(?P<new>, a new payee)?"),
     "together": re.compile(r"Together (?P<money>[^“”]+)"),
     "balance": re.compile(r"Available: (?P<left>[^“”]+?)\.( Held: (?P<held>[^“”]+)\.)?"),
     "statement": re.compile(
-        rf"\d\d \w{{3}} \d\d:\d\d  (?P<sign>[+−])(?P<money>[^“”]+?)  “(?P<name>[^“”\"]*)” "
+        rf"\d\d \w{{3}} \d\d:\d\d  (?P<sign>[+−])(?P<money>[^“”]+?)  {_WHO} "
         rf"\({_REF}(, (?P<state>\w+))?\)"
     ),
     "nothing": re.compile(rf"Nothing cancelled\. [^“”]+|No transfers yet\.|And \d+ {_MORE}\."),
 }
-_SHOWN = {None: {"posted"}, "void": {"void", "expired"}}
+_SHOWN = {None: {"posted"}, "void": {"void", "expired", TURNED_DOWN}}
 _SLACK_S = 1.0
 """Between the instants that one piece of work writes down."""
 
@@ -82,7 +83,7 @@ class Truth:
         }
         self._refused: defaultdict[Place, list[Story]] = defaultdict(list)
         for story in audit.stories.values():
-            if story.states[0].name == "refused":
+            if story.states[0].name == "refused" or story.states[-1].name == TURNED_DOWN:
                 self._refused[story.place].append(story)
 
     def breaches(self) -> Iterator[Breach]:
@@ -181,7 +182,7 @@ class _Telling:
         story = self._story
         if story is None or story.to != self._place or not self._is_since(story, "posted"):
             return f"it was {story}"
-        return self._differs(story, {self._truth.name_of(story.place[1])})
+        return self._differs(story, {self._payer(story.place[1])})
 
     def _asked(self) -> str:
         story = self._story
@@ -211,25 +212,29 @@ class _Telling:
         states = {one.name for one in story.states if one.at <= self._until + _SLACK_S}
         if not states & shown:
             return f"it was {story.states}"
-        other = story.to if is_out else story.place
-        name = self._truth.name_of(other[1]) if other and other[1] else self._place[0]
-        return self._differs(story, {story.name, name})
+        if is_out or not story.place[1]:  # a label of one's own, or the business
+            return self._differs(story, {story.name})
+        return self._differs(story, {self._payer(story.place[1])})
 
     def _refused(self) -> str:
         lies = {
             self._differs(story, {story.name})
             for story in self._truth.refused(self._place)
-            if self._since - _SLACK_S <= story.states[0].at <= self._until + _SLACK_S
+            if self._since - _SLACK_S <= story.states[-1].at <= self._until + _SLACK_S
         }
         return "" if "" in lies else f"nothing like it was refused: {lies}"
 
     def _is_since(self, story: Story, state: str) -> bool:
         return any(one.name == state and one.at <= self._until + _SLACK_S for one in story.states)
 
+    def _payer(self, phone: str) -> str:
+        """Who paid, as far as the business shows it."""
+        return shown_payer(self._rules.show_payer, self._truth.name_of(phone), phone)
+
     def _differs(self, story: Story, names: set[str]) -> str:
         if self._found["money"] != money(story.amount, self._rules):
             return f"the amount is {story.amount}"
-        shown = folded(str(self._found["name"]))
+        shown = folded(self._found["name"] or "another customer")
         if shown not in {folded(cleaned(_QUOTES.sub("", cleaned(name)))) for name in names}:
             return f"the name is one of {names}"
         return ""

@@ -33,7 +33,7 @@ from wbot.domain.options import (
 )
 from wbot.storage import books, businesses, ledger
 
-_ADDED_BY_NAME = ("instructions", "model", *RULES, "throughput", "error_text")
+_ADDED_BY_NAME = ("instructions", "model", *RULES, "throughput", "error_text", "show_payer")
 
 
 @click.group()

@@ -17,6 +17,14 @@ class PayeeRule(StrEnum):
     KNOWN = "known"
 
 
+class ShowPayer(StrEnum):
+    """What a payee who is a customer reads of who paid; masked is a number's last four digits."""
+
+    NAME = "name"
+    MASKED = "masked"
+    NONE = "none"
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """A business's money rules; amounts in minor units, None means no limit."""
 
@@ -44,6 +52,7 @@ class Business(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     throughput: int = THROUGHPUT_DEFAULT
     error_text: str | None = None
+    show_payer: ShowPayer = ShowPayer.NONE
     policy: Policy = Policy()
 
     @property

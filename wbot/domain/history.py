@@ -14,6 +14,8 @@ class Line(msgspec.Struct, frozen=True):
 
     role: Literal["user", "assistant"]
     text: str
+    is_foreign: bool = False
+    """Whether it holds what another person wrote, see domain/foreign.py."""
 
 
 def fit(

@@ -6,6 +6,9 @@ from enum import StrEnum
 
 import msgspec
 
+ANOTHER_CUSTOMER = "another customer"
+"""Whoever it was, where the reader may not know."""
+
 
 class TransferKind(StrEnum):
     """Why money moves."""
@@ -82,7 +85,17 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     refusal: str | None
     is_to_customer: bool
     payee: str
-    """Whom the one who paid named; the counterparty where nobody was named."""
+    """Whom the one who paid named."""
+    label: str | None = None
+    """What the account's holder calls the other side: a payee's name, or a number as written."""
+    is_payee_known: bool = False
+    was_foreign_read: bool = False
+    """Whether the turn that wrote the label had read another person's words."""
+    business_name: str | None = None
+    """Where the other side is the business itself."""
+    other_name: str | None = None
+    """The profile's name and the number of the customer on the other side, where it is one."""
+    other_phone: str | None = None
 
     @property
     def reference(self) -> str:

@@ -5,11 +5,12 @@ An empty text puts an option back to its default. Amounts are in the business's 
 
 import re
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import Any
 
 import msgspec
 
-from wbot.domain.business import Business, PayeeRule, Policy
+from wbot.domain.business import Business, PayeeRule, Policy, ShowPayer
 from wbot.domain.errors import MalformedError, RefusedError
 from wbot.domain.money import Currency, currency_of, format_amount, parse_amount
 from wbot.domain.receipts import one_line
@@ -80,12 +81,14 @@ def _whole(least: int, most: int) -> Reader:
     return read
 
 
-def _payees(text: str, _: Currency) -> PayeeRule:
-    try:
-        return PayeeRule(text)
-    except ValueError as error:
-        known = " or ".join(PayeeRule)
-        raise MalformedError(f"{text[:20]!r} must be {known}.") from error
+def _one_of(words: type[StrEnum]) -> Reader:
+    def read(text: str, _: Currency) -> StrEnum:
+        try:
+            return words(text)
+        except ValueError as error:
+            raise MalformedError(f"{text[:20]!r} must be {' or '.join(words)}.") from error
+
+    return read
 
 
 def _words(text: str, _: Currency) -> str:
@@ -135,7 +138,9 @@ RULES: dict[str, Option] = {
     "new_payee_limit": _rule(
         "new_payee_limit_minor", _limit, "Largest amount of a transfer to a payee not known yet."
     ),
-    "payees": _rule("payees", _payees, "Whom customers may pay: any (default) or known."),
+    "payees": _rule(
+        "payees", _one_of(PayeeRule), "Whom customers may pay: any (default) or known."
+    ),
 }
 """The money rules, by the names operators write."""
 
@@ -161,6 +166,11 @@ OPTIONS: dict[str, Option] = {
         "throughput", _whole(1, COUNT_MAX), "Most sends a second (default 80, as Meta allows)."
     ),
     "error_text": _column("error_text", _words, "What a customer reads when a turn fails."),
+    "show_payer": _column(
+        "show_payer",
+        _one_of(ShowPayer),
+        "What a customer reads of who paid them: name, masked or none (default).",
+    ),
     **RULES,
 }
 """Everything but the currency, by the names operators write."""

@@ -5,21 +5,25 @@ import unicodedata
 from collections.abc import Iterable
 
 from wbot.domain.errors import MalformedError
+from wbot.domain.names import DIGITS_MAX, NAME_LENGTH_MAX, clean_name, nearest_name, seen
 
 _NUMBER = re.compile("\\+?[0-9][0-9\\s().\u2010-\u2015\u2212-]*")
 _NOT_DIGITS = re.compile("[^0-9]")
 _DIGITS_MIN, _DIGITS_MAX = 5, 20
 
-# Nobody sees these, so they make no other name: what is no format control by its category.
-_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0]")
 _LOOK_ALIKE_SCRIPTS = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"})
 """Alphabets that share letters' shapes; no word of a real name mixes them."""
 
 
+NO_NAME = (
+    f"A payee's name can have {NAME_LENGTH_MAX} characters: letters, spaces, {DIGITS_MAX} digits "
+    "and the signs ' - . & but no link; please choose a shorter or simpler name."
+)
+
+
 def folded_name(name: str) -> str:
     """A payee's name as compared: case, width, spacing and unseen characters make no other one."""
-    seen = "".join(c for c in _UNSEEN.sub("", name) if unicodedata.category(c) != "Cf")
-    return " ".join(unicodedata.normalize("NFKC", seen).casefold().split())
+    return " ".join(unicodedata.normalize("NFKC", seen(name)).casefold().split())
 
 
 def phone_digits(text: str) -> str | None:
@@ -36,7 +40,7 @@ def phone_digits(text: str) -> str | None:
 
 
 def check_name(name: str) -> None:
-    """Raise MalformedError, in a customer's words, for what can be nobody's name."""
+    """Raise MalformedError, in a customer's words, for what can be no new payee's name."""
     plain = unicodedata.normalize("NFKC", name)
     letters = sum(unicodedata.category(c).startswith("L") for c in plain)
     # A number with the letter O in it is no name either.
@@ -49,6 +53,15 @@ def check_name(name: str) -> None:
                 f"“{name}” mixes letters of different alphabets in one word; "
                 "please write the name in one of them."
             )
+    if clean_name(name) is None:
+        raise MalformedError(NO_NAME)
+
+
+def shown_payee(name: str) -> str:
+    """Whom a customer pays, as lines and questions show it: the number, or a clean name."""
+    if (digits := phone_digits(name)) is not None:
+        return f"+{digits}"
+    return clean_name(name) or nearest_name(name) or "a payee"
 
 
 def begun_by(folded: str, known: Iterable[str]) -> list[str]:

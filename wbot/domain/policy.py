@@ -12,6 +12,9 @@ from wbot.domain.money import Currency, format_money
 ASKED_AT_ONCE_MAX = 5
 """How many transfers one message may ask to confirm: what a person can check at a glance."""
 
+UNKNOWN_NUMBERS_A_DAY = 5
+"""How many numbers that are nobody's a customer may try in 24 hours: typing errors, no search."""
+
 DAY_S = 24 * 3600.0
 """Daily limits look back so many seconds, whatever the calendar says."""
 
@@ -21,6 +24,8 @@ class Refusal(StrEnum):
 
     OWN_ACCOUNT = "own_account"
     UNKNOWN_CUSTOMER = "unknown_customer"
+    CUSTOMER_SINCE = "customer_since"
+    TOO_MANY_UNKNOWN = "too_many_unknown"
     ABOVE_MAX_TRANSFER = "above_max_transfer"
     UNKNOWN_PAYEE = "unknown_payee"
     ABOVE_NEW_PAYEE_LIMIT = "above_new_payee_limit"
@@ -38,6 +43,13 @@ class Refusal(StrEnum):
 SENTENCES = {
     Refusal.OWN_ACCOUNT: "You cannot pay yourself.",
     Refusal.UNKNOWN_CUSTOMER: "No customer here has that number.",
+    Refusal.CUSTOMER_SINCE: (
+        "That number was nobody's here when you asked; please ask again if you still want this."
+    ),
+    Refusal.TOO_MANY_UNKNOWN: (
+        "You have tried too many numbers that no customer here has; for 24 hours you can only pay "
+        "numbers that you have paid before."
+    ),
     Refusal.ABOVE_MAX_TRANSFER: "One transfer can be {max_transfer} at most.",
     Refusal.UNKNOWN_PAYEE: "You can only pay payees we know; please ask us to add this one.",
     Refusal.ABOVE_NEW_PAYEE_LIMIT: (
@@ -73,6 +85,12 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """Transfers of the same message that already wait for a confirmation."""
     unasked_minor: int = 0
     """What the same message has moved already without one."""
+    has_met_foreign: bool = False
+    """Whether the same message's turn has read what another person wrote."""
+    is_nobody: bool = False
+    """Whether the payee is a number that no customer has."""
+    may_guess: bool = True
+    """Whether the payee is no number, was paid before, or may be one more that is nobody's."""
 
 
 def transfer_refusal(amount_minor: int, standing: Standing, policy: Policy) -> Refusal | None:
@@ -82,6 +100,7 @@ def transfer_refusal(amount_minor: int, standing: Standing, policy: Policy) -> R
     asks_too_much = must_wait and standing.asked_at_once >= ASKED_AT_ONCE_MAX
     day_total_minor = standing.day_total_minor + amount_minor
     in_order = {
+        Refusal.TOO_MANY_UNKNOWN: not standing.may_guess,
         Refusal.ABOVE_MAX_TRANSFER: _is_above(amount_minor, policy.max_transfer_minor),
         Refusal.UNKNOWN_PAYEE: is_new and policy.payees is PayeeRule.KNOWN,
         Refusal.ABOVE_NEW_PAYEE_LIMIT: (
@@ -91,6 +110,8 @@ def transfer_refusal(amount_minor: int, standing: Standing, policy: Policy) -> R
         Refusal.DAILY_TOTAL: _is_above(day_total_minor, policy.daily_total_minor),
         Refusal.TOO_MANY_AT_ONCE: asks_too_much,
         Refusal.INSUFFICIENT_FUNDS: amount_minor > available_minor + policy.overdraft_minor,
+        # Last, and where a yes is due only after it: nobody learns more of a number than they must.
+        Refusal.UNKNOWN_CUSTOMER: standing.is_nobody and not must_wait,
     }
     return next((refusal for refusal, applies in in_order.items() if applies), None)
 
@@ -99,8 +120,10 @@ def needs_confirmation(amount_minor: int, standing: Standing, policy: Policy) ->
     """Whether a transfer of this amount waits for the customer's own yes.
 
     All that one message moves without one stays within the threshold, into however many small
-    transfers a model cuts it.
+    transfers a model cuts it. Whoever else's words a model has read may be who it obeys.
     """
+    if standing.has_met_foreign:
+        return True
     return standing.unasked_minor + amount_minor > policy.confirm_above_minor
 
 

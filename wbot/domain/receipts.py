@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from wbot.domain.ledger import reference_of
 from wbot.domain.money import Currency, format_money
+from wbot.domain.payees import shown_payee
 
 MARK = "\N{RECEIPT}"
 """Begins each line that code rendered; stripped from everybody else's words."""
@@ -41,6 +42,11 @@ def quoted(name: str) -> str:
     return f"“{_QUOTATION_MARKS.sub('', one_line(name, PAYEE_LENGTH_MAX))}”"
 
 
+def quoted_payee(name: str) -> str:
+    """Whom the customer pays, within a line or a question."""
+    return quoted(shown_payee(name))
+
+
 class Lines:
     """The ledger's sentences about one account, each with what is available there afterwards."""
 
@@ -71,16 +77,22 @@ class Lines:
         return receipt(f"Cancelled {reference_of(transfer_id)}: {money}. {self._available}")
 
     def received(self, transfer_id: int, amount_minor: int, payer: str) -> str:
-        money = f"{format_money(amount_minor, self._currency)} from {quoted(payer)}"
+        """`payer` is what may be told of who paid, see domain/foreign.py."""
+        money = f"{format_money(amount_minor, self._currency)} from {payer}"
         return receipt(
             f"You have received {money} ({reference_of(transfer_id)}). {self._available}"
         )
 
     def _to(self, amount_minor: int, payee: str) -> str:
-        return f"{format_money(amount_minor, self._currency)} to {quoted(payee)}"
+        return f"{format_money(amount_minor, self._currency)} to {quoted_payee(payee)}"
 
 
 def reply_text(receipts: Sequence[str], words: str) -> str:
     """The whole reply: the ledger's lines first, apart from the model's words."""
     spoken = without_mark(words).strip() if receipts else without_mark(words)
     return "\n\n".join(part for part in ("\n".join(receipts), spoken) if part)
+
+
+def our_lines(text: str) -> str:
+    """What of a reply is the ledger's, without the model's words."""
+    return "\n".join(line for line in text.split("\n") if line.startswith(MARK))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from wbot.domain.ledger import reference_of
 from wbot.domain.money import currency_of, format_amount
 from wbot.storage import books
-from wbot.storage.books import Account, Selection
+from wbot.storage.books import Account, Selection, Transfer
 
 COLUMNS = (
     "transfer",
@@ -37,7 +37,8 @@ _SPACES = re.compile(r"\s+")
 def csv_lines(tx: sqlite3.Connection, selection: Selection) -> Iterator[str]:
     """The lines of the file, the header first: each transfer once, as it stands now."""
     yield _csv_line(COLUMNS)
-    names = _names(books.accounts(tx, selection.business_id))
+    accounts = books.accounts(tx, selection.business_id)
+    names = _names(accounts)
     for transfer in books.transfers(tx, selection):
         yield _csv_line(
             (
@@ -49,8 +50,7 @@ def csv_lines(tx: sqlite3.Connection, selection: Selection) -> Iterator[str]:
                 format_amount(transfer.amount_minor, currency_of(transfer.currency)),
                 transfer.currency,
                 names[transfer.debit_account_id],
-                # Refused before there was an account: the payee as the customer wrote it.
-                names.get(transfer.credit_account_id or 0, _words(transfer.payee)),
+                _payee(transfer, accounts, names),
                 _words(transfer.memo),
                 "" if transfer.target_id is None else reference_of(transfer.target_id),
                 transfer.message_id or "",
@@ -70,6 +70,15 @@ def hledger_lines(tx: sqlite3.Connection, selection: Selection) -> Iterator[str]
         for posting in postings:
             amount = format_amount(posting["amount_minor"], currency)
             yield f"{_INDENT}{names[posting['account_id']]}  {amount} {currency.code}"
+
+
+def _payee(transfer: Transfer, accounts: Mapping[int, Account], names: Mapping[int, str]) -> str:
+    account = accounts.get(transfer.credit_account_id or 0)
+    # Refused before there was an account, or to a number that is nobody's: the payee as written.
+    is_nobody = account is not None and transfer.kind == "transfer" and account.kind == "business"
+    if account is None or is_nobody:
+        return _words(transfer.payee)
+    return names[account.id]
 
 
 def _csv_line(cells: Sequence[str]) -> str:

@@ -8,7 +8,8 @@ import msgspec
 from wbot.domain.business import Business
 from wbot.domain.errors import MalformedError, RefusedError
 from wbot.domain.messages import is_user_id
-from wbot.domain.payees import check_name, phone_digits
+from wbot.domain.names import clean_name
+from wbot.domain.payees import NO_NAME, check_name, phone_digits
 from wbot.domain.receipts import PAYEE_LENGTH_MAX, one_line
 from wbot.storage import customers, ledger, payees
 
@@ -100,9 +101,9 @@ def make_payee(
 
     Raises MalformedError for what is no name, RefusedError where the number is nobody's or his own.
     """
-    shown = one_line(name, PAYEE_LENGTH_MAX + 1)
-    if not 0 < len(shown) <= PAYEE_LENGTH_MAX:
-        raise MalformedError(f"A payee's name has 1 to {PAYEE_LENGTH_MAX} characters.")
+    shown = one_line(name, PAYEE_LENGTH_MAX)
+    if not shown:
+        raise MalformedError(NO_NAME)
     if phone_digits(shown) is not None:
         other = required(tx, business, shown)
         if other.customer_id == person.customer_id:
@@ -111,6 +112,7 @@ def make_payee(
         shown = f"+{other.label}"
     else:
         check_name(shown)
+        shown = clean_name(shown) or shown
         account_id = ledger.account_of_payee(tx, business.id, person.customer_id, shown, now)
         shown = ledger.payee_name(tx, person.customer_id, shown)
     is_new = not payees.is_known_account(tx, person.customer_id, account_id)

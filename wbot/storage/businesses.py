@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 
-from wbot.domain.business import Business, PayeeRule, Policy
+from wbot.domain.business import Business, PayeeRule, Policy, ShowPayer
 from wbot.domain.errors import ConfigurationError, RefusedError
 
 _POLICY = Policy.__struct_fields__
 _COLUMNS = (
     "id, name, phone_number_id, access_token, currency AS currency_code, "
-    "status = 'paused' AS is_paused, instructions, model, throughput, error_text, "
+    "status = 'paused' AS is_paused, instructions, model, throughput, error_text, show_payer, "
     + ", ".join(_POLICY)
 )
 _SELECT = f"SELECT {_COLUMNS} FROM businesses"  # noqa: S608  our own column names
@@ -94,6 +94,7 @@ def _row_of(business: Business) -> dict[str, Any]:
             "model",
             "throughput",
             "error_text",
+            "show_payer",
         )
     }
     status = "paused" if business.is_paused else "active"
@@ -113,4 +114,5 @@ def _business(row: sqlite3.Row) -> Business:
     policy: dict[str, Any] = {name: values.pop(name) for name in _POLICY}
     policy["payees"] = PayeeRule(policy["payees"])
     values["is_paused"] = bool(values["is_paused"])
+    values["show_payer"] = ShowPayer(values["show_payer"])
     return Business(policy=Policy(**policy), **values)

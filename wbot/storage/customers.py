@@ -229,6 +229,12 @@ def name_of(tx: sqlite3.Connection, customer_id: int) -> str | None:
     return None if row is None or row[0] is None else str(row[0])
 
 
+def phone_of(tx: sqlite3.Connection, customer_id: int) -> str | None:
+    """The customer's number now, or None."""
+    in_use = (a for a in aliases(tx, customer_id) if a.kind == "phone" and a.retired_at is None)
+    return next((alias.value for alias in in_use), None)
+
+
 def reachable_since(tx: sqlite3.Connection, customer_id: int, since: str) -> Address | None:
     """Where to write to a customer who has written since that instant, as he then came; or None."""
     row = tx.execute(SELECT_ADDRESS, (customer_id, since)).fetchone()

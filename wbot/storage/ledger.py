@@ -6,6 +6,7 @@ import msgspec
 
 from wbot.domain.errors import RefusedError
 from wbot.domain.ledger import (
+    ANOTHER_CUSTOMER,
     GENESIS_HASH,
     Balance,
     Cause,
@@ -17,14 +18,17 @@ from wbot.domain.ledger import (
     reference_of,
 )
 from wbot.domain.payees import folded_name
+from wbot.domain.policy import Refusal
 from wbot.domain.receipts import PAYEE_LENGTH_MAX, one_line
 
 SELECT_ENTRIES = """
 SELECT t.id, t.kind, t.phase, t.amount_minor, t.created_at, t.refusal,
        t.credit_account_id = :account AS is_incoming,
-       x.payee, x.memo, e.message_id,
+       x.memo, e.message_id, written.payee, m.foreign_words,
        other.kind AS other_kind,
-       b.name AS business_name, c.name AS customer_name, p.name AS payee_name,
+       b.name AS business_name, c.name AS customer_name, p.name AS payee_name, p.known_since,
+       (SELECT value FROM customer_aliases WHERE customer_id = other.customer_id
+        AND kind = 'phone' AND retired_at IS NULL ORDER BY id LIMIT 1) AS other_phone,
        r.phase AS resolution, r.created_at AS resolved_at,
        EXISTS (SELECT 1 FROM transfers v WHERE v.target_id = t.id AND v.kind = 'reversal')
            AS is_reversed
@@ -32,6 +36,9 @@ FROM transfers t
 LEFT JOIN transfers r ON r.target_id = t.id AND r.phase IN ('post', 'void', 'expire')
 LEFT JOIN transfer_texts x ON x.transfer_id = t.id
 LEFT JOIN effects e ON e.transfer_id = t.id
+LEFT JOIN transfer_texts written ON written.transfer_id = coalesce(t.target_id, t.id)
+LEFT JOIN effects asked ON asked.transfer_id = coalesce(t.target_id, t.id)
+LEFT JOIN messages m ON m.message_id = asked.message_id
 LEFT JOIN accounts other ON other.id =
     CASE WHEN t.debit_account_id = :account THEN t.credit_account_id ELSE t.debit_account_id END
 LEFT JOIN businesses b ON b.id = other.business_id AND other.kind = 'business'
@@ -88,6 +95,16 @@ WHERE t.debit_account_id = ? AND t.created_at > ? AND t.kind = 'transfer'
 POSTED_BY_CALL = """
 SELECT coalesce(sum(t.amount_minor), 0) FROM effects e JOIN transfers t ON t.id = e.transfer_id
 WHERE e.message_id = ? AND e.tool = 'transfer' AND t.phase = 'posted'
+"""
+PAID = """
+SELECT 1 FROM transfers WHERE debit_account_id = ? AND credit_account_id = ?
+    AND kind = 'transfer' AND phase IN ('posted', 'post') LIMIT 1
+"""
+# Refused at once, or at the customer's yes; the void's cause says why.
+UNKNOWN_NUMBERS = """
+SELECT count(*) FROM transfers
+WHERE debit_account_id = :account AND created_at > :since AND (refusal = :refusal
+    OR (phase = 'void' AND cause_kind = 'tap' AND cause_key LIKE '%/' || :refusal || '/T%'))
 """
 # Each half by its own index.
 CANCELLED_BY = """
@@ -318,6 +335,17 @@ def made_since(tx: sqlite3.Connection, account_id: int, since: str) -> tuple[int
     return int(row[0]) + len(open_), int(row[1]) + held_minor
 
 
+def has_paid(tx: sqlite3.Connection, account_id: int, payee_account_id: int) -> bool:
+    """Whether money ever went from the one account to the other."""
+    return tx.execute(PAID, (account_id, payee_account_id)).fetchone() is not None
+
+
+def unknown_numbers_since(tx: sqlite3.Connection, account_id: int, since: str) -> int:
+    """How often the account's holder has tried to pay a number and learned that it is nobody's."""
+    values = {"account": account_id, "since": since, "refusal": Refusal.UNKNOWN_CUSTOMER}
+    return int(tx.execute(UNKNOWN_NUMBERS, values).fetchone()[0])
+
+
 def posted_by_call_minor(tx: sqlite3.Connection, message_id: str) -> int:
     """What the message's calls have sent without anybody's yes."""
     return int(tx.execute(POSTED_BY_CALL, (message_id,)).fetchone()[0])
@@ -442,24 +470,33 @@ def state_of(row: sqlite3.Row) -> TransferState:
 
 
 def _entry(row: sqlite3.Row) -> Entry:
-    # What was written as the payee names whoever got the money, never whoever sent it. A profile's
-    # name is its owner's choice, and is shown to other customers in lines that begin with our mark.
-    written = None if row["is_incoming"] else row["payee"]
+    is_incoming, kind = bool(row["is_incoming"]), TransferKind(row["kind"])
+    # What was written as the payee is the payer's own word, and stays on the payer's side, where a
+    # reversal brings money in.
+    is_payers = is_incoming is (kind is TransferKind.REVERSAL)
+    label = row["payee_name"] or (row["payee"] if is_payers else None)
+    is_business = row["other_kind"] == "business" and kind is not TransferKind.TRANSFER
+    business_name = row["business_name"] if is_business else None
     customer_name = one_line(row["customer_name"] or "", PAYEE_LENGTH_MAX)
-    names = (row["payee_name"], customer_name, row["business_name"], written)
-    counterparty = next((name for name in names if name), "another customer")
+    names = (row["payee_name"], customer_name, label, business_name)
     return Entry(
         transfer_id=row["id"],
-        kind=TransferKind(row["kind"]),
+        kind=kind,
         state=state_of(row),
         amount_minor=row["amount_minor"],
-        is_incoming=bool(row["is_incoming"]),
-        counterparty=counterparty,
+        is_incoming=is_incoming,
+        counterparty=next((name for name in names if name), ANOTHER_CUSTOMER),
         created_at=row["created_at"],
         made_at=row["resolved_at"] or row["created_at"],
         message_id=row["message_id"],
         memo=row["memo"],
         refusal=row["refusal"],
         is_to_customer=row["other_kind"] == "customer",
-        payee=row["payee_name"] or written or counterparty,
+        payee=label or business_name or ANOTHER_CUSTOMER,
+        label=label,
+        is_payee_known=row["known_since"] is not None,
+        was_foreign_read=row["foreign_words"] is not None,
+        business_name=business_name,
+        other_name=row["customer_name"],
+        other_phone=row["other_phone"],
     )

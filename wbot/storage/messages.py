@@ -4,6 +4,8 @@ import sqlite3
 
 import msgspec
 
+from wbot.domain.foreign import ForeignWords
+
 INSERT_MESSAGE = """
 INSERT INTO messages (message_id, business_id, conversation_id, phone_number_id, number, type,
     content, reply_phone, reply_user_id, sent_at, sort_at, received_at, not_before, state, reason,
@@ -31,7 +33,7 @@ FROM messages m JOIN businesses b ON b.id = m.business_id
 WHERE m.state IN ('waiting', 'begun') AND b.status = 'active'
 """
 PAST = """
-SELECT message_id, type, content FROM messages
+SELECT message_id, type, content, foreign_words FROM messages
 WHERE conversation_id = ? AND state IN ('answered', 'failed') AND content IS NOT NULL
 ORDER BY number DESC LIMIT ?
 """
@@ -202,6 +204,23 @@ def postpone(tx: sqlite3.Connection, message_id: str, until: str) -> None:
     tx.execute("UPDATE messages SET not_before = ? WHERE message_id = ?", (until, message_id))
 
 
+def note_foreign(tx: sqlite3.Connection, message_id: str, met: ForeignWords) -> None:
+    """Keep that the message's turn met another person's words; what it read outweighs its past."""
+    tx.execute(
+        "UPDATE messages SET foreign_words = ?1 WHERE message_id = ?2 "
+        "AND (foreign_words IS NULL OR ?1 = 'read')",
+        (met, message_id),
+    )
+
+
+def has_met_foreign(tx: sqlite3.Connection, message_id: str) -> bool:
+    """Whether the message's turn has met another person's words, in whatever attempt or life."""
+    row = tx.execute(
+        "SELECT foreign_words FROM messages WHERE message_id = ?", (message_id,)
+    ).fetchone()
+    return row is not None and row[0] is not None
+
+
 def finish(
     tx: sqlite3.Connection, message_id: str, *, state: str, reason: str | None, now: str
 ) -> None:
@@ -233,7 +252,7 @@ def backlog(tx: sqlite3.Connection, now: str) -> Backlog:
 
 
 def past(tx: sqlite3.Connection, conversation_id: int, limit: int) -> list[sqlite3.Row]:
-    """Handled messages of the conversation, newest first: message_id, type, content."""
+    """Handled messages of the conversation, newest first, as rows of PAST."""
     return tx.execute(PAST, (conversation_id, limit)).fetchall()
 
 

@@ -9,8 +9,9 @@ import msgspec
 
 from wbot.clock import from_text, later, to_text
 from wbot.domain import handling
-from wbot.domain.content import content_of
+from wbot.domain.content import content_of, context_of
 from wbot.domain.delivery import split_text, text_payload
+from wbot.domain.foreign import is_foreign
 from wbot.domain.handling import handling_of
 from wbot.domain.messages import ButtonReply
 from wbot.domain.questions import QuestionKind, tap_of
@@ -28,6 +29,10 @@ ERROR_TEXT = (
     "Sorry, something went wrong on our side with your last message. Please try again later."
 )
 """What the customer reads when a turn fails for good, unless the business words it."""
+
+
+NOT_OWN = "(something that you passed on)"
+"""In place of a card or forwarded words, where a customer's stale messages are repeated."""
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +115,10 @@ def _words(text: str | None) -> str | None:
     if tap is not None and tap.kind is QuestionKind.CONFIRM:  # counts by when it was received
         return None
     said = handling_of(content, raw.get("group_id"))
-    return said.text if isinstance(said, handling.Answer) else None
+    if not isinstance(said, handling.Answer):
+        return None
+    # Later prompts repeat the question: somebody else's words are only named in it.
+    return NOT_OWN if is_foreign(content, context_of(raw)) else said.text
 
 
 def fail(

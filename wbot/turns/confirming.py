@@ -20,6 +20,8 @@ from wbot.domain.ledger import (
     reference_of,
 )
 from wbot.domain.messages import ButtonReply, Context, Text
+from wbot.domain.payees import phone_digits
+from wbot.domain.policy import Refusal, sentence_of
 from wbot.domain.questions import (
     QuestionKind,
     Tap,
@@ -29,9 +31,9 @@ from wbot.domain.questions import (
 )
 from wbot.domain.receipts import Lines
 from wbot.domain.staleness import WINDOW_S
-from wbot.storage import confirmations, journal, ledger, payees, questions
+from wbot.storage import confirmations, customers, journal, ledger, payees, questions
 from wbot.storage.messages import StoredMessage
-from wbot.turns import notices
+from wbot.turns import guesses, notices
 
 EXPIRY_GRACE_S = 2.0
 """Seconds a webhook may take from its arrival to its commit: a yes of the last moment counts."""
@@ -214,6 +216,8 @@ def _line_now(
 def _post(
     tx: sqlite3.Connection, row: sqlite3.Row, message_id: str, *, business: Business, now: str
 ) -> tuple[str, int | None]:
+    if (refusal := _refusal_at_yes(tx, row, business, now)) is not None:
+        return _turn_down(tx, row, message_id, refusal=refusal, business=business, now=now), None
     post_id = _resolve(tx, row, Phase.POST, f"{message_id}/confirm", now)
     payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
     payees.learn(tx, payer_id, row["credit_account_id"], now)
@@ -221,6 +225,42 @@ def _post(
     line = _lines(tx, row, business).sent(row["id"], row["amount_minor"], row["payee"])
     _keep(tx, message_id, "confirm", row, end_id=post_id, line=line, now=now)
     return line, ring
+
+
+def _refusal_at_yes(
+    tx: sqlite3.Connection, row: sqlite3.Row, business: Business, now: str
+) -> Refusal | None:
+    """Why a number is not paid after all; a yes is the first that may tell a customer."""
+    to = ledger.account(tx, row["credit_account_id"])
+    payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
+    if to["kind"] == "payee" or payees.is_known_account(tx, payer_id, to["id"]):
+        return None
+    is_customer = to["kind"] == "customer"
+    to_id = to["id"] if is_customer else None
+    if not guesses.may_guess(tx, row["debit_account_id"], to_id, now=now):
+        return Refusal.TOO_MANY_UNKNOWN
+    if is_customer:
+        return None
+    # Whoever has the number since then was not who was asked about.
+    digits = phone_digits(row["payee"])
+    is_now = digits is not None and customers.find_by_phone(tx, business.id, digits) is not None
+    return Refusal.CUSTOMER_SINCE if is_now else Refusal.UNKNOWN_CUSTOMER
+
+
+def _turn_down(
+    tx: sqlite3.Connection,
+    row: sqlite3.Row,
+    message_id: str,
+    *,
+    refusal: Refusal,
+    business: Business,
+    now: str,
+) -> str:
+    void_id = _resolve(tx, row, Phase.VOID, f"{message_id}/{refusal}", now)
+    sentence = sentence_of(refusal, business.policy, business.currency)
+    line = _lines(tx, row, business).not_sent(row["amount_minor"], row["payee"], sentence)
+    _keep(tx, message_id, "confirm", row, end_id=void_id, line=line, now=now)
+    return line
 
 
 def _decline(

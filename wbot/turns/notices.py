@@ -5,6 +5,7 @@ import sqlite3
 import msgspec
 
 from wbot.clock import from_text, later, to_text
+from wbot.domain import foreign
 from wbot.domain.business import Business
 from wbot.domain.delivery import text_payload
 from wbot.domain.ledger import reference_of
@@ -25,8 +26,10 @@ def tell_receiver(
     if to is None:
         return None
     left = ledger.balance(tx, row["credit_account_id"]).available_minor
-    payer = customers.name_of(tx, payer_id) or "another customer"
-    line = Lines(business.currency, left).received(row["id"], row["amount_minor"], payer)
+    payer = foreign.payer(
+        customers.name_of(tx, payer_id), customers.phone_of(tx, payer_id), business.show_payer
+    )
+    line = Lines(business.currency, left).received(row["id"], row["amount_minor"], payer.in_line)
     outbox.add(
         tx,
         outbox.NewReply(

@@ -8,7 +8,8 @@ import msgspec
 
 from wbot.clients.model import ToolCall
 from wbot.domain.errors import MalformedError, RefusedError
-from wbot.storage import journal
+from wbot.domain.foreign import ForeignWords
+from wbot.storage import journal, messages
 from wbot.turns.tools import Customer, Outcome, Tool, refused
 from wbot.turns.tools.balance import BALANCE
 from wbot.turns.tools.cancel import CANCEL
@@ -47,6 +48,8 @@ def call(tx: sqlite3.Connection, customer: Customer, proposed: ToolCall) -> Tool
     try:
         tool = _tool(proposed.name)
         outcome = _act(tx, customer, tool, _arguments(tool, proposed.arguments))
+        if outcome.is_foreign:  # in the same transaction: no later call may act as if it were not
+            messages.note_foreign(tx, customer.message_id, ForeignWords.READ)
     except (MalformedError, RefusedError) as error:
         outcome = Outcome(result=refused(str(error)))
     return ToolStep(

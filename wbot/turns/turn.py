@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -11,13 +11,15 @@ from wbot.clients.model import Answer, ModelClient, ToolCall
 from wbot.clock import Clock, elapsed_ms, later, to_text
 from wbot.domain import handling
 from wbot.domain.business import Business
-from wbot.domain.content import content_of
+from wbot.domain.content import content_of, context_of
 from wbot.domain.errors import RejectedError, WbotError
+from wbot.domain.foreign import ForeignWords, is_foreign, words_for_model
 from wbot.domain.handling import handling_of
+from wbot.domain.history import Line
 from wbot.domain.messages import ButtonReply
 from wbot.domain.questions import QuestionKind, Tap
 from wbot.domain.staleness import Staleness
-from wbot.storage import businesses, customers, journal, ledger, questions
+from wbot.storage import businesses, customers, journal, ledger, messages, questions
 from wbot.storage.database import Database
 from wbot.storage.journal import Step, Taken
 from wbot.storage.messages import StoredMessage
@@ -94,6 +96,7 @@ class Turn:
         self._ring_outbound = ring_outbound
         raw = json.loads(begun.message.content or "{}")
         self._content = content_of(raw)
+        self._context = context_of(raw)
         self._handling = handling_of(self._content, raw.get("group_id"))
         self._stored = {step.number: step for step in begun.taken.steps}
         self._number = 0
@@ -142,8 +145,8 @@ class Turn:
             case handling.Answer() if not is_fresh:
                 before = later(self._clock.now(), -self._stale_after_s)
                 return Ending(state="answered", asks_before=to_text(before))
-            case handling.Answer(text=words):
-                return await self._converse(words)
+            case handling.Answer():
+                return await self._converse()
 
     async def _confirm(self, tap: Tap) -> Ending:
         """An answer to what is pending, handled without the model."""
@@ -194,8 +197,8 @@ class Turn:
 
         return Ending(state="answered", receipts=await self._database.read(look))
 
-    async def _converse(self, words: str) -> Ending:
-        prompt = await self._first_prompt(words)
+    async def _converse(self) -> Ending:
+        prompt = await self._first_prompt()
         receipts: list[str | None] = []
         for _ in range(ROUNDS_MAX):
             answer = await self._model_step(prompt)
@@ -220,8 +223,8 @@ class Turn:
         """Whether something is pending now that only the customer can say yes to."""
         return bool(ledger.open_of_message(tx, self._message.message_id))
 
-    async def _first_prompt(self, words: str) -> list[dict[str, Any]]:
-        def look(tx: sqlite3.Connection) -> list[dict[str, Any]]:
+    async def _first_prompt(self) -> list[dict[str, Any]]:
+        def look(tx: sqlite3.Connection) -> tuple[str, tuple[Line, ...]]:
             name = customers.name_of(tx, self._begun.customer_id)
             system = system_text(
                 self._business,
@@ -229,9 +232,28 @@ class Turn:
                 now=self._clock.now(),
                 is_late=self._begun.is_late,
             )
-            return build_prompt(system, recent_history(tx, self._message.conversation_id), words)
+            return system, recent_history(tx, self._message.conversation_id)
 
-        return await self._database.read(look)
+        system, history = await self._database.read(look)
+        await self._note_foreign(history)
+        words = words_for_model(self._content, self._context) or ""
+        return build_prompt(system, history, words)
+
+    async def _note_foreign(self, history: Sequence[Line]) -> None:
+        """Keep, before a model reads the prompt, that another person's words are in it."""
+        if is_foreign(self._content, self._context):
+            met = ForeignWords.READ
+        elif any(line.is_foreign for line in history):
+            met = ForeignWords.IN_HISTORY
+        else:
+            return
+        message = self._message
+
+        def note(tx: sqlite3.Connection) -> None:
+            journal.guard(tx, message.conversation_id, self._begun.taken.epoch)
+            messages.note_foreign(tx, message.message_id, met)
+
+        await self._database.write(note)
 
     async def _model_step(self, prompt: list[dict[str, Any]]) -> Answer:
         number = self._take_number()

@@ -26,6 +26,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     transfer_id: int | None = None
     rings: int | None = None
     """The conversation whose outbox has something new because of it."""
+    is_foreign: bool = False
+    """Whether the result or the receipt holds what another person wrote, see domain/foreign.py."""
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from wbot.domain.ledger import (
     transfer_id_of,
 )
 from wbot.domain.money import format_amount
+from wbot.domain.payees import shown_payee
 from wbot.domain.policy import Refusal, cancel_refusal, sentence_of
 from wbot.domain.receipts import Lines, receipt
 from wbot.storage import ledger
@@ -101,7 +102,7 @@ def _reversed(tx: sqlite3.Connection, customer: Customer, account: int, entry: E
             "reversal": reference_of(reversal_id),
             "amount": format_amount(entry.amount_minor, currency),
             "currency": currency.code,
-            "to": entry.payee,
+            "to": shown_payee(entry.payee),
             "available": format_amount(left_minor, currency),
         },
         receipt=Lines(currency, left_minor).cancelled(

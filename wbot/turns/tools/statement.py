@@ -5,9 +5,10 @@ import sqlite3
 import msgspec
 
 from wbot.clock import from_text
+from wbot.domain import foreign
 from wbot.domain.ledger import Entry, TransferState
 from wbot.domain.money import Currency, format_amount, format_money
-from wbot.domain.receipts import quoted, receipt
+from wbot.domain.receipts import receipt
 from wbot.storage import ledger
 from wbot.turns.tools import Customer, Outcome, Tool
 
@@ -25,29 +26,31 @@ def run(tx: sqlite3.Connection, customer: Customer, arguments: Arguments) -> Out
     account = ledger.account_of_customer(tx, customer.business.id, customer.customer_id)
     limit = min(max(arguments.limit or LIMIT_DEFAULT, 1), LIMIT_MAX)
     entries = ledger.entries(tx, account, limit)
-    currency = customer.business.currency
-    lines = [receipt(_line(entry, currency)) for entry in entries]
+    currency, show = customer.business.currency, customer.business.show_payer
+    named = [(entry, foreign.counterparty(entry, show)) for entry in entries]
+    lines = [receipt(_line(entry, other, currency)) for entry, other in named]
     return Outcome(
-        result={"ok": True, "entries": [_facts(entry, currency) for entry in entries]},
+        result={"ok": True, "entries": [_facts(entry, other, currency) for entry, other in named]},
         receipt="\n".join(lines) or receipt("No transfers yet."),
+        is_foreign=any(other.is_foreign for _, other in named),
     )
 
 
-def _line(entry: Entry, currency: Currency) -> str:
+def _line(entry: Entry, other: foreign.Named, currency: Currency) -> str:
     sign = "+" if entry.is_incoming else "−"
     day = f"{from_text(entry.created_at):%d %b %H:%M}"
     note = "" if entry.state is TransferState.POSTED else f", {entry.state}"
     money = format_money(entry.amount_minor, currency)
-    return f"{day}  {sign}{money}  {quoted(entry.counterparty)} ({entry.reference}{note})"
+    return f"{day}  {sign}{money}  {other.in_line} ({entry.reference}{note})"
 
 
-def _facts(entry: Entry, currency: Currency) -> dict[str, str]:
+def _facts(entry: Entry, other: foreign.Named, currency: Currency) -> dict[str, str]:
     return {
         "transfer": entry.reference,
         "kind": str(entry.kind),
         "amount": format_amount(entry.amount_minor, currency),
         "direction": "in" if entry.is_incoming else "out",
-        "counterparty": entry.counterparty,
+        **other.facts,
         "state": str(entry.state),
         "created_at": entry.created_at,
     }

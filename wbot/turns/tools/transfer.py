@@ -8,7 +8,8 @@ from wbot.clock import from_text, later, to_text
 from wbot.domain.errors import MalformedError
 from wbot.domain.ledger import Cause, CauseKind, Phase, TransferKind, reference_of
 from wbot.domain.money import format_amount, parse_amount
-from wbot.domain.payees import begun_by, check_name, folded_name, phone_digits
+from wbot.domain.names import clean_name
+from wbot.domain.payees import begun_by, check_name, folded_name, phone_digits, shown_payee
 from wbot.domain.policy import (
     DAY_S,
     Refusal,
@@ -17,9 +18,16 @@ from wbot.domain.policy import (
     sentence_of,
     transfer_refusal,
 )
-from wbot.domain.receipts import MEMO_LENGTH_MAX, PAYEE_LENGTH_MAX, Lines, one_line, quoted
-from wbot.storage import customers, ledger, payees
-from wbot.turns import notices
+from wbot.domain.receipts import (
+    MEMO_LENGTH_MAX,
+    PAYEE_LENGTH_MAX,
+    Lines,
+    one_line,
+    quoted,
+    quoted_payee,
+)
+from wbot.storage import customers, ledger, messages, payees
+from wbot.turns import guesses, notices
 from wbot.turns.tools import Customer, Outcome, Tool, refused
 
 
@@ -37,7 +45,9 @@ class _Payee(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     is_known: bool = False
     customer_id: int | None = None
-    refusal: Refusal | None = None
+    is_number: bool = False
+    """Of a customer, or of nobody: what is said of both is the same until a yes."""
+    is_own: bool = False
 
 
 def effect_key(customer: Customer, arguments: Arguments) -> str:
@@ -52,7 +62,9 @@ def run(tx: sqlite3.Connection, customer: Customer, arguments: Arguments) -> Out
     account = ledger.account_of_customer(tx, customer.business.id, customer.customer_id)
     policy = customer.business.policy
     standing = _standing(tx, customer, account, payee)
-    refusal = payee.refusal or transfer_refusal(amount_minor, standing, policy)
+    refusal = transfer_refusal(amount_minor, standing, policy)
+    if payee.is_own:
+        refusal = Refusal.OWN_ACCOUNT
     must_wait = needs_confirmation(amount_minor, standing, policy)
     phase = Phase.PENDING if must_wait else Phase.POSTED
     transfer_id = ledger.record(
@@ -75,8 +87,13 @@ def run(tx: sqlite3.Connection, customer: Customer, arguments: Arguments) -> Out
         customer.now,
     )
     if refusal:
-        return _refused(tx, customer, transfer_id, payee=payee, refusal=refusal)
-    return _made(tx, customer, transfer_id, payee=payee, phase=phase)
+        outcome = _refused(tx, customer, transfer_id, payee=payee, refusal=refusal)
+    else:
+        outcome = _made(tx, customer, transfer_id, payee=payee, phase=phase)
+    # A new name may be one that the model has read, so whoever reads of it reads foreign words.
+    is_new_name = not (payee.is_number or payee.is_known)
+    is_foreign = is_new_name and standing.has_met_foreign
+    return msgspec.structs.replace(outcome, is_foreign=is_foreign)
 
 
 def _refused(
@@ -122,7 +139,7 @@ def _facts(
         "transfer": reference_of(transfer_id),
         "amount": format_amount(amount_minor, currency),
         "currency": currency.code,
-        "to": payee.name,
+        "to": shown_payee(payee.name),
         "available": format_amount(left_minor, currency),
     }
     return amount_minor, left_minor, facts
@@ -138,7 +155,17 @@ def _standing(tx: sqlite3.Connection, customer: Customer, account: int, payee: _
         day_total_minor=day_total_minor,
         asked_at_once=len(ledger.open_of_message(tx, customer.message_id)),
         unasked_minor=ledger.posted_by_call_minor(tx, customer.message_id),
+        has_met_foreign=messages.has_met_foreign(tx, customer.message_id),
+        is_nobody=payee.is_number and payee.customer_id is None,
+        may_guess=_may_guess(tx, customer, account, payee),
     )
+
+
+def _may_guess(tx: sqlite3.Connection, customer: Customer, account: int, payee: _Payee) -> bool:
+    if not payee.is_number or payee.is_known:
+        return True
+    to = None if payee.customer_id is None else ledger.find_account(tx, payee.customer_id)
+    return guesses.may_guess(tx, account, to, now=customer.now)
 
 
 def _normalised(to: str) -> str:
@@ -157,22 +184,25 @@ def _payee(tx: sqlite3.Connection, customer: Customer, to: str) -> _Payee:
 def _customer(tx: sqlite3.Connection, customer: Customer, digits: str) -> _Payee:
     number = f"+{digits}"
     payee_id = customers.find_by_phone(tx, customer.business.id, digits)
-    if payee_id is None:
-        return _Payee(name=number, refusal=Refusal.UNKNOWN_CUSTOMER)
-    if payee_id == customer.customer_id:
-        return _Payee(name=number, refusal=Refusal.OWN_ACCOUNT)
-    is_known = payees.is_known_customer(tx, customer.customer_id, payee_id)
-    return _Payee(name=number, is_known=is_known, customer_id=payee_id)
+    return _Payee(
+        name=number,
+        is_known=payee_id is not None
+        and payees.is_known_customer(tx, customer.customer_id, payee_id),
+        customer_id=payee_id,
+        is_number=True,
+        is_own=payee_id == customer.customer_id,
+    )
 
 
 def _named(tx: sqlite3.Connection, customer: Customer, name: str) -> _Payee:
-    check_name(name)
     paid, folded = payees.names_paid(tx, customer.customer_id), folded_name(name)
-    if folded in paid:
+    if folded in paid:  # under whatever rules for names
         is_known = payees.is_known(tx, customer.customer_id, name)
         return _Payee(name=paid[folded], is_known=is_known)
+    check_name(name)
+    name = clean_name(name) or name
     if longer := begun_by(folded, paid):  # one John or two: only the customer knows whom he means
-        named = " or ".join(quoted(paid[one]) for one in longer)
+        named = " or ".join(quoted_payee(paid[one]) for one in longer)
         raise MalformedError(f"Which {quoted(name)}? You have paid {named}; give the full name.")
     return _Payee(name=name)
 
@@ -181,6 +211,8 @@ def _account_of(tx: sqlite3.Connection, customer: Customer, payee: _Payee) -> in
     business_id = customer.business.id
     if payee.customer_id is not None:
         return ledger.account_of_customer(tx, business_id, payee.customer_id)
+    if payee.is_number:  # a hold needs an account to go to; this one never goes, see confirming.py
+        return ledger.account_of_business(tx, business_id)
     return ledger.account_of_payee(tx, business_id, customer.customer_id, payee.name, customer.now)
 
 

@@ -1,0 +1,124 @@
+"""What another person wrote: decided here alone, and shown to a model as data alone.
+
+Once a turn has read any of it, a transfer of that turn waits for the customer's own yes. What a
+customer types, the numbers in it, and the names of payees that they have confirmed are their own.
+"""
+
+import json
+import re
+from enum import StrEnum
+
+import msgspec
+
+from wbot.domain.business import ShowPayer
+from wbot.domain.ledger import ANOTHER_CUSTOMER, Entry
+from wbot.domain.messages import Card, Contacts, Content, Context, text_of
+from wbot.domain.names import clean_name, masked_number
+from wbot.domain.payees import phone_digits, shown_payee
+from wbot.domain.receipts import one_line, our_lines, quoted
+
+FIELD = "written by another customer"
+"""Names the field in which a model finds such words."""
+
+LENGTH_MAX, READ_MAX = 300, 1_200
+CARDS_MAX, NUMBERS_MAX = 10, 3
+
+_LINK = re.compile(r"\w+://\S+|\S*@\S*|[^\s.,]+(?:\.[^\W\d_]\S*)+")
+_NUMBER = re.compile(r"\+?\d(?:[\s().,:/\u2010-\u2015\u2212-]*\d){2,}")
+
+
+class ForeignWords(StrEnum):
+    """How a turn met another person's words: in what it is about or looked up, or in its past."""
+
+    READ = "read"
+    IN_HISTORY = "in_history"
+
+
+class Named(msgspec.Struct, frozen=True):
+    """Somebody as a customer reads of them; foreign where they chose the name themselves."""
+
+    text: str
+    is_foreign: bool = False
+
+    @property
+    def in_line(self) -> str:
+        """As it stands in a line of the ledger."""
+        return self.text if self.text == ANOTHER_CUSTOMER else quoted(self.text)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """As it stands in a tool's result."""
+        if self.is_foreign:
+            return {"counterparty": ANOTHER_CUSTOMER, FIELD: self.text}
+        return {"counterparty": self.text}
+
+
+def is_foreign(content: Content, context: Context | None) -> bool:
+    """Whether a customer's message holds what somebody else wrote: a card, or forwarded words."""
+    return isinstance(content, Contacts) or _is_forwarded(context)
+
+
+def words_for_model(content: Content, context: Context | None) -> str | None:
+    """What a model reads of a customer's message; None where that has no words.
+
+    The customer's own words come unchanged.
+    """
+    if isinstance(content, Contacts):
+        return "\n".join(_card(card) for card in content.cards[:CARDS_MAX])
+    words = text_of(content)
+    if words is None or not _is_forwarded(context):
+        return words
+    return json.dumps({f"forwarded, {FIELD}": as_data(words)}, ensure_ascii=False)
+
+
+def as_data(words: str) -> str:
+    """Somebody else's words on one line, cut short, without links and numbers."""
+    text = _NUMBER.sub("[number]", _LINK.sub("[link]", one_line(words, READ_MAX)))
+    return one_line(text, LENGTH_MAX)
+
+
+def reply_for_model(text: str, met: ForeignWords | None) -> str:
+    """What a later prompt repeats of a reply.
+
+    What a model said with foreign words in its past may pass them on, so it is left out: else one
+    such message would taint the conversation for ever.
+    """
+    return our_lines(text) if met is ForeignWords.IN_HISTORY else text
+
+
+def payer(name: str | None, phone: str | None, show: ShowPayer) -> Named:
+    """What a payee who is a customer reads of who paid."""
+    if show is ShowPayer.NAME and (clean := clean_name(name)) is not None:
+        return Named(clean, is_foreign=True)
+    masked = None if show is ShowPayer.NONE else masked_number(phone)
+    return Named(masked or ANOTHER_CUSTOMER)
+
+
+def counterparty(entry: Entry, show: ShowPayer) -> Named:
+    """The other side of a transfer: what the customer calls it, else what it shows of itself."""
+    if entry.business_name is not None:
+        return Named(entry.business_name)
+    if entry.label is not None:
+        return Named(shown_payee(entry.label), is_foreign=is_foreign_label(entry))
+    return payer(entry.other_name, entry.other_phone, show)
+
+
+def is_foreign_label(entry: Entry) -> bool:
+    """Whether a payee's name may be somebody else's words that a model passed on.
+
+    It is the customer's own once they have confirmed a payment to it.
+    """
+    is_name = entry.label is not None and phone_digits(entry.label) is None
+    return is_name and not entry.is_payee_known and entry.was_foreign_read
+
+
+def _is_forwarded(context: Context | None) -> bool:
+    return context is not None and (context.is_forwarded or context.is_frequently_forwarded)
+
+
+def _card(card: Card) -> str:
+    # By what WhatsApp knows the number as, a payment finds the customer.
+    found = [phone_digits(phone.wa_id or phone.number or "") for phone in card.phones]
+    numbers = [f"+{digits}" for digits in found if digits]
+    parts = [part for part in (clean_name(card.name), *numbers[:NUMBERS_MAX]) if part]
+    return f"Contact card: {', '.join(parts) or 'empty'}"

@@ -1,0 +1,55 @@
+"""What a name may hold to stand behind the mark, in a question, or before a model."""
+
+import re
+import unicodedata
+
+NAME_LENGTH_MAX = 24
+DIGITS_MAX = 2
+_SIGNS = frozenset("'\N{RIGHT SINGLE QUOTATION MARK}-.&")
+_KINDS = frozenset({"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Nd"})
+# A dot ends a word or follows an initial; anywhere else it may make a link.
+_LINK = re.compile(r"(?:[^\s.]{2,}\.|\.)\S")
+_INITIALS = re.compile(r"(?:[^\W\d_]\.)+")
+# Nobody sees these, so they make no other name: what is no format control by its category.
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0]")
+
+
+def seen(text: str) -> str:
+    """The text without characters that nobody sees."""
+    return "".join(c for c in _UNSEEN.sub("", text) if unicodedata.category(c) != "Cf")
+
+
+def clean_name(text: str | None) -> str | None:
+    """The name on one line, if it is one: letters, marks, spaces, a few signs; else None.
+
+    No link, no number, at most 24 characters: nothing in it can be taken for an instruction with
+    figures, for an address, or for words of ours.
+    """
+    name = " ".join(seen(text or "").split())
+    is_name = 0 < len(name) <= NAME_LENGTH_MAX and name == _readable(name)
+    return name if is_name and any(c.isalpha() for c in name) else None
+
+
+def nearest_name(text: str) -> str | None:
+    """A name from before there were rules, without what no name may hold; None if nothing is left.
+
+    It may look like another one: use it to show what is already agreed, never to choose.
+    """
+    return clean_name(_readable(" ".join(seen(text).split()))[:NAME_LENGTH_MAX])
+
+
+def masked_number(phone: str | None) -> str | None:
+    """The last four digits of a number, for whoever may not read all of it."""
+    return f"…{phone[-4:]}" if phone else None
+
+
+def _readable(name: str) -> str:
+    kept = "".join(c for c in name if c == " " or c in _SIGNS or unicodedata.category(c) in _KINDS)
+    if sum(c.isdecimal() for c in kept) > DIGITS_MAX:
+        kept = "".join(c for c in kept if not c.isdecimal())
+    words = (word if _INITIALS.fullmatch(word) else _without_link(word) for word in kept.split())
+    return " ".join(word for word in words if word.strip("."))
+
+
+def _without_link(word: str) -> str:
+    return word.replace(".", "") if _LINK.search(word) else word
