@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
-from commanding import TOKEN, Wbot
+from commanding import TOKEN, Wbot, begin_database
 from conftest import ACCESS_TOKEN, API_KEY, SHOP, make_simulator
 from stored import NOW, make_tx
 from stored import SHOP as BUSINESS
@@ -78,6 +78,7 @@ def test_a_token_that_cannot_be_read_ends_with_two(wbot: Wbot) -> None:
 
 
 def test_no_business_yet_is_a_failure_with_its_mend(wbot: Wbot) -> None:
+    begin_database(wbot.database)
     wbot.set(**COMPLETE)
     ran = wbot("check", "--offline")
     assert ran.code == 1
@@ -87,6 +88,7 @@ def test_no_business_yet_is_a_failure_with_its_mend(wbot: Wbot) -> None:
 def test_a_configuration_that_cannot_be_used_ends_with_two_and_still_shows_the_rest(
     wbot: Wbot,
 ) -> None:
+    begin_database(wbot.database)
     ran = wbot("check", "--offline")
     assert ran.code == 2
     assert ran.err == (

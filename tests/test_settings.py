@@ -8,7 +8,14 @@ import msgspec
 import pytest
 
 from wbot.domain.errors import ConfigurationError
-from wbot.settings import Settings, environment, read_settings, require, resolve_secret, variable_of
+from wbot.settings import (
+    Settings,
+    read_configuration,
+    read_settings,
+    require,
+    resolve_secret,
+    variable_of,
+)
 
 # The contract's table: names, and defaults where there are any.
 CONTRACT = """
@@ -156,7 +163,7 @@ def test_the_environment_goes_over_the_file(
     for name in DEFAULTS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WBOT_MODEL", "from the environment")
-    settings = read_settings(environment(tmp_path))
+    settings = read_settings(read_configuration(folder=tmp_path).variables)
     assert (settings.port, settings.host) == (6000, "0.0.0.0")  # noqa: S104  nothing listens here
     assert settings.model == "from the environment"
     assert settings.admin_token == ""
@@ -168,20 +175,20 @@ def test_the_file_of_the_current_folder_is_read(
     (tmp_path / ".env").write_text("WBOT_GRAPH_VERSION=v25.0\n", "utf-8")
     monkeypatch.delenv("WBOT_GRAPH_VERSION", raising=False)
     monkeypatch.chdir(tmp_path)
-    assert read_settings(environment()).graph_version == "v25.0"
+    assert read_settings(read_configuration().variables).graph_version == "v25.0"
 
 
 def test_without_a_file_there_is_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WBOT_PORT", "7000")
-    assert read_settings(environment(tmp_path)).port == 7000
+    assert read_settings(read_configuration(folder=tmp_path).variables).port == 7000
 
 
 def test_a_file_that_is_no_text_is_refused_by_its_name(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"WBOT_MODEL=\xff\xfe\n")
     with pytest.raises(ConfigurationError, match=r"\.env cannot be read"):
-        environment(tmp_path)
+        read_configuration(folder=tmp_path)
 
 
 # Secrets ---------------------------------------------------------------------------------------
