@@ -1,5 +1,6 @@
 """The database's files on disk: made for their owner alone, and watched while they are open."""
 
+import glob
 import os
 import struct
 from pathlib import Path
@@ -9,9 +10,6 @@ from wbot.domain.errors import ConfigurationError
 
 PRIVATE = 0o600
 """Whatever holds customers' words and money is for its owner alone."""
-
-SUFFIXES = ("", "-wal", "-shm", ".lock")
-"""What the database's name ends in: the file itself, and what lies beside it."""
 
 _SHM_HEADER_BYTES = 136
 _NUMBER = struct.Struct("=I")
@@ -30,6 +28,22 @@ def open_private(path: Path, flags: int) -> int:
         folder = path.parent.stat()
         os.fchown(descriptor, folder.st_uid, folder.st_gid)
     return descriptor
+
+
+def files_of(path: Path) -> list[Path]:
+    """The database's file, and what lies beside it: the copies before its upgrades too."""
+    resolved = path.resolve()
+    names = [f"{resolved.name}{end}" for end in ("", "-wal", "-shm", ".lock")]
+    copies = resolved.parent.glob(f"{glob.escape(resolved.name)}.before-*")
+    return [*(resolved.with_name(name) for name in names), *sorted(copies)]
+
+
+def is_wide(path: Path) -> bool:
+    """Whether others than its owner may do anything with the file."""
+    try:
+        return bool(path.stat().st_mode & ~PRIVATE & 0o777)
+    except OSError:
+        return False
 
 
 def is_empty(path: Path) -> bool:
