@@ -4,7 +4,9 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,12 @@ from conftest import ALICE, WAIT_S, MakeWorld, World, deposit, make_simulator, q
 from test_process import free_port, one_sentence, process, run, variables
 from test_webhook import envelope, post, text
 
+from wbot import settings as settings_module
 from wbot.storage import migrations
 from wbot.storage.database import connect
 from wbot.storage.files import Watched
+
+AnotherUser = Callable[[], AbstractContextManager[None]]
 
 NOBODY = 65534
 
@@ -373,6 +378,20 @@ async def test_serve_create_goes_on_with_the_ledger_there_is(
         assert len(query(database_path, "SELECT * FROM businesses")) == 1
 
 
+@pytest.fixture
+def open_wbot(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Wbot]:
+    """In a folder that every user reaches, with a business in a folder below."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        monkeypatch.setattr(settings_module, "INSTALLED_FILE", folder / "wbot.env")
+        made = Wbot(folder, monkeypatch, capsys, folder / "private" / "wbot.db")
+        made.add_business()
+        yield made
+
+
 # For their owner alone ---------------------------------------------------------------------------
 
 
@@ -408,6 +427,51 @@ def test_root_makes_the_files_for_the_owner_of_their_folder(tmp_path: Path) -> N
     added = run(settings, tmp_path, *ADD)
     assert added.returncode == 0, added.stderr
     assert {path.stat().st_uid for path in tmp_path.glob("wbot.db*")} == {NOBODY}
+
+
+@pytest.fixture
+def another_user() -> AnotherUser:
+    """Makes this process somebody else's for the length of a block."""
+
+    @contextmanager
+    def as_nobody() -> Iterator[None]:
+        os.seteuid(NOBODY)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    return as_nobody
+
+
+@pytest.mark.parametrize(
+    ("folder_mode", "file_mode"), [(0o700, 0o600), (0o755, 0o600), (0o755, 0o644)]
+)
+def test_a_database_of_another_user_is_told_with_its_owner(
+    open_wbot: Wbot, another_user: AnotherUser, folder_mode: int, file_mode: int
+) -> None:
+    database = open_wbot.database
+    database.chmod(file_mode)
+    database.parent.chmod(folder_mode)
+    with another_user():
+        ran = open_wbot("business", "list")
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert f"This user may not use the database {database}" in ran.err
+    assert "`sudo -u root wbot ...`" in ran.err
+
+
+def test_a_configuration_of_another_user_is_told_with_the_way_to_use_it(
+    open_wbot: Wbot, another_user: AnotherUser
+) -> None:
+    file = settings_module.INSTALLED_FILE
+    file.touch(0o600)
+    with another_user():
+        ran = open_wbot("business", "list")
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert f"The configuration file {file} cannot be read: Permission denied." in ran.err
+    assert "`sudo -u wbot wbot ...`" in ran.err
 
 
 ADD = (

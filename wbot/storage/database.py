@@ -6,7 +6,6 @@ a savepoint of its own, so one failure undoes only itself.
 """
 
 import asyncio
-import os
 import sqlite3
 import threading
 from collections import deque
@@ -20,7 +19,7 @@ import aiosqlite
 
 from wbot.clock import Clock, elapsed_ms
 from wbot.domain.errors import ConfigurationError, StorageError
-from wbot.storage.files import Watched, identity_of, unusable
+from wbot.storage.files import Watched, check_access, identity_of
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -33,8 +32,7 @@ PIECES_WAITING_MAX = 20_000
 
 def connect(path: Path) -> sqlite3.Connection:
     """A connection with explicit transactions and full durability; raises ConfigurationError."""
-    if path.exists() and not os.access(path, os.R_OK | os.W_OK):  # SQLite would only read it
-        raise unusable(path, PermissionError())
+    check_access(path)
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row

@@ -59,6 +59,17 @@ def is_empty(path: Path) -> bool:
     return status.st_size == 0
 
 
+def check_access(path: Path) -> None:
+    """Raise ConfigurationError where this user may not write: SQLite would only read."""
+    is_effective = os.access in os.supports_effective_ids
+    try:
+        is_there = path.exists()
+    except (OSError, ValueError) as error:
+        raise unusable(path, error) from error
+    if is_there and not os.access(path, os.R_OK | os.W_OK, effective_ids=is_effective):
+        raise unusable(path, PermissionError())
+
+
 def unusable(path: Path, error: Exception) -> ConfigurationError:
     """The operator's sentence for a database that the operating system does not give."""
     if isinstance(error, PermissionError):
