@@ -19,11 +19,13 @@ from test_webhook import envelope, post, text
 from wbot import settings as settings_module
 from wbot.storage import migrations
 from wbot.storage.database import connect
-from wbot.storage.files import Watched
+from wbot.storage.files import Trouble, Watched
 
 AnotherUser = Callable[[], AbstractContextManager[None]]
 
 NOBODY = 65534
+MESSAGES = "SELECT message_id FROM messages"
+INSTALLATION = "SELECT id FROM installation"
 
 
 def copy(source: Path, target: Path) -> None:
@@ -77,6 +79,10 @@ def delete_the_wal(path: Path) -> None:
     beside(path, "-wal").unlink()
 
 
+def cut_off_the_wal(path: Path) -> None:
+    os.truncate(beside(path, "-wal"), 100)
+
+
 def delete_the_index(path: Path) -> None:
     beside(path, "-shm").unlink()
 
@@ -101,6 +107,7 @@ CHANGES: list[Callable[[Path], None]] = [
     empty,
     cut_off,
     delete_the_wal,
+    cut_off_the_wal,
     delete_the_index,
     replace_the_wal,
 ]
@@ -110,7 +117,7 @@ async def lost(world: World) -> str:
     """The reason that /health gives, once every webhook is refused."""
     async with asyncio.timeout(WAIT_S):
         reason = ""
-        while "restart wbot" not in reason:  # a reader may see the damage first
+        while "Nothing is stored" not in reason:  # a reader may see the damage first
             reason = str((await world.health_of(503))["reasons"][0])
     assert await post(world, envelope(text("wamid.after", "hi"))) == 503
     return reason
@@ -160,6 +167,35 @@ async def test_only_a_restart_ends_it(make_world: MakeWorld, database_path: Path
     async with make_world() as world:
         assert await post(world, envelope(text("wamid.1", "hi"))) == 200
         await world.health_of(200)
+
+
+@pytest.mark.parametrize("change", [delete_the_wal, delete_the_index])
+async def test_what_was_acknowledged_is_in_the_file_after_the_wal_is_gone(
+    make_world: MakeWorld, database_path: Path, change: Callable[[Path], None]
+) -> None:
+    async with make_world() as world:
+        assert await post(world, envelope(text("wamid.1", "hi"))) == 200
+        change(database_path)
+        await lost(world)
+        copy(database_path, beside(database_path, ".alone"))
+    assert query(beside(database_path, ".alone"), MESSAGES) == [{"message_id": "wamid.1"}]
+
+
+async def test_the_wal_of_a_file_that_was_moved_is_not_read_into_the_next_one(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    """The moved file is whole by itself, and what took its place stays as it was."""
+    other, moved = beside(database_path, ".other"), beside(database_path, ".moved")
+    begin_database(other)
+    async with make_world() as world:
+        assert await post(world, envelope(text("wamid.1", "hi"))) == 200
+        move_away(database_path)
+        copy(other, database_path)
+        await lost(world)
+    assert query(moved, MESSAGES) == [{"message_id": "wamid.1"}]
+    assert query(database_path, MESSAGES) == []
+    assert query(database_path, "PRAGMA integrity_check") == [{"integrity_check": "ok"}]
+    assert query(database_path, INSTALLATION) == query(other, INSTALLATION)
 
 
 async def test_a_turn_under_way_sends_and_moves_nothing_any_more(
@@ -245,9 +281,9 @@ def test_trouble_is_seen_at_every_look(tmp_path: Path) -> None:
         connection.execute("INSERT INTO big SELECT zeroblob(9000000)")
         assert watched.trouble() is None
     empty(path)
-    assert watched.trouble() == f"{path} was overwritten"
+    assert watched.trouble() == Trouble(f"{path} was overwritten", is_overwritten=True)
     delete(path)
-    assert watched.trouble() == f"{path} is gone"
+    assert watched.trouble() == Trouble(f"{path} is gone")
     connection.close()
     watched.close()
 
@@ -289,6 +325,18 @@ async def test_a_second_service_on_the_same_file_by_another_name_is_refused(
     async with process(settings, tmp_path):
         second = await asyncio.to_thread(run, again, folder, "serve")
         assert "already serves" in one_sentence(second)
+
+
+async def test_a_command_by_another_name_of_the_file_is_refused_while_a_service_runs(
+    database_path: Path, tmp_path: Path
+) -> None:
+    settings = variables(database_path, "http://127.0.0.1:9", free_port())
+    other = settings | {"WBOT_DATABASE": str(names_of(database_path, "hard link"))}
+    async with process(settings, tmp_path):
+        refused = await asyncio.to_thread(run, other, tmp_path, "business", "list")
+        assert "by another name" in one_sentence(refused)
+        assert (await asyncio.to_thread(run, settings, tmp_path, "business", "list")).stderr == ""
+    assert (await asyncio.to_thread(run, other, tmp_path, "business", "list")).returncode == 0
 
 
 async def test_the_lock_holds_the_name_when_another_file_has_taken_it(

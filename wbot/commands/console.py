@@ -26,7 +26,7 @@ from wbot.settings import (
 )
 from wbot.storage import files, migrations
 from wbot.storage.database import connect, transaction
-from wbot.storage.lock import locked
+from wbot.storage.lock import check_name, locked
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 
@@ -167,6 +167,7 @@ def find_database(configuration: Configuration, *, creates: bool = False) -> Pat
 
 def _prepare(path: Path, *, creates: bool) -> None:
     if not files.is_empty(path):
+        check_name(path)
         connection = connect(path)
         try:
             if not migrations.pending(connection):

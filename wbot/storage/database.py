@@ -186,11 +186,19 @@ class Database:
     def _look_after_files(self) -> None:
         """In the writer's thread, whose own checkpoints are then over."""
         trouble = self._files.trouble() if self._files and not self.lost else None
-        if trouble is not None:
-            self.lost = (
-                f"The database was changed under the running service: {trouble}. Nothing is stored "
-                "or sent any more; put the right file in its place, then restart wbot."
-            )
+        if trouble is None:
+            return
+        advice = "put the right file in its place, then restart wbot"
+        if trouble.is_overwritten:
+            advice = "stop wbot, put the right file in its place without -wal and -shm, then start"
+        self.lost = (
+            f"The database was changed under the running service: {trouble.words}. "
+            f"Nothing is stored or sent any more; {advice}."
+        )
+        if not trouble.is_overwritten:
+            # The WAL that stays would be read into whatever file takes the place of ours.
+            with suppress(sqlite3.Error):
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _check_open(self) -> None:
         if self._is_closing:  # its readers may be gone, and none would ever come back
@@ -207,16 +215,27 @@ class Database:
         if not batch:
             return
         started = self._clock.monotonic()
-        outcomes, failure = _keep(self._writer, [piece.work for piece in batch])
-        self._look_after_files()
-        if self.lost is not None:  # what was kept is not where the next start looks for it
-            outcomes, failure = [(None, StorageError(self.lost))] * len(batch), self.lost
+        outcomes, failure = self._keep([piece.work for piece in batch])
         ended = self._clock.monotonic()
         if failure is not None:  # here, for the next transaction may ask
             self.failed_at = ended
         ms = elapsed_ms(started, ended)
         self._loop.call_soon_threadsafe(self._release, batch, outcomes, failure, ms)
         self._thread.submit(self._write_what_waits)
+
+    def _keep(self, works: list[Work[Any]]) -> tuple[list[Outcome], str | None]:
+        """What is kept counts only where the next start finds it: the files are looked at twice.
+
+        Before, since a commit would fill up a WAL that was cut off; and after, for all else.
+        """
+        self._look_after_files()
+        if self.lost is None:
+            kept = _keep(self._writer, works)
+            self._look_after_files()
+            if self.lost is None:
+                return kept
+        lost = StorageError(str(self.lost))
+        return [(None, lost) for _ in works], str(lost)
 
     def _take(self) -> list[_Piece]:
         with self._lock:

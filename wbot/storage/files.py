@@ -11,9 +11,6 @@ from wbot.domain.errors import ConfigurationError
 PRIVATE = 0o600
 """Whatever holds customers' words and money is for its owner alone."""
 
-_SHM_HEADER_BYTES = 136
-_NUMBER = struct.Struct("=I")
-
 
 def open_private(path: Path, flags: int) -> int:
     """A descriptor of the file; where there is none, it is made for its owner alone.
@@ -106,11 +103,42 @@ def identity_of(path: Path) -> Identity | None:
     return Identity(status.st_dev, status.st_ino)
 
 
-class _State(NamedTuple):
-    """What only SQLite changes of an open database file: by a checkpoint, and nothing else."""
+class Trouble(NamedTuple):
+    """What has become of an open database's files, in words."""
 
-    modified_ns: int
-    size: int
+    words: str
+    is_overwritten: bool = False
+    """Whether the file holds what somebody else wrote: what SQLite keeps would spoil it."""
+
+
+class _Index(NamedTuple):
+    """The head of the -shm file (https://sqlite.org/walformat.html)."""
+
+    page_code: int
+    frames: int
+    salts: bytes
+    """They change when the WAL begins anew."""
+    copied: int
+    """Frames that a checkpoint has copied into the database file."""
+    to_be_copied: int
+
+    @property
+    def checkpoint(self) -> tuple[bytes, int, int]:
+        return self.salts, self.copied, self.to_be_copied
+
+    @property
+    def is_copying(self) -> bool:
+        return self.copied != self.to_be_copied
+
+    @property
+    def wal_bytes(self) -> int:
+        """What the WAL must at least have; a page of 65,536 bytes is written as 1."""
+        page_bytes = (self.page_code & 0xFE00) + ((self.page_code & 1) << 16)
+        return self.frames * (page_bytes + _FRAME_HEADER_BYTES)
+
+
+_INDEX = struct.Struct("=14xHI12x8s56xI28xI4x")
+_FRAME_HEADER_BYTES = 24
 
 
 class Watched:
@@ -123,14 +151,15 @@ class Watched:
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()
         resolved = path.resolve()
-        self._beside = [resolved.with_name(f"{resolved.name}{end}") for end in ("-wal", "-shm")]
+        self._wal = resolved.with_name(f"{resolved.name}-wal")
+        index_path = resolved.with_name(f"{resolved.name}-shm")
+        self._known = {one: identity_of(one) for one in (self._path, self._wal, index_path)}
         try:
-            self._shm = os.open(self._beside[-1], os.O_RDONLY | os.O_CLOEXEC)
-            self._state = _state(self._path.stat())
-        except OSError as error:
+            self._index_file = os.open(index_path, os.O_RDONLY | os.O_CLOEXEC)
+            self._index = self._read_index()
+            self._changed_at = self._path.stat().st_mtime_ns
+        except (OSError, struct.error) as error:
             raise unusable(path, error) from error
-        self._known = {one: identity_of(one) for one in (self._path, *self._beside)}
-        self._checkpoint = self._read_checkpoint()
 
     @property
     def identity(self) -> Identity | None:
@@ -138,43 +167,34 @@ class Watched:
         return self._known[self._path]
 
     def close(self) -> None:
-        os.close(self._shm)
+        os.close(self._index_file)
 
-    def trouble(self) -> str | None:
-        """What has become of the files, in words; None while they are those that were opened."""
-        before = self._read_checkpoint()
-        for path, known in self._known.items():
-            found = identity_of(path)
-            if found is None:
-                return f"{path} is gone"
-            if found != known:
-                return f"{path} is another file now"
-        return self._overwriting(before)
-
-    def _overwriting(self, before: tuple[int, ...]) -> str | None:
-        """Whether the file changed although no checkpoint did it: copied over, or cut off."""
+    def trouble(self) -> Trouble | None:
+        """What has become of the files; None while they are those that were opened."""
         try:
-            state = _state(self._path.stat())
-        except OSError:  # since the moment before
-            return f"{self._path} is gone"
-        after = self._read_checkpoint()
-        is_explained = before != self._checkpoint or after != before or _is_under_way(after)
-        was, self._state, self._checkpoint = self._state, state, before
-        if state != was and not is_explained:
-            return f"{self._path} was overwritten"
+            before = self._read_index()
+            database, wal, index = (path.stat() for path in self._known)
+            after = self._read_index()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            return Trouble(f"{error.filename} is gone")
+        except (OSError, struct.error) as error:
+            return Trouble(f"{self._path} cannot be looked at ({error})", is_overwritten=True)
+        found = (database, wal, index)
+        for (path, known), status in zip(self._known.items(), found, strict=True):
+            if (status.st_dev, status.st_ino) != known:
+                return Trouble(f"{path} is another file now")
+        if self._is_overwritten(before, database.st_mtime_ns, after):
+            return Trouble(f"{self._path} was overwritten", is_overwritten=True)
+        if before == after and wal.st_size < after.wal_bytes:
+            return Trouble(f"{self._wal} was cut off", is_overwritten=True)
         return None
 
-    def _read_checkpoint(self) -> tuple[int, ...]:
-        # https://sqlite.org/walformat.html: the salts change when the WAL begins anew, the other
-        # two count the frames that are in the database file, and that were to be.
-        header = os.pread(self._shm, _SHM_HEADER_BYTES, 0)
-        return tuple(_NUMBER.unpack_from(header, at)[0] for at in (32, 36, 96, 128))
+    def _is_overwritten(self, before: _Index, changed_at: int, after: _Index) -> bool:
+        """Whether the file changed, which in WAL mode only a checkpoint does, and none did it."""
+        known, was = self._index.checkpoint, self._changed_at
+        self._index, self._changed_at = before, changed_at
+        is_same = before.checkpoint == after.checkpoint == known
+        return changed_at != was and is_same and not after.is_copying
 
-
-def _is_under_way(checkpoint: tuple[int, ...]) -> bool:
-    *_, copied, to_be_copied = checkpoint
-    return copied != to_be_copied
-
-
-def _state(status: os.stat_result) -> _State:
-    return _State(status.st_mtime_ns, status.st_size)
+    def _read_index(self) -> _Index:
+        return _Index(*_INDEX.unpack(os.pread(self._index_file, _INDEX.size, 0)))

@@ -45,6 +45,33 @@ def _hold(path: Path, held: ExitStack, *, creates: bool) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def check_name(path: Path) -> None:
+    """Raise ConfigurationError where a service has the file open by a hard link of another name.
+
+    SQLite keeps a WAL beside each name, and two of them would spoil the file.
+    """
+    resolved = Path(os.path.realpath(path))
+    try:
+        if resolved.stat().st_nlink == 1 or not _is_held(resolved):
+            return
+        if _is_held(resolved.with_name(f"{resolved.name}.lock")):
+            return
+    except OSError as error:
+        raise unusable(path, error) from error
+    raise ConfigurationError(
+        f"A running wbot serves the database {path} by another name of the same file; use that one."
+    )
+
+
+def _is_held(path: Path) -> bool:
+    with ExitStack() as held:
+        try:
+            fcntl.flock(_open(path, held), fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def _open(path: Path, held: ExitStack) -> int:
     descriptor = open_private(path, os.O_RDWR | os.O_CLOEXEC)
     held.callback(os.close, descriptor)
