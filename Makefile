@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types bench bench-quick torture hostile fuzz check lock clean
+.PHONY: demo test readme lint types bench bench-quick torture hostile fuzz check lock clean
 
 demo: $(STAMP)  ## the whole thing on loopback, with a phone page in the browser
 	$(BIN)/wbot demo
 
 test: $(STAMP)  ## the whole suite
 	$(BIN)/pytest
+
+readme: $(STAMP)  ## README's "Run it for real", in an empty environment
+	$(BIN)/pytest -m registry
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -57,7 +60,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-emit-in
 	--allow-unsafe
 
 lock:  ## rewrite the lock files from pyproject.toml (needs an installed .venv)
-	$(LOCK) -o deploy/requirements.txt pyproject.toml
+	$(LOCK) --all-build-deps -o deploy/requirements.txt pyproject.toml
 	$(LOCK) --extra dev -o deploy/requirements-dev.txt pyproject.toml
 
 clean:

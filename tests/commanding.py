@@ -10,7 +10,10 @@ import msgspec
 import pytest
 
 from wbot.__main__ import main
+from wbot.clock import Clock
 from wbot.logs import configure_logs
+from wbot.storage import migrations
+from wbot.storage.database import connect
 
 TOKEN = "EAAB-literal-secret"
 
@@ -27,8 +30,15 @@ class Ran(msgspec.Struct, frozen=True):
         return json.loads(self.out)
 
 
+def begin_database(path: Path) -> None:
+    """A database without a business, as `wbot serve --create` leaves it."""
+    connection = connect(path)
+    migrations.migrate(connection, path, Clock().now())
+    connection.close()
+
+
 class Wbot:
-    """A folder of its own with a database in it; nothing of the outer environment reaches it."""
+    """A folder of its own for a database; nothing of the outer environment reaches it."""
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from stored import AT_ONCE
 
+from wbot import settings as settings_module
 from wbot.app import SERVICE_KEY, Service, build_app, serving
 from wbot.clock import Clock, to_text
 from wbot.domain.business import Business
@@ -38,6 +39,13 @@ SHOP = SimulatedBusiness("106500000000001", "206500000000001", "15550100001", "T
 @pytest.fixture(autouse=True, scope="session")
 def _logs() -> None:
     configure_logs(level="critical", style="json")
+
+
+@pytest.fixture(autouse=True)
+def _no_installed_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads what a service on this machine is configured by."""
+    monkeypatch.setattr(settings_module, "INSTALLED_FILE", tmp_path / "etc" / "wbot.env")
+    monkeypatch.setattr(settings_module, "INSTALLED_FOLDER", tmp_path / "var")
 
 
 class World:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commanding import TOKEN, Wbot
+from commanding import TOKEN, Wbot, begin_database
 
 from wbot.domain.business import Business
 from wbot.domain.errors import MalformedError, RefusedError
@@ -91,6 +91,7 @@ def test_tables_name_every_setting(wbot: Wbot) -> None:
 
 
 def test_an_empty_list_says_how_to_begin(wbot: Wbot) -> None:
+    begin_database(wbot.database)
     assert "wbot business add" in wbot.done("business", "list")
     assert wbot.json("business", "list") == {"businesses": []}
 
@@ -241,6 +242,7 @@ def test_ids_and_numbers_are_taken_once(wbot: Wbot) -> None:
 
 
 def test_an_unknown_business_is_named_with_the_known_ones(wbot: Wbot) -> None:
+    begin_database(wbot.database)
     ran = wbot("business", "show", "shop")
     assert (ran.code, ran.out) == (2, "")
     assert "add one with `wbot business add`" in ran.err
@@ -349,9 +351,9 @@ def test_every_rule_is_an_option_of_add(wbot: Wbot) -> None:
 def test_the_real_entry_point_ends_with_the_promised_codes(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("WBOT_", "OPENAI_"))}
-        env = clean | {"WBOT_DATABASE": str(tmp_path / "new" / "wbot.db")}
+        env = clean | {"WBOT_DATABASE": str(tmp_path / "wbot.db")}
         return subprocess.run(
-            [sys.executable, "-m", "wbot", *arguments],
+            [sys.executable, "-m", "wbot", "--config", os.devnull, *arguments],
             cwd=tmp_path,
             env=env,
             capture_output=True,
@@ -360,6 +362,7 @@ def test_the_real_entry_point_ends_with_the_promised_codes(tmp_path: Path) -> No
             timeout=30,
         )
 
+    begin_database(tmp_path / "wbot.db")
     good = run("business", "list", "--json")
     assert (good.returncode, json.loads(good.stdout), good.stderr) == (0, {"businesses": []}, "")
     unknown = run("business", "show", "x", "--json")

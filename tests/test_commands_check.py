@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
-from commanding import TOKEN, Wbot
+from commanding import TOKEN, Wbot, begin_database
 from conftest import ACCESS_TOKEN, API_KEY, SHOP, make_simulator
 from stored import NOW, make_tx
 from stored import SHOP as BUSINESS
@@ -51,6 +51,7 @@ def test_all_is_well_offline(wbot: Wbot) -> None:
     assert [(one["check"], one["ok"]) for one in found] == [
         ("configuration", True),
         ("database", True),
+        ("files", True),
         ("businesses", True),
         ("access token of shop", True),
         ("rules of shop", True),
@@ -58,9 +59,28 @@ def test_all_is_well_offline(wbot: Wbot) -> None:
     ]
     assert all(list(one) == ["check", "ok", "detail"] for one in found)
     table = wbot.done("check", "--offline")
-    assert [line[0] for line in table.splitlines()] == ["✓", "✓", "✓", "✓", "✓", "!"]
+    assert [line[0] for line in table.splitlines()] == ["✓", "✓", "✓", "✓", "✓", "✓", "!"]
     assert "not checked (--offline)" in table
     assert "secret-of-the-shop" not in table
+
+
+def test_a_file_that_others_may_read_is_warned_of_with_the_command_that_mends_it(
+    wbot: Wbot, tmp_path: Path
+) -> None:
+    wbot.set(**COMPLETE, TOKEN="secret")
+    wbot.add_business()
+    (tmp_path / ".env").write_text("")
+    (tmp_path / "wbot.db.before-0002").write_text("")
+    wide = [tmp_path / name for name in ("wbot.db", "wbot.db.before-0002", ".env")]
+    for path, mode in zip(wide, (0o640, 0o604, 0o644), strict=True):
+        path.chmod(mode)
+    found = {one["check"]: one for one in wbot.json("check", "--offline")}
+    assert found["files"]["ok"]
+    mend = f"chmod 600 {' '.join(map(str, wide))}"
+    assert found["files"]["detail"].endswith(mend)
+    subprocess.run(mend.split(), check=True)
+    found = {one["check"]: one for one in wbot.json("check", "--offline")}
+    assert found["files"]["detail"] == "for their owner alone"
 
 
 def test_a_token_that_cannot_be_read_ends_with_two(wbot: Wbot) -> None:
@@ -78,6 +98,7 @@ def test_a_token_that_cannot_be_read_ends_with_two(wbot: Wbot) -> None:
 
 
 def test_no_business_yet_is_a_failure_with_its_mend(wbot: Wbot) -> None:
+    begin_database(wbot.database)
     wbot.set(**COMPLETE)
     ran = wbot("check", "--offline")
     assert ran.code == 1
@@ -87,6 +108,7 @@ def test_no_business_yet_is_a_failure_with_its_mend(wbot: Wbot) -> None:
 def test_a_configuration_that_cannot_be_used_ends_with_two_and_still_shows_the_rest(
     wbot: Wbot,
 ) -> None:
+    begin_database(wbot.database)
     ran = wbot("check", "--offline")
     assert ran.code == 2
     assert ran.err == (

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from commanding import Ran, Wbot
+from commanding import Ran, Wbot, begin_database
 from stored import SHOP, after, give, make_customer, make_message
 
 from wbot.clock import Clock, later, to_text
@@ -24,7 +24,7 @@ def wbot(
 ) -> Wbot:
     """Message wamid.1 of Alice failed as failure 1; failure 2 is a reply without a message."""
     made = Wbot(tmp_path, monkeypatch, capsys)
-    made.done("errors", "list")
+    begin_database(made.database)
     with closing(connect(made.database)) as connection, transaction(connection) as tx:
         businesses.add(tx, SHOP, OLD)
         conversation_id = make_message(tx, make_customer(tx, ALICE), "wamid.1")

@@ -29,7 +29,8 @@ from wbot.domain.receipts import MARK
 from wbot.simulator.app import MODEL, Simulator, serve
 from wbot.simulator.faults import Endpoint, silent
 
-WBOT = [sys.executable, "-m", "wbot"]
+# No configuration of this machine's reaches a test.
+WBOT = [sys.executable, "-m", "wbot", "--config", os.devnull]
 
 
 def free_port() -> int:
@@ -83,9 +84,9 @@ class Process:
 
 
 @asynccontextmanager
-async def process(settings: dict[str, str], folder: Path) -> AsyncIterator[Process]:
+async def process(settings: dict[str, str], folder: Path, *options: str) -> AsyncIterator[Process]:
     started = await asyncio.create_subprocess_exec(
-        *WBOT, "serve", env=settings, cwd=folder, stdout=asyncio.subprocess.PIPE
+        *WBOT, "serve", *options, env=settings, cwd=folder, stdout=asyncio.subprocess.PIPE
     )
     try:
         running = Process(started)
@@ -281,5 +282,5 @@ async def test_a_busy_port_and_a_second_process_are_one_sentence_each(
         second = await asyncio.to_thread(run, settings, tmp_path, "serve")
         assert "already serves" in one_sentence(second)
         other = settings | {"WBOT_DATABASE": str(tmp_path / "other.db")}
-        busy = await asyncio.to_thread(run, other, tmp_path, "serve")
+        busy = await asyncio.to_thread(run, other, tmp_path, "serve", "--create")
         assert f"Cannot listen on 127.0.0.1:{settings['WBOT_PORT']}" in one_sentence(busy)

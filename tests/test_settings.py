@@ -8,7 +8,15 @@ import msgspec
 import pytest
 
 from wbot.domain.errors import ConfigurationError
-from wbot.settings import Settings, environment, read_settings, require, resolve_secret, variable_of
+from wbot.settings import (
+    Settings,
+    read_configuration,
+    read_settings,
+    require,
+    resolve_secret,
+    unknown_variables,
+    variable_of,
+)
 
 # The contract's table: names, and defaults where there are any.
 CONTRACT = """
@@ -156,7 +164,7 @@ def test_the_environment_goes_over_the_file(
     for name in DEFAULTS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WBOT_MODEL", "from the environment")
-    settings = read_settings(environment(tmp_path))
+    settings = read_settings(read_configuration(folder=tmp_path).variables)
     assert (settings.port, settings.host) == (6000, "0.0.0.0")  # noqa: S104  nothing listens here
     assert settings.model == "from the environment"
     assert settings.admin_token == ""
@@ -168,20 +176,137 @@ def test_the_file_of_the_current_folder_is_read(
     (tmp_path / ".env").write_text("WBOT_GRAPH_VERSION=v25.0\n", "utf-8")
     monkeypatch.delenv("WBOT_GRAPH_VERSION", raising=False)
     monkeypatch.chdir(tmp_path)
-    assert read_settings(environment()).graph_version == "v25.0"
+    assert read_settings(read_configuration().variables).graph_version == "v25.0"
 
 
 def test_without_a_file_there_is_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WBOT_PORT", "7000")
-    assert read_settings(environment(tmp_path)).port == 7000
+    assert read_settings(read_configuration(folder=tmp_path).variables).port == 7000
 
 
 def test_a_file_that_is_no_text_is_refused_by_its_name(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"WBOT_MODEL=\xff\xfe\n")
     with pytest.raises(ConfigurationError, match=r"\.env cannot be read"):
-        environment(tmp_path)
+        read_configuration(folder=tmp_path)
+
+
+# Which file is read ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The configuration of an installed service; its folder is tmp_path/var."""
+    for name in DEFAULTS:
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "etc" / "wbot.env"
+    file.parent.mkdir()
+    file.write_text("WBOT_MODEL=installed\n", "utf-8")
+    return file
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder."""
+    folder = tmp_path / "somewhere"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_a_named_file_goes_before_that_of_the_folder_and_the_installed_one(
+    installed: Path, folder: Path
+) -> None:
+    def found(given: Path | None = None) -> tuple[str, Path | None]:
+        configuration = read_configuration(given)
+        return read_settings(configuration.variables).model, configuration.file
+
+    assert found() == ("installed", installed)
+    (folder / ".env").write_text("WBOT_MODEL=folder\n", "utf-8")
+    assert found() == ("folder", folder / ".env")
+    (folder / "named").write_text("WBOT_MODEL=named\n", "utf-8")
+    assert found(Path("named")) == ("named", folder / "named")
+
+
+def test_a_virtual_environment_called_env_is_no_configuration(
+    installed: Path, folder: Path
+) -> None:
+    (folder / ".env").mkdir()
+    assert read_configuration().file == installed
+
+
+def test_the_database_of_the_installed_service_is_found_from_everywhere(
+    installed: Path, folder: Path, tmp_path: Path
+) -> None:
+    configuration = read_configuration()
+    assert read_settings(configuration.variables).database == tmp_path / "var" / "wbot.db"
+    assert not configuration.is_database_named
+    installed.write_text("WBOT_DATABASE=here.db\nWBOT_LOG_FILE=logs/x\n", "utf-8")
+    configuration = read_configuration()
+    settings = read_settings(configuration.variables)
+    assert settings.database == tmp_path / "var" / "here.db"
+    assert settings.log_file == tmp_path / "var" / "logs" / "x"
+    assert configuration.is_database_named
+
+
+@pytest.mark.parametrize(
+    ("text", "database"),
+    [("", "data/wbot.db"), ("a/b.db", "a/b.db"), ("/c/d.db", "/c/d.db"), ("~/e.db", "~/e.db")],
+)
+def test_a_relative_path_in_a_file_starts_from_the_files_folder(
+    installed: Path, folder: Path, tmp_path: Path, text: str, database: str
+) -> None:
+    file = tmp_path / "shop.env"
+    file.write_text(f"WBOT_DATABASE={text}\n", "utf-8")
+    configuration = read_configuration(Path("../shop.env"))
+    found = read_settings(configuration.variables).database
+    assert found.resolve() == tmp_path / Path(database).expanduser()
+    assert configuration.is_database_named
+
+
+def test_without_any_file_the_database_is_below_the_current_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WBOT_DATABASE", raising=False)
+    configuration = read_configuration()
+    assert read_settings(configuration.variables).database == Path("data/wbot.db")
+    assert (configuration.file, configuration.is_database_named) == (None, False)
+    monkeypatch.setenv("WBOT_DATABASE", "~/x.db")
+    configuration = read_configuration()
+    assert read_settings(configuration.variables).database == Path.home() / "x.db"
+    assert configuration.is_database_named
+    assert "WBOT_DATABASE is set in the environment" in configuration.places
+
+
+@pytest.mark.parametrize("given", ["nowhere", "."])
+def test_a_named_file_that_cannot_be_read_is_refused_by_its_name(
+    installed: Path, folder: Path, given: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"The configuration file .* cannot be read: "):
+        read_configuration(Path(given))
+
+
+def test_a_current_folder_that_is_gone_is_told_in_a_sentence(folder: Path) -> None:
+    folder.rmdir()
+    with pytest.raises(ConfigurationError, match="current folder is gone"):
+        read_configuration()
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("WBOT_DATBASE", "WBOT_DATABASE"),
+        ("WBOT_MODELL", "WBOT_MODEL"),
+        ("wbot_port", "WBOT_PORT"),
+        ("WBOT_VERIFYTOKEN", "WBOT_VERIFY_TOKEN"),
+        ("WBOT_", None),
+    ],
+)
+def test_an_unknown_variable_is_told_with_the_nearest(name: str, nearest: str | None) -> None:
+    (sentence,) = unknown_variables({name: "x", "OPENAI_API_KEI": "", "WBOT_HOST": "", "WBOTX": ""})
+    assert sentence.startswith(f"{name} is not a setting of wbot; the nearest is WBOT_")
+    assert nearest is None or sentence.endswith(f" {nearest}.")
 
 
 # Secrets ---------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import sys
 import click
 
 from wbot import __version__
+from wbot.commands.console import config_option
 from wbot.domain.errors import ConfigurationError, MalformedError, RefusedError, WbotError
 from wbot.logs import configure_logs
 
@@ -39,7 +40,16 @@ class _Commands(click.Group):
             return None
         module, _, name = place.partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
+        _accept_config(command)
         return command
+
+
+def _accept_config(command: click.Command) -> None:
+    if config_option not in command.params:
+        command.params.append(config_option)
+    if isinstance(command, click.Group):
+        for one in command.commands.values():
+            _accept_config(one)
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -49,6 +59,9 @@ def cli(*, verbose: bool) -> None:
     """The WhatsApp bot a business can trust with money: one process, one SQLite file."""
     level = "debug" if verbose else "critical"
     configure_logs(level=level, style="", stream=sys.stderr)
+
+
+cli.params.append(config_option)
 
 
 def main() -> None:

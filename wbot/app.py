@@ -180,18 +180,23 @@ SERVICE_KEY = web.AppKey("service", Service)
 
 
 def build_app(
-    settings: Settings, variables: Mapping[str, str], clock: Clock | None = None
+    settings: Settings,
+    variables: Mapping[str, str],
+    clock: Clock | None = None,
+    *,
+    creates: bool = False,
 ) -> web.Application:
     """The aiohttp application; everything opens when it starts and closes when it stops.
 
-    Raises ConfigurationError here, and when it starts, for what an operator must mend.
+    It begins a database only where it `creates`. Raises ConfigurationError here, and when it
+    starts, for what an operator must mend.
     """
     check_settings(settings)
     used_clock = clock or Clock()
 
     async def service_ctx(app: web.Application) -> AsyncIterator[None]:
-        with locked(settings.database):
-            _prepare_database(settings, used_clock)
+        with locked(settings.database, creates=creates):
+            _prepare_database(settings, used_clock, creates=creates)
             async with (
                 asyncio.TaskGroup() as tasks,
                 aiohttp.ClientSession() as session,
@@ -248,10 +253,10 @@ async def serving(
         yield bound
 
 
-def _prepare_database(settings: Settings, clock: Clock) -> None:
+def _prepare_database(settings: Settings, clock: Clock, *, creates: bool) -> None:
     connection = connect(settings.database)
     try:
-        migrations.migrate(connection, settings.database, clock.now())
+        migrations.migrate(connection, settings.database, clock.now(), creates=creates)
     finally:
         connection.close()
 

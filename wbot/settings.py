@@ -1,5 +1,6 @@
 """What the operator configures by environment variables; the only reader of the environment."""
 
+import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,12 @@ from wbot.domain.errors import ConfigurationError
 OFFLINE_MODEL = "offline"
 """The value of WBOT_MODEL that selects the built-in interpreter."""
 
+INSTALLED_FILE = Path("/etc/wbot.env")
+"""The configuration of the service that deploy/wbot.service installs, for every command too."""
+INSTALLED_FOLDER = Path("/var/lib/wbot")
+"""Where that service works: its database is there, and relative paths of its file start there."""
+DATABASE = Path("data/wbot.db")
+
 # "inf" is a float too, and no timer takes it.
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=366 * 24 * 3600)]
 
@@ -22,7 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 5000
-    database: Path = Path("data/wbot.db")
+    database: Path = DATABASE
     verify_token: str = ""
     app_secret: str = ""
     graph_url: str = "https://graph.facebook.com"
@@ -48,6 +55,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.model == OFFLINE_MODEL
 
 
+_PREFIX = "WBOT_"
+_PATHS = (Path, Path | None)
 _UNPREFIXED = {"openai_api_key", "openai_base_url"}
 _CHOICES = {
     "log_level": ("debug", "info", "warning", "error"),
@@ -57,17 +66,109 @@ _CHOICES = {
 
 def variable_of(field: str) -> str:
     """The environment variable that sets a field of Settings."""
-    return field.upper() if field in _UNPREFIXED else f"WBOT_{field.upper()}"
+    return field.upper() if field in _UNPREFIXED else f"{_PREFIX}{field.upper()}"
 
 
-def environment(folder: Path | None = None) -> dict[str, str]:
-    """The process's variables over those of a `.env` file in the folder (the current one)."""
-    path = (folder or Path.cwd()) / ".env"
+class Configuration(msgspec.Struct, frozen=True, kw_only=True):
+    """The variables that count, and where they were found."""
+
+    variables: dict[str, str]
+    file: Path | None
+    """The file that was read, if any."""
+    database_set_in: str | None
+    """What sets WBOT_DATABASE: the environment or the file; None where the default counts."""
+    is_database_named: bool
+    """Whether somebody named the database: by WBOT_DATABASE, or by naming the file."""
+
+    @property
+    def places(self) -> str:
+        """Where the path of the database comes from, for a sentence to the operator."""
+        database, here = variable_of("database"), Path(".env").absolute()
+        named = f"is set in {self.database_set_in}" if self.database_set_in else "is not set"
+        file = f"neither {here} nor {INSTALLED_FILE} exists"
+        if self.file is not None:
+            file = f"the configuration file is {self.file}"
+        return f"{database} {named}, and {file}"
+
+
+def read_configuration(given: Path | None = None, folder: Path | None = None) -> Configuration:
+    """The process's variables over those of a file; raises ConfigurationError.
+
+    The file is the given one, else `.env` in the folder (the current one), else that of the
+    installed service. A relative path in a file starts from that file's folder, so that every
+    command means the same database wherever it runs.
+    """
+    folder = folder or _current_folder()
+    file = folder / given if given else _file_of(folder)
+    from_file = _read_file(file) if file else {}
+    variables = from_file | dict(os.environ)
+    name, set_in = variable_of("database"), None
+    if variables.get(name, "").strip():
+        set_in = "the environment" if name in os.environ else str(file)
+    elif file:
+        default = INSTALLED_FOLDER / DATABASE.name if file == INSTALLED_FILE else DATABASE
+        variables[name] = str(file.parent / default)
+    return Configuration(
+        variables=variables,
+        file=file,
+        database_set_in=set_in,
+        is_database_named=given is not None or set_in is not None,
+    )
+
+
+def _current_folder() -> Path:
     try:
-        from_file = {name: value or "" for name, value in dotenv_values(path).items()}
+        return Path.cwd()
+    except OSError as error:
+        raise ConfigurationError("The current folder is gone; change to another one.") from error
+
+
+def _file_of(folder: Path) -> Path | None:
+    for file in (folder / ".env", INSTALLED_FILE):
+        try:
+            if file.exists() and not file.is_dir():  # many a virtual environment is called .env
+                return file
+        except OSError as error:
+            raise _unreadable(file, error) from error
+    return None
+
+
+def _read_file(file: Path) -> dict[str, str]:
+    """The file's variables; its relative paths start from its folder."""
+    try:
+        with file.open(encoding="utf-8") as stream:
+            values = {name: value or "" for name, value in dotenv_values(stream=stream).items()}
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"The file {path} cannot be read: {error}.") from error
-    return from_file | dict(os.environ)
+        raise _unreadable(file, error) from error
+    folder = INSTALLED_FOLDER if file == INSTALLED_FILE else file.parent
+    for field, kind in _types().items():
+        name = variable_of(field)
+        if kind in _PATHS and (text := values.get(name, "").strip()):
+            values[name] = str(folder / _path(name, text))
+    return values
+
+
+def _unreadable(file: Path, error: Exception) -> ConfigurationError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    advice = ""
+    if isinstance(error, PermissionError):
+        advice = (
+            " It belongs to the service's user: run the command as that one, such as "
+            "`sudo -u wbot wbot ...`, or name another file with --config."
+        )
+    return ConfigurationError(f"The configuration file {file} cannot be read: {reason}.{advice}")
+
+
+def unknown_variables(variables: Mapping[str, str]) -> list[str]:
+    """A sentence about each variable that looks like one of ours and is none, with the nearest."""
+    known = [variable_of(field) for field in Settings.__struct_fields__]
+    ours = [name for name in known if name.startswith(_PREFIX)]
+    return [
+        f"{name} is not a setting of wbot; the nearest is "
+        f"{difflib.get_close_matches(name.upper(), ours, n=1, cutoff=0.0)[0]}."
+        for name in sorted(variables)
+        if name.upper().startswith(_PREFIX) and name not in known
+    ]
 
 
 def read_settings(variables: Mapping[str, str]) -> Settings:
@@ -87,13 +188,20 @@ def _converted(field: str, text: str) -> object:
         known = ", ".join(choice for choice in choices if choice)
         raise ConfigurationError(f"{name} is {text!r}; it must be one of: {known}.")
     kind = _types()[field]
-    if kind in {Path, Path | None}:
-        return Path(text)
+    if kind in _PATHS:
+        return _path(name, text)
     try:
         return msgspec.convert(text, kind, strict=False)
     except msgspec.ValidationError as error:
         reason = str(error)[0].lower() + str(error)[1:]
         raise ConfigurationError(f"{name} is {text!r}, but {reason}.") from error
+
+
+def _path(name: str, text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ConfigurationError(f"{name} is {text!r}, whose home folder is unknown.") from error
 
 
 def _types() -> dict[str, object]:

@@ -1,6 +1,7 @@
 """The run: real services that die, customers and a model that mean no good, and the audit."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections import Counter
@@ -218,8 +219,7 @@ class Run:
             sys.executable,
             "-m",
             "wbot",
-            "ledger",
-            "verify",
+            *("--config", os.devnull, "ledger", "verify"),
             env=self._variables | {"PYTHONPATH": CHECKOUT},
             cwd=self._folder,
             stdout=asyncio.subprocess.PIPE,

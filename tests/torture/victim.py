@@ -136,7 +136,7 @@ def live(cue: Cue) -> None:
     set_clock(cue)
     if cue.place is not None:
         Executioner(cue).install()
-    sys.argv = ["wbot", "serve"]
+    sys.argv = ["wbot", "--config", os.devnull, "serve"]
     importlib.import_module("wbot.__main__").main()
 
 

@@ -75,7 +75,8 @@ def add(*, business_id: str, as_json: bool, **settings: str | None) -> None:
     """Add a business.
 
     ID is a short name of your own, such as shop. Amounts are decimal strings in the business's
-    currency (100.00); what is not given is not limited.
+    currency (100.00); what is not given is not limited. The first one begins the database, where
+    WBOT_DATABASE or --config names it.
     """
     new = Business(
         id=checked_id(business_id),
@@ -86,7 +87,7 @@ def add(*, business_id: str, as_json: bool, **settings: str | None) -> None:
     )
     given = {name: text for name, text in settings.items() if text is not None}
     new = changed(new, given)
-    with writing() as tx:
+    with writing(creates=True) as tx:
         businesses.add(tx, new, to_text(now()))
     _warn_of_secret(new, given)
     _report(new, f"Added {new.id}.", as_json=as_json)

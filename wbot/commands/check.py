@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import click
 import msgspec
@@ -15,6 +16,7 @@ from wbot.commands.console import (
     counted,
     fail,
     json_option,
+    load_configuration,
     load_settings,
     plain,
     print_json,
@@ -25,6 +27,7 @@ from wbot.domain.errors import ConfigurationError, StorageError
 from wbot.operations import checks
 from wbot.operations.checks import Check, Subject
 from wbot.settings import Settings
+from wbot.storage.files import files_of
 
 
 @click.command()
@@ -40,7 +43,14 @@ def check(*, is_offline: bool, as_json: bool) -> None:
     settings, variables = load_settings()
     configuration = _configuration(settings)
     database, stored, subjects = _database(settings, variables)
-    found = [configuration, database, *stored, *_outside(settings, subjects, is_offline=is_offline)]
+    private = checks.private(_files(settings))
+    found = [
+        configuration,
+        database,
+        private,
+        *stored,
+        *_outside(settings, subjects, is_offline=is_offline),
+    ]
     if as_json:
         print_json([_json(one) for one in found])
     else:
@@ -57,6 +67,11 @@ def check(*, is_offline: bool, as_json: bool) -> None:
     if any(one.is_misconfigured for one in failures):
         raise ConfigurationError(sentence)
     fail(sentence)
+
+
+def _files(settings: Settings) -> list[Path]:
+    others = (load_configuration().file, settings.log_file)
+    return [*files_of(settings.database), *(path for path in others if path is not None)]
 
 
 def _configuration(settings: Settings) -> Check:
@@ -77,7 +92,7 @@ def _database(
             stored, subjects = checks.stored(tx, variables)
     except (ConfigurationError, StorageError, sqlite3.Error) as error:
         return checks.failed(name, str(error)), [], []
-    return checks.passed(name, f"{settings.database} opens"), stored, subjects
+    return checks.passed(name, f"{settings.database.absolute()} opens"), stored, subjects
 
 
 def _outside(settings: Settings, subjects: Sequence[Subject], *, is_offline: bool) -> list[Check]:

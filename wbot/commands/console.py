@@ -17,12 +17,20 @@ from rich.text import Text
 
 from wbot.clock import Clock
 from wbot.domain.errors import ConfigurationError
-from wbot.settings import Settings, environment, read_settings
-from wbot.storage import migrations
+from wbot.settings import (
+    Configuration,
+    Settings,
+    read_configuration,
+    read_settings,
+    unknown_variables,
+)
+from wbot.storage import files, migrations
 from wbot.storage.database import connect, transaction
-from wbot.storage.lock import locked
+from wbot.storage.lock import check_name, locked
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+
+_CONFIGURATION = "wbot.configuration"
 
 PIPED_WIDTH = 100_000
 """Columns of a table that no terminal limits: it is read by a program, or by grep."""
@@ -65,9 +73,40 @@ DAY = _Day()
 """The type of a UTC day; its text is in the order of time."""
 
 
+def _remember(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        ctx.find_root().obj = value
+
+
+config_option = click.Option(
+    ["--config"],
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    expose_value=False,
+    is_eager=True,
+    callback=_remember,
+    help="Read the configuration from FILE; else ./.env, else /etc/wbot.env, the one there is.",
+)
+"""Which file configures the command; every command takes it, before its name and after."""
+
+
+def load_configuration(*, warns: bool = True) -> Configuration:
+    """The configuration of the running command, read once; raises ConfigurationError.
+
+    Unknown variables are told on stderr, unless the caller tells of them otherwise.
+    """
+    root = click.get_current_context().find_root()
+    known: Configuration | None = root.meta.get(_CONFIGURATION)
+    if known is None:
+        known = root.meta[_CONFIGURATION] = read_configuration(root.obj)
+        for sentence in unknown_variables(known.variables) if warns else []:
+            warn(sentence)
+    return known
+
+
 def load_settings() -> tuple[Settings, dict[str, str]]:
     """The settings, and the variables they were read from; raises ConfigurationError."""
-    variables = environment()
+    variables = load_configuration().variables
     return read_settings(variables), variables
 
 
@@ -76,13 +115,15 @@ def now() -> datetime:
 
 
 @contextmanager
-def open_database() -> Iterator[sqlite3.Connection]:
+def open_database(*, creates: bool = False) -> Iterator[sqlite3.Connection]:
     """The configured database, brought up to date unless a service has it in use.
 
-    Raises ConfigurationError where it cannot be used or is of another schema than a running one.
+    One that somebody named is begun where there is none, if the command may. Raises
+    ConfigurationError where it cannot be used or is of another schema than a running one.
     """
-    path = load_settings()[0].database
-    _migrate_if_needed(path)
+    configuration = load_configuration()
+    path = find_database(configuration, creates=creates and configuration.is_database_named)
+    _prepare(path, creates=creates)
     connection = connect(path)
     try:
         yield connection
@@ -102,33 +143,43 @@ def reading() -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def writing() -> Iterator[sqlite3.Connection]:
+def writing(*, creates: bool = False) -> Iterator[sqlite3.Connection]:
     """One transaction on the configured database: kept when the block ends, undone by an error."""
-    with open_database() as connection, transaction(connection) as tx:
+    with open_database(creates=creates) as connection, transaction(connection) as tx:
         yield tx
 
 
-def _migrate_if_needed(path: Path) -> None:
-    if _exists(path):
+def find_database(configuration: Configuration, *, creates: bool = False) -> Path:
+    """The path of the configured database; raises ConfigurationError where there is none.
+
+    A database appears where somebody wants a new one, and never because a path was mistyped or a
+    disk is missing.
+    """
+    path = read_settings(configuration.variables).database.absolute()
+    if creates or not files.is_empty(path):
+        return path
+    what = f"The database {path} is empty" if path.exists() else f"There is no database at {path}"
+    raise ConfigurationError(
+        f"{what}: {configuration.places}. Name the right one with WBOT_DATABASE or "
+        "--config FILE, or begin a new one with `wbot serve --create`."
+    )
+
+
+def _prepare(path: Path, *, creates: bool) -> None:
+    if not files.is_empty(path):
+        check_name(path)
         connection = connect(path)
         try:
             if not migrations.pending(connection):
                 return
         finally:
             connection.close()
-    with locked(path):
+    with locked(path, creates=creates):
         connection = connect(path)
         try:
-            migrations.migrate(connection, path, now())
+            migrations.migrate(connection, path, now(), creates=creates)
         finally:
             connection.close()
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError as error:
-        raise ConfigurationError(f"The database {path} cannot be used: {error}.") from error
 
 
 def print_json(value: Any) -> None:

@@ -1,6 +1,7 @@
 """The service and its simulated outside on this machine: what demo and burst run."""
 
 import asyncio
+import os
 import secrets
 import socket
 import sqlite3
@@ -17,7 +18,7 @@ from wbot.clock import Clock, to_text
 from wbot.domain.business import Business
 from wbot.domain.errors import ConfigurationError
 from wbot.operations import bookkeeping
-from wbot.settings import environment, read_settings
+from wbot.settings import read_configuration, read_settings
 from wbot.simulator.app import MODEL, Simulator, serve
 from wbot.simulator.people import SimulatedBusiness, SimulatedCustomer
 from wbot.storage import businesses, migrations
@@ -121,8 +122,8 @@ async def _process(variables: Mapping[str, str]) -> AsyncIterator[int]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *command,
-        "serve",
-        env={**environment(), **variables, **own},
+        *("--config", os.devnull, "serve"),
+        env={**read_configuration(Path(os.devnull)).variables, **variables, **own},
         stdout=sys.stderr.fileno(),
     )
     try:
@@ -149,7 +150,7 @@ async def _listening(process: asyncio.subprocess.Process, port: int) -> None:
 
 def _furnish(path: Path, access_token: str) -> None:
     """A business with this run's token, and some money for everybody the first time."""
-    with locked(path):
+    with locked(path, creates=True):
         connection = connect(path)
         try:
             migrations.migrate(connection, path, Clock().now())

@@ -6,33 +6,59 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import click
 
 from wbot.app import SERVICE_KEY, build_app, serving
-from wbot.commands.console import load_settings
+from wbot.commands.console import find_database, load_configuration
+from wbot.domain.errors import ConfigurationError
 from wbot.ingress.limits import raise_open_files_limit
-from wbot.logs import configure_logs
-from wbot.settings import Settings
+from wbot.logs import configure_logs, get_log
+from wbot.settings import Settings, read_settings, unknown_variables, variable_of
+from wbot.storage.files import open_private
 
 STOP_MAX_S = 9.0
 """Seconds from the signal to the end of the process, at the latest."""
 SWITCH_INTERVAL_S = 0.0002
 """Python's own 5 ms would be what each statement of the database's thread waits on a busy loop."""
 
+OTHERS_MASK = 0o077
+"""Whatever the service writes, rotated logs too, is for its own user alone."""
+
 
 @click.command()
-def serve() -> None:
+@click.option("--create", "creates", is_flag=True, help="Begin a database where there is none.")
+def serve(*, creates: bool) -> None:
     """Run the service in the foreground until SIGTERM or Ctrl-C."""
-    settings, variables = load_settings()
-    app = build_app(settings, variables)
+    os.umask(OTHERS_MASK)
+    configuration = load_configuration(warns=False)
+    settings = read_settings(configuration.variables)
+    app = build_app(settings, configuration.variables, creates=creates)
+    find_database(configuration, creates=creates)
     log_to_stdout(settings)
+    for sentence in unknown_variables(configuration.variables):
+        get_log().warning("configuration.unknown", warning=sentence)
     run(lambda: _serve(app, settings))
 
 
 def log_to_stdout(settings: Settings) -> None:
+    """Raises ConfigurationError where the log file cannot be written."""
+    if settings.log_file is not None:
+        _make_log_file(settings.log_file)
     configure_logs(level=settings.log_level, style=settings.log_format, file=settings.log_file)
+
+
+def _make_log_file(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(open_private(path, os.O_WRONLY | os.O_APPEND))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"The log file {path} cannot be written: {getattr(error, 'strerror', error)}; "
+            f"name another one with {variable_of('log_file')}, or none."
+        ) from error
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -1,8 +1,10 @@
 """What `wbot check` asks: each check is a line with its finding, and the mend where it fails."""
 
 import asyncio
+import shlex
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 import aiohttp
 import msgspec
@@ -15,7 +17,7 @@ from wbot.domain.delivery import Verdict
 from wbot.domain.errors import ConfigurationError, HeldError, MalformedError, WbotError
 from wbot.domain.rules import contradictions, in_words
 from wbot.settings import Settings, resolve_secret
-from wbot.storage import businesses, messages
+from wbot.storage import businesses, files, messages
 
 NUMBER_FIELDS = "display_phone_number,verified_name,quality_rating,throughput"
 WEBHOOK_PATH = "/api/webhook"
@@ -90,6 +92,14 @@ async def outside(settings: Settings, subjects: Sequence[Subject]) -> list[Check
             numbers = tasks.create_task(_numbers(whatsapp, subjects))
             models = tasks.create_task(_models(settings, subjects))
     return [*numbers.result(), *models.result()]
+
+
+def private(paths: Iterable[Path]) -> Check:
+    """Whether files that hold words, money or secrets are for their owner alone."""
+    wide = [shlex.quote(str(path)) for path in paths if files.is_wide(path)]
+    if not wide:
+        return passed("files", "for their owner alone")
+    return warned("files", f"other users of this machine may read them: chmod 600 {' '.join(wide)}")
 
 
 def _businesses(known: Sequence[Business]) -> Check:

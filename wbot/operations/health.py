@@ -64,7 +64,7 @@ class Health:
         try:
             backlog, unsettled = await self._database.read(self._look)
         except StorageError as error:
-            reasons.append(str(error))
+            reasons += [] if self._database.lost else [str(error)]
         # A failing model is asked until it answers; what else is held is looked at while it waits.
         reasons += self._held_reasons() if backlog.waiting else []
         reasons += self._model_reasons()
@@ -95,6 +95,8 @@ class Health:
         return messages.backlog(tx, now), outbox.count_unsettled(tx)
 
     async def _storage_reasons(self) -> list[str]:
+        if self._database.lost is not None:
+            return [self._database.lost]
         reasons = []
         if self._database.failure is not None:
             # Only a write can tell whether what failed is over.

@@ -19,6 +19,7 @@ import aiosqlite
 
 from wbot.clock import Clock, elapsed_ms
 from wbot.domain.errors import ConfigurationError, StorageError
+from wbot.storage.files import Watched, check_access, identity_of
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -31,6 +32,7 @@ PIECES_WAITING_MAX = 20_000
 
 def connect(path: Path) -> sqlite3.Connection:
     """A connection with explicit transactions and full durability; raises ConfigurationError."""
+    check_access(path)
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
@@ -87,9 +89,12 @@ class Database:
         """Why the latest transaction could not be kept; None when it was."""
         self.failed_at = float("-inf")
         """When a transaction last could not be kept, in the clock's monotonic seconds."""
+        self.lost: str | None = None
+        """Why the open files are no longer the database; only a restart ends that."""
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop
         self._writer: sqlite3.Connection
+        self._files: Watched | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database writer")
         self._pieces: deque[_Piece] = deque()
         self._is_writing = False
@@ -104,13 +109,18 @@ class Database:
         return len(self._pieces)
 
     async def open(self) -> None:
+        """Raises ConfigurationError."""
         self._loop = asyncio.get_running_loop()
+        before = identity_of(self.path)
         self._writer = await self._in_thread(lambda: connect(self.path))
         for _ in range(READERS):
             reader = await aiosqlite.Connection(lambda: connect(self.path), iter_chunk_size=64)
             await _run(reader, lambda raw: raw.execute("PRAGMA query_only = ON"))
             self._idle_readers.put_nowait(reader)
             self._readers += 1
+        self._files = Watched(self.path)
+        if before not in {None, self._files.identity}:
+            raise ConfigurationError(f"The database {self.path} was replaced meanwhile; try again.")
 
     async def close(self) -> None:
         """Finish what waits, then close; later writes are refused. Also after an open that failed.
@@ -124,6 +134,8 @@ class Database:
             await self._in_thread(lambda: None)
         if self._readers:
             await self._in_thread(self._writer.close)
+        if self._files is not None:
+            self._files.close()
         self._thread.shutdown()
 
     async def write(self, work: Work[T]) -> T:
@@ -132,8 +144,7 @@ class Database:
         Raises StorageError when the transaction could not be kept, and whatever the work raised. A
         caller that is cancelled meanwhile does not undo the work.
         """
-        if self._is_closing:
-            raise StorageError("The database is closing.")
+        self._check_open()
         if len(self._pieces) >= PIECES_WAITING_MAX:
             raise StorageError("Too much waits to be written.")
         done: asyncio.Future[T] = self._loop.create_future()
@@ -146,8 +157,7 @@ class Database:
 
     async def read(self, work: Work[T]) -> T:
         """Run the work on a query-only connection, on one snapshot; raises StorageError."""
-        if self._is_closing:  # its readers may be gone, and none would ever come back
-            raise StorageError("The database is closing.")
+        self._check_open()
         reader = await self._idle_readers.get()
         try:
             return await asyncio.shield(_run(reader, lambda raw: _in_snapshot(raw, work)))
@@ -161,16 +171,40 @@ class Database:
     async def version_elsewhere(self) -> int:
         """A number that changes whenever another process commits; our own writes leave it.
 
-        Raises StorageError.
+        Looks after the files too. Raises StorageError.
         """
-        if self._is_closing:
-            raise StorageError("The database is closing.")
+        self._check_open()
         try:
-            return await self._in_thread(
-                lambda: int(self._writer.execute("PRAGMA data_version").fetchone()[0])
-            )
+            return await self._in_thread(self._read_version)
         except sqlite3.Error as error:
             raise StorageError(f"The database could not be read: {error}.") from error
+
+    def _read_version(self) -> int:
+        self._look_after_files()
+        return int(self._writer.execute("PRAGMA data_version").fetchone()[0])
+
+    def _look_after_files(self) -> None:
+        """In the writer's thread, whose own checkpoints are then over."""
+        trouble = self._files.trouble() if self._files and not self.lost else None
+        if trouble is None:
+            return
+        advice = "put the right file in its place, then restart wbot"
+        if trouble.is_overwritten:
+            advice = "stop wbot, put the right file in its place without -wal and -shm, then start"
+        self.lost = (
+            f"The database was changed under the running service: {trouble.words}. "
+            f"Nothing is stored or sent any more; {advice}."
+        )
+        if not trouble.is_overwritten:
+            # The WAL that stays would be read into whatever file takes the place of ours.
+            with suppress(sqlite3.Error):
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _check_open(self) -> None:
+        if self._is_closing:  # its readers may be gone, and none would ever come back
+            raise StorageError("The database is closing.")
+        if self.lost is not None:
+            raise StorageError(self.lost)
 
     def _in_thread(self, call: Callable[[], T]) -> asyncio.Future[T]:
         return self._loop.run_in_executor(self._thread, call)
@@ -181,13 +215,27 @@ class Database:
         if not batch:
             return
         started = self._clock.monotonic()
-        outcomes, failure = _keep(self._writer, [piece.work for piece in batch])
+        outcomes, failure = self._keep([piece.work for piece in batch])
         ended = self._clock.monotonic()
         if failure is not None:  # here, for the next transaction may ask
             self.failed_at = ended
         ms = elapsed_ms(started, ended)
         self._loop.call_soon_threadsafe(self._release, batch, outcomes, failure, ms)
         self._thread.submit(self._write_what_waits)
+
+    def _keep(self, works: list[Work[Any]]) -> tuple[list[Outcome], str | None]:
+        """What is kept counts only where the next start finds it: the files are looked at twice.
+
+        Before, since a commit would fill up a WAL that was cut off; and after, for all else.
+        """
+        self._look_after_files()
+        if self.lost is None:
+            kept = _keep(self._writer, works)
+            self._look_after_files()
+            if self.lost is None:
+                return kept
+        lost = StorageError(str(self.lost))
+        return [(None, lost) for _ in works], str(lost)
 
     def _take(self) -> list[_Piece]:
         with self._lock:

@@ -1,6 +1,7 @@
 """The numbered schema files, and which of them a database has seen."""
 
 import hashlib
+import os
 import secrets
 import sqlite3
 from datetime import datetime
@@ -12,6 +13,7 @@ import msgspec
 from wbot.clock import to_text
 from wbot.domain.errors import ConfigurationError
 from wbot.storage.database import transaction
+from wbot.storage.files import open_private
 
 _TRIGGER = "CREATE TRIGGER"
 
@@ -65,13 +67,22 @@ def pending(connection: sqlite3.Connection) -> tuple[Migration, ...]:
     return known[applied:]
 
 
-def migrate(connection: sqlite3.Connection, path: Path, now: datetime) -> None:
-    """Bring the database up to this program's schema; a copy is made first if it holds anything."""
+def migrate(
+    connection: sqlite3.Connection, path: Path, now: datetime, *, creates: bool = True
+) -> None:
+    """Bring the database up to this program's schema; a copy is made first if it holds anything.
+
+    Raises ConfigurationError where it holds nothing, and none may be created.
+    """
     missing = pending(connection)
     if not missing:
         return
     if _seen(connection):
         _copy(connection, path.with_name(f"{path.name}.before-{missing[0].version:04}"))
+    elif not creates:
+        raise ConfigurationError(
+            f"The database {path} is empty: name another, or let `wbot serve --create` begin it."
+        )
     for migration in missing:
         with transaction(connection):
             _apply(connection, migration, now)
@@ -80,6 +91,7 @@ def migrate(connection: sqlite3.Connection, path: Path, now: datetime) -> None:
 def _copy(connection: sqlite3.Connection, copy: Path) -> None:
     try:
         copy.unlink(missing_ok=True)
+        os.close(open_private(copy, os.O_RDONLY))  # VACUUM takes an empty file too
         connection.execute("VACUUM INTO ?", (str(copy),))
     except (OSError, sqlite3.Error) as error:
         raise ConfigurationError(
