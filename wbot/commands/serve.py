@@ -1,6 +1,7 @@
 """wbot serve: the service in the foreground."""
 
 import asyncio
+import atexit
 import os
 import signal
 import sys
@@ -12,18 +13,25 @@ import click
 
 from wbot.app import SERVICE_KEY, build_app, serving
 from wbot.commands.console import load_settings
-from wbot.logs import configure_logs
+from wbot.logs import reopen_logs, start_logs, stop_logs
 from wbot.settings import Settings
 
 STOP_MAX_S = 9.0
 """Seconds from the signal to the end of the process, at the latest."""
+FLUSH_S = 1.0
+"""Seconds that log lines may still take when all else has ended."""
 SWITCH_INTERVAL_S = 0.0002
 """Python's own 5 ms would be what each statement of the database's thread waits on a busy loop."""
 
 
 @click.command()
 def serve() -> None:
-    """Run the service in the foreground until SIGTERM or Ctrl-C."""
+    """Run the service in the foreground until SIGTERM or Ctrl-C.
+
+    SIGHUP opens the log file again.
+    """
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     settings, variables = load_settings()
     app = build_app(settings, variables)
     log_to_stdout(settings)
@@ -31,7 +39,14 @@ def serve() -> None:
 
 
 def log_to_stdout(settings: Settings) -> None:
-    configure_logs(level=settings.log_level, style=settings.log_format, file=settings.log_file)
+    start_logs(
+        level=settings.log_level,
+        style=settings.log_format,
+        stream=sys.stdout,
+        file=settings.log_file,
+    )
+    # After the last traceback, too; and a reader that takes nothing does not keep us.
+    atexit.register(stop_logs, FLUSH_S)
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -57,6 +72,7 @@ def stop_signal() -> asyncio.Event:
 
 async def _serve(app: Any, settings: Settings) -> None:
     stop = stop_signal()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reopen_logs)
     async with serving(app, settings.host, settings.port) as port:
         log = app[SERVICE_KEY].log
         log.info("service.started", host=settings.host, port=port, database=str(settings.database))

@@ -2,7 +2,9 @@
 
 import json
 import sqlite3
+from collections.abc import Collection
 from datetime import datetime, timedelta
+from functools import partial
 
 import msgspec
 
@@ -11,11 +13,11 @@ from wbot.domain.content import content_of
 from wbot.domain.messages import (
     TEST_MESSAGE_ID,
     Inbound,
-    MetaError,
     Status,
     System,
     is_placeholder,
 )
+from wbot.domain.redaction import redacted
 from wbot.inbound.payload import Payload
 from wbot.storage import businesses, customers, journal, messages, outbox
 from wbot.storage.outbox import Raised
@@ -25,6 +27,9 @@ PLACEHOLDER_WAIT_S = 2.0
 
 KEPT_NAMES_MAX, KEPT_NAME_MAX = 50, 60
 """How many parts a stored webhook names, and characters of each: both are the sender's choice."""
+
+STATUS_ERRORS_MAX = 5
+"""Failures of one reply that are told; Meta names one."""
 
 IDENTITY_CHANGES = {"user_changed_number", "user_changed_user_id"}
 
@@ -61,16 +66,31 @@ class Recorded(msgspec.Struct, kw_only=True):
 
 
 def record(
-    tx: sqlite3.Connection, payload: Payload, *, body: bytes, now: datetime, installation: str
+    tx: sqlite3.Connection,
+    payload: Payload,
+    *,
+    body: bytes,
+    now: datetime,
+    installation: str,
+    secrets: Collection[str] = (),
 ) -> Recorded:
-    """Store every new piece of the payload, once; the same webhook again changes nothing."""
+    """Store every new piece of the payload, once; the same webhook again changes nothing.
+
+    What Meta says of a failed reply is kept without the `secrets`, numbers and messages.
+    """
     recorded = Recorded()
     webhook_id = messages.keep_webhook(tx, body, _kept(payload), to_text(now))
     for message in payload.messages:
         _record_message(tx, message, recorded, webhook_id=webhook_id, now=now)
     for status in payload.statuses:
         _record_status(
-            tx, status, recorded, webhook_id=webhook_id, now=now, installation=installation
+            tx,
+            status,
+            recorded,
+            webhook_id=webhook_id,
+            now=now,
+            installation=installation,
+            secrets=secrets,
         )
     if not recorded.is_news and not payload.notices:
         messages.drop_webhook(tx, webhook_id)
@@ -224,6 +244,7 @@ def _record_status(
     webhook_id: int,
     now: datetime,
     installation: str,
+    secrets: Collection[str],
 ) -> None:
     raised = outbox.record_status(
         tx,
@@ -235,7 +256,7 @@ def _record_status(
             occurred_at=to_text(status.occurred_at) if status.occurred_at else None,
             received_at=to_text(now),
             pricing=json.dumps(status.pricing) if status.pricing else None,
-            errors=_worded(status.errors),
+            errors=_failure(tx, status, installation, secrets),
             webhook_id=webhook_id,
         ),
         installation,
@@ -257,9 +278,15 @@ def _json(message: Inbound) -> str:
     return json.dumps(message.raw, ensure_ascii=False)
 
 
-def _worded(found: tuple[MetaError, ...]) -> str | None:
-    worded = [
-        f"{error.details or error.message or error.title or 'no details'} (code {error.code})"
-        for error in found
-    ]
-    return "; ".join(worded) or None
+def _failure(
+    tx: sqlite3.Connection, status: Status, installation: str, secrets: Collection[str]
+) -> str | None:
+    if not status.errors:
+        return None
+    quotable = outbox.quotable_by(tx, status.wamid, status.opaque, installation)
+    cleaned = partial(redacted, secrets=secrets, messages=quotable)
+    return "; ".join(
+        f"{cleaned(error.details or error.message or error.title or 'no details')} "
+        f"(code {error.code})"
+        for error in status.errors[:STATUS_ERRORS_MAX]
+    )

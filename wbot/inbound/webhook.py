@@ -2,13 +2,14 @@
 
 import asyncio
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from http import HTTPStatus
 
 from aiohttp import web
 
 from wbot.clock import Clock, elapsed_ms
 from wbot.domain.errors import MalformedError, StorageError
+from wbot.domain.redaction import words_of_message
 from wbot.inbound.intake import KEPT_NAME_MAX, Recorded, record
 from wbot.inbound.payload import Payload, parse_payload
 from wbot.inbound.signature import is_valid
@@ -52,6 +53,7 @@ class Webhooks:
         *,
         database: Database,
         settings: Settings,
+        secrets: Collection[str],
         clock: Clock,
         log: Log,
         measures: Measures,
@@ -60,6 +62,7 @@ class Webhooks:
     ) -> None:
         self._database = database
         self._settings = settings
+        self._secrets = secrets
         self._clock = clock
         self._log = log
         self._measures = measures
@@ -124,7 +127,8 @@ class Webhooks:
             self._log.error("storage.failed", error=str(error))
             return HTTPStatus.SERVICE_UNAVAILABLE, "The webhook cannot be stored now.", Recorded()
         except Exception as error:  # noqa: BLE001  what is not on disk is an honest 503, not a 500
-            self._log.error("intake.broke", exc_info=error)
+            said = [words for one in payload.messages for words in words_of_message(one.raw)]
+            self._log.error("intake.broke", exc_info=error, quotable=said)
             return HTTPStatus.SERVICE_UNAVAILABLE, "The webhook cannot be stored now.", Recorded()
         finally:
             timing.mark("store_ms")
@@ -137,9 +141,16 @@ class Webhooks:
         return await asyncio.to_thread(parse_payload, body)
 
     async def _store(self, payload: Payload, body: bytes) -> Recorded:
-        now, installation = self._clock.now(), self._installation
+        now = self._clock.now()
         recorded = await self._database.write(
-            lambda tx: record(tx, payload, body=body, now=now, installation=installation)
+            lambda tx: record(
+                tx,
+                payload,
+                body=body,
+                now=now,
+                installation=self._installation,
+                secrets=self._secrets,
+            )
         )
         for message in recorded.accepted:
             if message.conversation_id is not None:
