@@ -50,8 +50,8 @@ _TOKENS = (
         r"(?:\s*=\s*|[\"']\s*:\s*)[\"']?(?P<value>[^\s\"'&,;<>(){}\[\]]+)"
     ),
     re.compile(
-        r"(?<![A-Za-z0-9])(?P<value>(?:sk|pk|rk|gsk|xai|hf|gh[opsu]|xox[abprs]|glpat|AIza|EAA|eyJ)"
-        r"[-_A-Za-z0-9.*…]{6,})"
+        r"(?<![A-Za-z0-9])(?P<value>(?:(?:sk|pk|rk|gsk|xai|hf|gh[opsu]|xox[abprs]|glpat)[-_]"
+        r"|AIza|EAA|eyJ)[-_A-Za-z0-9.*…]{6,})"
     ),
     re.compile(r"(?P<value>(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{16,})"),
 )
@@ -236,12 +236,13 @@ def _decoded(plain: _Reading, digits: str, places: list[int]) -> _Reading:
     decoded = base64.b64decode(
         digits + "A" * missing, altchars=b"-_" if _has_dash(digits) else None
     )
+    # Each byte lies in two digits of the four that make three bytes.
+    firsts = [4 * (place // 3) + place % 3 for place in range(len(decoded))]
     last = len(places) - 1
-    quads = [4 * (place // 3) for place in range(len(decoded))]
     return _Reading(
         decoded.decode("latin-1"),
-        [plain.starts[places[quad]] for quad in quads],
-        [plain.ends[places[min(quad + 3, last)]] for quad in quads],
+        [plain.starts[places[min(first, last)]] for first in firsts],
+        [plain.ends[places[min(first + 1, last)]] for first in firsts],
     )
 
 
