@@ -16,7 +16,7 @@ from wbot.domain.redaction import (
     NUMBER,
     SECRET,
     redacted,
-    without_secrets,
+    without,
     words_of_message,
 )
 
@@ -152,7 +152,7 @@ def test_controls_and_halves_of_characters_do_not_reach_a_terminal() -> None:
 
 def test_facts_keep_their_numbers_but_no_secret() -> None:
     facts = f"+1 555-010-0001, {TOKEN}, app 106500000000001"
-    assert without_secrets(facts, [TOKEN]) == f"+1 555-010-0001, {SECRET}, app 106500000000001"
+    assert without(facts, secrets=[TOKEN]) == f"+1 555-010-0001, {SECRET}, app 106500000000001"
 
 
 def test_the_words_of_a_message_are_those_of_its_type_alone() -> None:

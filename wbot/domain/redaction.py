@@ -77,9 +77,9 @@ def redacted(
     return _until_clean(text, hidden, length_max=length_max, guesses=True)
 
 
-def without_secrets(text: str, secrets: Iterable[str]) -> str:
-    """The text without these secrets; numbers stay, for facts that are an operator's own."""
-    return _until_clean(text, _hidden(secrets, ()), length_max=LENGTH_MAX, guesses=False)
+def without(text: str, *, secrets: Iterable[str] = (), messages: Iterable[str] = ()) -> str:
+    """The text without these, and without any guess: for facts that hold numbers of ours."""
+    return _until_clean(text, _hidden(secrets, messages), length_max=LENGTH_MAX, guesses=False)
 
 
 def words_of_message(body: Mapping[str, Any]) -> tuple[str, ...]:

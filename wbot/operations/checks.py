@@ -13,12 +13,13 @@ from wbot.domain import lenient
 from wbot.domain.business import Business
 from wbot.domain.delivery import Verdict
 from wbot.domain.errors import ConfigurationError, HeldError, MalformedError, WbotError
-from wbot.domain.redaction import redacted, without_secrets
+from wbot.domain.redaction import redacted, without
 from wbot.domain.rules import contradictions, in_words
 from wbot.settings import Settings, known_secrets, resolve_secret
-from wbot.storage import businesses, messages
+from wbot.storage import businesses, messages, outbox
 
 NUMBER_FIELDS = "display_phone_number,verified_name,quality_rating,throughput"
+QUOTABLE_REPLIES = 100
 WEBHOOK_PATH = "/api/webhook"
 _HTTP_NOT_FOUND = 404
 
@@ -78,8 +79,18 @@ def stored(
     return [*found, *_strangers(tx)], subjects
 
 
-async def outside(settings: Settings, subjects: Sequence[Subject]) -> list[Check]:
-    """What the Graph API and the model endpoint say, all asked at once; no secret is in it."""
+def quotable(tx: sqlite3.Connection) -> tuple[str, ...]:
+    """What was said lately: whoever saw it could say it again."""
+    return outbox.latest_quotable(tx, QUOTABLE_REPLIES)
+
+
+async def outside(
+    settings: Settings, subjects: Sequence[Subject], quotable: Collection[str] = ()
+) -> list[Check]:
+    """What the Graph API and the model endpoint say, all asked at once.
+
+    No secret is in it, and nothing `quotable`.
+    """
     tokens = {subject.line.access_token for subject in subjects if subject.line is not None}
     secrets = known_secrets(settings) | tokens
     async with aiohttp.ClientSession() as session:
@@ -95,7 +106,8 @@ async def outside(settings: Settings, subjects: Sequence[Subject]) -> list[Check
             models = tasks.create_task(_models(settings, subjects, secrets))
     found = [*numbers.result(), *models.result()]
     return [
-        msgspec.structs.replace(one, detail=without_secrets(one.detail, secrets)) for one in found
+        msgspec.structs.replace(one, detail=without(one.detail, secrets=secrets, messages=quotable))
+        for one in found
     ]
 
 

@@ -26,6 +26,10 @@ WHERE o.conversation_id = ? AND o.state IN ('waiting', 'sending', 'unknown')
     AND b.status = 'active'
 ORDER BY o.id LIMIT 1
 """
+QUOTABLE = """
+SELECT o.reply_phone, o.reply_user_id, o.payload, m.content
+FROM outbox o LEFT JOIN messages m ON m.message_id = o.message_id
+"""
 ADD_STATUS = """
 INSERT INTO statuses (wamid, status, participant, opaque, occurred_at, received_at, pricing,
     errors, webhook_id)
@@ -259,16 +263,18 @@ def record_status(
     return _match(tx, row, outbox_id, wamid=status.wamid, now=status.received_at)
 
 
+def latest_quotable(tx: sqlite3.Connection, limit: int) -> tuple[str, ...]:
+    """Numbers and texts of the latest replies, and of the messages that they answer."""
+    rows = tx.execute(f"{QUOTABLE} ORDER BY o.id DESC LIMIT ?", (limit,)).fetchall()
+    return tuple(dict.fromkeys(words for row in rows for words in _quotable(*row)))
+
+
 def quotable_by(
     tx: sqlite3.Connection, wamid: str, opaque: str | None, installation: str
 ) -> tuple[str, ...]:
     """Numbers and texts that the status of a reply may quote, where the reply is known."""
     outbox_id = _outbox_of(tx, wamid, opaque, installation)
-    row = tx.execute(
-        "SELECT o.reply_phone, o.reply_user_id, o.payload, m.content FROM outbox o "
-        "LEFT JOIN messages m ON m.message_id = o.message_id WHERE o.id = ?",
-        (outbox_id,),
-    ).fetchone()
+    row = tx.execute(f"{QUOTABLE} WHERE o.id = ?", (outbox_id,)).fetchone()
     return () if row is None else _quotable(*row)
 
 
