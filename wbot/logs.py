@@ -3,7 +3,6 @@
 import logging
 import sys
 from collections.abc import Callable, Collection, MutableMapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -204,13 +203,8 @@ def _cleaned(_logger: Any, _method: str, event: Event) -> Event:
                 length_max=EXCEPTION_LENGTH_MAX,
             )
         else:
-            event[key] = _redacted_once(value, secrets, quotable)
+            event[key] = redacted(value, secrets=secrets, messages=quotable)
     return event
-
-
-@lru_cache(maxsize=1024)
-def _redacted_once(value: str, secrets: tuple[str, ...], quotable: tuple[str, ...]) -> str:
-    return redacted(value, secrets=secrets, messages=quotable)
 
 
 def _formatted(exc_info: Any) -> str:

@@ -51,6 +51,9 @@ class Failing(msgspec.Struct, frozen=True):
     reason: str
 
 
+CODE_LENGTH_MAX = 200
+"""Characters of an error's code or a finish reason; both are short words."""
+
 Cleaner = Callable[[str], str]
 """Makes words of the endpoint fit to be logged, stored and shown."""
 
@@ -157,8 +160,8 @@ class OpenAIModel:
         except openai.APIConnectionError as error:
             raise RetryableError("The model endpoint cannot be reached.") from error
         except openai.APIStatusError as error:
-            code = "no code" if error.code is None else str(error.code)
-            shown = cleaned(code)
+            code = "no code" if error.code is None else str(error.code)[:CODE_LENGTH_MAX]
+            shown = code if code in _HELD_CODES or error.code is None else cleaned(code)
             raise _failure(error.status_code, code, shown, error.response.headers) from error
         except (openai.OpenAIError, ValueError) as error:
             raise RetryableError("The model endpoint cannot be asked.") from error
@@ -233,7 +236,7 @@ def _answer_of(completion: Mapping[str, Any], cleaned: Cleaner) -> Answer:
     if calls and finish_reason == "length":
         raise RetryableError("The model's tool call was cut off.")
     if not calls and not without_mark(text).strip():
-        reason = "none" if finish_reason is None else cleaned(finish_reason)
+        reason = "none" if finish_reason is None else cleaned(finish_reason[:CODE_LENGTH_MAX])
         raise RetryableError(
             f"The model's answer is empty (finish reason {reason}).",
             own_words="The model's answer is empty.",

@@ -73,13 +73,15 @@ def redacted(
     `messages` are the words, numbers and names that the other side may have quoted. Cleaning what
     is clean changes nothing.
     """
-    hidden = _hidden(secrets, messages)
-    return _until_clean(text, hidden, length_max=length_max, guesses=True)
+    said = tuple(messages)
+    if not said:  # the same few words in one log line after the other
+        return _remembered(text, _hidden(secrets, ()), length_max)
+    return _until_clean(text, _hidden(secrets, said), length_max, is_guessing=True)
 
 
 def without(text: str, *, secrets: Iterable[str] = (), messages: Iterable[str] = ()) -> str:
     """The text without these, and without any guess: for facts that hold numbers of ours."""
-    return _until_clean(text, _hidden(secrets, messages), length_max=LENGTH_MAX, guesses=False)
+    return _until_clean(text, _hidden(secrets, messages), LENGTH_MAX, is_guessing=False)
 
 
 def words_of_message(body: Mapping[str, Any]) -> tuple[str, ...]:
@@ -122,25 +124,30 @@ _Cut = tuple[int, int, str]
 def _hidden(secrets: Iterable[str], messages: Iterable[str]) -> _Hidden:
     found = [(secret, SECRET) for secret in sorted(secrets)]
     for words in messages:
-        size = len(_fold(words).chars)
+        size = len(_folded_words(words))
         marker = NUMBER if re.fullmatch(r"\+?\d{5,}", words) else MESSAGE
         if size >= MESSAGE_MIN or (size > 1 and not words.isascii()):
             found.append((words, marker))
     return tuple(found)
 
 
-def _until_clean(text: str, hidden: _Hidden, *, length_max: int, guesses: bool) -> str:
+@lru_cache(maxsize=512)
+def _remembered(text: str, hidden: _Hidden, length_max: int) -> str:
+    return _until_clean(text, hidden, length_max, is_guessing=True)
+
+
+def _until_clean(text: str, hidden: _Hidden, length_max: int, *, is_guessing: bool) -> str:
     cleaned = text[: 2 * length_max]  # with a margin, for cleaning makes a text shorter
     for _ in range(PASSES_MAX):
-        before, cleaned = cleaned, _pass(cleaned, hidden, length_max, guesses=guesses)
+        before, cleaned = cleaned, _pass(cleaned, hidden, length_max, is_guessing=is_guessing)
         if cleaned == before:
             return cleaned
     return LEFT_OUT
 
 
-def _pass(text: str, hidden: _Hidden, length_max: int, *, guesses: bool) -> str:
+def _pass(text: str, hidden: _Hidden, length_max: int, *, is_guessing: bool) -> str:
     pieces = _MARKERS.split(_printable(text))
-    pieces[::2] = [_cleaned(piece, hidden, guesses=guesses) for piece in pieces[::2]]
+    pieces[::2] = [_cleaned(piece, hidden, is_guessing=is_guessing) for piece in pieces[::2]]
     cleaned = "".join(pieces)
     return cleaned if len(cleaned) <= length_max else f"{cleaned[: length_max - 1]}…"
 
@@ -153,15 +160,15 @@ def _printable(text: str) -> str:
     )
 
 
-def _cleaned(piece: str, hidden: _Hidden, *, guesses: bool) -> str:
+def _cleaned(piece: str, hidden: _Hidden, *, is_guessing: bool) -> str:
     if not piece:
         return piece
     plain = _unescaped(piece)
     cuts = list(_quotations(plain, hidden))
     for reading in _base64_readings(plain):
         cuts += _quotations(reading, tuple((_as_bytes(one), marker) for one, marker in hidden))
-        cuts += _matches(reading, _NUMBER, NUMBER) if guesses else ()
-    cuts += _guesses(plain) if guesses else ()
+        cuts += _matches(reading, _NUMBER, NUMBER) if is_guessing else ()
+    cuts += _guesses(plain) if is_guessing else ()
     return _with_cuts(piece, cuts)
 
 
@@ -283,10 +290,9 @@ def _quotations(reading: _Reading, hidden: _Hidden) -> Iterator[_Cut]:
 
 
 def _pieces(folded: _Folded, sought: str) -> Iterator[tuple[int, int]]:
-    pieces = _pieces_of(sought)
     start = None
     for place in range(len(folded.chars) - PIECE_MIN + 1):
-        if folded.chars[place : place + PIECE_MIN] in pieces:
+        if folded.chars[place : place + PIECE_MIN] in sought:
             start = place if start is None else start
         elif start is not None:
             yield start, place + PIECE_MIN - 2
@@ -311,13 +317,10 @@ def _stands_alone(reading: _Reading, first: int, last: int) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _pieces_of(sought: str) -> frozenset[str]:
-    return frozenset(sought[i : i + PIECE_MIN] for i in range(len(sought) - PIECE_MIN + 1))
-
-
-@lru_cache(maxsize=256)
 def _folded_words(words: str) -> str:
-    return _fold(words).chars
+    if words.isascii():
+        return "".join(filter(str.isalnum, words.lower()))
+    return "".join(map(_folded_char, words))
 
 
 def _fold(chars: str) -> _Folded:
