@@ -356,7 +356,7 @@ async def test_each_refusal_has_its_mend_and_no_token(code: int, mend: str) -> N
     assert f"(code {code}): " in detail
     assert mend in detail
     assert all(ACCESS_TOKEN not in one.detail for one in found.values())
-    assert "Malformed access token (the token)" in detail
+    assert "Malformed access token (secret)" in detail
 
 
 async def test_a_graph_api_that_never_answers_is_waited_for_no_longer_than_allowed() -> None:

@@ -10,7 +10,8 @@ from conftest import query
 
 from wbot.domain.errors import ConfigurationError, StorageError
 from wbot.domain.ledger import Cause, CauseKind, TransferKind
-from wbot.storage import invariants, ledger, migrations, payees
+from wbot.domain.messages import log_id_of
+from wbot.storage import invariants, ledger, lives, migrations, payees
 from wbot.storage.database import connect
 from wbot.storage.migrations import Migration, migrate
 
@@ -245,4 +246,23 @@ def test_whom_customers_have_paid_is_known_after_the_upgrade(
     assert [tuple(row) for row in known] == [(1, 2, "day 1")]
     assert payees.is_known(connection, 1, "John")
     assert invariants.breaches(connection) == []
+    connection.close()
+
+
+def test_messages_from_before_have_their_name_in_logs_after_the_upgrade(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(migrations, "migrations", lambda: OURS[:2])
+        migrated(path)
+    connection = connect(path)
+    connection.execute("INSERT INTO message_ids VALUES ('wamid.1')")
+    connection.execute(
+        "INSERT INTO messages (message_id, type, sort_at, received_at, state) "
+        "VALUES ('wamid.1', 'text', '', '', 'silent')"
+    )
+    migrate(connection, path, NOW)
+    assert lives.message_logged_as(connection, log_id_of("wamid.1")) == "wamid.1"
+    plan = connection.execute("EXPLAIN QUERY PLAN SELECT * FROM messages WHERE log_id = ''")
+    assert "messages_by_log_id" in plan.fetchone()["detail"]
     connection.close()

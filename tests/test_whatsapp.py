@@ -79,7 +79,7 @@ async def test_a_refusals_code_is_a_number_that_can_be_kept(code: Any, read: int
         ({"message": {"a": 1}, "ratio": float("nan")}, "no reason given"),
         (
             {"message": f"Malformed access token {ACCESS_TOKEN}"},
-            "Malformed access token (the token)",
+            "Malformed access token (secret)",
         ),
     ],
 )

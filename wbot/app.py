@@ -18,14 +18,14 @@ from wbot.clock import Clock
 from wbot.inbound.webhook import Webhooks
 from wbot.ingress.limits import Limits
 from wbot.ingress.server import listening
-from wbot.logs import get_log
+from wbot.logs import get_log, keep_from_logs
 from wbot.measures import Measures
 from wbot.operations.audit import Audit
 from wbot.operations.health import Health, Sources
 from wbot.operations.metrics import Metrics
 from wbot.operations.watch import Watch
 from wbot.outbound.sender import Sender
-from wbot.settings import Settings, require
+from wbot.settings import Settings, known_secrets, require
 from wbot.storage import messages, migrations, outbox
 from wbot.storage.database import Database, connect
 from wbot.storage.lock import locked
@@ -55,27 +55,32 @@ class Service:
         self.settings = settings
         self.log = log
         self.measures = Measures()
+        secrets = known_secrets(settings)
+        keep_from_logs(secrets)
         self.database = Database(settings.database, clock=clock)
         self.cache = BusinessCache(
             self.database,
             variables=variables,
+            secrets=secrets,
             ttl_s=settings.cache_ttl,
             clock=clock,
             log=log,
             measures=self.measures,
         )
-        self.model = _model(settings)
+        self.model = _model(settings, secrets)
         whatsapp = WhatsApp(
             session,
             graph_url=settings.graph_url,
             version=settings.graph_version,
             timeout_s=settings.api_timeout,
+            secrets=secrets,
         )
         self.sender = Sender(
             database=self.database,
             configured=self.cache.get,
             whatsapp=whatsapp,
             settings=settings,
+            secrets=secrets,
             clock=clock,
             log=log,
             measures=self.measures,
@@ -93,6 +98,7 @@ class Service:
             model=self.model,
             whatsapp=whatsapp,
             settings=settings,
+            secrets=secrets,
             clock=clock,
             log=log,
             measures=self.measures,
@@ -102,6 +108,7 @@ class Service:
         self.webhooks = Webhooks(
             database=self.database,
             settings=settings,
+            secrets=secrets,
             clock=clock,
             log=log,
             measures=self.measures,
@@ -158,7 +165,7 @@ def _unfinished(tx: sqlite3.Connection) -> tuple[list[int], list[int]]:
     return messages.runnable_conversations(tx), outbox.unsettled_conversations(tx)
 
 
-def _model(settings: Settings) -> ModelClient:
+def _model(settings: Settings, secrets: Collection[str]) -> ModelClient:
     if settings.is_offline:
         return Offline()
     return OpenAIModel(
@@ -166,6 +173,7 @@ def _model(settings: Settings) -> ModelClient:
         base_url=settings.openai_base_url,
         timeout_s=settings.api_timeout,
         max_tokens=settings.max_tokens,
+        secrets=secrets,
     )
 
 

@@ -1,38 +1,113 @@
 """Structured logs: one JSON line an event, with nobody's words, whole number or secret in it."""
 
 import logging
-import logging.handlers
 import sys
+from collections.abc import Callable, Collection, MutableMapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TextIO
 
 import structlog
 
-FILE_BYTES_MAX = 50 * 1024 * 1024
-FILES_KEPT = 5
+from wbot.domain.messages import log_id_of
+from wbot.domain.redaction import redacted
+from wbot.log_output import Output, Pipe, Place, RotatingFile
 
 Log = structlog.stdlib.BoundLogger
+Event = MutableMapping[str, Any]
+
+EXCEPTION_LENGTH_MAX = 8_000
+IDS = frozenset({"message_id", "wamid"})
+"""Keys whose values are WhatsApp's ids: a log names each by its `log_id_of`."""
+OURS = frozenset(
+    {"event", "level", "timestamp", "business", "customer", "host", "database", "state", "outcome"}
+    | {"first", "phone_number_id"}
+)
+"""Keys whose values are our own words, or the operator's."""
 
 
-def configure_logs(
-    *, level: str, style: str, file: Path | None = None, stream: TextIO | None = None
-) -> None:
-    """Send every event to the stream (stdout by default) and, where given, a rotating file.
+class _Shared:
+    """What all loggers of a process have in common, as logging itself has."""
+
+    secrets: Collection[str] = ()
+    outputs: Sequence[Output] = ()
+
+
+def configure_logs(*, level: str, style: str, stream: TextIO | None = None) -> None:
+    """Send every event to the stream (stdout by default), at once.
 
     `style` is `json`, `console`, or empty: console on a terminal, else JSON.
     """
     out = stream or sys.stdout
-    is_console = style == "console" or (not style and out.isatty())
-    handlers: list[logging.Handler] = [logging.StreamHandler(out)]
-    handlers[0].setFormatter(_formatter(is_console=is_console))
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(_formatter(is_console=_is_console(style, out)))
+    _configure(level, handler)
+
+
+def start_logs(*, level: str, style: str, stream: TextIO, file: Path | None) -> None:
+    """Send every event to the stream and, where given, a rotating file, without ever waiting.
+
+    Each of them has a thread of its own. Raises OSError where the file cannot be opened.
+    """
+    places: list[tuple[Place, bool]] = [(Pipe(stream.fileno()), _is_console(style, stream))]
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        rotating = logging.handlers.RotatingFileHandler(
-            file, maxBytes=FILE_BYTES_MAX, backupCount=FILES_KEPT, encoding="utf-8"
-        )
-        rotating.setFormatter(_formatter(is_console=False))
-        handlers.append(rotating)
-    logging.basicConfig(handlers=handlers, level=level.upper(), force=True)
+        places.append((RotatingFile(file), False))
+    _Shared.outputs = [_output(place, is_console=is_console) for place, is_console in places]
+    _configure(level, _Forwarding())
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _log_crash
+
+
+def stop_logs(wait_s: float) -> None:
+    """Write what waits, at most so many seconds for each place."""
+    for output in _Shared.outputs:
+        output.stop(wait_s)
+
+
+def reopen_logs() -> None:
+    """Open the log file again, for whoever has moved it away."""
+    for output in _Shared.outputs:
+        output.reopen()
+
+
+def lines_dropped() -> int:
+    """How many lines did not come through to one of the places since the start."""
+    return sum(output.dropped for output in _Shared.outputs)
+
+
+def keep_from_logs(secrets: Collection[str]) -> None:
+    """From now on no line holds one of these; the collection may grow."""
+    _Shared.secrets = secrets
+
+
+def get_log() -> Log:
+    """The logger everybody uses; bind nothing to it for longer than one call.
+
+    What another side said goes under keys of its own, and what it may quote under `quotable`, which
+    is not logged.
+    """
+    log: Log = structlog.stdlib.get_logger("wbot")
+    return log
+
+
+def shortened(identifier: str | None) -> str | None:
+    """A phone number or user id fit for a log line: its last four characters."""
+    return None if identifier is None else f"…{identifier[-4:]}"
+
+
+class _Forwarding(logging.Handler):
+    """Hands records to the outputs; all it does itself is to let go of an exception's frames."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            record.exc_text = _formatted(record.exc_info)
+            record.exc_info = None
+        for output in _Shared.outputs:
+            output.put(record)
+
+
+def _configure(level: str, handler: logging.Handler) -> None:
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     # These log requests, bodies and headers on their own: texts, whole numbers and tokens.
     for name in ("openai", "httpx2", "httpcore2", "aiosqlite", "asyncio", "aiohttp.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -40,6 +115,7 @@ def configure_logs(
         processors=[
             structlog.stdlib.filter_by_level,
             *_shared(),
+            structlog.processors.format_exc_info,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -48,15 +124,29 @@ def configure_logs(
     )
 
 
-def get_log() -> Log:
-    """The logger everybody uses; bind nothing to it for longer than one call."""
-    log: Log = structlog.stdlib.get_logger("wbot")
-    return log
+def _is_console(style: str, stream: TextIO) -> bool:
+    return style == "console" or (not style and stream.isatty())
 
 
-def shortened(identifier: str | None) -> str | None:
-    """A phone number or user id fit for a log line: its last four characters."""
-    return None if identifier is None else f"…{identifier[-4:]}"
+def _output(place: Place, *, is_console: bool) -> Output:
+    formatter = _formatter(is_console=is_console)
+    return Output(place, line_of=formatter.format, lost_line=_lost_line(formatter))
+
+
+def _lost_line(formatter: structlog.stdlib.ProcessorFormatter) -> Callable[[int], str]:
+    def line(count: int) -> str:
+        event: Event = {"event": "logs.dropped", "count": count}
+        for step in (*_shared(), *formatter.processors[1:]):
+            event = step(None, "warning", event)
+        return str(event)
+
+    return line
+
+
+def _log_crash(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    get_log().critical("service.crashed", exc_info=(kind, error, trace))
 
 
 def _shared() -> list[Any]:
@@ -67,18 +157,55 @@ def _shared() -> list[Any]:
     ]
 
 
-def _formatter(*, is_console: bool) -> logging.Formatter:
+def _formatter(*, is_console: bool) -> structlog.stdlib.ProcessorFormatter:
     if is_console:
-        renderer: list[Any] = [
+        renderer: Any = structlog.dev.ConsoleRenderer(
             # Its prettier way shows every frame's variables: texts and tokens among them.
-            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        ]
+            exception_formatter=structlog.dev.plain_traceback
+        )
     else:
-        renderer = [
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(ensure_ascii=False),
-        ]
+        renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_shared(),
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        foreign_pre_chain=[*_shared(), _foreign],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            _cleaned,
+            renderer,
+        ],
     )
+
+
+def _foreign(_logger: Any, _method: str, event: Event) -> Event:
+    """A record of another logger: its event is a text from outside, and so is its exception."""
+    record: logging.LogRecord = event["_record"]
+    event["message"] = event["event"]
+    event["event"] = f"{record.name}.logged"
+    exc_info = event.pop("exc_info", None)
+    exception = record.exc_text or (exc_info and _formatted(exc_info))
+    if exception:
+        event["exception"] = exception
+    return event
+
+
+def _cleaned(_logger: Any, _method: str, event: Event) -> Event:
+    quotable = tuple(event.pop("quotable", ()))
+    secrets = tuple(_Shared.secrets)
+    for key, value in event.items():
+        if not isinstance(value, str) or key in OURS:
+            continue
+        if key in IDS:
+            event[key] = log_id_of(value)
+        elif key == "exception":
+            event[key] = redacted(
+                value[-EXCEPTION_LENGTH_MAX:],
+                secrets=secrets,
+                messages=quotable,
+                length_max=EXCEPTION_LENGTH_MAX,
+            )
+        else:
+            event[key] = redacted(value, secrets=secrets, messages=quotable)
+    return event
+
+
+def _formatted(exc_info: Any) -> str:
+    return logging.Formatter().formatException(exc_info)

@@ -217,6 +217,12 @@ def require(settings: Settings, *fields: str) -> None:
         )
 
 
+def known_secrets(settings: Settings) -> set[str]:
+    """The secrets among the settings; whoever resolves another one adds it."""
+    secrets = {settings.verify_token, settings.app_secret, settings.admin_token}
+    return (secrets | {settings.openai_api_key}) - {""}
+
+
 def resolve_secret(reference: str, variables: Mapping[str, str]) -> str:
     """The secret behind `env:NAME`, `file:PATH`, or the text itself; raises ConfigurationError."""
     secret = _secret(reference, variables)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -16,6 +16,7 @@ from wbot.domain.errors import (
     WbotError,
 )
 from wbot.domain.receipts import without_mark
+from wbot.domain.redaction import redacted
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -43,11 +44,18 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failing(msgspec.Struct, frozen=True):
-    """A model whose every answer has failed for so long; `reason` is the latest failure."""
+    """A model whose every answer has failed for so long; `reason` is the latest, in our words."""
 
     model: str
     seconds: float
     reason: str
+
+
+CODE_LENGTH_MAX = 200
+"""Characters of an error's code or a finish reason; both are short words."""
+
+Cleaner = Callable[[str], str]
+"""Makes words of the endpoint fit to be logged, stored and shown."""
 
 
 class ModelClient(Protocol):
@@ -65,13 +73,26 @@ class ModelClient(Protocol):
 
 
 class OpenAIModel:
-    """An OpenAI-compatible chat completions endpoint, one attempt a call, within a total time."""
+    """An OpenAI-compatible chat completions endpoint, one attempt a call, within a total time.
 
-    def __init__(self, *, api_key: str, base_url: str, timeout_s: float, max_tokens: int) -> None:
+    What it says in an error holds none of the `secrets`, no number, and no message.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        base_url: str,
+        timeout_s: float,
+        max_tokens: int,
+        secrets: Collection[str] = (),
+    ) -> None:
         # Imported here: it takes most of a second, which no other command should pay.
         import openai  # noqa: PLC0415
 
         self._openai = openai
+        self._api_key = api_key
+        self._secrets = secrets
         self._timeout_s = timeout_s
         self._max_tokens = max_tokens
         # Its own retries would sleep inside the turn and ask twice; the turn decides instead. A
@@ -98,32 +119,41 @@ class OpenAIModel:
         # As extra_body they go out as they are; as parameters, the client would walk every message
         # and tool through its type hints, which costs more than the rest of the call together.
         body = {"messages": list(messages), "tools": list(tools)}
+        cleaned = self._cleaner(messages)
         completion = await self._ask(
             self._client.chat.completions.with_raw_response.create(
                 model=model,
                 messages=(),
                 max_completion_tokens=self._max_tokens,
                 extra_body=body,
-            )
+            ),
+            cleaned,
         )
-        return _answer_of(completion)
+        return _answer_of(completion, cleaned)
 
     async def check(self, model: str) -> None:
         """Ask whether the key and the model's name are accepted; raises as `complete` does."""
         try:
-            await self._ask(self._client.models.with_raw_response.retrieve(model))
+            await self._ask(self._client.models.with_raw_response.retrieve(model), self._cleaner())
         except HeldError as error:
             if not (_has_no_such_route(error) and await self._is_listed(model)):
                 raise
 
     async def _is_listed(self, model: str) -> bool:
         try:
-            listed = await self._ask(self._client.models.with_raw_response.list())
+            listed = await self._ask(self._client.models.with_raw_response.list(), self._cleaner())
         except WbotError:
             return False
         return any(one.get("id") == model for one in lenient.mappings(listed, "data"))
 
-    async def _ask(self, call: Awaitable[Any]) -> dict[str, Any]:
+    def _cleaner(self, messages: Sequence[Mapping[str, Any]] = ()) -> Cleaner:
+        def cleaned(words: str) -> str:
+            secrets = {*self._secrets, self._api_key}
+            return redacted(words, secrets=secrets, messages=_quotable(messages))
+
+        return cleaned
+
+    async def _ask(self, call: Awaitable[Any], cleaned: Cleaner) -> dict[str, Any]:
         """The JSON object of the answer, read by us: the client's models take whatever comes."""
         openai = self._openai
         try:
@@ -135,7 +165,9 @@ class OpenAIModel:
         except openai.APIConnectionError as error:
             raise RetryableError("The model endpoint cannot be reached.") from error
         except openai.APIStatusError as error:
-            raise _failure(error.status_code, error.code, error.response.headers) from error
+            code = "no code" if error.code is None else str(error.code)[:CODE_LENGTH_MAX]
+            shown = code if code in _HELD_CODES or error.code is None else cleaned(code)
+            raise _failure(error.status_code, code, shown, error.response.headers) from error
         except (openai.OpenAIError, ValueError) as error:
             raise RetryableError("The model endpoint cannot be asked.") from error
         return _json_object(response.content)
@@ -150,21 +182,31 @@ _NOT_FOUND = 404
 _SERVER_ERROR = 500
 
 
-def _failure(status: int, code: str | None, headers: Mapping[str, str]) -> WbotError:
+def _quotable(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Everybody's words of a chat; the instructions are the business's own."""
+    for message in messages:
+        content = message.get("content")
+        if message.get("role") != "system" and isinstance(content, str):
+            yield content
+
+
+def _failure(status: int, code: str, shown: str, headers: Mapping[str, str]) -> WbotError:
     if status in _REDIRECTS:
         return HeldError(
             f"The model endpoint redirects to another address (HTTP {status}), which is not "
             "followed: set OPENAI_BASE_URL to the address that answers itself."
         )
+    # What to do hangs on the code as it came: no customer's words may change that.
     if status in _HELD_STATUSES or code in _HELD_CODES:
-        return HeldError(f"The model endpoint refuses us: HTTP {status}, {code or 'no code'}.")
+        refused = f"The model endpoint refuses us: HTTP {status}"
+        return HeldError(f"{refused}, {shown}.", own_words=f"{refused}.")
     if status in _RETRIED_STATUSES or status >= _SERVER_ERROR:
         return RetryableError(
             f"The model endpoint failed: HTTP {status}.",
             retry_after_s=_retry_after_s(status, headers),
         )
-    named = code or "no code"
-    return RejectedError(f"The model endpoint rejected the request: HTTP {status}, {named}.")
+    rejected = f"The model endpoint rejected the request: HTTP {status}"
+    return RejectedError(f"{rejected}, {shown}.", own_words=f"{rejected}.")
 
 
 def _retry_after_s(status: int, headers: Mapping[str, str]) -> float | None:
@@ -195,7 +237,7 @@ def _json_object(content: bytes) -> dict[str, Any]:
     return answer
 
 
-def _answer_of(completion: Mapping[str, Any]) -> Answer:
+def _answer_of(completion: Mapping[str, Any], cleaned: Cleaner) -> Answer:
     choice = next(iter(lenient.mappings(completion, "choices")), {})
     message = lenient.mapping(choice, "message")
     if not message:
@@ -205,7 +247,11 @@ def _answer_of(completion: Mapping[str, Any]) -> Answer:
     if calls and finish_reason == "length":
         raise RetryableError("The model's tool call was cut off.")
     if not calls and not without_mark(text).strip():
-        raise RetryableError(f"The model's answer is empty (finish reason {finish_reason}).")
+        reason = "none" if finish_reason is None else cleaned(finish_reason[:CODE_LENGTH_MAX])
+        raise RetryableError(
+            f"The model's answer is empty (finish reason {reason}).",
+            own_words="The model's answer is empty.",
+        )
     usage = lenient.mapping(completion, "usage")
     return Answer(
         text=text,

@@ -1,7 +1,7 @@
 """The Cloud API: sends, read marks and look-ups, with every failure told apart by what it means."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import aiohttp
@@ -10,11 +10,11 @@ import msgspec
 from wbot.domain import lenient
 from wbot.domain.delivery import Verdict, verdict_of
 from wbot.domain.errors import MalformedError, RetryableError, WbotError
+from wbot.domain.messages import meta_code
+from wbot.domain.redaction import redacted, words_of_message
 
 USER_AGENT = "wbot/1.0"
 HTTP_OK = 200
-CODE_LIMIT = 2**31
-"""Meta's codes have six digits; what is larger is no code, and no integer of SQLite's either."""
 
 
 class NotSentError(RetryableError):
@@ -31,7 +31,8 @@ class GraphError(WbotError):
     def __init__(
         self, detail: str, *, code: int | None, http_status: int, is_transient: bool = False
     ) -> None:
-        super().__init__(detail)
+        named = "no code" if code is None else f"code {code}"
+        super().__init__(detail, own_words=f"WhatsApp refuses it ({named})")
         self.code = code
         self.http_status = http_status
         self.verdict: Verdict = verdict_of(code, http_status, is_transient=is_transient)
@@ -48,12 +49,22 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class WhatsApp:
-    """The Graph API at one URL and version; `timeout_s` is the total for one call."""
+    """The Graph API at one URL and version; `timeout_s` is the total for one call.
+
+    Meta's own words hold none of the `secrets`, no number, and nothing of what was sent.
+    """
 
     def __init__(
-        self, session: aiohttp.ClientSession, *, graph_url: str, version: str, timeout_s: float
+        self,
+        session: aiohttp.ClientSession,
+        *,
+        graph_url: str,
+        version: str,
+        timeout_s: float,
+        secrets: Collection[str] = (),
     ) -> None:
         self._session = session
+        self._secrets = secrets
         self._base = f"{graph_url.rstrip('/')}/{version}"
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
 
@@ -101,7 +112,7 @@ class WhatsApp:
                 allow_redirects=False,
                 **content,
             ) as response:
-                return _answer(line, response.status, await response.read())
+                status, answer = response.status, await response.read()
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotSentError(f"The Graph API cannot be reached: {_cause(error)}.") from error
         except ValueError as error:  # aiohttp's word for a header or address that cannot be
@@ -109,6 +120,10 @@ class WhatsApp:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             name = type(error).__name__
             raise UnknownOutcomeError(f"The connection was lost ({name}).") from error
+        quotable = _quotable(content.get("json", {}))
+        return _answer(
+            status, answer, secrets={*self._secrets, line.access_token}, quotable=quotable
+        )
 
 
 def _cause(error: OSError) -> str:
@@ -121,7 +136,15 @@ def _cause(error: OSError) -> str:
     return os.strerror(number) if number > 0 else error.strerror or str(error)
 
 
-def _answer(line: Line, http_status: int, content: bytes) -> dict[str, Any]:
+def _quotable(body: Mapping[str, Any]) -> list[str]:
+    """What a refusal of this send may quote: to whom it goes, and its words."""
+    addresses = [body[name] for name in ("to", "recipient") if body.get(name)]
+    return [*addresses, *words_of_message(body)]
+
+
+def _answer(
+    http_status: int, content: bytes, *, secrets: Collection[str], quotable: Collection[str]
+) -> dict[str, Any]:
     try:
         answer = lenient.decoded(content)
     except MalformedError as error:
@@ -129,25 +152,19 @@ def _answer(line: Line, http_status: int, content: bytes) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise UnknownOutcomeError(f"HTTP {http_status} with JSON that is no object.")
     if isinstance(answer.get("error"), dict):
-        raise _graph_error(line, http_status, answer["error"])
+        refusal = answer["error"]
+        raise GraphError(
+            redacted(_detail(refusal), secrets=secrets, messages=quotable),
+            code=meta_code(refusal),
+            http_status=http_status,
+            is_transient=lenient.flag(refusal, "is_transient"),
+        )
     if http_status != HTTP_OK:
         raise UnknownOutcomeError(f"HTTP {http_status} without an error object.")
     return answer
 
 
-def _graph_error(line: Line, http_status: int, error: Mapping[str, Any]) -> GraphError:
+def _detail(error: Mapping[str, Any]) -> str:
     details = lenient.text(lenient.mapping(error, "error_data"), "details")
     parts = (lenient.text(error, "message"), details or lenient.text(error, "error_data"))
-    detail = " ".join(part for part in parts if part) or "no reason given"
-    return GraphError(
-        _without_token(line, detail),
-        code=lenient.integer(error, "code"),
-        http_status=http_status,
-        is_transient=lenient.flag(error, "is_transient"),
-    )
-
-
-def _without_token(line: Line, words: str) -> str:
-    # Meta repeats a malformed token in its own words, which go into logs and rows. Words alone:
-    # in an accepted answer a short token could be part of the message id.
-    return words.replace(line.access_token, "(the token)") if line.access_token else words
+    return " ".join(part for part in parts if part) or "no reason given"

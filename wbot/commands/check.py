@@ -30,6 +30,13 @@ from wbot.settings import Settings
 from wbot.storage.files import files_of
 
 
+class _Known(msgspec.Struct, frozen=True):
+    """Whom to ask about, and what they could quote."""
+
+    subjects: Sequence[Subject] = ()
+    quotable: Sequence[str] = ()
+
+
 @click.command()
 @click.option("--offline", "is_offline", is_flag=True, help="Ask nobody outside this machine.")
 @json_option
@@ -42,14 +49,14 @@ def check(*, is_offline: bool, as_json: bool) -> None:
     """
     settings, variables = load_settings()
     configuration = _configuration(settings)
-    database, stored, subjects = _database(settings, variables)
+    database, stored, known = _database(settings, variables)
     private = checks.private(_files(settings))
     found = [
         configuration,
         database,
         private,
         *stored,
-        *_outside(settings, subjects, is_offline=is_offline),
+        *_outside(settings, known, is_offline=is_offline),
     ]
     if as_json:
         print_json([_json(one) for one in found])
@@ -85,22 +92,23 @@ def _configuration(settings: Settings) -> Check:
 
 def _database(
     settings: Settings, variables: Mapping[str, str]
-) -> tuple[Check, list[Check], list[Subject]]:
+) -> tuple[Check, list[Check], _Known]:
     name = "database"
     try:
         with reading() as tx:
             stored, subjects = checks.stored(tx, variables)
+            known = _Known(subjects, checks.quotable(tx))
     except (ConfigurationError, StorageError, sqlite3.Error) as error:
-        return checks.failed(name, str(error)), [], []
-    return checks.passed(name, f"{settings.database.absolute()} opens"), stored, subjects
+        return checks.failed(name, str(error)), [], _Known()
+    return checks.passed(name, f"{settings.database.absolute()} opens"), stored, known
 
 
-def _outside(settings: Settings, subjects: Sequence[Subject], *, is_offline: bool) -> list[Check]:
+def _outside(settings: Settings, known: _Known, *, is_offline: bool) -> list[Check]:
     if is_offline:
         return [checks.warned("outside", "not checked (--offline): Graph API and model endpoint")]
     # Its spinner shows on a terminal only, and stdout is for the result.
     with Console(stderr=True).status("Asking the Graph API and the model endpoint"):
-        return asyncio.run(checks.outside(settings, subjects))
+        return asyncio.run(checks.outside(settings, known.subjects, known.quotable))
 
 
 def _json(one: Check) -> dict[str, str | bool]:

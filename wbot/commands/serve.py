@@ -1,6 +1,7 @@
 """wbot serve: the service in the foreground."""
 
 import asyncio
+import atexit
 import os
 import signal
 import sys
@@ -15,12 +16,14 @@ from wbot.app import SERVICE_KEY, build_app, serving
 from wbot.commands.console import find_database, load_configuration
 from wbot.domain.errors import ConfigurationError
 from wbot.ingress.limits import raise_open_files_limit
-from wbot.logs import configure_logs, get_log
+from wbot.logs import get_log, reopen_logs, start_logs, stop_logs
 from wbot.settings import Settings, read_settings, unknown_variables, variable_of
 from wbot.storage.files import open_private
 
 STOP_MAX_S = 9.0
 """Seconds from the signal to the end of the process, at the latest."""
+FLUSH_S = 1.0
+"""Seconds that log lines may still take when all else has ended."""
 SWITCH_INTERVAL_S = 0.0002
 """Python's own 5 ms would be what each statement of the database's thread waits on a busy loop."""
 
@@ -31,8 +34,13 @@ OTHERS_MASK = 0o077
 @click.command()
 @click.option("--create", "creates", is_flag=True, help="Begin a database where there is none.")
 def serve(*, creates: bool) -> None:
-    """Run the service in the foreground until SIGTERM or Ctrl-C."""
+    """Run the service in the foreground until SIGTERM or Ctrl-C.
+
+    SIGHUP opens the log file again.
+    """
     os.umask(OTHERS_MASK)
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     configuration = load_configuration(warns=False)
     settings = read_settings(configuration.variables)
     app = build_app(settings, configuration.variables, creates=creates)
@@ -47,7 +55,14 @@ def log_to_stdout(settings: Settings) -> None:
     """Raises ConfigurationError where the log file cannot be written."""
     if settings.log_file is not None:
         _make_log_file(settings.log_file)
-    configure_logs(level=settings.log_level, style=settings.log_format, file=settings.log_file)
+    start_logs(
+        level=settings.log_level,
+        style=settings.log_format,
+        stream=sys.stdout,
+        file=settings.log_file,
+    )
+    # After the last traceback, too; and a reader that takes nothing does not keep us.
+    atexit.register(stop_logs, FLUSH_S)
 
 
 def _make_log_file(path: Path) -> None:
@@ -85,6 +100,7 @@ def stop_signal() -> asyncio.Event:
 
 async def _serve(app: Any, settings: Settings) -> None:
     stop = stop_signal()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reopen_logs)
     async with serving(app, settings.host, settings.port) as port:
         log = app[SERVICE_KEY].log
         log.info("service.started", host=settings.host, port=port, database=str(settings.database))

@@ -26,7 +26,7 @@ def why(*, text: str, as_json: bool) -> None:
 
     Received, waited, every model call, tool and ledger entry, reply, delivery, with times. For a
     CUSTOMER (phone number or user id) it is the latest message. The id of a reply of ours leads to
-    the message it answers.
+    the message it answers, and a message's name in the logs to the message.
     """
     with reading() as tx:
         message_id, others = life.find(tx, text)

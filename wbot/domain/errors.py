@@ -14,14 +14,27 @@ WbotError
 
 
 class WbotError(Exception):
-    """The parent of every error wbot raises on purpose."""
+    """The parent of every error wbot raises on purpose.
+
+    `own_words` says it without anything that others wrote, so that it may stand on a public page.
+    """
+
+    def __init__(self, message: str = "", *, own_words: str | None = None) -> None:
+        super().__init__(message)
+        self.own_words = message if own_words is None else own_words
 
 
 class RetryableError(WbotError):
     """A failure that may pass by itself."""
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        own_words: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, own_words=own_words)
         self.retry_after_s = retry_after_s
 
 

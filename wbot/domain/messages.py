@@ -3,6 +3,7 @@
 Shapes and their oddities: cloud-api.md 2. Whatever has no place in a field stays in `raw`.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -21,12 +22,38 @@ TEST_MESSAGE_ID = "ABGGFlA5Fpa"
 PLACEHOLDER_CODE = 131060
 """The body is not available yet; the real one may follow under the same id."""
 
+CODE_LIMIT = 10_000_000
+"""Meta's codes have up to seven digits."""
+
+_LETTERS = str.maketrans("0123456789", "ghijklmnop")
+_LOG_ID = re.compile("[a-p]{16}")
+
 _USER_ID = re.compile(r"[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}")
 
 
 def is_user_id(identity: str) -> bool:
     """Whether this is a business-scoped user id, so that it must never be taken for a number."""
     return _USER_ID.fullmatch(identity) is not None
+
+
+def log_id_of(message_id: str) -> str:
+    """A message id as logs name it: WhatsApp's own holds the customer's number, in Base64.
+
+    Letters alone, so that it can never be taken for a number.
+    """
+    digest = hashlib.sha256(message_id.encode("utf-8", "replace")).hexdigest()
+    return digest[:16].translate(_LETTERS)
+
+
+def is_log_id(text: str) -> bool:
+    """Whether the text has the form of `log_id_of`."""
+    return _LOG_ID.fullmatch(text) is not None
+
+
+def meta_code(error: Mapping[str, Any]) -> int | None:
+    """The code of an error object; what has more digits than a code could be a phone number."""
+    code = lenient.integer(error, "code")
+    return None if code is None or abs(code) >= CODE_LIMIT else code
 
 
 class MetaError(msgspec.Struct, frozen=True):
@@ -42,7 +69,7 @@ class MetaError(msgspec.Struct, frozen=True):
     def of(cls, raw: Mapping[str, Any]) -> Self:
         data = lenient.mapping(raw, "error_data")
         return cls(
-            code=lenient.integer(raw, "code"),
+            code=meta_code(raw),
             title=lenient.text(raw, "title"),
             message=lenient.text(raw, "message"),
             # Older bodies have the details beside the code, some have text for `error_data`.

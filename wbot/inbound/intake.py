@@ -2,8 +2,9 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
+from functools import partial
 
 import msgspec
 
@@ -12,11 +13,11 @@ from wbot.domain.content import content_of
 from wbot.domain.messages import (
     TEST_MESSAGE_ID,
     Inbound,
-    MetaError,
     Status,
     System,
     is_placeholder,
 )
+from wbot.domain.redaction import redacted
 from wbot.domain.staleness import credible_time
 from wbot.inbound.payload import Payload
 from wbot.storage import businesses, customers, errors, journal, messages, outbox
@@ -30,6 +31,9 @@ KEPT_NAMES_MAX, KEPT_NAME_MAX = 50, 60
 
 PART_UPDATES_MAX = 100
 """Messages and statuses of one transaction: some 20 ms, while others wait to be written."""
+
+STATUS_ERRORS_MAX = 5
+"""Failures of one reply that are told; Meta names one."""
 
 IDENTITY_CHANGES = {"user_changed_number", "user_changed_user_id"}
 
@@ -109,17 +113,21 @@ def record(
     now: datetime,
     installation: str,
     webhook_id: int | None = None,
+    secrets: Collection[str] = (),
 ) -> Recorded:
     """Store every new piece of the payload, once; the same webhook again changes nothing.
 
-    `webhook_id` is the row of the body where an earlier part of the webhook has stored it.
+    `webhook_id` is the row of the body where an earlier part of the webhook has stored it. What
+    Meta says of a failed reply is kept without the `secrets`, numbers and messages.
     """
     raw = _RawBody(body, kept=_kept(payload), received_at=to_text(now), webhook_id=webhook_id)
     recorded = Recorded()
     for message in payload.messages:
         _record_message(tx, message, recorded, raw=raw, now=now)
     for status in payload.statuses:
-        _record_status(tx, status, recorded, raw=raw, now=now, installation=installation)
+        _record_status(
+            tx, status, recorded, raw=raw, now=now, installation=installation, secrets=secrets
+        )
     if payload.notices or recorded.tests:
         raw.stored(tx)
     recorded.webhook_id = raw.webhook_id
@@ -303,6 +311,7 @@ def _record_status(
     raw: _RawBody,
     now: datetime,
     installation: str,
+    secrets: Collection[str],
 ) -> None:
     participant = status.participant or ""
     if outbox.has_status(tx, status.wamid, status=status.status, participant=participant):
@@ -317,7 +326,7 @@ def _record_status(
             occurred_at=to_text(status.occurred_at) if status.occurred_at else None,
             received_at=to_text(now),
             pricing=json.dumps(status.pricing) if status.pricing else None,
-            errors=_worded(status.errors),
+            errors=_failure(tx, status, installation, secrets),
             webhook_id=raw.stored(tx),
         ),
         installation,
@@ -331,9 +340,15 @@ def _json(message: Inbound) -> str:
     return json.dumps(message.raw, ensure_ascii=False)
 
 
-def _worded(found: tuple[MetaError, ...]) -> str | None:
-    worded = [
-        f"{error.details or error.message or error.title or 'no details'} (code {error.code})"
-        for error in found
-    ]
-    return "; ".join(worded) or None
+def _failure(
+    tx: sqlite3.Connection, status: Status, installation: str, secrets: Collection[str]
+) -> str | None:
+    if not status.errors:
+        return None
+    quotable = outbox.quotable_by(tx, status.wamid, status.opaque, installation)
+    cleaned = partial(redacted, secrets=secrets, messages=quotable)
+    return "; ".join(
+        f"{cleaned(error.details or error.message or error.title or 'no details')} "
+        f"(code {error.code})"
+        for error in status.errors[:STATUS_ERRORS_MAX]
+    )

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import hmac
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from functools import partial
 from http import HTTPStatus
@@ -14,6 +14,7 @@ from aiohttp import web
 from wbot.clock import Clock, elapsed_ms
 from wbot.domain.errors import MalformedError, OversizedError, StorageError
 from wbot.domain.messages import Notice
+from wbot.domain.redaction import words_of_message
 from wbot.inbound.intake import KEPT_NAME_MAX, KEPT_NAMES_MAX, Recorded, parts_of, record
 from wbot.inbound.payload import Payload, parse_payload
 from wbot.inbound.signature import Signature
@@ -54,6 +55,7 @@ class Webhooks:
         *,
         database: Database,
         settings: Settings,
+        secrets: Collection[str],
         clock: Clock,
         log: Log,
         measures: Measures,
@@ -62,6 +64,7 @@ class Webhooks:
     ) -> None:
         self._database = database
         self._settings = settings
+        self._secrets = secrets
         self._clock = clock
         self._log = log
         self._measures = measures
@@ -120,6 +123,7 @@ class Webhooks:
     async def _keep(
         self, body: bytes, timing: _Timing, recorded: Recorded
     ) -> tuple[HTTPStatus, str]:
+        payload: Payload | None = None
         try:
             payload = await self._parse(body, timing)
             await self._store(payload, body, timing, recorded)
@@ -130,7 +134,9 @@ class Webhooks:
         except StorageError as error:
             self._log.error("storage.failed", error=str(error))
         except Exception as error:  # noqa: BLE001  what is not on disk is an honest 503, not a 500
-            self._log.error("intake.broke", exc_info=error)
+            parsed = payload.messages if payload else ()
+            said = [words for one in parsed for words in words_of_message(one.raw)]
+            self._log.error("intake.broke", exc_info=error, quotable=said)
         else:
             return HTTPStatus.OK, "ok"
         return HTTPStatus.SERVICE_UNAVAILABLE, "The webhook cannot be stored now."
@@ -161,6 +167,7 @@ class Webhooks:
                     now=now,
                     installation=installation,
                     webhook_id=recorded.webhook_id,
+                    secrets=self._secrets,
                 )
                 stored = await self._database.write(work)
                 recorded.add(stored)

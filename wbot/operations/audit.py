@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from wbot.clock import Clock
+from wbot.domain.redaction import redacted
 from wbot.logs import Log
 from wbot.storage import invariants
 from wbot.storage.database import Database
@@ -38,7 +39,7 @@ class Audit:
                 self._report(await self._database.read(invariants.breaches))
                 wait_s = max(EVERY_S, SHARE * (self._clock.monotonic() - started))
             except Exception as error:  # noqa: BLE001  what cannot be proved counts as wrong
-                self._report([f"They could not be checked: {error}"])
+                self._report([f"They could not be checked: {redacted(str(error))}"])
                 wait_s = AGAIN_S
             self._first.set()
             await self._clock.sleep(wait_s)

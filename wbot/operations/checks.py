@@ -3,7 +3,7 @@
 import asyncio
 import shlex
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -15,11 +15,13 @@ from wbot.domain import lenient
 from wbot.domain.business import Business
 from wbot.domain.delivery import Verdict
 from wbot.domain.errors import ConfigurationError, HeldError, MalformedError, WbotError
+from wbot.domain.redaction import redacted, without
 from wbot.domain.rules import contradictions, in_words
-from wbot.settings import Settings, resolve_secret
-from wbot.storage import businesses, files, messages
+from wbot.settings import Settings, known_secrets, resolve_secret
+from wbot.storage import businesses, files, messages, outbox
 
 NUMBER_FIELDS = "display_phone_number,verified_name,quality_rating,throughput"
+QUOTABLE_REPLIES = 100
 WEBHOOK_PATH = "/api/webhook"
 _HTTP_NOT_FOUND = 404
 
@@ -79,19 +81,36 @@ def stored(
     return [*found, *_strangers(tx)], subjects
 
 
-async def outside(settings: Settings, subjects: Sequence[Subject]) -> list[Check]:
-    """What the Graph API and the model endpoint say, all asked at once."""
+def quotable(tx: sqlite3.Connection) -> tuple[str, ...]:
+    """What was said lately: whoever saw it could say it again."""
+    return outbox.latest_quotable(tx, QUOTABLE_REPLIES)
+
+
+async def outside(
+    settings: Settings, subjects: Sequence[Subject], quotable: Collection[str] = ()
+) -> list[Check]:
+    """What the Graph API and the model endpoint say, all asked at once.
+
+    No secret is in it, and nothing `quotable`.
+    """
+    tokens = {subject.line.access_token for subject in subjects if subject.line is not None}
+    secrets = known_secrets(settings) | tokens
     async with aiohttp.ClientSession() as session:
         whatsapp = WhatsApp(
             session,
             graph_url=settings.graph_url,
             version=settings.graph_version,
             timeout_s=settings.api_timeout,
+            secrets=secrets,
         )
         async with asyncio.TaskGroup() as tasks:
             numbers = tasks.create_task(_numbers(whatsapp, subjects))
-            models = tasks.create_task(_models(settings, subjects))
-    return [*numbers.result(), *models.result()]
+            models = tasks.create_task(_models(settings, subjects, secrets))
+    found = [*numbers.result(), *models.result()]
+    return [
+        msgspec.structs.replace(one, detail=without(one.detail, secrets=secrets, messages=quotable))
+        for one in found
+    ]
 
 
 def private(paths: Iterable[Path]) -> Check:
@@ -178,13 +197,13 @@ async def _number(whatsapp: WhatsApp, subject: Subject, line: Line) -> Check:
         facts = await whatsapp.look_up(line, line.phone_number_id, fields=NUMBER_FIELDS)
     except WbotError as error:
         is_account = isinstance(error, GraphError) and error.verdict is Verdict.ACCOUNT
-        return failed(name, _graph_mend(error, line), is_misconfigured=is_account)
-    level = lenient.text(lenient.mapping(facts, "throughput"), "level")
-    quality = lenient.text(facts, "quality_rating") or "UNKNOWN"
+        return failed(name, _graph_mend(error), is_misconfigured=is_account)
+    level = redacted(lenient.text(lenient.mapping(facts, "throughput"), "level") or "unknown")
+    quality = redacted(lenient.text(facts, "quality_rating") or "UNKNOWN")
     shown = (
         f"{lenient.text(facts, 'display_phone_number') or 'no display number'}, "
-        f"{lenient.text(facts, 'verified_name') or 'no verified name'}, "
-        f"quality {quality}, throughput {level or 'unknown'}"
+        f"{redacted(lenient.text(facts, 'verified_name') or 'no verified name')}, "
+        f"quality {quality}, throughput {level}"
     )
     if quality == "RED":
         return warned(name, f"{shown}: customers block or report it, and Meta may limit it")
@@ -210,7 +229,7 @@ async def _callback(whatsapp: WhatsApp, line: Line) -> Check:
     try:
         facts = await whatsapp.look_up(line, line.phone_number_id, fields="webhook_configuration")
     except WbotError as error:
-        return warned("", f"where Meta delivers: not checked ({_words(error, line)})")
+        return warned("", f"where Meta delivers: not checked ({_words(error)})")
     if not isinstance(facts.get("webhook_configuration"), dict):
         return warned("", "where Meta delivers: not checked (Meta does not tell)")
     urls = lenient.mapping(facts, "webhook_configuration")
@@ -232,7 +251,7 @@ async def _subscription(whatsapp: WhatsApp, line: Line, account_id: str | None) 
     try:
         facts = await whatsapp.look_up(line, f"{account_id}/subscribed_apps")
     except WbotError as error:
-        return warned("", f"subscription: not checked ({_words(error, line)})")
+        return warned("", f"subscription: not checked ({_words(error)})")
     apps = [
         lenient.mapping(item, "whatsapp_business_api_data")
         for item in lenient.mappings(facts, "data")
@@ -248,13 +267,12 @@ async def _subscription(whatsapp: WhatsApp, line: Line, account_id: str | None) 
     return passed("", f"subscribed apps: {', '.join(shown)}; yours must be among them")
 
 
-def _words(error: WbotError, line: Line) -> str:
-    # Meta repeats a malformed token in its own words.
-    return str(error).replace(line.access_token, "(the token)").rstrip(".")
+def _words(error: WbotError) -> str:
+    return str(error).rstrip(".")
 
 
-def _graph_mend(error: WbotError, line: Line) -> str:
-    words = _words(error, line)
+def _graph_mend(error: WbotError) -> str:
+    words = _words(error)
     match error:
         case GraphError():
             return f"{words} (code {error.code}): {_code_mend(error.code)}"
@@ -280,7 +298,9 @@ def _code_mend(code: int | None) -> str:
     return "try again later"
 
 
-async def _models(settings: Settings, subjects: Sequence[Subject]) -> list[Check]:
+async def _models(
+    settings: Settings, subjects: Sequence[Subject], secrets: Collection[str]
+) -> list[Check]:
     if settings.is_offline:
         return [passed("model", "the built-in interpreter; it needs no endpoint")]
     names = {one.business.model for one in subjects if one.business.model} | {settings.model}
@@ -292,6 +312,7 @@ async def _models(settings: Settings, subjects: Sequence[Subject]) -> list[Check
         base_url=settings.openai_base_url,
         timeout_s=settings.api_timeout,
         max_tokens=settings.max_tokens,
+        secrets=secrets,
     )
     try:
         return await _together([_model(client.check, name) for name in wanted])

@@ -1,4 +1,7 @@
-"""/health: 200 while the service can do its work, 503 with the reasons when it cannot."""
+"""/health: 200 while the service can do its work, 503 with the reasons when it cannot.
+
+Everybody can read it, so each reason is in our own words; what others said is in logs and rows.
+"""
 
 import shutil
 import sqlite3
@@ -13,6 +16,7 @@ from wbot import __version__
 from wbot.clients.model import Failing
 from wbot.clock import Clock, from_text, to_text
 from wbot.domain.errors import StorageError
+from wbot.logs import lines_dropped
 from wbot.measures import Measures
 from wbot.storage import messages, outbox
 from wbot.storage.database import Database
@@ -86,6 +90,7 @@ class Health:
             "database": {"waiting": self._database.waiting, "commit_ms": self._database.commit_ms},
             "queue": {"waiting": backlog.waiting, "oldest_s": oldest_s},
             "outbox": {"waiting": unsettled},
+            "logs": {"dropped": lines_dropped()},
             "version": __version__,
             "uptime_s": round(self._clock.monotonic() - self._started, 1),
         }

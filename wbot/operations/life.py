@@ -12,6 +12,7 @@ from wbot.clock import from_text
 from wbot.domain import lenient
 from wbot.domain.errors import MalformedError, RefusedError
 from wbot.domain.ledger import Phase, TransferState, reference_of
+from wbot.domain.messages import is_log_id
 from wbot.domain.money import currency_of, format_amount
 from wbot.operations import people
 from wbot.storage import confirmations, customers, errors, ledger, lives
@@ -79,14 +80,16 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
 def find(tx: sqlite3.Connection, text: str) -> tuple[str, int]:
     """The message an operator means, and how many others there are of its sender.
 
-    The text is a message's id, the wamid of our answer to it, or a customer, whose latest message
-    it then is. Raises RefusedError where that is none, or not one.
+    The text is a message's id, its name in the logs, the wamid of our answer to it, or a customer,
+    whose latest message it then is. Raises RefusedError where that is none, or not one.
     """
     if lives.message(tx, text) is not None:
         return text, 0
-    answered = lives.message_answered_by(tx, text)
-    if answered is not None:
-        return answered, 0
+    named = lives.message_answered_by(tx, text)
+    if named is None and is_log_id(text):
+        named = lives.message_logged_as(tx, text)
+    if named is not None:
+        return named, 0
     sent = [rows for one in _meant(tx, text) if (rows := lives.sent_by(tx, one))]
     if not sent:
         raise RefusedError(f"No message of {text} has come.")

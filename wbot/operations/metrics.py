@@ -1,11 +1,21 @@
 """/metrics: Prometheus text."""
 
 import asyncio
+from collections.abc import Iterator
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
+from wbot.logs import lines_dropped
 from wbot.measures import Measures
+
+
+class _Logs(Collector):
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        help_ = "Log lines that did not come through."
+        yield CounterMetricFamily("wbot_log_lines_dropped", help_, value=lines_dropped())
 
 
 class Metrics:
@@ -13,6 +23,7 @@ class Metrics:
 
     def __init__(self, measures: Measures) -> None:
         self._measures = measures
+        measures.registry.register(_Logs())
 
     async def answer(self) -> web.Response:
         text = await asyncio.to_thread(generate_latest, self._measures.registry)

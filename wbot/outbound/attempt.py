@@ -2,6 +2,7 @@
 
 import random
 import sqlite3
+from collections.abc import Collection
 from datetime import datetime
 
 import msgspec
@@ -16,6 +17,8 @@ from wbot.domain.delivery import (
     Verdict,
     addressed,
 )
+from wbot.domain.errors import WbotError
+from wbot.domain.redaction import redacted
 from wbot.storage import errors, outbox
 from wbot.storage.outbox import Raised, Reply
 
@@ -38,6 +41,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     wamid: str | None = None
     code: int | None = None
     detail: str | None = None
+    own_words: str = ""
+    """The failure without anything that Meta said of it."""
     verdict: Verdict | None = None
 
     @property
@@ -45,7 +50,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         return self.verdict is Verdict.ACCOUNT
 
 
-async def request(whatsapp: WhatsApp, line: Line, opened: Opened) -> Result:
+async def request(
+    whatsapp: WhatsApp, line: Line, opened: Opened, *, secrets: Collection[str]
+) -> Result:
     """Make the request; every failure of the Graph API becomes a result."""
     body = addressed(
         msgspec.json.decode(opened.reply.payload),
@@ -55,13 +62,21 @@ async def request(whatsapp: WhatsApp, line: Line, opened: Opened) -> Result:
     )
     try:
         wamid = await whatsapp.send(line, body)
-    except NotSentError as error:
-        return Result(outcome="not_sent", detail=str(error))
-    except UnknownOutcomeError as error:
-        return Result(outcome="unknown", detail=str(error))
-    except GraphError as error:
-        return Result(outcome="refused", code=error.code, detail=str(error), verdict=error.verdict)
+    except (NotSentError, UnknownOutcomeError, GraphError) as error:
+        return _failed(error, redacted(str(error), secrets=secrets, messages=opened.reply.words))
     return Result(outcome="accepted", wamid=wamid)
+
+
+def _failed(error: WbotError, detail: str) -> Result:
+    match error:
+        case GraphError(code=code, verdict=verdict, own_words=own_words):
+            return Result(
+                outcome="refused", code=code, detail=detail, own_words=own_words, verdict=verdict
+            )
+        case NotSentError():
+            return Result(outcome="not_sent", detail=detail)
+        case _:
+            return Result(outcome="unknown", detail=detail)
 
 
 def close(

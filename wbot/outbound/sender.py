@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
 from wbot.clients.whatsapp import Line, WhatsApp
@@ -41,18 +41,20 @@ class Sender:
         configured: Callable[[str], Awaitable[HasLine]],
         whatsapp: WhatsApp,
         settings: Settings,
+        secrets: Collection[str],
         clock: Clock,
         log: Log,
         measures: Measures,
     ) -> None:
         self.held: dict[str, str] = {}
-        """By business: why its account may not send; gone once it may again."""
+        """By business: why its account may not send, in our words; gone once it may again."""
         self._held_until: dict[str, float] = {}
         self._unanswered_since: float | None = None
         self._database = database
         self._configured = configured
         self._whatsapp = whatsapp
         self._settings = settings
+        self._secrets = secrets
         self._clock = clock
         self._log = log
         self._measures = measures
@@ -147,13 +149,23 @@ class Sender:
         started = self._clock.monotonic()
         try:
             configured = await self._configured(opened.reply.business_id)
-            result = await attempt.request(self._whatsapp, configured.line, opened)
+            result = await attempt.request(
+                self._whatsapp, configured.line, opened, secrets=self._secrets
+            )
         except HeldError as error:
-            result = Result(outcome="not_sent", detail=str(error), verdict=Verdict.ACCOUNT)
+            result = Result(
+                outcome="not_sent",
+                detail=str(error),
+                own_words=error.own_words,
+                verdict=Verdict.ACCOUNT,
+            )
         except StorageError as error:
             result = Result(outcome="not_sent", detail=str(error))
         except Exception as error:  # noqa: BLE001  the attempt boundary: it is closed, whatever it was
-            self._log.error("attempt.broke", outbox_id=opened.reply.id, exc_info=error)
+            words = opened.reply.words
+            self._log.error(
+                "attempt.broke", outbox_id=opened.reply.id, exc_info=error, quotable=words
+            )
             result = Result(outcome="unknown", detail=f"The send broke: {type(error).__name__}.")
         send_ms = elapsed_ms(started, self._clock.monotonic())
         self._measures.replies.labels(result.outcome).inc()
@@ -181,8 +193,7 @@ class Sender:
         elif self._unanswered_since is None:
             self._unanswered_since = self._clock.monotonic()
         if result.is_account_failure:
-            code = "" if result.code is None else f" (code {result.code})"
-            self.held[business_id] = f"{result.detail}{code}"
+            self.held[business_id] = result.own_words
             self._held_until[business_id] = self._clock.monotonic() + ACCOUNT_HELD_S
         elif result.outcome in {"accepted", "refused"}:  # whatever it refused, not the account
             self.held.pop(business_id, None)

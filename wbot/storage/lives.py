@@ -56,6 +56,12 @@ def message_answered_by(tx: sqlite3.Connection, wamid: str) -> str | None:
     return None if row is None or row[0] is None else str(row[0])
 
 
+def message_logged_as(tx: sqlite3.Connection, log_id: str) -> str | None:
+    """The message that logs name so, or None."""
+    row = tx.execute("SELECT message_id FROM messages WHERE log_id = ?", (log_id,)).fetchone()
+    return None if row is None else str(row[0])
+
+
 def known_as(tx: sqlite3.Connection, alias: str) -> list[int]:
     """Who has this number or user id: at most one customer of each business."""
     rows = tx.execute(

@@ -1,16 +1,19 @@
 """What came in: raw webhooks, message ids, and the messages in the order of their conversation."""
 
+import json
 import sqlite3
 
 import msgspec
 
 from wbot.domain.foreign import ForeignWords
+from wbot.domain.messages import log_id_of
+from wbot.domain.redaction import words_of_message
 
 INSERT_MESSAGE = """
-INSERT INTO messages (message_id, business_id, conversation_id, phone_number_id, number, type,
-    content, reply_phone, reply_user_id, sent_at, sort_at, received_at, not_before, state, reason,
-    ended_at, webhook_id)
-VALUES (:message_id, :business_id, :conversation_id, :phone_number_id, :number, :type,
+INSERT INTO messages (message_id, log_id, business_id, conversation_id, phone_number_id, number,
+    type, content, reply_phone, reply_user_id, sent_at, sort_at, received_at, not_before, state,
+    reason, ended_at, webhook_id)
+VALUES (:message_id, :log_id, :business_id, :conversation_id, :phone_number_id, :number, :type,
     :content, :reply_phone, :reply_user_id, :sent_at, :sort_at, :received_at, :not_before, :state,
     :reason, :ended_at, :webhook_id)
 """
@@ -80,6 +83,12 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     is_taken_up: int
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Its sender's numbers and words: what a failure to handle it may quote."""
+        names = tuple(name for name in (self.reply_phone, self.reply_user_id) if name)
+        return (*names, *words_of_message(json.loads(self.content or "{}")))
+
 
 class Backlog(msgspec.Struct, frozen=True):
     """Messages that could be worked on, and since when the oldest waits (text, or None)."""
@@ -105,6 +114,7 @@ def claim(tx: sqlite3.Connection, message_id: str) -> bool:
 def insert(tx: sqlite3.Connection, message: NewMessage) -> None:
     """Store a claimed message at the next number of its conversation."""
     values = msgspec.structs.asdict(message)
+    values["log_id"] = log_id_of(message.message_id)
     values["number"] = (
         None if message.conversation_id is None else _take_number(tx, message.conversation_id)
     )

@@ -12,6 +12,7 @@ import msgspec
 
 from wbot.clock import to_text
 from wbot.domain.errors import ConfigurationError
+from wbot.domain.messages import log_id_of
 from wbot.storage.database import transaction
 from wbot.storage.files import open_private
 
@@ -104,6 +105,7 @@ def _apply(connection: sqlite3.Connection, migration: Migration, now: datetime) 
         "CREATE TABLE IF NOT EXISTS schema_version "
         "(version INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, at TEXT NOT NULL)"
     )
+    connection.create_function("log_id_of", 1, log_id_of, deterministic=True)
     for statement in _statements(migration.sql):
         connection.execute(statement)
     connection.execute(

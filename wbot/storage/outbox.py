@@ -1,10 +1,12 @@
 """What goes out: replies in the order of their conversation, attempts to send them, statuses."""
 
+import json
 import sqlite3
 
 import msgspec
 
 from wbot.domain.delivery import REPORTED, UNSETTLED, ReplyState, raised
+from wbot.domain.redaction import words_of_message
 from wbot.storage import customers
 from wbot.storage import errors as failures
 
@@ -16,11 +18,17 @@ VALUES (:business_id, :conversation_id, :cause, :part, :message_id, :reply_phone
 ON CONFLICT (conversation_id, cause, part) DO NOTHING
 """
 NEXT_OF = """
-SELECT o.*, b.throughput, v.customer_id FROM outbox o JOIN businesses b ON b.id = o.business_id
+SELECT o.*, b.throughput, v.customer_id, m.content AS answers
+FROM outbox o JOIN businesses b ON b.id = o.business_id
 JOIN conversations v ON v.id = o.conversation_id
+LEFT JOIN messages m ON m.message_id = o.message_id
 WHERE o.conversation_id = ? AND o.state IN ('waiting', 'sending', 'unknown')
     AND b.status = 'active'
 ORDER BY o.id LIMIT 1
+"""
+QUOTABLE = """
+SELECT o.reply_phone, o.reply_user_id, o.payload, m.content
+FROM outbox o LEFT JOIN messages m ON m.message_id = o.message_id
 """
 ADD_STATUS = """
 INSERT INTO statuses (wamid, status, participant, opaque, occurred_at, received_at, pricing,
@@ -62,6 +70,13 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
     throughput: int
     """Sends a second its business may make."""
+    answers: str | None = None
+    """The message it answers, as it came."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Numbers and texts that a failure to send it may quote."""
+        return _quotable(self.reply_phone, self.reply_user_id, self.payload, self.answers)
 
 
 class NewStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -246,7 +261,7 @@ def record_status(
     """
     if tx.execute(ADD_STATUS, msgspec.structs.asdict(status)).rowcount == 0:
         return None
-    outbox_id = _outbox_of(tx, status, installation)
+    outbox_id = _outbox_of(tx, status.wamid, status.opaque, installation)
     if outbox_id is None:
         return []
     row = tx.execute(
@@ -255,6 +270,29 @@ def record_status(
         (status.wamid, status.status, status.participant),
     ).fetchone()
     return _match(tx, row, outbox_id, wamid=status.wamid, now=status.received_at)
+
+
+def latest_quotable(tx: sqlite3.Connection, limit: int) -> tuple[str, ...]:
+    """Numbers and texts of the latest replies, and of the messages that they answer."""
+    rows = tx.execute(f"{QUOTABLE} ORDER BY o.id DESC LIMIT ?", (limit,)).fetchall()
+    return tuple(dict.fromkeys(words for row in rows for words in _quotable(*row)))
+
+
+def quotable_by(
+    tx: sqlite3.Connection, wamid: str, opaque: str | None, installation: str
+) -> tuple[str, ...]:
+    """Numbers and texts that the status of a reply may quote, where the reply is known."""
+    outbox_id = _outbox_of(tx, wamid, opaque, installation)
+    row = tx.execute(f"{QUOTABLE} WHERE o.id = ?", (outbox_id,)).fetchone()
+    return () if row is None else _quotable(*row)
+
+
+def _quotable(
+    phone: str | None, user_id: str | None, payload: str, answers: str | None
+) -> tuple[str, ...]:
+    names = tuple(name for name in (phone, user_id) if name)
+    said = words_of_message(json.loads(payload))
+    return (*names, *said, *words_of_message(json.loads(answers or "{}")))
 
 
 def unsettled_conversations(tx: sqlite3.Connection) -> list[int]:
@@ -293,13 +331,15 @@ def said(tx: sqlite3.Connection, message_id: str) -> list[str]:
     return [str(row[0]) for row in rows]
 
 
-def _outbox_of(tx: sqlite3.Connection, status: NewStatus, installation: str) -> int | None:
+def _outbox_of(
+    tx: sqlite3.Connection, wamid: str, opaque: str | None, installation: str
+) -> int | None:
     prefix = opaque_of(installation, 0)[:-1]
-    if status.opaque is not None and status.opaque.startswith(prefix):
-        attempt = status.opaque[len(prefix) :]
+    if opaque is not None and opaque.startswith(prefix):
+        attempt = opaque[len(prefix) :]
         row = tx.execute("SELECT outbox_id FROM send_attempts WHERE id = ?", (attempt,)).fetchone()
     else:
-        row = tx.execute("SELECT id FROM outbox WHERE wamid = ?", (status.wamid,)).fetchone()
+        row = tx.execute("SELECT id FROM outbox WHERE wamid = ?", (wamid,)).fetchone()
     return None if row is None else int(row[0])
 
 

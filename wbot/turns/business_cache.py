@@ -25,13 +25,17 @@ class Configured(msgspec.Struct, frozen=True):
 
 
 class BusinessCache:
-    """An aiocache cache in front of the businesses table; frozen values, own counters."""
+    """An aiocache cache in front of the businesses table; frozen values, own counters.
+
+    Each token that it reads is added to `secrets`, before anybody can use it.
+    """
 
     def __init__(
         self,
         database: Database,
         *,
         variables: Mapping[str, str],
+        secrets: set[str],
         ttl_s: float,
         clock: Clock,
         log: Log,
@@ -39,6 +43,7 @@ class BusinessCache:
     ) -> None:
         self._database = database
         self._variables = variables
+        self._secrets = secrets
         self._ttl_s = ttl_s
         self._clock = clock
         self._log = log
@@ -88,6 +93,7 @@ class BusinessCache:
             token = resolve_secret(business.access_token, self._variables)
         except ConfigurationError as error:
             raise HeldError(f"The access token of {business_id} cannot be read: {error}") from error
+        self._secrets.add(token)
         configured = Configured(business, Line(business.phone_number_id, token))
         if generation == self._generation:  # else it may be older than what cleared the cache
             await self._cache.set(business_id, configured, ttl=self._ttl_s)

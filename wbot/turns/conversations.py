@@ -3,7 +3,7 @@
 import asyncio
 import random
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
 
 from wbot.clients.model import ModelClient
@@ -18,6 +18,7 @@ from wbot.domain.errors import (
     StorageError,
     WbotError,
 )
+from wbot.domain.redaction import redacted
 from wbot.domain.staleness import Staleness, staleness_of
 from wbot.lanes import Lanes, LookAgain
 from wbot.logs import Log
@@ -49,6 +50,7 @@ class Conversations:
         model: ModelClient,
         whatsapp: WhatsApp,
         settings: Settings,
+        secrets: Collection[str],
         clock: Clock,
         log: Log,
         measures: Measures,
@@ -56,7 +58,7 @@ class Conversations:
         are_books_right: Callable[[], Awaitable[bool]],
     ) -> None:
         self.held: dict[str, str] = {}
-        """By business: why its model cannot be asked; gone once it answers again."""
+        """By business: why its model cannot be asked, in our words; gone once it answers again."""
         self.model_watch = ModelWatch(
             model, database=database, default_model=settings.model, clock=clock
         )
@@ -64,6 +66,7 @@ class Conversations:
         self._cache = cache
         self._whatsapp = whatsapp
         self._settings = settings
+        self._secrets = secrets
         self._clock = clock
         self._log = log
         self._measures = measures
@@ -173,7 +176,13 @@ class Conversations:
             case WbotError() | TimeoutError():
                 return await self._fail(begun, configured, error)
             case _:
-                self._log.error("turn.broke", message_id=begun.message.message_id, exc_info=error)
+                message = begun.message
+                self._log.error(
+                    "turn.broke",
+                    message_id=message.message_id,
+                    exc_info=error,
+                    quotable=message.words,
+                )
                 return await self._fail(begun, configured, error)
 
     def _turn(self, begun: Begun, configured: Configured) -> Turn:
@@ -212,7 +221,11 @@ class Conversations:
     async def _fail(
         self, begun: Begun, configured: Configured | None, error: Exception
     ) -> LookAgain:
-        reason = (str(error) or type(error).__name__).encode("utf-8", "replace").decode()
+        reason = redacted(
+            str(error) or type(error).__name__,
+            secrets=self._secrets,
+            messages=begun.message.words,
+        )
         if isinstance(error, TimeoutError):
             reason = "The turn took too long."
         wait_s = self._wait_s(begun, error)
@@ -263,9 +276,11 @@ class Conversations:
         )
 
     async def _hold(self, begun: Begun, error: HeldError) -> LookAgain:
-        self._log.error("turn.held", message_id=begun.message.message_id, error=str(error))
-        again = await self._put_back(begun, f"held: {error}", HELD_S)
-        self.held[begun.message.business_id] = str(error)
+        words = begun.message.words
+        reason = redacted(str(error), secrets=self._secrets, messages=words)
+        self._log.error("turn.held", message_id=begun.message.message_id, error=reason)
+        again = await self._put_back(begun, f"held: {reason}", HELD_S)
+        self.held[begun.message.business_id] = error.own_words
         return again
 
     async def _put_back(self, begun: Begun, outcome: str, wait_s: float) -> LookAgain:
@@ -298,7 +313,12 @@ class Conversations:
         try:
             await self._whatsapp.mark_read(line, message_id, is_typing=True)
         except Exception as error:  # noqa: BLE001  a courtesy must never cost more than itself
-            self._log.info("read_mark.failed", message_id=message_id, error=str(error))
+            self._log.info(
+                "read_mark.failed",
+                message_id=message_id,
+                error=str(error),
+                quotable=begun.message.words,
+            )
 
     def _report(self, begun: Begun, turn: Turn, ending: Ending, started: float) -> None:
         ended = self._clock.monotonic()

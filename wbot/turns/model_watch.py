@@ -62,7 +62,9 @@ class ModelWatch:
         except (WbotError, asyncio.CancelledError) as error:  # cancelled: the turn's time is over
             now = self._clock.monotonic()
             before = self._troubles.get(model)
-            reason = str(error) or "The model did not answer in time."
+            reason = "The model did not answer in time."
+            if isinstance(error, WbotError):
+                reason = error.own_words
             since = before.since if before else now
             self._troubles[model] = _Trouble(since, now, reason, tools)
             raise

@@ -1,0 +1,167 @@
+"""Where log lines go: each place has a bounded queue and a thread, so no reader holds us up."""
+
+import logging
+import os
+import queue
+import select
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+LINES_WAITING_MAX = 10_000
+FILE_BYTES_MAX = 50 * 1024 * 1024
+FILES_KEPT = 5
+
+
+class Place(Protocol):
+    """Takes whole lines, and may take its time; raises OSError for one that is lost."""
+
+    def write(self, line: bytes) -> None: ...
+
+    def reopen(self) -> None: ...
+
+
+class Pipe:
+    """A file that is open already, such as stdout: written past Python's buffer and its lock."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, line: bytes) -> None:
+        left = memoryview(line)
+        while left:
+            try:
+                left = left[os.write(self._descriptor, left) :]
+            except BlockingIOError:  # whoever started us may have made it so
+                room = select.poll()
+                room.register(self._descriptor, select.POLLOUT)
+                room.poll()
+
+    def reopen(self) -> None:
+        """Stays as it is."""
+
+
+class RotatingFile:
+    """A file by its path: made anew when it or its folder is moved or removed, and rotated."""
+
+    def __init__(
+        self, path: Path, *, bytes_max: int = FILE_BYTES_MAX, kept: int = FILES_KEPT
+    ) -> None:
+        """Open it; raises OSError where that cannot be."""
+        self._path = path
+        self._bytes_max = bytes_max
+        self._kept = kept
+        self._descriptor = -1
+        self._is_cut_off = False
+        self._wants_reopening = False
+        self._open()
+
+    def reopen(self) -> None:
+        """Open the path again before the next line."""
+        self._wants_reopening = True
+
+    def write(self, line: bytes) -> None:
+        size = self._size_in_place()
+        if size and size + len(line) > self._bytes_max:
+            self._rotate()
+        if self._is_cut_off:  # by a full disk: the rest of that line never came
+            line = b"\n" + line
+        left = memoryview(line)
+        try:
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+        finally:
+            self._is_cut_off = 0 < len(left) < len(line) or (self._is_cut_off and bool(left))
+
+    def _size_in_place(self) -> int:
+        """The size of the file at the path, which is ours from now on."""
+        try:
+            found = self._path.stat()
+            ours = os.fstat(self._descriptor)
+            is_ours = (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino)
+        except OSError:
+            is_ours = False
+        if self._wants_reopening or not is_ours:
+            self._open()
+        return os.fstat(self._descriptor).st_size
+
+    def _open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        opened = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = opened
+        self._is_cut_off = self._wants_reopening = False
+
+    def _rotate(self) -> None:
+        for number in range(self._kept - 1, 0, -1):
+            older = self._path.with_name(f"{self._path.name}.{number}")
+            if older.exists():
+                older.replace(self._path.with_name(f"{self._path.name}.{number + 1}"))
+        self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+        self._open()
+
+
+class Output:
+    """One place and the thread that writes to it; whoever logs never waits.
+
+    `line_of` makes a record's text, in the thread; `lost_line` the one that tells how many lines
+    were lost since the last one came through.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        line_of: Callable[[logging.LogRecord], str],
+        lost_line: Callable[[int], str],
+    ) -> None:
+        self._place = place
+        self._line_of = line_of
+        self._lost_line = lost_line
+        self._records: queue.SimpleQueue[logging.LogRecord | None] = queue.SimpleQueue()
+        # Two counts, for each has one writer: whoever logs, one at a time, and the thread.
+        self._crowded_out = 0
+        self._failed = 0
+        self._told = 0
+        # A place that never takes its line must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="log output", daemon=True)
+        self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Lines that did not come through: the queue was full, or the place took none."""
+        return self._crowded_out + self._failed
+
+    def put(self, record: logging.LogRecord) -> None:
+        """Hand a record over, or count it; never waits."""
+        if self._records.qsize() >= LINES_WAITING_MAX:
+            self._crowded_out += 1
+        else:
+            self._records.put(record)
+
+    def reopen(self) -> None:
+        self._place.reopen()
+
+    def stop(self, wait_s: float) -> None:
+        """Write what waits, at most so many seconds."""
+        self._records.put(None)
+        self._thread.join(wait_s)
+
+    def _run(self) -> None:
+        while (record := self._records.get()) is not None:
+            self._write(record)
+
+    def _write(self, record: logging.LogRecord) -> None:
+        try:
+            self._place.write(_encoded(self._line_of(record)))
+            if (dropped := self.dropped) > self._told:
+                self._place.write(_encoded(self._lost_line(dropped - self._told)))
+                self._told = dropped
+        except Exception:  # noqa: BLE001  one line is lost, whatever it was, and no later one
+            self._failed += 1
+
+
+def _encoded(line: str) -> bytes:
+    return f"{line}\n".encode("utf-8", "backslashreplace")
