@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from wbot.clock import Clock
+from wbot.simulator.evidence import Evidence, Exchange
 from wbot.simulator.faults import Endpoint, Fault, Faults, Kind
 from wbot.simulator.misbehaviour import Misbehaviour
 from wbot.simulator.payloads import check_message
@@ -90,7 +91,9 @@ class Messages:
         people: People,
         faults: Faults,
         record: Record,
+        evidence: Evidence,
         misbehaviour: Misbehaviour,
+        send_delay_s: float,
         has_media: Callable[[str, str], bool],
     ) -> None:
         self._clock = clock
@@ -100,6 +103,8 @@ class Messages:
         self._people = people
         self._faults = faults
         self._record = record
+        self._evidence = evidence
+        self._send_delay_s = send_delay_s
         self._misbehaviour = misbehaviour
         self._has_media = has_media
 
@@ -136,11 +141,14 @@ class Messages:
                 raise
             note(outcome, wamid=send.wamid)
             self._record.add_send(send)
+            if self._send_delay_s > 0:
+                await self._clock.sleep(self._send_delay_s)
             return _accepted(send, address)
 
         if fault and fault.kind is not Kind.SLOW and not fault.acts:
             note(outcome, code=fault.code if outcome is Outcome.REFUSED else None)
-        return await self._misbehaviour.answer(request, fault, act=act, refuse=refusal)
+        with self._evidence.during(Exchange.SEND):
+            return await self._misbehaviour.answer(request, fault, act=act, refuse=refusal)
 
     async def _mark(self, request: web.Request, payload: dict[str, Any]) -> web.StreamResponse:
         message_id = str(payload.get("message_id", ""))
