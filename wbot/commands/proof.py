@@ -38,7 +38,7 @@ class Restart(msgspec.Struct, kw_only=True):
     during: Exchange | None
     unfinished: tuple[str, ...] = ()
     """The messages that it left unanswered."""
-    back_s: float | None = None
+    back_at: datetime | None = None
 
 
 class Books(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +86,8 @@ class Proof:
             self._dying = None
             self._show(found)
             await self._service.start()
-            restart.back_s = round((self._clock.now() - restart.at).total_seconds(), 1)
+            restart.back_at = self._clock.now()
+            self._verified_rows = None
 
     async def watch(self) -> None:
         """Show each change on the pages."""
@@ -133,7 +134,7 @@ class Proof:
 
     def _document(self, found: Mapping[str, Outcome]) -> dict[str, Any]:
         messages = [self._message(seen, found.get(seen.id)) for seen in self._messages()]
-        restarts = [_restart(one, messages) for one in self._restarts]
+        restarts = [_restart(one, messages, self._books) for one in self._restarts]
         return {
             "pid": self._service.pid,
             "restarts": len(self._restarts),
@@ -172,14 +173,18 @@ def _is_finished(outcome: Outcome | None) -> bool:
     return outcome is not None and outcome.is_finished
 
 
-def _restart(restart: Restart, messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _restart(
+    restart: Restart, messages: Sequence[Mapping[str, Any]], latest: Books | None
+) -> dict[str, Any]:
     resumed = [one for one in messages if one["id"] in restart.unfinished]
+    back_at = restart.back_at
     return {
         "kind": "restart",
         "at_ms": _milliseconds(restart.at),
         "is_ours": restart.is_ours,
         "during": restart.during,
-        "back_s": restart.back_s,
+        "back_s": round((back_at - restart.at).total_seconds(), 1) if back_at else None,
+        "is_verified": bool(back_at and latest and latest.at > back_at and not latest.breaches),
         "unfinished": len(restart.unfinished),
         "resumed": sum(one["is_finished"] for one in resumed),
         "replies": sum(one["replies"] for one in resumed),

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from http import HTTPStatus
 from importlib.resources import files
 from typing import Any, Protocol
 
@@ -174,7 +175,18 @@ class Phone:
         file = self._media.get(request.match_info["id"])
         if file is None:
             raise web.HTTPNotFound
-        return web.Response(body=file.data, headers=HEADERS | {"Content-Type": file.mime_type})
+        headers = HEADERS | {"Content-Type": file.mime_type, "Accept-Ranges": "bytes"}
+        if "Range" not in request.headers:
+            return web.Response(body=file.data, headers=headers)
+        # A player asks for the end of a recording to learn how long it is.
+        try:
+            start, stop, _ = request.http_range.indices(len(file.data))
+        except ValueError:
+            raise web.HTTPRequestRangeNotSatisfiable from None
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(file.data)}"
+        return web.Response(
+            status=HTTPStatus.PARTIAL_CONTENT, body=file.data[start:stop], headers=headers
+        )
 
     async def _say(self, fields: dict[str, Any]) -> str:
         text = str(fields["text"]).strip()

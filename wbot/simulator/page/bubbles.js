@@ -159,12 +159,12 @@ function player(id, label, wave) {
   const draw = () => {
     button.replaceChildren(icon(audio.paused ? "icon-play" : "icon-pause"));
     button.setAttribute("aria-label", `${audio.paused ? "Play" : "Pause"} ${label}`);
-    const done = audio.duration ? audio.currentTime / audio.duration : 0;
+    const whole = Number.isFinite(audio.duration) ? audio.duration : 0;
+    const done = whole ? audio.currentTime / whole : 0;
     [...wave.children].forEach((bar, place) => bar.classList.toggle("played", place < done * wave.children.length));
-    const shown = audio.currentTime || audio.duration || 0;
-    length.textContent = `0:${String(Math.ceil(shown)).padStart(2, "0")}`;
+    length.textContent = `0:${String(Math.ceil(audio.currentTime || whole)).padStart(2, "0")}`;
   };
-  for (const event of ["loadedmetadata", "play", "pause", "timeupdate"]) audio.addEventListener(event, draw);
+  for (const event of ["durationchange", "play", "pause", "timeupdate"]) audio.addEventListener(event, draw);
   audio.addEventListener("ended", () => (audio.currentTime = 0));
   audio.addEventListener("error", () => (length.textContent = "cannot be played"));
   button.addEventListener("click", () => {

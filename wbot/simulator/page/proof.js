@@ -94,15 +94,16 @@ function restartItem(restart) {
   return item;
 }
 
-function restartWords({ back_s: back, unfinished, resumed, replies, moved, held }) {
+function restartWords({ back_s: back, unfinished, resumed, replies, moved, held, is_verified: isVerified }) {
   if (back === null) return [element("em", "", "Starting again…")];
   const came = `Back after ${back.toFixed(1)} s, `;
-  if (unfinished === 0) return [`${came}nothing was left undone`];
+  const books = isVerified ? ", books verified" : "";
+  if (unfinished === 0) return [`${came}nothing was left undone${books}`];
   const what = counted(unfinished, "message");
   if (resumed < unfinished) return [came, element("em", "", `resuming ${what}…`)];
   const answers = unfinished === 1 ? `answered ${times(replies)}` : `${counted(replies, "answer")}`;
   const money = [moved && `money moved ${times(moved)}`, held && `money held ${times(held)}`].filter(Boolean);
-  return [`${came}resumed ${what}: `, element("strong", "", [answers, ...money].join(", "))];
+  return [`${came}resumed ${what}: `, element("strong", "", [answers, ...money].join(", ") + books)];
 }
 
 function at(ms) {
