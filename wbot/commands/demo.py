@@ -14,6 +14,7 @@ from wbot.commands.loopback import (
     FIRST_DEPOSIT,
     PEOPLE,
     SOURCE,
+    START_S,
     Loopback,
     database_at,
     loopback,
@@ -58,14 +59,15 @@ async def _demo(path: Path, ports: Sequence[int], *, opens_browser: bool) -> Non
         running.simulator.cause_trouble("webhooks", wanted=True)
         for person in PEOPLE:  # or WhatsApp would not let anybody hear of money that has come
             await running.simulator.send_inbound(person, "request_welcome")
+        await running.simulator.wait_until_quiet(timeout_s=START_S)
+        proof = Proof(running, path, Clock())
         _introduce(running, path, ports)
         if opens_browser:
             webbrowser.open(running.page_url)
-        await _until_stopped(running, path, stop)
+        await _until_stopped(proof, stop)
 
 
-async def _until_stopped(running: Loopback, path: Path, stop: asyncio.Event) -> None:
-    proof = Proof(running, path, Clock())
+async def _until_stopped(proof: Proof, stop: asyncio.Event) -> None:
     try:
         async with asyncio.TaskGroup() as tasks:
             rounds = [tasks.create_task(one()) for one in (proof.keep_running, proof.watch)]

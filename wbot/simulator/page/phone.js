@@ -413,15 +413,14 @@ function choose(chosen) {
   }
 }
 
-function build({ customers, businesses, proof }) {
+function build({ customers, businesses }) {
   customers.forEach((customer, place) => {
     const others = [...customers.slice(place + 1), ...customers.slice(0, place)];
     phones.push(new Phone(customer, businesses, others));
   });
   document.getElementById("phones").append(...phones.map(({ root }) => root));
   const tabs = phones.map(({ root, customer }) => makeTab(root, customer.name));
-  if (proof) tabs.push(makeTab(document.getElementById("proof"), "Proof"));
-  document.getElementById("tabs").append(...tabs);
+  document.getElementById("tabs").append(...tabs, makeTab(document.getElementById("proof"), "Proof"));
   listenToSwipes([...phones.map(({ root }) => root), document.getElementById("proof")]);
   document.getElementById("kill").addEventListener("click", kill);
   tellTime();
@@ -433,7 +432,7 @@ function listenToSwipes(panels) {
   tabs.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;
-    moveFocus([...tabs.children], step);
+    moveFocus([...tabs.children].filter(({ hidden }) => !hidden), step);
     document.activeElement.click();
   });
   const came = (entries) => entries.filter(({ isIntersecting }) => isIntersecting).forEach(({ target }) => choose(target));
@@ -441,6 +440,11 @@ function listenToSwipes(panels) {
   for (const panel of panels) watcher.observe(panel);
   narrow.addEventListener("change", () => choose(current));
   choose(panels[0]);
+}
+
+function showProof(proof) {
+  drawProof(proof);
+  document.getElementById("tab-proof").hidden = proof === null;
 }
 
 async function kill({ currentTarget: button }) {
@@ -487,15 +491,15 @@ function connect() {
   const on = (name, act) => events.addEventListener(name, ({ data }) => act(JSON.parse(data)));
   on("everything", (state) => {
     connection.textContent = "";
-    drawProof(state.proof);
     if (phones.length === 0) build(state);
+    showProof(state.proof);
     for (const phone of phones) phone.restore(state.bubbles.filter(({ chat }) => phone.owns(chat)), state.typing);
     drawTroubles(state.troubles);
   });
   on("bubble", (data) => ownerOf(data.chat)?.add(data));
   on("state", (data) => ownerOf(data.chat)?.change(data));
   on("typing", ({ chat, ms }) => ownerOf(chat)?.setTyping(chat, ms));
-  on("proof", drawProof);
+  on("proof", showProof);
   on("troubles", ({ troubles }) => drawTroubles(troubles));
   events.addEventListener("error", () => (connection.textContent = "Connecting…"));
 }

@@ -87,8 +87,8 @@ function proofOf({ delivered, unanswered, acted, attempts, replies, state, is_fi
 function restartItem(restart) {
   const { is_ours: isOurs, unfinished, during } = restart;
   const idle = unfinished > 0 ? "between two steps of a turn" : "while nothing was in progress";
-  const word = element("strong", "", isOurs ? "Killed" : "Ended by itself");
-  const head = element("p", "entry-head", icon("icon-bolt"), word, ` ${DURING[during] ?? idle}`);
+  const how = isOurs ? ` ${DURING[during] ?? idle}` : ", not by this button";
+  const head = element("p", "entry-head", icon("icon-bolt"), element("strong", "", isOurs ? "Killed" : "Ended"), how);
   const item = element("li", "entry restart", at(restart.at_ms), head, element("p", "entry-proof", ...restartWords(restart)));
   item.dataset.state = restart.back_s !== null && restart.resumed === unfinished ? "done" : "busy";
   return item;
