@@ -23,7 +23,7 @@ export function drawProof(proof) {
 
 function drawService({ pid, totals }) {
   byId("service").dataset.state = pid === null ? "down" : "up";
-  byId("service-word").textContent = pid === null ? "Killed" : "Running";
+  byId("service-word").textContent = pid === null ? "Down" : "Running";
   byId("service-process").textContent = pid === null ? "starting again…" : `process ${pid}`;
   byId("kill").setAttribute("aria-disabled", String(pid === null));
   for (const name of ["delivered", "acted", "replies"]) byId(`figure-${name}`).textContent = totals[name];
@@ -69,18 +69,29 @@ function messageItem(message) {
   const verb = message.type === "interactive" ? " tapped " : message.words ? ": " : " sent ";
   const head = element("p", "entry-head", element("strong", "", message.customer), verb, element("span", "said", said));
   const item = element("li", "entry", at(message.at_ms), head, element("p", "entry-proof", ...proofOf(message)));
-  for (const { deed, amount, transfer } of message.deeds) {
-    item.append(element("p", "deed", `${amount} ${deed} once`, element("span", "", ` ${transfer}`)));
-  }
+  item.append(...deedsOf(message.deeds));
   item.dataset.state = message.is_finished ? "done" : "busy";
   return item;
+}
+
+// A deed that stood in the ledger twice would be shown as done twice.
+function deedsOf(deeds) {
+  const rows = new Map();
+  for (const { deed, amount, transfer } of deeds) {
+    const key = `${amount} ${deed} ${transfer}`;
+    rows.set(key, { deed, amount, transfer, count: (rows.get(key)?.count ?? 0) + 1 });
+  }
+  return [...rows.values()].map(({ deed, amount, transfer, count }) =>
+    element("p", "deed", `${amount} ${deed} ${times(count)}`, element("span", "", ` ${transfer}`)));
 }
 
 function proofOf({ delivered, unanswered, acted, attempts, replies, state, is_finished: isFinished }) {
   const vain = unanswered > 0 ? ` after ${counted(unanswered, "try", "tries")} in vain` : "";
   const arrived = delivered > 0 ? `Delivered ${times(delivered)}${vain}` : `Not delivered yet${vain}`;
   if (!isFinished) return [arrived, ", ", element("em", "", state === null ? "not on disk yet" : "in progress…")];
-  const did = element("strong", "", `acted ${times(acted)}, answered ${times(replies)}`);
+  if (state === "silent") return [`${arrived}, kept: nothing to answer`];
+  const failed = state === "failed" ? "failed, " : "";
+  const did = element("strong", "", `${failed}acted ${times(acted)}, answered ${times(replies)}`);
   return [`${arrived}, `, did, attempts > 1 ? " (resumed)" : ""];
 }
 
