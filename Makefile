@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+RUNTIME := $(VENV)/.runtime
 
 .PHONY: demo test readme lint types bench bench-quick torture hostile fuzz check lock clean
 
-demo: $(STAMP)  ## the whole thing on loopback, with a phone page in the browser
-	$(BIN)/wbot demo
+demo: $(RUNTIME)  ## the whole thing on loopback, with a phone page in the browser
+	$(BIN)/python -m wbot demo
 
 test: $(STAMP)  ## the whole suite
 	$(BIN)/pytest
@@ -49,9 +50,15 @@ fuzz: $(STAMP)  ## coverage-guided fuzzing of the webhook, in an environment of 
 
 check: lint types test
 
+$(RUNTIME): deploy/requirements.txt
+	@echo "Installing what wbot runs on (once, about a minute):"
+	@$(PYTHON) deploy/install.py $(VENV) deploy/requirements.txt
+	@touch $(RUNTIME)
+
 $(STAMP): deploy/requirements-dev.txt pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r deploy/requirements-dev.txt
+	@echo "Installing what wbot runs on and what tests it (once, a few minutes):"
+	@$(PYTHON) deploy/install.py $(VENV) deploy/requirements-dev.txt
+	@touch $(RUNTIME)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $(STAMP)
 

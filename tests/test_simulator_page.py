@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -74,6 +75,50 @@ async def _open_page(browser: Browser, rig: Rig) -> AsyncIterator[OpenPage]:
     await context.close()
     expected = ("net::ERR_ABORTED", "net::ERR_FAILED")  # leaving a page, and a test's own block
     assert [one for one in problems if not any(word in one for word in expected)] == []
+
+
+PROOF: dict[str, Any] = {
+    "pid": 4711,
+    "restarts": 1,
+    "totals": {"messages": 1, "delivered": 3, "acted": 1, "replies": 1},
+    "books": {"at_ms": 1_790_000_009_000, "times": 4, "transfers": 5, "breaches": []},
+    "entries": [
+        {
+            "kind": "message",
+            "id": "wamid.1",
+            "at_ms": 1_790_000_000_000,
+            "customer": "Alice",
+            "type": "text",
+            "words": "Send $20",
+            "delivered": 3,
+            "unanswered": 0,
+            "state": "answered",
+            "is_finished": True,
+            "attempts": 2,
+            "acted": 1,
+            "replies": 1,
+            "deeds": [{"deed": "moved", "transfer": "T4", "amount": "$20.00"}],
+        },
+        {
+            "kind": "restart",
+            "at_ms": 1_790_000_001_000,
+            "is_ours": True,
+            "during": "model",
+            "back_s": 1.4,
+            "is_verified": True,
+            "unfinished": 1,
+            "resumed": 1,
+            "replies": 1,
+            "moved": 1,
+            "held": 0,
+        },
+    ],
+}
+
+
+def spaced(customer: SimulatedCustomer) -> str:
+    digits = str(customer.phone)
+    return f"+{digits[0]} {digits[1:4]} {digits[4:7]} {digits[7:]}"
 
 
 def phone_of(page: Page, customer: SimulatedCustomer) -> Locator:
@@ -155,21 +200,88 @@ async def test_a_picture_can_be_attached_by_keyboard(open_page: OpenPage, rig: R
     assert await picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
 
 
-async def test_on_a_small_screen_one_phone_shows_at_a_time(open_page: OpenPage, rig: Rig) -> None:
+async def test_on_a_small_screen_phones_are_swiped(open_page: OpenPage, rig: Rig) -> None:
     page = await open_page(NARROW)
     alice, bob = phone_of(page, ALICE), phone_of(page, BOB)
-    await expect(alice).to_be_visible()
-    await expect(bob).to_be_hidden()
+    await expect(alice).to_be_in_viewport(ratio=0.9)
+    await expect(bob).not_to_be_in_viewport()
     await rig.simulator.say(BOB, "Hello")
     wamid = await rig.graph.send(BOB, "Hello Bob")
     tab = page.get_by_role("tab", name="Bob")
     await expect(tab.locator(".badge")).to_have_text("1")
     await rig.quiet()
     assert "read" not in [one["status"] for one in rig.target.statuses if one["id"] == wamid]
-    await tab.click()
+    await page.mouse.move(NARROW["width"] / 2, NARROW["height"] / 2)
+    await page.mouse.wheel(NARROW["width"], 0)
+    await expect(bob).to_be_in_viewport(ratio=0.9)
+    await expect(alice).not_to_be_in_viewport()
     await expect(bob.locator("li.bubble.theirs")).to_have_attribute("data-state", "read")
+    await expect(tab).to_have_attribute("aria-selected", "true")
     await expect(tab.locator(".badge")).to_be_hidden()
+    await page.get_by_role("tab", name="Alice").click()
+    await expect(alice).to_be_in_viewport(ratio=0.9)
+    await expect(bob).to_have_attribute("inert", "")
     assert await page.evaluate("document.documentElement.scrollWidth") == NARROW["width"]
+
+
+async def test_an_empty_phone_says_what_to_type(open_page: OpenPage, rig: Rig) -> None:
+    page = await open_page(WIDE)
+    alice = phone_of(page, ALICE)
+    chips = alice.get_by_role("group", name="Suggestions")
+    await expect(chips).to_be_hidden()
+    pay = alice.get_by_role("group", name="What to write").get_by_role("button", name="Send $20 to")
+    await expect(pay).to_contain_text("pays Bob, on another phone here")
+    await pay.click()
+    await expect(alice.locator(".bubble.mine .text")).to_have_text(f"Send $20 to {spaced(BOB)}")
+    await expect(pay).to_be_hidden()
+    await expect(chips).to_be_visible()
+    await rig.quiet()
+    assert rig.target.messages[0]["text"]["body"] == f"Send $20 to {spaced(BOB)}"
+
+
+async def test_a_voice_note_plays(open_page: OpenPage, rig: Rig) -> None:
+    page = await open_page(WIDE)
+    await rig.simulator.send_inbound(ALICE, "voice")
+    alice = phone_of(page, ALICE)
+    audio = alice.locator("audio")
+    await audio.evaluate("audio => audio.addEventListener('ended', () => audio.dataset.ended = 1)")
+    await alice.get_by_role("button", name="Play voice note").click()
+    await expect(alice.get_by_role("button", name="Pause voice note")).to_be_visible()
+    await expect(audio).to_have_attribute("data-ended", "1")
+    assert 0.5 < await audio.evaluate("audio => audio.duration") < 60
+    await page.reload()
+    await expect(alice.locator(".voice .length")).to_have_text("0:02")
+
+
+async def test_what_happened_underneath_is_shown_beside_the_phones(
+    open_page: OpenPage, rig: Rig
+) -> None:
+    page = await open_page(WIDE)
+    strip = page.get_by_role("region", name="What happened underneath")
+    await expect(page.get_by_role("button", name="Kill it now")).to_be_hidden()
+    killed: list[None] = []
+    rig.simulator.on_kill = lambda: killed.append(None)
+    rig.simulator.show_proof(PROOF)
+    await expect(strip).to_contain_text("Delivered 3 times, acted once, answered once (resumed)")
+    await expect(strip).to_contain_text("$20.00 moved once T4")
+    await expect(strip).to_contain_text("Killed while the model was being asked")
+    await expect(strip).to_contain_text(
+        "Back after 1.4 s, resumed 1 message: answered once, money moved once, books verified"
+    )
+    service = page.get_by_role("region", name="The service")
+    await expect(service).to_contain_text("Books verified 4 times")
+    await page.get_by_role("button", name="Kill it now").click()
+    await rig.simulator.until(lambda: bool(killed), timeout_s=5.0)
+    wrong = {"books": PROOF["books"] | {"breaches": ["T4 has no postings."]}}
+    rig.simulator.show_proof(PROOF | {"pid": None} | wrong)
+    await expect(service).to_contain_text("The books are wrong: T4 has no postings.")
+    await expect(service).to_contain_text("starting again")
+    await page.set_viewport_size(NARROW)
+    await page.reload()
+    await expect(page.locator("#proof")).not_to_be_in_viewport()
+    await page.get_by_role("tab", name="Proof").click()
+    await expect(page.locator("#proof")).to_be_in_viewport(ratio=0.9)
+    await expect(page.get_by_role("button", name="Kill it now")).to_be_in_viewport(ratio=1)
 
 
 async def test_trouble_is_switched_on_and_shown(open_page: OpenPage, rig: Rig) -> None:

@@ -56,7 +56,7 @@ def burst(
 
 
 async def _against_own(path: Path, options: dict[str, Any], reports: list[BurstReport]) -> None:
-    async with loopback(path, own_process=True) as running:
+    async with loopback(path) as running:
         reports.append(
             await send_burst(
                 target_url=running.webhook_url,

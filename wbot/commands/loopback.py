@@ -1,24 +1,25 @@
 """The service and its simulated outside on this machine: what demo and burst run."""
 
 import asyncio
+import errno
 import os
 import secrets
 import socket
 import sqlite3
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import msgspec
 
-from wbot.app import build_app, serving
+import wbot
 from wbot.clock import Clock, to_text
 from wbot.domain.business import Business
 from wbot.domain.errors import ConfigurationError
 from wbot.operations import bookkeeping
-from wbot.settings import read_configuration, read_settings
+from wbot.settings import read_configuration
 from wbot.simulator.app import MODEL, Simulator, serve
 from wbot.simulator.people import SimulatedBusiness, SimulatedCustomer
 from wbot.storage import businesses, migrations
@@ -33,28 +34,99 @@ PEOPLE = (
     SimulatedCustomer("Bob", "15550101002", "US.10002"),
     SimulatedCustomer("Carol", "15550101003", "US.10003"),
 )
-BUSINESS_ID = "demo"
+BUSINESS_ID = "shop"
 FIRST_DEPOSIT = "500.00"
+SOURCE = Path(wbot.__file__).parents[1]
+"""The folder that holds the package, from where Python finds it also uninstalled."""
+
+
+class ServiceProcess:
+    """`wbot serve` in a process of its own, at one port however often it is started."""
+
+    def __init__(self, variables: Mapping[str, str], folder: Path) -> None:
+        self.port = _free_port()
+        own = {"WBOT_HOST": HOST, "WBOT_PORT": str(self.port), "WBOT_LOG_LEVEL": "warning"}
+        # Neither the operator's variables nor a .env file beside them have a say here.
+        kept = {
+            name: value
+            for name, value in read_configuration(Path(os.devnull)).variables.items()
+            if not name.startswith(("WBOT_", "OPENAI_"))
+        }
+        self._environment = {**kept, **variables, **own, "PYTHONPATH": str(SOURCE)}
+        self._folder = folder
+        self.pid: int | None = None
+        """None while it does not listen."""
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    async def start(self) -> None:
+        """Return once it listens; raises ConfigurationError where it does not come up."""
+        # The one-file binary is its own interpreter.
+        command = [] if getattr(sys, "frozen", False) else ["-m", "wbot"]
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *command,
+            *("--config", os.devnull, "serve"),
+            env=self._environment,
+            cwd=self._folder,
+            stdout=sys.stderr.fileno(),
+        )
+        await self._listening(self._process)
+        self.pid = self._process.pid
+
+    def kill(self) -> None:
+        """SIGKILL: it gets no chance to finish anything."""
+        if self._process is not None:
+            self._process.kill()
+        self.pid = None
+
+    async def ended(self) -> None:
+        """Return once the process is gone."""
+        if self._process is not None:
+            await self._process.wait()
+        self.pid = None
+
+    async def stop(self) -> None:
+        """Ask it to end, and wait until it has."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.terminate()
+        await self.ended()
+
+    async def _listening(self, process: asyncio.subprocess.Process) -> None:
+        async with asyncio.timeout(START_S):
+            while process.returncode is None:
+                try:
+                    _, writer = await asyncio.open_connection(HOST, self.port)
+                except OSError:
+                    await asyncio.sleep(0.05)
+                else:
+                    writer.close()
+                    return
+        raise ConfigurationError("The service did not start; its own words are above.")
 
 
 class Loopback(msgspec.Struct, frozen=True, kw_only=True):
     """Where everything listens, and the secret that signs webhooks."""
 
     simulator: Simulator
+    service: ServiceProcess
+    business_id: str
     page_url: str
-    service_url: str
     app_secret: str
 
     @property
     def webhook_url(self) -> str:
-        return f"{self.service_url}/api/webhook"
+        return f"{self.service.url}/api/webhook"
 
 
 @contextmanager
 def database_at(path: Path | None) -> Iterator[Path]:
-    """The given database file, or one that goes away afterwards."""
+    """The absolute path of the given database file, or of one that goes away afterwards."""
     if path is not None:
-        yield path
+        yield path.absolute()
         return
     with tempfile.TemporaryDirectory(prefix="wbot-") as folder:
         yield Path(folder) / "wbot.db"
@@ -62,15 +134,20 @@ def database_at(path: Path | None) -> Iterator[Path]:
 
 @asynccontextmanager
 async def loopback(
-    database: Path, *, page_port: int = 0, model_delay_s: float = 0.0, own_process: bool = False
+    database: Path,
+    *,
+    page_ports: Iterable[int] = (0,),
+    model_delay_s: float = 0.0,
+    send_delay_s: float = 0.0,
 ) -> AsyncIterator[Loopback]:
     """Run simulator and service until the block ends; raises ConfigurationError.
 
-    With a process of its own the service's times are not those of the simulator beside it.
+    The page takes the first of its ports that is free. The service has a process of its own, so
+    that its times are not those of the simulator, and it can die alone.
     """
     secret, verify_token = secrets.token_hex(16), secrets.token_hex(16)
     access_token, api_key = secrets.token_hex(16), secrets.token_hex(16)
-    await asyncio.to_thread(_furnish, database, access_token)
+    business_id = await asyncio.to_thread(_furnish, database, access_token)
     simulator = Simulator(
         clock=Clock(),
         app_secret=secret,
@@ -81,8 +158,10 @@ async def loopback(
         customers=PEOPLE,
         status_delays_s=(0.2, 0.5, None),
         model_delay_s=model_delay_s,
+        send_delay_s=send_delay_s,
     )
-    async with serve(simulator, host=HOST, port=page_port) as page_url:
+    async with AsyncExitStack() as stack:
+        page_url = await _serve_at_first_free(simulator, page_ports, stack)
         variables = {
             "WBOT_DATABASE": str(database),
             "WBOT_VERIFY_TOKEN": verify_token,
@@ -92,78 +171,76 @@ async def loopback(
             "OPENAI_API_KEY": api_key,
             "OPENAI_BASE_URL": f"{page_url}/v1",
         }
-        service = _process(variables) if own_process else _service(variables)
-        async with service as port:
-            running = Loopback(
-                simulator=simulator,
-                page_url=page_url,
-                service_url=f"http://{HOST}:{port}",
-                app_secret=secret,
-            )
-            simulator.webhook_url = running.webhook_url
-            await simulator.handshake()
-            yield running
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wbot-")))
+        service = ServiceProcess(variables, folder)
+        stack.push_async_callback(service.stop)
+        await service.start()
+        running = Loopback(
+            simulator=simulator,
+            service=service,
+            business_id=business_id,
+            page_url=page_url,
+            app_secret=secret,
+        )
+        simulator.webhook_url = running.webhook_url
+        await simulator.handshake()
+        yield running
 
 
-@asynccontextmanager
-async def _service(variables: Mapping[str, str]) -> AsyncIterator[int]:
-    async with serving(build_app(read_settings(variables), variables), HOST, 0) as port:
-        yield port
-
-
-@asynccontextmanager
-async def _process(variables: Mapping[str, str]) -> AsyncIterator[int]:
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
-        port = int(probe.getsockname()[1])
-    own = {"WBOT_HOST": HOST, "WBOT_PORT": str(port), "WBOT_LOG_LEVEL": "warning"}
-    # The one-file binary is its own interpreter.
-    command = [] if getattr(sys, "frozen", False) else ["-m", "wbot"]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *command,
-        *("--config", os.devnull, "serve"),
-        env={**read_configuration(Path(os.devnull)).variables, **variables, **own},
-        stdout=sys.stderr.fileno(),
+        return int(probe.getsockname()[1])
+
+
+async def _serve_at_first_free(
+    simulator: Simulator, ports: Iterable[int], stack: AsyncExitStack
+) -> str:
+    port = 0
+    for port in ports:
+        try:
+            return await stack.enter_async_context(serve(simulator, host=HOST, port=port))
+        except ConfigurationError as error:
+            if not _is_taken(error):
+                raise
+    raise ConfigurationError(
+        f"Port {port} is taken by another program; name another with --port, or leave it out "
+        "for the next free one."
     )
-    try:
-        await _listening(process, port)
-        yield port
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
 
 
-async def _listening(process: asyncio.subprocess.Process, port: int) -> None:
-    async with asyncio.timeout(START_S):
-        while process.returncode is None:
-            try:
-                _, writer = await asyncio.open_connection(HOST, port)
-            except OSError:
-                await asyncio.sleep(0.05)
-            else:
-                writer.close()
-                return
-    raise ConfigurationError("The service did not start; its own words are above.")
+def _is_taken(error: ConfigurationError) -> bool:
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
 
 
-def _furnish(path: Path, access_token: str) -> None:
-    """A business with this run's token, and some money for everybody the first time."""
+def _furnish(path: Path, access_token: str) -> str:
+    """A business with this run's token, and some money for everybody the first time; its id."""
     with locked(path, creates=True):
         connection = connect(path)
         try:
             migrations.migrate(connection, path, Clock().now())
             with transaction(connection) as tx:
+                _check_is_ours(tx, path)
                 business = _add_business(tx, access_token)
                 for person in PEOPLE:
                     _give_money(tx, business, person)
+                return business.id
         finally:
             connection.close()
 
 
+def _check_is_ours(tx: sqlite3.Connection, path: Path) -> None:
+    """Raise ConfigurationError rather than play with somebody's real business."""
+    for one in businesses.every(tx):
+        if one.phone_number_id != BUSINESS.phone_number_id or ":" in one.access_token:
+            raise ConfigurationError(
+                f"The database {path} holds the business {one.id!r}, which is no demo; "
+                "name a file of its own with --database, or leave it out."
+            )
+
+
 def _add_business(tx: sqlite3.Connection, access_token: str) -> Business:
-    known = businesses.by_id(tx, BUSINESS_ID)
+    known = businesses.by_phone_number_id(tx, BUSINESS.phone_number_id)
     if known is not None:
         known = msgspec.structs.replace(known, access_token=access_token)
         businesses.change(tx, known)

@@ -13,6 +13,7 @@ from wbot.ingress.server import listening
 from wbot.simulator.background import Background, Bell
 from wbot.simulator.chat_completions import ChatCompletions, Responder, completion_errors
 from wbot.simulator.chats import Chats
+from wbot.simulator.evidence import Evidence
 from wbot.simulator.faults import Endpoint, Faults
 from wbot.simulator.graph import Messages, graph_errors
 from wbot.simulator.lookups import Lookups
@@ -40,6 +41,7 @@ class Simulator:
     `status_delays_s` are seconds from acceptance to sent, delivered and read; a read of None
     waits for the customer's phone. `retry_delays_s` are the waits between deliveries of a
     webhook that was not answered 200; the last one repeats, none at all means no second try.
+    `send_delay_s` lies between taking a message and answering the call that brought it.
     """
 
     def __init__(
@@ -58,12 +60,16 @@ class Simulator:
         retry_delays_s: Sequence[float] = RETRY_DELAYS_S,
         models: Sequence[str] = (MODEL,),
         model_delay_s: float = 0.0,
+        send_delay_s: float = 0.0,
     ) -> None:
         self.businesses = tuple(businesses)
         self.customers = tuple(customers)
         self.base_url = ""
         """Where `serve` put it; without one, webhooks carry no media URLs."""
         self.faults = Faults(seed=seed)
+        self.evidence = Evidence()
+        self.on_kill: Callable[[], None] | None = None
+        """Kills the service, where whoever runs the simulator can; ValueError while it is down."""
         self._clock = clock
         # The same seed gives the same ids; nothing here is a secret.
         self._random = Random(seed)  # noqa: S311
@@ -90,7 +96,9 @@ class Simulator:
             people=self._people,
             faults=self.faults,
             record=self._record,
+            evidence=self.evidence,
             misbehaviour=self._misbehaviour,
+            send_delay_s=send_delay_s,
             has_media=self._lookups.has_media,
         )
         self._chat_completions = ChatCompletions(
@@ -101,6 +109,7 @@ class Simulator:
             delay_s=model_delay_s,
             faults=self.faults,
             record=self._record,
+            evidence=self.evidence,
             misbehaviour=self._misbehaviour,
         )
         self._meta = Meta(
@@ -111,6 +120,7 @@ class Simulator:
             retry_delays_s=retry_delays_s,
             people=self._people,
             record=self._record,
+            evidence=self.evidence,
             background=self._background,
             is_subscribed=self._lookups.is_subscribed,
         )
@@ -125,6 +135,7 @@ class Simulator:
         self._pages = Pages()
         self._chats = Chats(clock=clock, people=self._people, tell=self._pages.tell)
         self._trouble = Trouble(self.faults)
+        self._proof: dict[str, Any] | None = None
         self._listen()
 
     def _listen(self) -> None:
@@ -143,6 +154,7 @@ class Simulator:
             chats=self._chats,
             pages=self._pages,
             trouble=self._trouble,
+            proof=lambda: self._proof,
             media=self._media,
             businesses=self.businesses,
             customers=self.customers,
@@ -267,6 +279,7 @@ class Simulator:
         sent_at = sent_at or self._clock.now()
         update = message_update(business, customer, message, message_id=message_id, sent_at=sent_at)
         self._chats.said(customer, business, message, message_id=message_id, at=sent_at)
+        self.evidence.said(customer, message, message_id=message_id, at=sent_at)
         self._meta.post(update, self.faults.take(Endpoint.WEBHOOK, update.about))
         return message_id
 
@@ -285,6 +298,21 @@ class Simulator:
         content = tapped(next(found, None), button_id=button_id, title=title)
         context = {"from": business.display_phone_number, "id": context_wamid}
         return await self.send_inbound(customer, content | {"context": context}, business=business)
+
+    def cause_trouble(self, name: str, *, wanted: bool) -> None:
+        """Begin or end one kind of trouble, as the page's switches do."""
+        self._trouble.cause(name, wanted=wanted)
+
+    def kill(self) -> None:
+        """Kill the service at once; ValueError where nobody here can, or it is down already."""
+        if self.on_kill is None:
+            raise ValueError("there is no service here that could be killed")
+        self.on_kill()
+
+    def show_proof(self, proof: dict[str, Any]) -> None:
+        """Show on every page what happened underneath, in the place of what was shown before."""
+        self._proof = proof
+        self._pages.tell("proof", proof)
 
     def read(self, wamids: Sequence[str]) -> None:
         """A customer's phone shows these messages."""

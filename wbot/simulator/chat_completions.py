@@ -13,6 +13,7 @@ from wbot.clients.offline import completion_of, interpret
 from wbot.clock import Clock
 from wbot.domain.errors import RefusedError
 from wbot.ingress.bodies import read_body
+from wbot.simulator.evidence import Evidence, Exchange
 from wbot.simulator.faults import Endpoint, Fault, Faults
 from wbot.simulator.media import BODY_BYTES_MAX
 from wbot.simulator.misbehaviour import Misbehaviour
@@ -74,6 +75,7 @@ class ChatCompletions:
         delay_s: float,
         faults: Faults,
         record: Record,
+        evidence: Evidence,
         misbehaviour: Misbehaviour,
     ) -> None:
         self.responder: Responder | None = None
@@ -84,6 +86,7 @@ class ChatCompletions:
         self._delay_s = delay_s
         self._faults = faults
         self._record = record
+        self._evidence = evidence
         self._misbehaviour = misbehaviour
 
     def routes(self) -> list[web.RouteDef]:
@@ -102,7 +105,8 @@ class ChatCompletions:
             return await self._respond(body)
 
         fault = self._faults.take(Endpoint.MODEL, _last_text(body["messages"]))
-        return await self._misbehaviour.answer(request, fault, act=act, refuse=_refusal)
+        with self._evidence.during(Exchange.MODEL):
+            return await self._misbehaviour.answer(request, fault, act=act, refuse=_refusal)
 
     async def _respond(self, body: dict[str, Any]) -> web.StreamResponse:
         if self._delay_s > 0:

@@ -13,6 +13,7 @@ from wbot.simulator.record import ReadMark, Send
 from wbot.simulator.webhooks import Update
 
 BUBBLES_KEPT = 300  # in one chat
+UNSEEN = frozenset({"request_welcome"})  # kinds that the phone of whoever sent them does not show
 TYPING_S = 25.0  # WhatsApp hides the indicator after this long without a message
 
 _RANKS = {"sending": 0, "sent": 1, "delivered": 2, "read": 3, "failed": 4}
@@ -60,6 +61,8 @@ class Chats:
     ) -> None:
         """A customer wrote; a reaction goes to the bubble it is about."""
         chat = chat_key(customer, business)
+        if content.get("type") in UNSEEN:
+            return
         if content.get("type") == "reaction":
             self._react(chat, content["reaction"])
             return

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from wbot.clock import Clock
 from wbot.ingress.bodies import read_body
+from wbot.simulator.evidence import Evidence, Exchange
 from wbot.simulator.faults import Endpoint, Fault, Faults, Kind
 from wbot.simulator.media import BODY_BYTES_MAX
 from wbot.simulator.misbehaviour import Misbehaviour
@@ -92,7 +93,9 @@ class Messages:
         people: People,
         faults: Faults,
         record: Record,
+        evidence: Evidence,
         misbehaviour: Misbehaviour,
+        send_delay_s: float,
         has_media: Callable[[str, str], bool],
     ) -> None:
         self._clock = clock
@@ -102,6 +105,8 @@ class Messages:
         self._people = people
         self._faults = faults
         self._record = record
+        self._evidence = evidence
+        self._send_delay_s = send_delay_s
         self._misbehaviour = misbehaviour
         self._has_media = has_media
 
@@ -138,11 +143,14 @@ class Messages:
                 raise
             note(outcome, wamid=send.wamid)
             self._record.add_send(send)
+            if self._send_delay_s > 0:
+                await self._clock.sleep(self._send_delay_s)
             return _accepted(send, address)
 
         if fault and fault.kind is not Kind.SLOW and not fault.acts:
             note(outcome, code=fault.code if outcome is Outcome.REFUSED else None)
-        return await self._misbehaviour.answer(request, fault, act=act, refuse=refusal)
+        with self._evidence.during(Exchange.SEND):
+            return await self._misbehaviour.answer(request, fault, act=act, refuse=refusal)
 
     async def _mark(self, request: web.Request, payload: dict[str, Any]) -> web.StreamResponse:
         message_id = str(payload.get("message_id", ""))

@@ -7,6 +7,7 @@ import zlib
 from collections import OrderedDict
 from datetime import datetime, timedelta
 from functools import cache
+from importlib.resources import files
 from random import Random
 
 import msgspec
@@ -92,11 +93,10 @@ def picture() -> bytes:
     )
 
 
+@cache
 def voice_note() -> bytes:
-    """The first page of an Ogg/Opus stream without sound, enough to be told by its magic."""
-    head = b"OpusHead\x01\x01\x38\x01\x80\xbb\x00\x00\x00\x00\x00"
-    page = struct.pack("<4sBBqIIIB", b"OggS", 0, 2, 0, 1, 0, 0, 1) + bytes([len(head)])
-    return page + head
+    """An Ogg/Opus file in which a machine asks "What's my balance?" (made with espeak-ng)."""
+    return (files("wbot.simulator") / "page" / "voice-note.ogg").read_bytes()
 
 
 def _row(y: int) -> bytes:

@@ -12,6 +12,7 @@ from aiohttp import web
 from wbot.clock import Clock, elapsed_ms, later
 from wbot.domain.errors import RejectedError, RetryableError
 from wbot.simulator.background import Background
+from wbot.simulator.evidence import Evidence, Exchange
 from wbot.simulator.faults import Fault, Kind
 from wbot.simulator.people import People
 from wbot.simulator.record import Delivery, DeliveryResult, Record
@@ -49,6 +50,7 @@ class Meta:
         retry_delays_s: Sequence[float],
         people: People,
         record: Record,
+        evidence: Evidence,
         background: Background,
         is_subscribed: Callable[[str], bool],
     ) -> None:
@@ -60,6 +62,7 @@ class Meta:
         self._retry_delays_s = tuple(retry_delays_s)
         self._people = people
         self._record = record
+        self._evidence = evidence
         self._background = background
         self._is_subscribed = is_subscribed
         self._session: aiohttp.ClientSession | None = None
@@ -197,6 +200,7 @@ class Meta:
             await self._pause(wait_s)
             async with self._places:
                 attempts.append(await self._attempt(raw))
+            self._evidence.posted(updates, attempts[-1])
             if attempts[-1].acknowledged or self._clock.now() - started_at > RETRY_PERIOD:
                 break
             del attempts[:-ATTEMPTS_KEPT]
@@ -225,7 +229,8 @@ class Meta:
         started = self._clock.monotonic()
         status, error = None, ""
         try:
-            status = await self._post(raw)
+            with self._evidence.during(Exchange.WEBHOOK):
+                status = await self._post(raw)
         except (aiohttp.ClientError, RetryableError, TimeoutError) as problem:
             error = f"{type(problem).__name__}: {problem}"
         ms = elapsed_ms(started, self._clock.monotonic())

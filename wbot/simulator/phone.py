@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from http import HTTPStatus
 from importlib.resources import files
 from typing import Any, Protocol
 
@@ -24,12 +25,14 @@ PAGE_FILES = {
     "/phone/phone.css": ("phone.css", "text/css"),
     "/phone/phone.js": ("phone.js", "text/javascript"),
     "/phone/bubbles.js": ("bubbles.js", "text/javascript"),
+    "/phone/proof.js": ("proof.js", "text/javascript"),
 }
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
 }
@@ -63,6 +66,8 @@ class Network(Protocol):
     ) -> str: ...
 
     def read(self, wamids: Sequence[str]) -> None: ...
+
+    def kill(self) -> None: ...
 
 
 class Pages:
@@ -109,6 +114,7 @@ class Phone:
         chats: Chats,
         pages: Pages,
         trouble: Trouble,
+        proof: Callable[[], dict[str, Any] | None],
         media: MediaStore,
         businesses: Sequence[SimulatedBusiness],
         customers: Sequence[SimulatedCustomer],
@@ -117,6 +123,7 @@ class Phone:
         self._chats = chats
         self._pages = pages
         self._trouble = trouble
+        self._proof = proof
         self._media = media
         self._businesses = tuple(businesses)
         self._customers = tuple(customers)
@@ -131,6 +138,7 @@ class Phone:
             web.post("/phone/tap", _control(self._tap)),
             web.post("/phone/read", _control(self._read)),
             web.post("/phone/trouble", _control(self._cause_trouble)),
+            web.post("/phone/kill", _control(self._kill)),
         ]
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
@@ -162,13 +170,24 @@ class Phone:
             for one in self._businesses
         ]
         known = {"customers": people, "businesses": businesses, "troubles": self._trouble.state()}
-        return known | self._chats.snapshot()
+        return known | {"proof": self._proof()} | self._chats.snapshot()
 
     async def _media_file(self, request: web.Request) -> web.Response:
         file = self._media.get(request.match_info["id"])
         if file is None:
             raise web.HTTPNotFound
-        return web.Response(body=file.data, headers=HEADERS | {"Content-Type": file.mime_type})
+        headers = HEADERS | {"Content-Type": file.mime_type, "Accept-Ranges": "bytes"}
+        if "Range" not in request.headers:
+            return web.Response(body=file.data, headers=headers)
+        # A player asks for the end of a recording to learn how long it is.
+        try:
+            start, stop, _ = request.http_range.indices(len(file.data))
+        except ValueError:
+            raise web.HTTPRequestRangeNotSatisfiable from None
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(file.data)}"
+        return web.Response(
+            status=HTTPStatus.PARTIAL_CONTENT, body=file.data[start:stop], headers=headers
+        )
 
     async def _say(self, fields: dict[str, Any]) -> str:
         text = str(fields["text"]).strip()
@@ -197,6 +216,9 @@ class Phone:
 
     async def _cause_trouble(self, fields: dict[str, Any]) -> None:
         self._trouble.cause(str(fields["name"]), wanted=bool(fields["wanted"]))
+
+    async def _kill(self, _fields: dict[str, Any]) -> None:
+        self._network.kill()
 
     def _between(self, fields: dict[str, Any]) -> tuple[SimulatedCustomer, SimulatedBusiness]:
         customer = self._network.customer(str(fields["customer"]))

@@ -5,6 +5,7 @@ const FORMAT = new RegExp(
     "```(?<block>[\\s\\S]+?)```",
     "`(?<code>[^`\\n]+)`",
     "(?<![\\p{L}\\p{N}])(?<mark>[*_~])(?=\\S)(?<marked>[^\\n]*?\\S)\\k<mark>(?![\\p{L}\\p{N}])",
+    "(?<receipt>\\u{1f9fe})",
     "(?<link>https?://[^\\s<>\"]+[^\\s<>\".,;:!?)])",
   ].join("|"),
   "u",
@@ -48,10 +49,11 @@ export function formatted(text) {
   return fragment;
 }
 
-function drawnMatch({ block, code, mark, marked, link }) {
+function drawnMatch({ block, code, mark, marked, receipt, link }) {
   if (block !== undefined) return element("code", "block", block);
   if (code !== undefined) return element("code", "", code);
   if (mark !== undefined) return element(MARKS[mark], "", formatted(marked));
+  if (receipt !== undefined) return element("span", "receipt", receipt); // not every font has it
   return anchor(link, link);
 }
 
@@ -80,7 +82,7 @@ export function bubble(data, { quoted, onTap, onList }) {
   const item = element("li", `bubble ${side}`);
   item.dataset.id = data.id;
   item.append(element("span", "unseen", data.mine ? "You: " : "Business: "));
-  if (quoted) item.append(element("span", "quote", summaryOf(quoted)));
+  if (quoted) item.append(element("span", "quote", formatted(summaryOf(quoted))));
   const body = element("div", "body", ...content(data.message));
   body.append(metaOf(data));
   item.append(body, ...actions(data, { onTap, onList }));
@@ -136,15 +138,42 @@ function picture({ id, link, caption }) {
   return [shown, caption ? text(caption) : null];
 }
 
-function voice({ voice: isVoice }) {
+function voice({ id, voice: isVoice }) {
   const wave = element("span", "wave");
   for (let bar = 0; bar < 28; bar += 1) {
     const line = element("i", "");
     line.style.height = `${4 + Math.abs(Math.sin(bar * 1.7) * Math.cos(bar * 0.6)) * 18}px`;
     wave.append(line);
   }
-  const label = isVoice === false ? "Audio" : "Voice note";
-  return [element("span", "voice", icon("icon-play", "play"), wave, element("span", "unseen", label))];
+  const label = isVoice === false ? "audio" : "voice note";
+  if (!id) return [element("span", "voice", icon("icon-play", "play"), wave, element("span", "unseen", label))];
+  return [element("span", "voice", ...player(id, label, wave))];
+}
+
+function player(id, label, wave) {
+  const audio = element("audio", "");
+  audio.src = `/phone/media/${encodeURIComponent(id)}`;
+  const button = element("button", "play");
+  button.type = "button";
+  const length = element("span", "length");
+  const draw = () => {
+    button.replaceChildren(icon(audio.paused ? "icon-play" : "icon-pause"));
+    button.setAttribute("aria-label", `${audio.paused ? "Play" : "Pause"} ${label}`);
+    const whole = Number.isFinite(audio.duration) ? audio.duration : 0;
+    const done = whole ? audio.currentTime / whole : 0;
+    [...wave.children].forEach((bar, place) => bar.classList.toggle("played", place < done * wave.children.length));
+    length.textContent = `0:${String(Math.ceil(audio.currentTime || whole)).padStart(2, "0")}`;
+  };
+  for (const event of ["durationchange", "play", "pause", "timeupdate"]) audio.addEventListener(event, draw);
+  audio.addEventListener("ended", () => (audio.currentTime = 0));
+  audio.addEventListener("error", () => (length.textContent = "cannot be played"));
+  button.addEventListener("click", () => {
+    if (!audio.paused) return audio.pause();
+    for (const other of document.querySelectorAll("audio")) other.pause();
+    return audio.play().catch(() => {});
+  });
+  draw();
+  return [button, wave, length, audio];
 }
 
 function place({ latitude, longitude, name, address }) {

@@ -1,15 +1,17 @@
 // The phones: state from the simulator's events, and what the customers do.
 
 import { bubble, element, update } from "./bubbles.js";
+import { drawProof } from "./proof.js";
 
-const SUGGESTIONS = ["What's my balance?", "Transfer $20 to John", "Cancel that"];
 const NEAR_END_PX = 120;
 const TOAST_MS = 5000;
 const BUBBLES_MAX = 300; // in one chat, as the simulator keeps them
 
 const phones = [];
-const narrow = matchMedia("(max-width: 1019px)");
-let unread = {};
+const narrow = matchMedia("(max-width: 899px)");
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+const unread = {};
+let current = null; // the panel in view, where they are swiped
 
 async function post(path, body) {
   const response = await fetch(`/phone/${path}`, {
@@ -22,8 +24,9 @@ async function post(path, body) {
 }
 
 class Phone {
-  constructor(customer, businesses) {
+  constructor(customer, businesses, others) {
     this.customer = customer;
+    this.suggestions = suggestionsFor(others);
     this.businesses = businesses;
     this.business = businesses[0];
     this.root = document.getElementById("phone-template").content.cloneNode(true).firstElementChild;
@@ -34,7 +37,7 @@ class Phone {
     this.seen = new Set();
     this.chats = new Map();
     this.typingUntil = new Map();
-    this.watcher = new IntersectionObserver((entries) => this.shown(entries), { root: this.log, threshold: 0.5 });
+    this.watcher = new IntersectionObserver((entries) => this.shown(entries), { threshold: 0.5 });
     this.dress();
     this.listen();
     this.chooseBusiness(this.business);
@@ -55,16 +58,20 @@ class Phone {
     this.find(".owner-name").textContent = name;
     this.find(".owner-number").textContent = phone ? spaced(phone) : "number hidden";
     this.input.setAttribute("aria-label", `Message from ${name}`);
-    for (const words of SUGGESTIONS) {
-      const chip = element("button", "", words);
-      chip.type = "button";
-      chip.addEventListener("click", () => this.say(words));
-      this.find(".chips").append(chip);
-    }
+    this.find(".chips").append(...this.suggestions.map(({ words }) => this.chip(words)));
+    this.find(".tries").append(...this.suggestions.map(({ words, hint }) => this.chip(words, hint)));
     const select = this.find("select");
     this.find(".chat-choice").hidden = this.businesses.length < 2;
     select.append(...this.businesses.map((one) => new Option(one.name, one.id)));
     select.addEventListener("change", () => this.chooseBusiness(this.businesses[select.selectedIndex]));
+  }
+
+  chip(words, hint) {
+    const shown = words.replace(/ (?=\d)/g, "\u00a0"); // a number is not broken over two lines
+    const chip = element("button", "", shown, hint ? element("small", "", hint) : null);
+    chip.type = "button";
+    chip.addEventListener("click", () => this.say(words));
+    return chip;
   }
 
   listen() {
@@ -178,6 +185,7 @@ class Phone {
     this.items.clear();
     this.list.replaceChildren();
     for (const data of this.chats.get(this.chat)?.values() ?? []) this.draw(data);
+    this.showEmptiness();
     this.drawTyping();
     this.pinned = true;
     this.follow();
@@ -189,8 +197,13 @@ class Phone {
     if (data.chat !== this.chat) return;
     this.pinned ||= data.mine;
     this.draw(data).classList.add("arrives");
+    this.showEmptiness();
     this.follow();
-    if (!data.mine && this.root.hidden) countUnread(this, 1);
+    if (!data.mine && narrow.matches && current !== this.root) countUnread(this.root, 1);
+  }
+
+  showEmptiness() {
+    this.root.classList.toggle("is-empty", this.items.size === 0);
   }
 
   draw(data) {
@@ -353,60 +366,91 @@ function initials(name) {
   return words.slice(0, 2).map((word) => [...word][0].toUpperCase()).join("");
 }
 
-function countUnread(phone, added) {
-  const { key } = phone.customer;
-  unread[key] = added ? (unread[key] ?? 0) + added : 0;
-  const badge = document.querySelector(`[data-tab="${CSS.escape(key)}"] .badge`);
-  badge.textContent = unread[key];
-  badge.hidden = unread[key] === 0;
+// What to type, so that an empty phone is no riddle; the payee is on this very screen.
+function suggestionsFor(others) {
+  const payee = others.find(({ phone }) => phone);
+  const pay = payee && { words: `Send $20 to ${spaced(payee.phone)}`, hint: `pays ${payee.name}, on another phone here` };
+  return [
+    pay ?? { words: "Send $20 to John", hint: "pays whoever you name" },
+    { words: "What's my balance?", hint: "from the ledger, to the cent" },
+    { words: "Show my last payments", hint: "a statement" },
+    { words: "Cancel that", hint: "takes the last payment back" },
+  ];
 }
 
-function tabOf(phone) {
+function countUnread(panel, added) {
+  unread[panel.id] = added ? (unread[panel.id] ?? 0) + added : 0;
+  const badge = document.getElementById(`tab-${panel.id}`).querySelector(".badge");
+  badge.textContent = unread[panel.id];
+  badge.hidden = unread[panel.id] === 0;
+}
+
+function makeTab(panel, name) {
   const badge = element("span", "badge");
   badge.hidden = true;
-  const tab = element("button", "", phone.customer.name, badge);
+  const tab = element("button", "", name, badge);
   tab.type = "button";
-  tab.id = `tab-${phone.customer.key}`;
-  tab.dataset.tab = phone.customer.key;
+  tab.id = `tab-${panel.id}`;
   tab.setAttribute("role", "tab");
-  tab.setAttribute("aria-controls", phone.root.id);
-  tab.addEventListener("click", () => choose(phone));
+  tab.setAttribute("aria-controls", panel.id);
+  const behavior = still.matches ? "auto" : "smooth";
+  tab.addEventListener("click", () => panel.scrollIntoView({ behavior, inline: "start", block: "nearest" }));
   return tab;
 }
 
+// Where panels are swiped, only the one in view takes the keyboard; else all of them do.
 function choose(chosen) {
-  for (const phone of phones) {
-    const tab = document.getElementById(`tab-${phone.customer.key}`);
-    const isChosen = phone === chosen;
+  current = chosen;
+  for (const tab of document.getElementById("tabs").children) {
+    const panel = document.getElementById(tab.getAttribute("aria-controls"));
+    const isChosen = panel === chosen;
     tab.setAttribute("aria-selected", String(isChosen));
     tab.tabIndex = isChosen ? 0 : -1;
-    phone.root.hidden = narrow.matches && !isChosen;
-    if (isChosen || !narrow.matches) countUnread(phone, 0);
-    if (narrow.matches) {
-      phone.root.setAttribute("role", "tabpanel");
-    } else {
-      phone.root.removeAttribute("role");
-    }
+    panel.inert = narrow.matches && !isChosen;
+    if (isChosen || !narrow.matches) countUnread(panel, 0);
+    if (narrow.matches) panel.setAttribute("role", "tabpanel");
+    else panel.removeAttribute("role");
   }
-  chosen.redraw();
-  choose.last = chosen;
 }
 
 function build({ customers, businesses }) {
+  customers.forEach((customer, place) => {
+    const others = [...customers.slice(place + 1), ...customers.slice(0, place)];
+    phones.push(new Phone(customer, businesses, others));
+  });
+  document.getElementById("phones").append(...phones.map(({ root }) => root));
+  const tabs = phones.map(({ root, customer }) => makeTab(root, customer.name));
+  document.getElementById("tabs").append(...tabs, makeTab(document.getElementById("proof"), "Proof"));
+  listenToSwipes([...phones.map(({ root }) => root), document.getElementById("proof")]);
+  document.getElementById("kill").addEventListener("click", kill);
+  tellTime();
+  setInterval(tellTime, 10_000);
+}
+
+function listenToSwipes(panels) {
   const tabs = document.getElementById("tabs");
-  for (const customer of customers) phones.push(new Phone(customer, businesses));
-  document.getElementById("phones").append(...phones.map((phone) => phone.root));
-  tabs.append(...phones.map(tabOf));
   tabs.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;
-    moveFocus([...tabs.children], step);
+    moveFocus([...tabs.children].filter(({ hidden }) => !hidden), step);
     document.activeElement.click();
   });
-  narrow.addEventListener("change", () => choose(choose.last));
-  choose(phones[0]);
-  tellTime();
-  setInterval(tellTime, 10_000);
+  const came = (entries) => entries.filter(({ isIntersecting }) => isIntersecting).forEach(({ target }) => choose(target));
+  const watcher = new IntersectionObserver((entries) => narrow.matches && came(entries), { threshold: 0.6 });
+  for (const panel of panels) watcher.observe(panel);
+  narrow.addEventListener("change", () => choose(current));
+  choose(panels[0]);
+}
+
+function showProof(proof) {
+  drawProof(proof);
+  document.getElementById("tab-proof").hidden = proof === null;
+}
+
+async function kill({ currentTarget: button }) {
+  if (button.getAttribute("aria-disabled") === "true") return;
+  const connection = document.getElementById("connection");
+  await post("kill", {}).catch((error) => (connection.textContent = error.message));
 }
 
 function tellTime() {
@@ -448,12 +492,14 @@ function connect() {
   on("everything", (state) => {
     connection.textContent = "";
     if (phones.length === 0) build(state);
+    showProof(state.proof);
     for (const phone of phones) phone.restore(state.bubbles.filter(({ chat }) => phone.owns(chat)), state.typing);
     drawTroubles(state.troubles);
   });
   on("bubble", (data) => ownerOf(data.chat)?.add(data));
   on("state", (data) => ownerOf(data.chat)?.change(data));
   on("typing", ({ chat, ms }) => ownerOf(chat)?.setTyping(chat, ms));
+  on("proof", showProof);
   on("troubles", ({ troubles }) => drawTroubles(troubles));
   events.addEventListener("error", () => (connection.textContent = "Connecting…"));
 }
