@@ -252,7 +252,8 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[i
             await site.start()
         except OSError as error:
             raise ConfigurationError(
-                f"Cannot listen on {host}:{port}: {error.strerror or error}."
+                f"Cannot listen on {host}:{port}: {error.strerror or error}; set WBOT_HOST and "
+                "WBOT_PORT to an address of this machine and a free port."
             ) from error
         app[SERVICE_KEY].sender.port_opened()
         yield int(runner.addresses[0][1])

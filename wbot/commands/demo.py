@@ -14,7 +14,14 @@ MODEL_DELAY_S = 0.6
 
 
 @click.command()
-@click.option("--port", default=8765, show_default=True, help="Port of the phone page.")
+@click.option(
+    "--port",
+    default=8765,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    help="Port of the phone page; 0 takes any free one.",
+)
 @click.option("--no-browser", is_flag=True, help="Only print the page's address.")
 @click.option(
     "--database",

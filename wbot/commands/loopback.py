@@ -116,13 +116,15 @@ async def _process(variables: Mapping[str, str]) -> AsyncIterator[int]:
         probe.bind((HOST, 0))
         port = int(probe.getsockname()[1])
     own = {"WBOT_HOST": HOST, "WBOT_PORT": str(port), "WBOT_LOG_LEVEL": "warning"}
+    inherited = {**environment(), **variables, **own}
+    read_settings(inherited)  # what is wrong is said once, here, and not by the process as well
     # The one-file binary is its own interpreter.
     command = [] if getattr(sys, "frozen", False) else ["-m", "wbot"]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *command,
         "serve",
-        env={**environment(), **variables, **own},
+        env=inherited,
         stdout=sys.stderr.fileno(),
     )
     try:
@@ -154,7 +156,8 @@ async def _outside(simulator: Simulator, port: int) -> AsyncIterator[str]:
             yield page_url
     except OSError as error:
         raise ConfigurationError(
-            f"Cannot listen on {HOST}:{port}: {error.strerror or error}."
+            f"Cannot listen on {HOST}:{port}: {error.strerror or error}; choose another port with "
+            "--port, or any free one with --port 0."
         ) from error
 
 

@@ -173,7 +173,7 @@ def _waiting(tx: sqlite3.Connection, message: sqlite3.Row, now: str) -> Iterator
     if message["ahead"]:
         reasons.append(f"{message['ahead']} of its conversation go first")
     if message["not_before"] is not None and message["not_before"] > now:
-        reasons.append(f"not before {message['not_before']}")
+        reasons.append(f"not before {_instant(message['not_before'])}")
     why = "; ".join(reasons) or "for a running service to take it up"
     if message["state"] == "waiting" or reasons:
         yield Stage(now, "waiting", f"{_seconds(message['received_at'], now)} since it came: {why}")
@@ -284,7 +284,7 @@ def _confirmation(tx: sqlite3.Connection, message_id: str) -> Iterator[Stage]:
     asked = confirmations.of_message(tx, message_id)
     if asked is None:
         return
-    until = f"until {asked['expires_at'][:19]}Z"
+    until = f"until {_instant(asked['expires_at'])}"
     yield Stage(asked["asked_at"], "asked", f"the customer to confirm, {until}")
     if asked["outcome"] is not None:
         by = f" by message {asked['ended_by']}" if asked["ended_by"] else ""
@@ -369,4 +369,8 @@ def _seconds(earlier: str, later: str) -> str:
 
 
 def _clock(at: str) -> str:
-    return f"{at[11:19]} by its clock"
+    return f"{at[11:19]} UTC by its clock"
+
+
+def _instant(at: str) -> str:
+    return f"{at[:19].replace('T', ' ')} UTC"
