@@ -76,6 +76,10 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     replies: tuple[Answer, ...]
 
 
+class NothingCameError(RefusedError):
+    """No message of this customer is stored."""
+
+
 def find(tx: sqlite3.Connection, text: str) -> tuple[str, int]:
     """The message an operator means, and how many others there are of its sender.
 
@@ -88,8 +92,10 @@ def find(tx: sqlite3.Connection, text: str) -> tuple[str, int]:
     if answered is not None:
         return answered, 0
     sent = [rows for one in _meant(tx, text) if (rows := lives.sent_by(tx, one))]
+    if not sent and people.referred_id(text) is None:
+        sent = [rows] if (rows := lives.unrouted(tx, people.alias_of(text))) else []
     if not sent:
-        raise RefusedError(f"No message of {text} has come.")
+        raise NothingCameError(f"No message of {text} has come.")
     if len(sent) > 1:
         latest = ", ".join(f"{rows[-1]['business_id']}: {rows[-1]['message_id']}" for rows in sent)
         raise RefusedError(

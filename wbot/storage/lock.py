@@ -24,3 +24,15 @@ def locked(path: Path) -> Iterator[None]:
                 f"Another wbot already serves the database {path}; stop it first."
             ) from error
         yield
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a service runs on the database file."""
+    try:
+        with path.with_name(f"{path.name}.lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # nobody has ever served it
+        return False
+    return False
