@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types bench bench-quick torture hostile fuzz check lock clean
+.PHONY: demo test lint types picture bench bench-quick torture hostile fuzz check lock clean
 
 demo: $(STAMP)  ## the whole thing on loopback, with a phone page in the browser
 	$(BIN)/wbot demo
@@ -18,6 +18,9 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/mypy
+
+picture: $(STAMP)  ## the phones in README; needs Debian's chromium and fonts-noto-color-emoji
+	$(BIN)/python tests/picture.py docs/phones.webp
 
 bench: $(STAMP)  ## how fast webhooks are acknowledged, beside baselines of the same run
 	$(BIN)/python tests/benchmarks/intake.py
