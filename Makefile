@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUNTIME := $(VENV)/.runtime
 
-.PHONY: demo test readme lint types bench bench-quick torture hostile fuzz check lock clean
+.PHONY: demo test readme lint types picture bench bench-quick torture hostile fuzz check lock clean
 
 demo: $(RUNTIME)  ## the whole thing on loopback, with a phone page in the browser
 	$(BIN)/python -m wbot demo
@@ -22,6 +22,9 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/mypy
+
+picture: $(STAMP)  ## the phones in README; needs Debian's chromium and fonts-noto-color-emoji
+	$(BIN)/python tests/picture.py docs/phones.webp
 
 bench: $(STAMP)  ## how fast webhooks are acknowledged, beside baselines of the same run
 	$(BIN)/python tests/benchmarks/intake.py

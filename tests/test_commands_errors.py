@@ -177,8 +177,8 @@ def test_a_message_of_a_merged_customer_is_not_handled_on_the_emptied_account(wb
     [
         (["show", "9"], 1, "There is no failure 9; `wbot errors list` shows them."),
         (["retry", "9"], 1, "There is no failure 9"),
-        (["retry", "x"], 2, "not a valid integer"),
-        (["show", "0"], 2, "0 is not in the range"),
+        (["retry", "x"], 2, "ID is 'x'; it must be a whole number of at least 1"),
+        (["show", "0"], 2, "ID is '0'; it must be a whole number"),
         (["purge"], 2, "--older-than"),
         (["purge", "--older-than", "30"], 2, "'30' is no age; write it like 30d, 12h or 4w."),
         (["purge", "--older-than", "0d"], 2, "is no age"),

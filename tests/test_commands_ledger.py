@@ -165,7 +165,7 @@ def test_a_withdrawal_beyond_the_balance_is_refused_and_stays_so(wbot: Wbot) -> 
         (["deposit", "shop", ALICE, "5", "--key", " "], 2, "A key has 1 to 200 characters"),
         (["deposit", "shop", ALICE, "5", "--memo", "\udc80"], 2, "not UTF-8"),
         (["deposit", "shop", ALICE], 2, "Missing argument 'AMOUNT'"),
-        (["deposit", "shop", ALICE, "-5"], 2, "No such option"),
+        (["deposit", "shop", ALICE, "-5"], 2, "AMOUNT is '-5', and must be more than zero"),
         (["withdraw", "shop", ALICE, "5"], 1, f"shop has no customer {ALICE}"),
         (["balance", "shop", ALICE], 1, f"shop has no customer {ALICE}"),
         (["statement", "shop", ALICE], 1, "`wbot customer list shop` shows who there is"),

@@ -255,7 +255,12 @@ async def serving(
     Raises ConfigurationError where the address cannot be used.
     """
     async with listening(
-        app, host=host, port=port, shutdown_timeout_s=REQUESTS_GRACE_S, limits=limits
+        app,
+        host=host,
+        port=port,
+        shutdown_timeout_s=REQUESTS_GRACE_S,
+        limits=limits,
+        advice="set WBOT_HOST and WBOT_PORT to an address of this machine and a free port",
     ) as bound:
         app[SERVICE_KEY].sender.port_opened()
         yield bound

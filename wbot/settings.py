@@ -4,7 +4,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import msgspec
 from dotenv import dotenv_values
@@ -58,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 _PREFIX = "WBOT_"
 _PATHS = (Path, Path | None)
 _UNPREFIXED = {"openai_api_key", "openai_base_url"}
+_WEB_ADDRESSES = {"graph_url", "openai_base_url"}
 _CHOICES = {
     "log_level": ("debug", "info", "warning", "error"),
     "log_format": ("", "json", "console"),
@@ -141,9 +142,9 @@ def _read_file(file: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(file, error) from error
     folder = INSTALLED_FOLDER if file == INSTALLED_FILE else file.parent
-    for field, kind in _types().items():
+    for field, info in _fields().items():
         name = variable_of(field)
-        if kind in _PATHS and (text := values.get(name, "").strip()):
+        if info.type in _PATHS and (text := values.get(name, "").strip()):
             values[name] = str(folder / _path(name, text))
     return values
 
@@ -187,14 +188,17 @@ def _converted(field: str, text: str) -> object:
     if choices and text not in choices:
         known = ", ".join(choice for choice in choices if choice)
         raise ConfigurationError(f"{name} is {text!r}; it must be one of: {known}.")
-    kind = _types()[field]
+    if field in _WEB_ADDRESSES and not text.startswith(("http://", "https://")):
+        raise ConfigurationError(
+            f"{name} is {text!r}; it must be a web address that begins with https:// or http://."
+        )
+    kind = _fields()[field].type
     if kind in _PATHS:
         return _path(name, text)
     try:
         return msgspec.convert(text, kind, strict=False)
     except msgspec.ValidationError as error:
-        reason = str(error)[0].lower() + str(error)[1:]
-        raise ConfigurationError(f"{name} is {text!r}, but {reason}.") from error
+        raise ConfigurationError(f"{name} is {text!r}; it must be {_wanted(field)}.") from error
 
 
 def _path(name: str, text: str) -> Path:
@@ -204,8 +208,23 @@ def _path(name: str, text: str) -> Path:
         raise ConfigurationError(f"{name} is {text!r}, whose home folder is unknown.") from error
 
 
-def _types() -> dict[str, object]:
-    return {field.name: field.type for field in msgspec.structs.fields(Settings)}
+def _wanted(field: str) -> str:
+    """What a numeric variable takes: "a whole number of at least 1, such as 5"."""
+    kind, *metas = get_args(_fields()[field].type) or (_fields()[field].type,)
+    noun = "a whole number" if kind is int else "a number"
+    if _fields()[field].type == Seconds:
+        noun = "a number of seconds"
+    limits = [
+        f"{word} {limit}"
+        for meta in metas
+        for word, limit in (("above", meta.gt), ("of at least", meta.ge), ("at most", meta.le))
+        if limit is not None
+    ]
+    return f"{noun} {' and '.join(limits)}, such as {_fields()[field].default:g}"
+
+
+def _fields() -> dict[str, msgspec.structs.FieldInfo]:
+    return {field.name: field for field in msgspec.structs.fields(Settings)}
 
 
 def require(settings: Settings, *fields: str) -> None:

@@ -1,13 +1,22 @@
 """wbot burst: many customers write at once; how fast and how rightly they are answered."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 from rich.progress import Progress
 
 from wbot.clock import Clock
-from wbot.commands.console import json_option, load_settings, open_database, print_json, print_table
+from wbot.commands.console import (
+    counted,
+    json_option,
+    load_settings,
+    open_database,
+    print_facts,
+    print_json,
+)
 from wbot.commands.loopback import BUSINESS, database_at, loopback
 from wbot.commands.serve import run
 from wbot.domain.errors import ConfigurationError, RefusedError
@@ -18,22 +27,41 @@ from wbot.storage import businesses
 
 
 @click.command()
-@click.option("--users", default=20, show_default=True, type=click.IntRange(1, 5000))
-@click.option("--messages", default=10, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--users", default=20, show_default=True, type=click.IntRange(1, 5000), metavar="N")
+@click.option(
+    "--messages", default=10, show_default=True, type=click.IntRange(1, 1000), metavar="N"
+)
 @click.option("--target", help="Webhook URL of a running service; its own one by default.")
 @click.option("--phone-number-id", help="With --target: the number to write to.")
+@click.option("--yes", "is_agreed", is_flag=True, help="With --target: do not ask first.")
 @json_option
 def burst(
-    *, users: int, messages: int, target: str | None, phone_number_id: str | None, as_json: bool
+    *,
+    users: int,
+    messages: int,
+    target: str | None,
+    phone_number_id: str | None,
+    is_agreed: bool,
+    as_json: bool,
 ) -> None:
     """Send USERS x MESSAGES signed webhooks at once and report how they were answered.
 
     Without --target a service with a fresh database and a simulated WhatsApp is started for it, so
     that replies, their order and duplicates are judged too. With --target only acknowledgements
-    can be seen, for the replies go to that service's Graph API.
+    can be seen, for the replies go to that service's Graph API; it keeps the messages as real ones,
+    so this asks first, or needs --yes.
     """
+    if target is None and phone_number_id is not None:
+        raise click.UsageError("--phone-number-id is only used together with --target.")
+    aim = None if target is None else _aim(target, phone_number_id)
+    if aim is not None and not is_agreed:
+        _ask(target, users * messages)
     reports: list[BurstReport] = []
-    with database_at(None) as path, Progress(transient=True) as progress:
+    bar = Console(stderr=True)
+    with (
+        database_at(None) as path,
+        Progress(transient=True, console=bar, disable=not bar.is_terminal) as progress,
+    ):
         task = progress.add_task("Sending", total=users * messages)
         options: dict[str, Any] = {
             "users": users,
@@ -41,16 +69,35 @@ def burst(
             "clock": Clock(),
             "on_progress": lambda: progress.advance(task),
         }
-        if target is None:
+        if aim is None:
             run(lambda: _against_own(path, options, reports))
         else:
-            options |= _aim(target, phone_number_id)
-            run(lambda: _against_target(options, reports))
+            run(lambda: _against_target(options | aim, reports))
     report = reports[0].to_dict()
     if as_json:
         print_json(report)
     else:
         _show(report)
+    _judge(report, target)
+
+
+def _ask(target: str | None, number: int) -> None:
+    """Agree with whoever is at the terminal; raises ConfigurationError where nobody is."""
+    consequence = (
+        f"{target} will keep {counted(number, 'simulated message')} as real ones, ask its model "
+        "and send its replies"
+    )
+    if not sys.stdin.isatty():
+        raise ConfigurationError(f"{consequence}; add --yes if that is wanted.")
+    click.confirm(f"{consequence}. Go on?", abort=True, err=True)
+
+
+def _judge(report: dict[str, Any], target: str | None) -> None:
+    if target is not None and not report["acknowledged"]:
+        raise RefusedError(
+            f"Nothing was acknowledged: see that a service answers at {target} and has the same "
+            "WBOT_APP_SECRET; `wbot serve` starts one."
+        )
     if report["errors"] or report["duplicate_replies"] or report["out_of_order"]:
         raise RefusedError("The burst was not answered as promised; see the report.")
 
@@ -76,7 +123,10 @@ def _aim(target: str, phone_number_id: str | None) -> dict[str, Any]:
     settings, _ = load_settings()
     require(settings, "app_secret")
     if not target.startswith(("http://", "https://")):
-        raise ConfigurationError(f"The target {target!r} is not a web address.")
+        raise ConfigurationError(
+            f"The target {target!r} is not a web address, such as "
+            "http://127.0.0.1:5000/api/webhook."
+        )
     if phone_number_id is None:
         with open_database() as tx:
             known = businesses.every(tx)
@@ -95,10 +145,10 @@ def _show(report: dict[str, Any]) -> None:
     shown = [(name.replace("_", " "), _figure(report[name])) for name in counts]
     for name, label in (("ack_ms", "acknowledged in ms"), ("reply_ms", "replied in ms")):
         times = report[name]
-        if times is not None:
+        if times is not None and times["max"] is not None:
             figures = "  ".join(f"{key} {_figure(value)}" for key, value in times.items())
             shown.append((label, figures))
-    print_table(("", ""), shown, empty="")
+    print_facts(shown)
 
 
 def _figure(value: float | None) -> str:

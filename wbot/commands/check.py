@@ -1,4 +1,4 @@
-"""wbot check: whether everything the service needs is there, and what to mend."""
+"""wbot check: whether everything the service needs is there, and what to fix."""
 
 import asyncio
 import sqlite3
@@ -43,9 +43,9 @@ class _Known(msgspec.Struct, frozen=True):
 def check(*, is_offline: bool, as_json: bool) -> None:
     """Check that everything the service needs is there.
 
-    Configuration, database, Graph API and model: one line each, with the mend. Exits 0 when all is
+    Configuration, database, Graph API and model: one line each, with the fix. Exits 0 when all is
     well (a warning, marked !, counts as well), 1 when something fails that may pass, 2 when the
-    configuration, a token or the database must be mended first.
+    configuration, a token or the database must be fixed first.
     """
     settings, variables = load_settings()
     configuration = _configuration(settings)
@@ -62,16 +62,12 @@ def check(*, is_offline: bool, as_json: bool) -> None:
         print_json([_json(one) for one in found])
     else:
         _print(found)
-    for one in (configuration, database):
-        if not one.ok:
-            raise ConfigurationError(one.detail)
     failures = [one for one in found if not one.ok]
     if not failures:
         return
-    sentence = f"{counted(len(failures), 'check')} failed."
-    if len(failures) == 1:
-        sentence = f"{failures[0].check}: {failures[0].detail.rstrip('.')}."
-    if any(one.is_misconfigured for one in failures):
+    sentence = _in_all(failures, is_shown=not as_json)
+    is_unusable = not (configuration.ok and database.ok)
+    if is_unusable or any(one.is_misconfigured for one in failures):
         raise ConfigurationError(sentence)
     fail(sentence)
 
@@ -79,6 +75,16 @@ def check(*, is_offline: bool, as_json: bool) -> None:
 def _files(settings: Settings) -> list[Path]:
     others = (load_configuration().file, settings.log_file)
     return [*files_of(settings.database), *(path for path in others if path is not None)]
+
+
+def _in_all(failures: Sequence[Check], *, is_shown: bool) -> str:
+    """One sentence about the failures; what the table has just shown is not printed twice."""
+    if is_shown:
+        names = ", ".join(one.check for one in failures)
+        return f"{counted(len(failures), 'check')} failed: {names}; see ✗ above for what to do."
+    if len(failures) == 1:
+        return f"{failures[0].check}: {failures[0].detail.rstrip('.')}."
+    return f"{counted(len(failures), 'check')} failed."
 
 
 def _configuration(settings: Settings) -> Check:

@@ -229,9 +229,12 @@ def plain(text: str) -> str:
     return "".join(" " if unicodedata.category(c) == "Cc" and c != "\n" else c for c in kept)
 
 
-def readable(at: str | None) -> str:
-    """A stored instant for people, in UTC to the second; a dash where there is none."""
-    return "-" if at is None else at[:19].replace("T", " ")
+def readable(at: str | None, *, zone: str = " UTC") -> str:
+    """A stored instant for people, to the second; a dash where there is none.
+
+    It names its zone, unless it stands in a column whose title does.
+    """
+    return "-" if at is None else f"{at[:19].replace('T', ' ')}{zone}"
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:

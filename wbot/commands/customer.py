@@ -64,7 +64,7 @@ def list_(*, business_id: str, as_json: bool) -> None:
             one["name"] or "-",
             one["available"],
             str(one["messages"]),
-            readable(one["last_message_at"]),
+            readable(one["last_message_at"], zone=""),
             f"merged into {one['merged_into']}" if one["merged_into"] else "",
         )
         for one in found

@@ -35,6 +35,7 @@ SEND_DELAY_S = 0.4
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
+    metavar="N",
     help=f"Port of the phones' page; by default {FIRST_PORT}, or the next one that is free.",
 )
 @click.option("--no-browser", is_flag=True, help="Only print the page's address.")

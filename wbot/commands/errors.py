@@ -50,7 +50,7 @@ def list_(*, limit: int | None, as_json: bool) -> None:
     rows = [
         (
             str(row["id"]),
-            readable(row["created_at"]),
+            readable(row["created_at"], zone=""),
             row["state"],
             str(row["retry_count"]),
             row["message_id"] or "-",

@@ -282,7 +282,7 @@ def _print_statement(found: list[Entry], business: Business, label: str) -> None
     rows = [
         (
             entry.reference,
-            readable(entry.created_at),
+            readable(entry.created_at, zone=""),
             entry.kind,
             ("" if entry.is_incoming else "-")
             + format_amount(entry.amount_minor, business.currency),

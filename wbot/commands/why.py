@@ -1,4 +1,4 @@
-"""wbot why: one message's whole life."""
+"""wbot why: one message's whole life, and why it has no reply."""
 
 import click
 import msgspec
@@ -8,42 +8,57 @@ from wbot.commands.console import (
     WORDS,
     counted,
     json_option,
+    load_settings,
     now,
     print_facts,
     print_json,
     print_table,
     reading,
 )
-from wbot.operations import life
-from wbot.operations.life import Life
+from wbot.operations import causes, life
+from wbot.operations.life import Life, NothingCameError, Stage
+from wbot.storage.lock import is_locked
 
 
 @click.command()
 @click.argument("text", metavar="MESSAGE_ID|CUSTOMER", type=WORDS)
 @json_option
 def why(*, text: str, as_json: bool) -> None:
-    """Tell one message's whole life.
+    """Tell one message's whole life, and why it has no reply.
 
     Received, waited, every model call, tool and ledger entry, reply, delivery, with times. For a
     CUSTOMER (phone number or user id) it is the latest message. The id of a reply of ours leads to
-    the message it answers, and a message's name in the logs to the message.
+    the message it answers, and a message's name in the logs to the message. Where there is no
+    reply, the cause and the next step come first.
     """
+    is_served = is_locked(load_settings()[0].database)
     with reading() as tx:
-        message_id, others = life.find(tx, text)
+        try:
+            message_id, others = life.find(tx, text)
+        except NothingCameError as error:
+            hint = "" if is_served else f" {causes.NOT_RUNNING}"
+            raise NothingCameError(f"{error}{hint} {causes.NOTHING_CAME}") from error
         told = life.tell(tx, message_id, to_text(now()))
+        cause = causes.cause_of(tx, message_id, is_served=is_served)
     if as_json:
+        if cause is not None:
+            stages = (*told.stages, Stage(to_text(now()), "no_reply", cause))
+            told = msgspec.structs.replace(told, stages=stages)
         print_json(msgspec.to_builtins(told))
     else:
-        _print(told, others)
+        _print(told, cause)
+        is_customer = text not in {message_id, *(reply.wamid for reply in told.replies)}
+        _print_others(others, is_latest=is_customer and cause is None)
 
 
-def _print(told: Life, others: int) -> None:
+def _print(told: Life, cause: str | None) -> None:
     print_facts(
         [
             ("Message", told.message_id),
             ("Business", told.business or "none has this number"),
             ("Customer", told.customer or "unknown"),
             ("State", told.state),
+            *([("Why no reply", cause)] if cause is not None else []),
         ]
     )
     click.echo()
@@ -52,9 +67,15 @@ def _print(told: Life, others: int) -> None:
     for reply in told.replies:
         click.echo()
         print_facts([(f"Reply, {reply.state}", reply.text)])
+
+
+def _print_others(others: int, *, is_latest: bool) -> None:
     if others:
         click.echo()
         click.echo(f"The customer's latest message; {counted(others, 'other')} came before it.")
+    if is_latest:
+        click.echo()
+        click.echo(f"It has its reply, and nothing came after it. {causes.NOTHING_CAME}")
 
 
 def _time(at: str) -> str:

@@ -5,6 +5,7 @@ An empty text puts an option back to its default. Amounts are in the business's 
 
 import re
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any
 
@@ -188,7 +189,7 @@ def changed(business: Business, settings: Mapping[str, str]) -> Business:
     """
     for name in settings:
         if name not in KNOWN:
-            raise MalformedError(f"There is no option {name[:40]!r}; known: {', '.join(KNOWN)}.")
+            raise MalformedError(_unknown(name))
     currency_code = settings.get(CURRENCY, business.currency_code)
     business = _in_currency(business, _currency(currency_code), kept=settings)
     columns: dict[str, Any] = {}
@@ -231,6 +232,12 @@ def described_rules(business: Business) -> dict[str, Any]:
         is_money = option.is_amount and value is not None
         shown[name] = format_amount(value, business.currency) if is_money else value
     return shown
+
+
+def _unknown(name: str) -> str:
+    near = get_close_matches(name.lower().replace("-", "_"), KNOWN, n=1)
+    hint = f"did you mean {near[0]}? All" if near else "known"
+    return f"There is no option {name[:40]!r}; {hint}: {', '.join(KNOWN)}."
 
 
 def _value(name: str, text: str, currency: Currency) -> Any:

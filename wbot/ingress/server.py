@@ -25,10 +25,12 @@ async def listening(
     port: int,
     shutdown_timeout_s: float,
     limits: Limits | None = None,
+    advice: str = "choose another port",
 ) -> AsyncIterator[int]:
     """Start the application, then open the port, which is yielded; the reverse at the end.
 
-    Raises ConfigurationError where the address cannot be used, and what the start raised.
+    Raises ConfigurationError, with the advice, where the address cannot be used, and what the start
+    raised.
     """
     limits = limits or Limits()
     bodies = app[BODIES_KEY] = Bodies(limits)
@@ -48,7 +50,7 @@ async def listening(
             await runner.setup()
         except ExceptionGroup as failed:  # a start that failed, in the wrapping of its TaskGroup
             raise failed.exceptions[0] from failed
-        server = await _open(runner, connections, host, port)
+        server = await _open(runner, connections, host, port, advice)
         try:
             yield int(server.sockets[0].getsockname()[1])
         finally:
@@ -59,15 +61,14 @@ async def listening(
 
 
 async def _open(
-    runner: web.AppRunner, connections: Connections, host: str, port: int
+    runner: web.AppRunner, connections: Connections, host: str, port: int, advice: str
 ) -> asyncio.Server:
     make_handler = cast("web.Server", runner.server)  # there is one since the set-up
-    loop = asyncio.get_running_loop()
     try:
-        return await loop.create_server(
+        return await asyncio.get_running_loop().create_server(
             lambda: connections.make(make_handler()), host, port, backlog=BACKLOG
         )
     except OSError as error:
         raise ConfigurationError(
-            f"Cannot listen on {host}:{port}: {error.strerror or error}."
+            f"Cannot listen on {host}:{port}: {error.strerror or error}; {advice}."
         ) from error

@@ -19,7 +19,7 @@ from wbot.domain.ledger import (
     reference_of,
     transfer_id_of,
 )
-from wbot.domain.money import currency_of, format_amount, parse_amount
+from wbot.domain.money import Currency, currency_of, format_amount, parse_amount
 from wbot.domain.policy import withdrawal_refusal
 from wbot.domain.receipts import MEMO_LENGTH_MAX, one_line
 from wbot.operations import merging, people
@@ -85,10 +85,17 @@ def reverse(tx: sqlite3.Connection, reference: str, now: str) -> Reversed:
     )
 
 
+def _amount(text: str, currency: Currency) -> int:
+    try:
+        return parse_amount(text, currency)
+    except MalformedError as error:
+        raise MalformedError(f"AMOUNT is {text[:40]!r}: {error}") from error
+
+
 def _book(
     tx: sqlite3.Connection, business: Business, order: Order, *, kind: TransferKind, now: str
 ) -> Booked:
-    amount_minor = parse_amount(order.amount, business.currency)
+    amount_minor = _amount(order.amount, business.currency)
     memo = one_line(order.memo or "", MEMO_LENGTH_MAX) or None
     cause = _cause(business, kind, order.key)
     known = ledger.by_cause(tx, cause)

@@ -77,6 +77,10 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     replies: tuple[Answer, ...]
 
 
+class NothingCameError(RefusedError):
+    """No message of this customer is stored."""
+
+
 def find(tx: sqlite3.Connection, text: str) -> tuple[str, int]:
     """The message an operator means, and how many others there are of its sender.
 
@@ -91,8 +95,10 @@ def find(tx: sqlite3.Connection, text: str) -> tuple[str, int]:
     if named is not None:
         return named, 0
     sent = [rows for one in _meant(tx, text) if (rows := lives.sent_by(tx, one))]
+    if not sent and people.referred_id(text) is None:
+        sent = [rows] if (rows := lives.unrouted(tx, people.alias_of(text))) else []
     if not sent:
-        raise RefusedError(f"No message of {text} has come.")
+        raise NothingCameError(f"No message of {text} has come.")
     if len(sent) > 1:
         latest = ", ".join(f"{rows[-1]['business_id']}: {rows[-1]['message_id']}" for rows in sent)
         raise RefusedError(
@@ -179,7 +185,7 @@ def _waiting(tx: sqlite3.Connection, message: sqlite3.Row, now: str) -> Iterator
     if message["ahead"]:
         reasons.append(f"{message['ahead']} of its conversation go first")
     if message["not_before"] is not None and message["not_before"] > now:
-        reasons.append(f"not before {message['not_before']}")
+        reasons.append(f"not before {_instant(message['not_before'])}")
     why = "; ".join(reasons) or "for a running service to take it up"
     if message["state"] == "waiting" or reasons:
         yield Stage(now, "waiting", f"{_seconds(message['received_at'], now)} since it came: {why}")
@@ -290,7 +296,7 @@ def _confirmation(tx: sqlite3.Connection, message_id: str) -> Iterator[Stage]:
     asked = confirmations.of_message(tx, message_id)
     if asked is None:
         return
-    until = f"until {asked['expires_at'][:19]}Z"
+    until = f"until {_instant(asked['expires_at'])}"
     yield Stage(asked["asked_at"], "asked", f"the customer to confirm, {until}")
     if asked["outcome"] is not None:
         by = f" by message {asked['ended_by']}" if asked["ended_by"] else ""
@@ -375,4 +381,8 @@ def _seconds(earlier: str, later: str) -> str:
 
 
 def _clock(at: str) -> str:
-    return f"{at[11:19]} by its clock"
+    return f"{at[11:19]} UTC by its clock"
+
+
+def _instant(at: str) -> str:
+    return f"{at[:19].replace('T', ' ')} UTC"

@@ -88,8 +88,8 @@ def alias_of(text: str) -> str:
     alias = text.strip() if is_user_id(text.strip()) else phone_digits(text)
     if alias is None:
         raise MalformedError(
-            f"{text[:40]!r} names no customer: give a phone number (5 to 20 digits, + allowed) "
-            "or a business-scoped user id."
+            f"{text[:40]!r} names no customer: give a phone number (5 to 20 digits, + allowed), "
+            "a business-scoped user id, or the reference that `wbot customer list` shows (C3)."
         )
     return alias
 

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import msgspec
@@ -43,12 +44,18 @@ def required(tx: sqlite3.Connection, business_id: str) -> Business:
     """The business; raises ConfigurationError with a sentence that names the ones there are."""
     business = by_id(tx, business_id)
     if business is None:
-        known = ", ".join(row[0] for row in tx.execute("SELECT id FROM businesses ORDER BY id"))
-        raise ConfigurationError(
-            f"There is no business {business_id!r}; "
-            + (f"known: {known}." if known else "add one with `wbot business add`.")
-        )
+        raise ConfigurationError(_unknown(tx, business_id))
     return business
+
+
+def _unknown(tx: sqlite3.Connection, business_id: str) -> str:
+    sentence = f"There is no business {business_id[:64]!r}"
+    known = [str(row[0]) for row in tx.execute("SELECT id FROM businesses ORDER BY id")]
+    if not known:
+        return f"{sentence}; add one with `wbot business add`."
+    near = get_close_matches(business_id, known, n=1)
+    hint = f"did you mean {near[0]}? All" if near and len(known) > 1 else "known"
+    return f"{sentence}; {hint}: {', '.join(known)}."
 
 
 def add(tx: sqlite3.Connection, business: Business, now: str) -> None:
@@ -57,10 +64,7 @@ def add(tx: sqlite3.Connection, business: Business, now: str) -> None:
     try:
         _insert(tx, values)
     except sqlite3.IntegrityError as error:
-        raise RefusedError(
-            f"A business with the id {business.id!r} or the phone number id "
-            f"{business.phone_number_id!r} already exists."
-        ) from error
+        raise RefusedError(_taken(tx, business)) from error
 
 
 def change(tx: sqlite3.Connection, business: Business) -> None:
@@ -72,8 +76,22 @@ def change(tx: sqlite3.Connection, business: Business) -> None:
         tx.execute(statement, values | {"id": business.id})
     except sqlite3.IntegrityError as error:
         raise RefusedError(
-            f"Another business has the phone number id {business.phone_number_id!r}."
+            f"Another business has the phone number id {business.phone_number_id!r}; "
+            "`wbot business list` shows which."
         ) from error
+
+
+def _taken(tx: sqlite3.Connection, business: Business) -> str:
+    owner = by_phone_number_id(tx, business.phone_number_id)
+    if owner is not None and owner.id != business.id:
+        return (
+            f"The phone number id {business.phone_number_id!r} already exists here: it belongs to "
+            f"{owner.id}; see `wbot business show {owner.id}`."
+        )
+    return (
+        f"A business {business.id!r} already exists; change it with "
+        f"`wbot business set {business.id} NAME=VALUE`."
+    )
 
 
 def _insert(tx: sqlite3.Connection, values: Mapping[str, Any]) -> None:

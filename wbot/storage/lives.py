@@ -77,6 +77,31 @@ def sent_by(tx: sqlite3.Connection, customer_id: int) -> list[sqlite3.Row]:
     return tx.execute(SELECT_SENT, (customer_id,)).fetchall()
 
 
+def first_unfinished(tx: sqlite3.Connection, conversation_id: int) -> str | None:
+    """The message of a conversation that all its others wait for."""
+    row = tx.execute(
+        "SELECT message_id FROM messages WHERE conversation_id = ? "
+        "AND state IN ('waiting', 'begun') ORDER BY state <> 'begun', sort_at, number LIMIT 1",
+        (conversation_id,),
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def unrouted(tx: sqlite3.Connection, alias: str) -> list[sqlite3.Row]:
+    """The messages from this number or user id that reached no business, oldest first."""
+    return tx.execute(
+        "SELECT '' AS business_id, message_id FROM messages "
+        "WHERE business_id IS NULL AND ?1 IN (reply_phone, reply_user_id) ORDER BY received_at",
+        (alias,),
+    ).fetchall()
+
+
+def is_unanswered(tx: sqlite3.Connection, question_id: int) -> bool:
+    """Whether the customer has not answered this question about stale messages."""
+    row = tx.execute("SELECT answer FROM stale_questions WHERE id = ?", (question_id,)).fetchone()
+    return row is not None and row[0] is None
+
+
 def turns(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.Row]:
     """Every attempt of every life, in order."""
     return tx.execute(

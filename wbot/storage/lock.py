@@ -76,3 +76,10 @@ def _open(path: Path, held: ExitStack) -> int:
     descriptor = open_private(path, os.O_RDWR | os.O_CLOEXEC)
     held.callback(os.close, descriptor)
     return descriptor
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a service runs on the database file."""
+    lock = Path(os.path.realpath(path))
+    lock = lock.with_name(f"{lock.name}.lock")
+    return lock.exists() and _is_held(lock)
