@@ -29,7 +29,7 @@ def locked(path: Path) -> Iterator[None]:
 def is_locked(path: Path) -> bool:
     """Whether a service runs on the database file."""
     try:
-        with path.resolve().with_name(f"{path.name}.lock").open() as file:
+        with path.with_name(f"{path.name}.lock").open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
