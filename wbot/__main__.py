@@ -1,5 +1,6 @@
 """The one entry point: `wbot`, also `python -m wbot`."""
 
+import importlib
 import sqlite3
 import sys
 
@@ -7,7 +8,7 @@ import click
 
 from wbot import __version__
 from wbot.commands.console import config_option
-from wbot.commands.usage import LazyGroup, sentence_of
+from wbot.commands.usage import SuggestingGroup, sentence_of
 from wbot.domain.errors import ConfigurationError, MalformedError, RefusedError, WbotError
 from wbot.logs import configure_logs
 
@@ -23,25 +24,44 @@ COMMANDS = {
     "payee": "wbot.commands.customer:payee",
     "errors": "wbot.commands.errors:errors",
     "why": "wbot.commands.why:why",
-    "sample": "wbot.commands.sample:sample",
     "sign": "wbot.commands.sign:sign",
     "burst": "wbot.commands.burst:burst",
 }
-"""By name, where each command lives."""
+"""By name, where each command lives; loaded when it is asked for, since some are heavy."""
 
 
-@click.command(
-    cls=LazyGroup,
-    places=COMMANDS,
-    shared=config_option,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+class _Commands(SuggestingGroup):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, _, name = place.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        _accept_config(command)
+        return command
+
+
+def _accept_config(command: click.Command) -> None:
+    if config_option not in command.params:
+        command.params.append(config_option)
+    if isinstance(command, click.Group):
+        for one in command.commands.values():
+            _accept_config(one)
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="wbot")
 @click.option("-v", "--verbose", is_flag=True, help="Log to stderr (serve logs to stdout anyway).")
 def cli(*, verbose: bool) -> None:
     """The WhatsApp bot a business can trust with money: one process, one SQLite file."""
     level = "debug" if verbose else "critical"
     configure_logs(level=level, style="", stream=sys.stderr)
+
+
+cli.params.append(config_option)
 
 
 def main() -> None:

@@ -1,9 +1,7 @@
 """What a wrong command line is answered with: what is wrong, in plain words, and the next step."""
 
-import importlib
 import re
 import sys
-from collections.abc import Mapping
 from difflib import get_close_matches
 
 import click
@@ -15,38 +13,8 @@ _NUMBER_TYPES = (*_RANGE_TYPES, type(click.INT), type(click.FLOAT))
 _WHOLE_TYPES = (click.IntRange, type(click.INT))
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command's module when it is asked for, since some are heavy.
-
-    Every command takes the `shared` option too, wherever it stands on the line.
-    """
-
-    def __init__(
-        self, *, places: Mapping[str, str], shared: click.Option, **options: object
-    ) -> None:
-        super().__init__(**options)  # type: ignore[arg-type]
-        self._places = places
-        self._shared = shared
-        self.params.append(shared)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
-        return list(self._places)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        place = self._places.get(cmd_name)
-        if place is None:
-            return None
-        module, _, name = place.partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
-        self._accept_shared(command)
-        return command
-
-    def _accept_shared(self, command: click.Command) -> None:
-        if self._shared not in command.params:
-            command.params.append(self._shared)
-        if isinstance(command, click.Group):
-            for one in command.commands.values():
-                self._accept_shared(one)
+class SuggestingGroup(click.Group):
+    """A group that loads its commands late, and still names the nearest to an unknown one."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -54,15 +22,15 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as error:
-            # Click looks for the nearest among loaded commands, and none of ours is.
+            # Click looks for the nearest among the loaded commands only.
             near = self._within_groups(ctx, error.command_name) or get_close_matches(
-                error.command_name, self._places
+                error.command_name, self.list_commands(ctx)
             )
             hint = f" Did you mean `{ctx.command_path} {near[0]}`?" if near else ""
             raise click.UsageError(f"{error.message}{hint}", ctx) from error
 
     def _within_groups(self, ctx: click.Context, name: str) -> list[str]:
-        groups = {one: self.get_command(ctx, one) for one in self._places}
+        groups = {one: self.get_command(ctx, one) for one in self.list_commands(ctx)}
         return [
             f"{one} {name}"
             for one, group in groups.items()
