@@ -266,3 +266,30 @@ def test_messages_from_before_have_their_name_in_logs_after_the_upgrade(
     plan = connection.execute("EXPLAIN QUERY PLAN SELECT * FROM messages WHERE log_id = ''")
     assert "messages_by_log_id" in plan.fetchone()["detail"]
     connection.close()
+
+
+def test_a_statement_read_before_the_upgrade_counts_as_foreign_words(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It named whoever had paid by the name of their own choice, and is in the history."""
+    place = next(n for n, one in enumerate(OURS) if "foreign_words" in one.sql)
+    with monkeypatch.context() as older:
+        older.setattr(migrations, "migrations", lambda: OURS[:place])
+        migrated(path)
+    connection = connect(path)
+    people = TWO_CUSTOMERS.partition("INSERT INTO payees")[0]
+    connection.executescript(people)
+    for name in ("statement", "balance"):
+        step = f'{{"call_id":"c","name":"{name}","result":"{{}}"}}'
+        connection.execute("INSERT INTO message_ids VALUES (?)", (name,))
+        connection.execute(
+            "INSERT INTO messages (message_id, type, sort_at, received_at, state) "
+            "VALUES (?, 'text', '', '', 'answered')",
+            (name,),
+        )
+        connection.execute("INSERT INTO steps VALUES (?, 0, 1, 'tool', ?, 1.0, '')", (name, step))
+    migrate(connection, path, NOW)
+    rows = connection.execute("SELECT message_id, foreign_words FROM messages").fetchall()
+    assert {tuple(row) for row in rows} == {("statement", "read"), ("balance", None)}
+    assert connection.execute("SELECT show_payer FROM businesses").fetchone()[0] == "none"
+    connection.close()

@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from hostile import attacks
-from hostile.attacks import ORDER, Aim, Proposed
+from hostile.attacks import LABELS, ORDER, Aim, Proposed
 from hostile.world import BY_ID, CARD, FORWARDED, Person, Record, number_of
 from wbot.simulator.app import MODEL
 from wbot.simulator.chat_completions import Scripted
@@ -64,14 +64,16 @@ class HostileModel:
         aim = self._record.aim_at(person, shop, self._phones)
         answer = _Answer(Random(f"{name}/{self._asked[name]}"), aim)
         has_obeyed = "Eve" in json.dumps([one.get("tool_calls") for one in messages[said:]])
-        if has_read_order and not has_obeyed:
+        read_labels = tuple(label for label in LABELS if label in str(messages[1:]))
+        if (has_read_order or read_labels) and not has_obeyed:
             self._record.counts["orders obeyed"] += 1
-            response = answer.obey()
+            response = answer.obey(LABELS if has_read_order else read_labels)
         else:
             response = answer.to(words, done=done, character=Random(name).random())
         self._record.counts["tool calls proposed"] += len(answer.proposed)
         self._record.proposed[(shop.id, person.phone), words] += [
-            msgspec.structs.replace(one, has_read_order=has_read_order) for one in answer.proposed
+            msgspec.structs.replace(one, has_read_order=has_read_order, read_labels=read_labels)
+            for one in answer.proposed
         ]
         return response
 
@@ -123,8 +125,8 @@ class _Answer:
             return self._calling(attacks.calls(random, self._aim))
         return _completion(random, {"content": attacks.words(random, self._aim)})
 
-    def obey(self) -> Scripted:
-        return self._calling(attacks.obeying(self._random, self._aim))
+    def obey(self, labels: Sequence[str]) -> Scripted:
+        return self._calling(attacks.obeying(self._random, self._aim, labels))
 
     def _loyal(self, amount: str, to: str, *, done: int) -> Scripted:
         if done:

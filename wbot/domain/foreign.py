@@ -106,10 +106,11 @@ def counterparty(entry: Entry, show: ShowPayer) -> Named:
 def is_foreign_label(entry: Entry) -> bool:
     """Whether a payee's name may be somebody else's words that a model passed on.
 
-    It is the customer's own once they have confirmed a payment to it.
+    It is the customer's own once they have paid it: by a yes, or without one, where nothing foreign
+    was read.
     """
     is_name = entry.label is not None and phone_digits(entry.label) is None
-    return is_name and not entry.is_payee_known and entry.was_foreign_read
+    return is_name and not entry.is_payee_used and entry.was_foreign_read
 
 
 def _is_forwarded(context: Context | None) -> bool:

@@ -88,7 +88,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """Whom the one who paid named."""
     label: str | None = None
     """What the account's holder calls the other side: a payee's name, or a number as written."""
-    is_payee_known: bool = False
+    is_payee_used: bool = False
+    """Whether the customer has confirmed a payment to the payee, or one needed no yes."""
     was_foreign_read: bool = False
     """Whether the turn that wrote the label had read another person's words."""
     business_name: str | None = None

@@ -26,7 +26,8 @@ SELECT t.id, t.kind, t.phase, t.amount_minor, t.created_at, t.refusal,
        t.credit_account_id = :account AS is_incoming,
        x.memo, e.message_id, written.payee, m.foreign_words,
        other.kind AS other_kind,
-       b.name AS business_name, c.name AS customer_name, p.name AS payee_name, p.known_since,
+       b.name AS business_name, c.name AS customer_name, p.name AS payee_name,
+       p.known_since IS NOT NULL OR got.posted_minor > 0 AS is_payee_used,
        (SELECT value FROM customer_aliases WHERE customer_id = other.customer_id
         AND kind = 'phone' AND retired_at IS NULL ORDER BY id LIMIT 1) AS other_phone,
        r.phase AS resolution, r.created_at AS resolved_at,
@@ -44,6 +45,7 @@ LEFT JOIN accounts other ON other.id =
 LEFT JOIN businesses b ON b.id = other.business_id AND other.kind = 'business'
 LEFT JOIN customers c ON c.id = other.customer_id
 LEFT JOIN payees p ON p.id = other.payee_id
+LEFT JOIN balances got ON got.account_id = other.id AND other.kind = 'payee'
 WHERE t.phase IN ('posted', 'pending', 'refused')
   AND (t.debit_account_id = :account
        OR (t.credit_account_id = :account AND (t.phase = 'posted' OR r.phase = 'post')))
@@ -494,7 +496,7 @@ def _entry(row: sqlite3.Row) -> Entry:
         is_to_customer=row["other_kind"] == "customer",
         payee=label or business_name or ANOTHER_CUSTOMER,
         label=label,
-        is_payee_known=row["known_since"] is not None,
+        is_payee_used=bool(row["is_payee_used"]),
         was_foreign_read=row["foreign_words"] is not None,
         business_name=business_name,
         other_name=row["customer_name"],

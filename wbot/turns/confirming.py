@@ -11,6 +11,7 @@ from wbot.clock import from_text, later, to_text
 from wbot.domain.business import Business
 from wbot.domain.confirmations import Held, confirmation_body
 from wbot.domain.content import content_of, context_of
+from wbot.domain.foreign import ForeignWords, is_foreign_label
 from wbot.domain.ledger import (
     Cause,
     CauseKind,
@@ -31,7 +32,15 @@ from wbot.domain.questions import (
 )
 from wbot.domain.receipts import Lines
 from wbot.domain.staleness import WINDOW_S
-from wbot.storage import confirmations, customers, journal, ledger, payees, questions
+from wbot.storage import (
+    confirmations,
+    customers,
+    journal,
+    ledger,
+    messages,
+    payees,
+    questions,
+)
 from wbot.storage.messages import StoredMessage
 from wbot.turns import guesses, notices
 
@@ -176,11 +185,11 @@ def tell_of_expiry(tx: sqlite3.Connection, message: StoredMessage, business: Bus
     lines = []
     for asked in confirmations.expired_untold(tx, message.conversation_id):
         confirmations.mark_told(tx, asked["message_id"], message.message_id)
-        lines += [
-            _lines(tx, row, business).not_confirmed(row["id"], row["amount_minor"], row["payee"])
-            for row in ledger.pending_of_message(tx, asked["message_id"])
-            if row["resolution"] == Phase.EXPIRE
-        ]
+        for row in ledger.pending_of_message(tx, asked["message_id"]):
+            if row["resolution"] == Phase.EXPIRE:
+                facts = (row["id"], row["amount_minor"], row["payee"])
+                lines.append(_lines(tx, row, business).not_confirmed(*facts))
+                _note_label(tx, row, message.message_id)
     return lines
 
 
@@ -271,7 +280,15 @@ def _decline(
         row["id"], row["amount_minor"], row["payee"], was_posted=False
     )
     _keep(tx, message_id, "decline", row, end_id=void_id, line=line, now=now)
+    _note_label(tx, row, message_id)
     return line, None
+
+
+def _note_label(tx: sqlite3.Connection, row: sqlite3.Row, message_id: str) -> None:
+    """Keep that the reply to this message names a payee in words that may be somebody else's."""
+    entry = ledger.entry(tx, row["debit_account_id"], row["id"])
+    if entry is not None and is_foreign_label(entry):
+        messages.note_foreign(tx, message_id, ForeignWords.READ)
 
 
 def _resolve(tx: sqlite3.Connection, row: sqlite3.Row, phase: Phase, why: str, now: str) -> int:

@@ -5,6 +5,7 @@ import sqlite3
 import msgspec
 
 from wbot.clock import from_text
+from wbot.domain.foreign import is_foreign_label
 from wbot.domain.ledger import (
     Cause,
     CauseKind,
@@ -87,6 +88,7 @@ def _voided(
         },
         receipt="\n".join(lines),
         transfer_id=void_id,
+        is_foreign=any(entry is not None and is_foreign_label(entry) for entry in entries),
     )
 
 

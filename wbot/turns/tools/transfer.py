@@ -48,6 +48,7 @@ class _Payee(msgspec.Struct, frozen=True, kw_only=True):
     is_number: bool = False
     """Of a customer, or of nobody: what is said of both is the same until a yes."""
     is_own: bool = False
+    is_new_name: bool = False
 
 
 def effect_key(customer: Customer, arguments: Arguments) -> str:
@@ -91,8 +92,7 @@ def run(tx: sqlite3.Connection, customer: Customer, arguments: Arguments) -> Out
     else:
         outcome = _made(tx, customer, transfer_id, payee=payee, phase=phase)
     # A new name may be one that the model has read, so whoever reads of it reads foreign words.
-    is_new_name = not (payee.is_number or payee.is_known)
-    is_foreign = is_new_name and standing.has_met_foreign
+    is_foreign = payee.is_new_name and standing.has_met_foreign
     return msgspec.structs.replace(outcome, is_foreign=is_foreign)
 
 
@@ -204,7 +204,7 @@ def _named(tx: sqlite3.Connection, customer: Customer, name: str) -> _Payee:
     if longer := begun_by(folded, paid):  # one John or two: only the customer knows whom he means
         named = " or ".join(quoted_payee(paid[one]) for one in longer)
         raise MalformedError(f"Which {quoted(name)}? You have paid {named}; give the full name.")
-    return _Payee(name=name)
+    return _Payee(name=name, is_new_name=True)
 
 
 def _account_of(tx: sqlite3.Connection, customer: Customer, payee: _Payee) -> int:
