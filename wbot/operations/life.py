@@ -114,7 +114,10 @@ def _meant(tx: sqlite3.Connection, text: str) -> list[int]:
     try:
         return lives.known_as(tx, people.alias_of(text))
     except MalformedError as error:
-        raise RefusedError(f"No message is known as {text[:200]!r}.") from error
+        raise RefusedError(
+            f"No message is known as {text[:200]!r}; give a message's id (wamid.…), or a "
+            "customer's phone number or user id."
+        ) from error
 
 
 def tell(tx: sqlite3.Connection, message_id: str, now: str) -> Life:
