@@ -145,7 +145,11 @@ async def test_service_and_command_line_read_one_file_from_any_folder(
     )
     folder = tmp_path / "service"
     folder.mkdir()
-    clean = {k: v for k, v in variables(tmp_path, "", 0).items() if "WBOT_" not in k}
+    clean = {
+        name: value
+        for name, value in variables(tmp_path, "", 0).items()
+        if not name.startswith(("WBOT_", "OPENAI_"))
+    }
     async with process(clean, folder, "--create", "--config", str(file)):
         wbot.done("--config", str(file), "business", "add", *NEW)
         assert "shop" in wbot.done("business", "list", "--config", str(file))

@@ -63,6 +63,7 @@ def test_its_number_text_and_business_can_be_told(wbot: Wbot) -> None:
 
 
 def test_a_sample_for_no_business_is_a_plain_sentence(wbot: Wbot) -> None:
+    wbot.begin_database()
     ran = wbot("sample")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == "wbot: There is no business yet; add one with `wbot business add`.\n"

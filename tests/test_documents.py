@@ -75,11 +75,9 @@ def transcript(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-needs_sample = pytest.mark.skipif("sample" not in COMMANDS, reason="wbot sample is not here yet")
 
 
 @needs_curl
-@needs_sample
 def test_ten_curls_of_one_body_are_one_message_and_ten_others_are_ten(
     transcript: tuple[Path, str],
 ) -> None:
@@ -95,7 +93,6 @@ def test_ten_curls_of_one_body_are_one_message_and_ten_others_are_ten(
 
 
 @needs_curl
-@needs_sample
 def test_every_figure_that_the_guide_names_is_there(transcript: tuple[Path, str]) -> None:
     _, out = transcript
     assert '"duplicates": 9' in out

@@ -400,7 +400,7 @@ def test_a_ledger_that_is_missing_is_not_begun_anew(
     for command in ("business list", "ledger verify", "check --offline", "business pause shop"):
         ran = wbot(*command.split())
         assert ran.code == 2
-        refusals.append(ran.err)
+        refusals.append(ran.out + ran.err)
     for sentence in refusals:
         assert str(database_path) in sentence
         assert "`wbot serve --create`" in sentence

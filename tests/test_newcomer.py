@@ -188,12 +188,6 @@ def burst(folder: Path, *arguments: str, **variables: str) -> subprocess.Complet
     )
 
 
-def test_a_service_that_cannot_start_for_a_burst_says_so_once(tmp_path: Path) -> None:
-    ran = burst(tmp_path, WBOT_TURN_TIMEOUT="-1")
-    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
-    assert ran.stderr.startswith("wbot: WBOT_TURN_TIMEOUT is '-1'; it must be a number of seconds")
-
-
 # A burst against somebody's service ---------------------------------------------------------------
 
 NOBODY = ("--target", "http://127.0.0.1:9/api/webhook", "--phone-number-id", "1")

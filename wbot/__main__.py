@@ -24,6 +24,7 @@ COMMANDS = {
     "payee": "wbot.commands.customer:payee",
     "errors": "wbot.commands.errors:errors",
     "why": "wbot.commands.why:why",
+    "sample": "wbot.commands.sample:sample",
     "sign": "wbot.commands.sign:sign",
     "burst": "wbot.commands.burst:burst",
 }
