@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commanding import Wbot
+from commanding import Wbot, begin_database
 from conftest import APP_SECRET, WAIT_S, MakeWorld
 from test_process import free_port
 
@@ -63,7 +63,7 @@ def test_its_number_text_and_business_can_be_told(wbot: Wbot) -> None:
 
 
 def test_a_sample_for_no_business_is_a_plain_sentence(wbot: Wbot) -> None:
-    wbot.begin_database()
+    begin_database(wbot.database)
     ran = wbot("sample")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == "wbot: There is no business yet; add one with `wbot business add`.\n"
