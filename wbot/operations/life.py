@@ -299,7 +299,7 @@ def _confirmation(tx: sqlite3.Connection, message_id: str) -> Iterator[Stage]:
     asked = confirmations.of_message(tx, message_id)
     if asked is None:
         return
-    until = f"until {_instant(asked['expires_at'])}"
+    until = f"until {asked['expires_at'][:19]}Z"
     yield Stage(asked["asked_at"], "asked", f"the customer to confirm, {until}")
     if asked["outcome"] is not None:
         by = f" by message {asked['ended_by']}" if asked["ended_by"] else ""
