@@ -18,7 +18,7 @@ import pytest
 from conftest import ALICE, SHOP, WAIT_S, MakeWorld, World, make_simulator
 from stored import STARTED_AT, make_tx
 from torture.asks import Kind
-from torture.evidence import Evidence
+from torture.evidence import Evidence, message_id_in
 from torture.judge import KILLED, judged
 from torture.preparation import free_port, make_database, variables
 from torture.run import Torture
@@ -82,8 +82,11 @@ def swap_two_replies(evidence: Evidence) -> None:
 
 
 def misdirect_a_reply(evidence: Evidence) -> None:
-    other = next(send for send in evidence.sends if send.recipient != evidence.sends[0].recipient)
-    evidence.sends[0] = msgspec.structs.replace(evidence.sends[0], recipient=other.recipient)
+    # A reply that names its message, as a notice to a payee does not: only that one can be judged.
+    sends = evidence.sends
+    place = next(n for n, send in enumerate(sends) if message_id_in(send.text) is not None)
+    other = next(send for send in sends if send.recipient != sends[place].recipient)
+    sends[place] = msgspec.structs.replace(sends[place], recipient=other.recipient)
 
 
 def end_a_life_by_itself(evidence: Evidence) -> None:
