@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from wbot.app import _end
 from wbot.clock import Clock
 from wbot.domain.errors import StorageError
+from wbot.lanes import cancel_and_wait
 from wbot.storage.database import Database
 
 
@@ -26,7 +26,7 @@ async def test_a_task_that_swallows_a_cancellation_is_told_again() -> None:
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
         task = tasks.create_task(stubborn())
         await started.wait()
-        await _end([task])
+        await cancel_and_wait([task])
         assert (task.done(), told) == (True, 2)
 
 

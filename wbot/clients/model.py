@@ -140,13 +140,17 @@ _HELD_STATUSES = {401, 403, 404}
 _HELD_CODES = {"insufficient_quota", "model_not_found", "invalid_api_key", "billing_not_active"}
 _TOO_MANY_REQUESTS = 429
 _RETRIED_STATUSES = {408, 409, _TOO_MANY_REQUESTS}
+_UNAUTHORIZED = 401
 _NOT_FOUND = 404
 _SERVER_ERROR = 500
 
 
 def _failure(status: int, code: str | None, headers: Mapping[str, str]) -> WbotError:
     if status in _HELD_STATUSES or code in _HELD_CODES:
-        return HeldError(f"The model endpoint refuses us: HTTP {status}, {code or 'no code'}.")
+        return HeldError(
+            f"The model endpoint refuses us: HTTP {status}, {code or 'no code'}.",
+            may_be_request=status != _UNAUTHORIZED and code not in _HELD_CODES,
+        )
     if status in _RETRIED_STATUSES or status >= _SERVER_ERROR:
         return RetryableError(
             f"The model endpoint failed: HTTP {status}.",

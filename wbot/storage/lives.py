@@ -36,10 +36,9 @@ WHERE o.message_id = ? ORDER BY s.id
 # Also of those who were merged into the customer: their messages stay where they were.
 SELECT_SENT = """
 SELECT m.business_id, m.message_id
-FROM customers c
+FROM (SELECT ?1 AS id UNION ALL SELECT id FROM customers WHERE merged_into = ?1) c
 JOIN conversations v ON v.customer_id = c.id
 JOIN messages m ON m.conversation_id = v.id
-WHERE c.id = ?1 OR c.merged_into = ?1
 ORDER BY m.received_at, m.number
 """
 

@@ -1,6 +1,5 @@
 """One attempt of one message: rounds of model and tools, each kept before the next begins."""
 
-import json
 import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,10 +10,9 @@ from wbot.clients.model import Answer, ModelClient, ToolCall
 from wbot.clock import Clock, elapsed_ms, later, to_text
 from wbot.domain import handling
 from wbot.domain.business import Business
-from wbot.domain.content import content_of
 from wbot.domain.errors import RejectedError, WbotError
-from wbot.domain.handling import handling_of
-from wbot.domain.messages import ButtonReply
+from wbot.domain.handling import Handling
+from wbot.domain.messages import ButtonReply, Content
 from wbot.domain.questions import QuestionKind, Tap
 from wbot.domain.staleness import Staleness
 from wbot.storage import businesses, customers, journal, ledger, questions
@@ -54,9 +52,13 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     """In an earlier life or attempt."""
     has_tapped: bool
     """An earlier attempt carried its answer to a confirmation out."""
+    content: Content
+    handling: Handling
     tap: Tap | None
     staleness: Staleness
     is_late: bool
+    shows_reading: bool
+    """Whether its customer is to see that it is read: once, and never for a silence."""
 
 
 class Turn:
@@ -74,7 +76,7 @@ class Turn:
         clock: Clock,
         is_stopping: Callable[[], bool],
         are_books_right: Callable[[], Awaitable[bool]],
-        ring_outbound: Callable[[int], None],
+        ring_outbound: Callable[[int, str], None],
     ) -> None:
         self.model_ms = 0.0
         self.tools_ms = 0.0
@@ -89,23 +91,14 @@ class Turn:
         self._is_stopping = is_stopping
         self._are_books_right = are_books_right
         self._ring_outbound = ring_outbound
-        raw = json.loads(begun.message.content or "{}")
-        self._content = content_of(raw)
-        self._handling = handling_of(self._content, raw.get("group_id"))
         self._stored = {step.number: step for step in begun.taken.steps}
         self._number = 0
-
-    @property
-    def is_silent(self) -> bool:
-        """Whether nobody is to notice that the message was seen."""
-        is_expired = self._begun.staleness is Staleness.EXPIRED
-        return is_expired or isinstance(self._handling, handling.Silence)
 
     @property
     def _confirming_tap(self) -> Tap | None:
         tap = self._begun.tap
         is_confirming = tap is not None and tap.kind is QuestionKind.CONFIRM
-        return tap if is_confirming and isinstance(self._handling, handling.Answer) else None
+        return tap if is_confirming and isinstance(self._begun.handling, handling.Answer) else None
 
     async def run(self) -> Ending:
         """How the message ends; raises RetryableError, HeldError, RejectedError, StoppingError."""
@@ -118,13 +111,13 @@ class Turn:
         if begun.staleness is Staleness.EXPIRED:
             return Ending(state="silent", reason="window_closed")
         # A button's yes names its transfers, and counts by when it came, however late its turn is.
-        counts = is_fresh or isinstance(self._content, ButtonReply)
+        counts = is_fresh or isinstance(self._begun.content, ButtonReply)
         if (tap := self._confirming_tap) is not None and counts:
             return await self._confirm(tap)
         return await self._handle(is_fresh=is_fresh)
 
     async def _handle(self, *, is_fresh: bool) -> Ending:
-        match self._handling:
+        match self._begun.handling:
             case handling.Silence(reason=reason):
                 return Ending(state="silent", reason=str(reason))
             case handling.Decline(sentence=sentence):
@@ -154,7 +147,7 @@ class Turn:
 
         settled = await self._database.write(settle)
         for conversation_id in settled.rings:
-            self._ring_outbound(conversation_id)
+            self._ring_outbound(conversation_id, self._business.id)
         return Ending(state="answered", receipts=settled.receipts, words=settled.words)
 
     async def _take_up(self, tap: Tap) -> Ending:
@@ -250,7 +243,7 @@ class Turn:
         step = await self._database.write(lambda tx: self._act(tx, call, number, may_act=may_act))
         self.tools_ms += elapsed_ms(started, self._clock.monotonic())
         if step.rings is not None:
-            self._ring_outbound(step.rings)
+            self._ring_outbound(step.rings, self._business.id)
         return step
 
     def _act(
