@@ -19,6 +19,7 @@ from wbot.domain.errors import (
 from wbot.storage import businesses
 from wbot.storage.database import Database
 
+LOOK_EVERY_S = 1.0
 ASK_AGAIN_S = 15.0
 """Seconds after which a failing model that no turn asks is asked by the watch."""
 QUESTION = ({"role": "user", "content": "Please answer with the word OK."},)
@@ -154,12 +155,14 @@ class ModelWatch:
     async def run(self) -> None:
         """Ask again, for ever."""
         while True:
-            await self._clock.sleep(ASK_AGAIN_S)
+            await self._clock.sleep(LOOK_EVERY_S)
             with suppress(StorageError):  # which shows in /health by itself
                 await self.ask_again()
 
     async def ask_again(self) -> None:
         """Ask each failing model that was left alone; forget those that no business uses."""
+        if not self._troubles:
+            return
         in_use = await self._database.read(businesses.models)
         for model, trouble in list(self._troubles.items()):
             if model not in in_use and not (model == self._default_model and None in in_use):
