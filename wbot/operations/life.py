@@ -87,15 +87,15 @@ def find(tx: sqlite3.Connection, text: str) -> tuple[str, int]:
     answered = lives.message_answered_by(tx, text)
     if answered is not None:
         return answered, 0
-    sent = [rows for one in _meant(tx, text) if (rows := lives.sent_by(tx, one))]
+    sent = [latest for one in _meant(tx, text) if (latest := lives.latest_by(tx, one))]
     if not sent:
         raise RefusedError(f"No message of {text} has come.")
     if len(sent) > 1:
-        latest = ", ".join(f"{rows[-1]['business_id']}: {rows[-1]['message_id']}" for rows in sent)
+        named = ", ".join(f"{latest.business_id}: {latest.message_id}" for latest in sent)
         raise RefusedError(
-            f"{text} has written to several businesses; name one message instead ({latest})."
+            f"{text} has written to several businesses; name one message instead ({named})."
         )
-    return str(sent[0][-1]["message_id"]), len(sent[0]) - 1
+    return sent[0].message_id, sent[0].messages - 1
 
 
 def _meant(tx: sqlite3.Connection, text: str) -> list[int]:

@@ -2,6 +2,8 @@
 
 import sqlite3
 
+import msgspec
+
 SELECT_MESSAGE = """
 SELECT m.*, b.status AS business_status, v.customer_id, v.mode,
     (SELECT count(*) FROM messages o WHERE o.conversation_id = m.conversation_id
@@ -34,13 +36,23 @@ SELECT s.*, o.part FROM statuses s JOIN outbox o ON o.id = s.outbox_id
 WHERE o.message_id = ? ORDER BY s.id
 """
 # Also of those who were merged into the customer: their messages stay where they were.
-SELECT_SENT = """
-SELECT m.business_id, m.message_id
+SELECT_LATEST = """
+SELECT m.business_id, m.message_id,
+    (SELECT count(*) FROM messages o WHERE o.conversation_id = v.id) AS messages
 FROM (SELECT ?1 AS id UNION ALL SELECT id FROM customers WHERE merged_into = ?1) c
 JOIN conversations v ON v.customer_id = c.id
-JOIN messages m ON m.conversation_id = v.id
-ORDER BY m.received_at, m.number
+JOIN messages m ON m.message_id = (SELECT message_id FROM messages WHERE conversation_id = v.id
+    ORDER BY number DESC LIMIT 1)
+ORDER BY m.received_at DESC, m.number DESC
 """
+
+
+class Latest(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody's latest message, and how many they have sent."""
+
+    business_id: str
+    message_id: str
+    messages: int
 
 
 def message(tx: sqlite3.Connection, message_id: str) -> sqlite3.Row | None:
@@ -65,9 +77,16 @@ def known_as(tx: sqlite3.Connection, alias: str) -> list[int]:
     return [int(row[0]) for row in rows]
 
 
-def sent_by(tx: sqlite3.Connection, customer_id: int) -> list[sqlite3.Row]:
-    """The customer's messages with their business, oldest first."""
-    return tx.execute(SELECT_SENT, (customer_id,)).fetchall()
+def latest_by(tx: sqlite3.Connection, customer_id: int) -> Latest | None:
+    """The customer's latest message and how many there are; None where none has come."""
+    rows = tx.execute(SELECT_LATEST, (customer_id,)).fetchall()
+    if not rows:
+        return None
+    return Latest(
+        business_id=str(rows[0]["business_id"]),
+        message_id=str(rows[0]["message_id"]),
+        messages=sum(row["messages"] for row in rows),
+    )
 
 
 def turns(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.Row]:

@@ -51,9 +51,9 @@ LATEST_BODY = """
 SELECT w.body
 FROM (SELECT id FROM conversations WHERE business_id = ? AND last_inbound_at IS NOT NULL
       ORDER BY last_inbound_at DESC LIMIT 1) v
-JOIN messages m ON m.conversation_id = v.id
+JOIN messages m ON m.message_id = (SELECT message_id FROM messages WHERE conversation_id = v.id
+    ORDER BY number DESC LIMIT 1)
 JOIN webhooks w ON w.id = m.webhook_id
-ORDER BY m.number DESC LIMIT 1
 """
 PAST = """
 SELECT message_id, type, content FROM messages
