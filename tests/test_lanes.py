@@ -170,6 +170,38 @@ async def test_a_wait_is_not_forgotten_while_others_wait_for_the_place() -> None
         assert await script.looked(3) == [1, 2, 1]
 
 
+async def test_a_group_leaves_places_to_the_others_whatever_it_waits_for() -> None:
+    script = Script()
+    script.holding.update(range(20))
+    async with started(script, running_max=8) as lanes:
+        lanes.groups = 2
+        for key in range(20):
+            lanes.ring(key, "slow")
+        assert lanes.running == 4
+        for key in range(20, 60):
+            lanes.ring(key, "quick")
+        looks = await script.looked(4 + 40)
+        assert sorted(looks[4:44]) == list(range(20, 60))
+        for key in range(20):
+            script.let_go(key)
+        assert len(await script.looked(60)) == 60
+
+
+async def test_free_places_go_to_the_groups_in_turn() -> None:
+    script = Script()
+    script.holding.add(0)
+    async with started(script, running_max=1) as lanes:
+        lanes.groups = 2
+        lanes.ring(0, "many")
+        for key in (1, 2, 3):
+            lanes.ring(key, "many")
+        for key in (7, 8):
+            lanes.ring(key, "few")
+        await script.looked(1)
+        script.let_go(0)
+        assert await script.looked(6) == [0, 1, 7, 2, 8, 3]
+
+
 class Mailboxes:
     """Keys with things to do: one at a time is taken from the front, as a conversation does it."""
 

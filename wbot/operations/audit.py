@@ -9,10 +9,12 @@ are short enough are verified whole every minute.
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
 from wbot.clock import Clock, to_text
+from wbot.domain.errors import StorageError
 from wbot.logs import Log
 from wbot.storage import invariants
 from wbot.storage.database import Database
@@ -132,7 +134,8 @@ class Audit:
     async def _keep(self, reached: Checkpoint) -> None:
         self._reached = reached
         now = to_text(self._clock.now())
-        await self._database.write(lambda tx: invariants.keep_checkpoint(tx, reached, now))
+        with suppress(StorageError):  # it only spares the next start some work
+            await self._database.write(lambda tx: invariants.keep_checkpoint(tx, reached, now))
 
     def _report(self, name: str, found: Sequence[str]) -> None:
         before = self.breaches

@@ -11,6 +11,9 @@ LOOK_EVERY_S = 1.0
 SWEEP_EVERY = 15
 """Looks until everything unfinished is rung anyway: a lost bell costs seconds, not a restart."""
 
+OPTIMIZE_EVERY = 3_600
+"""Looks until the database's statistics are looked at again."""
+
 
 class Watch:
     """Calls `on_change` after another process wrote, and `sweep` then and now and again."""
@@ -41,6 +44,8 @@ class Watch:
                     await self._on_change()
                 if seen != version or looks % SWEEP_EVERY == 0:
                     await self._sweep()
+                if looks % OPTIMIZE_EVERY == 0:
+                    await self._database.optimize()
                 version = seen
             except StorageError as error:
                 self._log.error("storage.failed", error=str(error))

@@ -1,6 +1,7 @@
 """The outbox's sender: in order within a conversation, side by side between conversations."""
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -118,10 +119,17 @@ class Sender:
             reason = "Nobody could say whether the reply was sent."
             await self._database.write(lambda tx: attempt.give_up(tx, reply, reason, now))
             return 0
+        decided_at = self._clock.monotonic()
         if reply.business_id in self.held:  # one reply at a time finds out whether it is mended
-            self._held_until[reply.business_id] = self._clock.monotonic() + ACCOUNT_HELD_S
-        attempt_id = await self._database.write(lambda tx: outbox.open_attempt(tx, reply.id, now))
-        if attempt_id is None:  # a status has settled it meanwhile
+            self._held_until[reply.business_id] = decided_at + ACCOUNT_HELD_S
+
+        def open_(tx: sqlite3.Connection) -> int | None:
+            # The grace does not count where a transaction failed, also one that came before this.
+            is_sure = self._database.failed_at <= decided_at
+            return outbox.open_attempt(tx, reply.id, now) if is_sure else None
+
+        attempt_id = await self._database.write(open_)
+        if attempt_id is None:  # or a status has settled it meanwhile
             return 0
         self._unknown_since.pop(reply.conversation_id, None)
         return Opened(reply, attempt_id, outbox.opaque_of(self._installation, attempt_id))

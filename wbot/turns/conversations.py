@@ -126,9 +126,10 @@ class Conversations:
     async def _look(self, conversation_id: int, business_id: str) -> LookAgain:
         may_ask = self._gate.enter(business_id, conversation_id)
         try:
-            if not await self._is_configured(business_id, is_first=may_ask):
+            if not await self._may_begin(business_id, is_first=may_ask):
                 self._gate.wait(business_id, conversation_id)
                 return None
+            may_ask = self._gate.enter(business_id, conversation_id)
             begun = await self._database.write(
                 lambda tx: self._begin(tx, conversation_id, may_ask=may_ask)
             )
@@ -145,18 +146,24 @@ class Conversations:
         finally:
             self._gate.leave(business_id, conversation_id)
 
-    async def _is_configured(self, business_id: str, *, is_first: bool) -> bool:
-        """Whether the business's configuration can be used, as far as its gate is not open yet."""
+    async def _may_begin(self, business_id: str, *, is_first: bool) -> bool:
+        """Whether a look is worth it, as far as the business's gate is not open yet.
+
+        What the first one needs is looked at before anything is written or sent for it.
+        """
         block = self._gate.block_of(business_id)
         if block is not None:
             return block.model is not None
         if self._gate.is_open(business_id) or not is_first:
             return True
         try:
-            await self._cache.get(business_id)
+            configured = await self._cache.get(business_id)
         except HeldError as error:
             self._hold_business(business_id, error)
             return False
+        reason = self.model_watch.refusal_of(self._model_of(configured))
+        if reason is not None:
+            self._gate.block(business_id, Block(reason, self._model_of(configured)))
         return True
 
     def _wait(self, conversation_id: int, business_id: str, seconds: float) -> LookAgain:
@@ -358,7 +365,9 @@ class Conversations:
 
     def _open_gate(self, configured: Configured | None) -> None:
         """The model was asked: whatever came of it, unless it refuses nobody need wait."""
-        if configured is not None and not self.model_watch.refuses(self._model_of(configured)):
+        if configured is None:
+            return
+        if self.model_watch.refusal_of(self._model_of(configured)) is None:
             self._gate.open(configured.business.id)
 
     def _model_of(self, configured: Configured) -> str:

@@ -86,14 +86,15 @@ class ModelWatch:
                 raise RetryableError(str(error)) from error
             raise
 
-    def refuses(self, model: str) -> bool:
-        """Whether the model is known to refuse whoever asks."""
+    def refusal_of(self, model: str) -> str | None:
+        """Why the model refuses whoever asks, as far as is known; None while it does not."""
         trouble = self._troubles.get(model)
-        return trouble is not None and trouble.is_refusal
+        return trouble.reason if trouble is not None and trouble.is_refusal else None
 
     def _check_refusal(self, model: str) -> None:
-        if self.refuses(model):
-            raise HeldError(self._troubles[model].reason)
+        reason = self.refusal_of(model)
+        if reason is not None:
+            raise HeldError(reason)
 
     async def _is_refusing(self, model: str, tools: Sequence[Mapping[str, Any]]) -> bool:
         """Whether the model refuses a harmless question too, or only what it was just asked."""
