@@ -208,7 +208,8 @@ def build_app(
             _prepare_database(settings, used_clock)
             async with (
                 asyncio.TaskGroup() as tasks,
-                aiohttp.ClientSession() as session,
+                # No limit of its own: a Graph API that hangs for some must not hold up the others.
+                aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
             ):
                 service = Service(settings, variables, clock=used_clock, session=session)
                 try:

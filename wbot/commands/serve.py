@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -25,9 +27,17 @@ SWITCH_INTERVAL_S = 0.0002
 def serve() -> None:
     """Run the service in the foreground until SIGTERM or Ctrl-C."""
     settings, variables = load_settings()
+    _allow_open_files()
     app = build_app(settings, variables)
     log_to_stdout(settings)
     run(lambda: _serve(app, settings))
+
+
+def _allow_open_files() -> None:
+    """Take what the system allows: each turn that waits for a model is an open connection."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def log_to_stdout(settings: Settings) -> None:
