@@ -164,7 +164,7 @@ def plain() -> sqlite3.Connection:
 
 
 def large() -> sqlite3.Connection:
-    """With the statistics of large tables, as `PRAGMA optimize` leaves them after a year."""
+    """With the statistics of large tables, as an operator's ANALYZE would leave them."""
     tx = make_tx()
     tx.execute("ANALYZE")
     tx.execute("DELETE FROM sqlite_stat1")

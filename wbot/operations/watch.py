@@ -11,9 +11,6 @@ LOOK_EVERY_S = 1.0
 SWEEP_EVERY = 15
 """Looks until everything unfinished is rung anyway: a lost bell costs seconds, not a restart."""
 
-OPTIMIZE_EVERY = 3_600
-"""Looks until the database's statistics are looked at again."""
-
 
 class Watch:
     """Calls `on_change` after another process wrote, and `sweep` then and now and again."""
@@ -44,8 +41,6 @@ class Watch:
                     await self._on_change()
                 if seen != version or looks % SWEEP_EVERY == 0:
                     await self._sweep()
-                if looks % OPTIMIZE_EVERY == 0:
-                    await self._database.optimize()
                 version = seen
             except StorageError as error:
                 self._log.error("storage.failed", error=str(error))

@@ -26,8 +26,6 @@ Work = Callable[[sqlite3.Connection], T]
 BUSY_TIMEOUT_MS = 2_000
 READERS = 2
 CACHE_KIB = 16 * 1024
-SAMPLE_ROWS = 400
-"""Rows of each index that its statistics are made from."""
 PIECES_PER_COMMIT_MAX = 512
 PIECES_WAITING_MAX = 20_000
 
@@ -42,7 +40,11 @@ def connect(path: Path) -> sqlite3.Connection:
         # In WAL mode only FULL survives a power cut with every acknowledged commit.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
-        # Room for the upper pages of every index, however large the tables are.
+        # No statistics are ever made (ANALYZE, PRAGMA optimize): those of a young database prefer
+        # to read its small tables whole, and would still stand when they have grown. Without them
+        # every plan is the one that tests/test_query_plans.py has seen.
+        #
+        # And room for the upper pages of every index, however large the tables are.
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     except sqlite3.Error as error:
         raise ConfigurationError(f"The database {path} cannot be used: {error}.") from error
@@ -128,7 +130,7 @@ class Database:
         while self._is_writing:  # nothing new comes, and each round lets one transaction by
             await self._in_thread(lambda: None)
         if self._readers:
-            await self._in_thread(self._close_writer)
+            await self._in_thread(self._writer.close)
         self._thread.shutdown()
 
     async def write(self, work: Work[T]) -> T:
@@ -176,27 +178,6 @@ class Database:
             )
         except sqlite3.Error as error:
             raise StorageError(f"The database could not be read: {error}.") from error
-
-    async def optimize(self) -> None:
-        """Let SQLite look whether its statistics still fit; raises StorageError.
-
-        A sample of each index, so that it takes milliseconds whatever the size.
-        """
-        if self._is_closing:
-            raise StorageError("The database is closing.")
-        try:
-            await self._in_thread(self._optimize)
-        except sqlite3.Error as error:
-            raise StorageError(f"The database could not be written: {error}.") from error
-
-    def _optimize(self) -> None:
-        self._writer.execute(f"PRAGMA analysis_limit = {SAMPLE_ROWS}")
-        self._writer.execute("PRAGMA optimize")
-
-    def _close_writer(self) -> None:
-        with suppress(sqlite3.Error):  # a full disk must not keep it open
-            self._optimize()
-        self._writer.close()
 
     def _in_thread(self, call: Callable[[], T]) -> asyncio.Future[T]:
         return self._loop.run_in_executor(self._thread, call)
