@@ -26,12 +26,14 @@ types: $(STAMP)
 picture: $(STAMP)  ## the phones in README; needs Debian's chromium and fonts-noto-color-emoji
 	$(BIN)/python tests/picture.py docs/phones.webp
 
-bench: $(STAMP)  ## how fast webhooks are acknowledged, beside baselines of the same run
+bench: $(STAMP)  ## acknowledgements beside baselines, a start after a crash, and growth to a million
 	$(BIN)/python tests/benchmarks/intake.py
 	$(BIN)/python tests/benchmarks/recovery.py
+	$(BIN)/python tests/benchmarks/growth.py
 
 bench-quick: $(STAMP)
 	$(BIN)/python tests/benchmarks/intake.py --count 500
+	$(BIN)/python tests/benchmarks/growth.py --counts 1000 20000
 
 torture: $(STAMP)  ## kill the real service over and over, and judge what it kept (some 20 minutes)
 	PYTHONPATH=tests $(BIN)/python -m torture

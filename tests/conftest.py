@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,22 @@ ALICE = SimulatedCustomer("Alice", "15550101001", "US.1001")
 BOB = SimulatedCustomer("Bob", "15550101002", "US.1002")
 CAROL = SimulatedCustomer("Carol", "15550101003")
 SHOP = SimulatedBusiness("106500000000001", "206500000000001", "15550100001", "The Shop")
+
+
+class Ahead(Clock):
+    """A clock that a test puts ahead, and whose sleeps are short."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.ahead_s)
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_s
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(min(seconds, 0.5))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -13,11 +13,12 @@ ALICE = "15550101001"
 
 
 class Paying:
-    """Alice of The Shop with 1,000.00."""
+    """Alice of The Shop, or somebody else, with 1,000.00."""
 
-    def __init__(self, tx: sqlite3.Connection) -> None:
+    def __init__(self, tx: sqlite3.Connection, phone: str = ALICE) -> None:
         self.tx = tx
-        self.customer_id = make_customer(tx, ALICE)
+        self.phone = phone
+        self.customer_id = make_customer(tx, phone)
         give(tx, self.customer_id, 1_000_00)
         self.account = ledger.account_of_customer(tx, SHOP.id, self.customer_id)
         self._causes = 0
@@ -62,4 +63,4 @@ class Paying:
 
     def _cause(self) -> Cause:
         self._causes += 1
-        return Cause(CauseKind.OPERATOR, f"paying:{self._causes}")
+        return Cause(CauseKind.OPERATOR, f"paying:{self.phone}:{self._causes}")

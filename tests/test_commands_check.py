@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 from commanding import TOKEN, Wbot, begin_database
 from conftest import ACCESS_TOKEN, API_KEY, SHOP, make_simulator
-from stored import NOW, make_tx
+from stored import NOW, make_customer, make_tx
 from stored import SHOP as BUSINESS
 
 from wbot.clients.whatsapp import Line
@@ -26,7 +26,7 @@ from wbot.operations.checks import Check, Subject
 from wbot.settings import Settings
 from wbot.simulator.app import MODEL, Simulator, serve
 from wbot.simulator.faults import Endpoint, refused, silent
-from wbot.storage import businesses, messages
+from wbot.storage import businesses, customers, messages
 from wbot.storage.messages import NewMessage
 
 COMPLETE = {"WBOT_VERIFY_TOKEN": "v", "WBOT_APP_SECRET": "s", "WBOT_MODEL": "offline"}
@@ -164,10 +164,15 @@ def put_message(tx: sqlite3.Connection, *, business_id: str | None, body: bytes)
     """A silent message that came with this webhook."""
     message_id = f"wamid.{messages.keep_webhook(tx, b'', None, NOW)}"
     messages.claim(tx, message_id)
+    conversation_id = None
+    if business_id is not None:
+        conversation_id = customers.conversation_of(
+            tx, business_id, make_customer(tx, "15550101001"), NOW
+        )
     message = NewMessage(
         message_id=message_id,
         business_id=business_id,
-        conversation_id=None,
+        conversation_id=conversation_id,
         phone_number_id="777",
         type="text",
         content="{}",

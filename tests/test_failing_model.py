@@ -1,14 +1,12 @@
 """A model that fails for longer than one message: waiting it asks for, and what /health says."""
 
 import asyncio
-from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
-from conftest import ALICE, WAIT_S, MakeWorld, World, make_simulator, writing
+from conftest import ALICE, WAIT_S, Ahead, MakeWorld, World, make_simulator, writing
 
-from wbot.clock import Clock
 from wbot.domain.delivery import ASKED_WAIT_MAX_S
 from wbot.operations.health import FAILING_MAX_S
 from wbot.simulator.faults import Endpoint, refused
@@ -18,22 +16,6 @@ from wbot.turns.model_watch import ASK_AGAIN_S, QUESTION
 
 QUOTA = refused(429, 0, "Slow down", error_type="rate_limit_exceeded", retry_after_s=0)
 ONE_ATTEMPT = {"WBOT_MAX_ATTEMPTS": "1"}
-
-
-class Ahead(Clock):
-    """A clock that a test puts ahead, and whose sleeps are short."""
-
-    def __init__(self) -> None:
-        self.ahead_s = 0.0
-
-    def now(self) -> datetime:
-        return super().now() + timedelta(seconds=self.ahead_s)
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.ahead_s
-
-    async def sleep(self, seconds: float) -> None:
-        await super().sleep(min(seconds, 0.5))
 
 
 def outcomes(world: World) -> list[Any]:

@@ -99,6 +99,15 @@ def test_a_turn_that_has_begun_is_not_overtaken_by_an_older_message(tx: sqlite3.
     assert handled_in_order(tx, conversation_id) == ["wamid.new", "wamid.old"]
 
 
+def in_line(tx: sqlite3.Connection) -> list[int]:
+    """The conversations of the unfinished messages, one page after another."""
+    found: list[int] = []
+    page = [messages.InLine("", "", 0, "")]
+    while page := messages.in_line(tx, page[-1].place, 1):
+        found += [one.conversation_id for one in page]
+    return found
+
+
 def test_a_message_that_must_wait_holds_its_conversation_and_no_other(
     tx: sqlite3.Connection,
 ) -> None:
@@ -110,7 +119,7 @@ def test_a_message_that_must_wait_holds_its_conversation_and_no_other(
     assert waiting is not None
     assert (waiting.message_id, waiting.not_before) == ("wamid.a1", after(2))
     assert next_id(tx, bobs) == "wamid.b1"
-    assert messages.runnable_conversations(tx) == [bobs, alices]
+    assert in_line(tx) == [bobs, alices, alices]
     messages.postpone(tx, "wamid.b1", after(60))
     postponed = messages.next_of(tx, bobs)
     assert postponed is not None
@@ -129,7 +138,7 @@ def test_a_paused_business_keeps_its_messages_waiting(tx: sqlite3.Connection) ->
     conversation_id = make_message(tx, make_customer(tx, ALICE), "wamid.1")
     businesses.change(tx, msgspec.structs.replace(SHOP, is_paused=True))
     assert messages.next_of(tx, conversation_id) is None
-    assert messages.runnable_conversations(tx) == []
+    assert in_line(tx) == []
     assert messages.backlog(tx, NOW).waiting == 0
     businesses.change(tx, SHOP)
     assert next_id(tx, conversation_id) == "wamid.1"

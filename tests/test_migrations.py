@@ -9,9 +9,9 @@ import pytest
 from conftest import query
 
 from wbot.domain.errors import ConfigurationError, StorageError
-from wbot.domain.ledger import Cause, CauseKind, TransferKind
+from wbot.domain.ledger import GENESIS_HASH, Cause, CauseKind, TransferKind, chain_hash
 from wbot.domain.messages import log_id_of
-from wbot.storage import invariants, ledger, lives, migrations, payees
+from wbot.storage import invariants, ledger, lives, messages, migrations, payees
 from wbot.storage.database import connect
 from wbot.storage.migrations import Migration, migrate
 
@@ -292,4 +292,52 @@ def test_a_statement_read_before_the_upgrade_counts_as_foreign_words(
     rows = connection.execute("SELECT message_id, foreign_words FROM messages").fetchall()
     assert {tuple(row) for row in rows} == {("statement", "read"), ("balance", None)}
     assert connection.execute("SELECT show_payer FROM businesses").fetchone()[0] == "none"
+    connection.close()
+
+
+TWO_MESSAGES = """
+INSERT INTO conversations (id, business_id, customer_id, created_at) VALUES (1, 'shop', 1, '');
+INSERT INTO message_ids VALUES ('a'), ('b'), ('c');
+INSERT INTO messages
+    (message_id, business_id, conversation_id, number, type, sent_at, sort_at, received_at, state)
+VALUES ('a', 'shop', 1, 1, 'text', '2026-11-01', '2026-11-01', '', 'answered'),
+    ('b', 'shop', 1, 2, 'text', '2026-11-02', '2026-11-02', '', 'silent'),
+    ('c', 'shop', 1, 3, 'text', '2026-11-03', '2026-11-03', '', 'waiting');
+"""
+
+
+def test_what_is_kept_beside_the_rows_is_there_after_the_upgrade(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which message was handled last, and which pending transfers are still open."""
+    with monkeypatch.context() as older:
+        older.setattr(migrations, "migrations", lambda: OURS[:2])
+        migrated(path)
+    connection = connect(path)
+    connection.executescript(TWO_CUSTOMERS.replace("'john', 'then'", "'john', 'then', NULL"))
+    connection.executescript(TWO_MESSAGES)
+    previous = GENESIS_HASH
+    for row in (
+        (1, "shop", "transfer", "pending", 2, 4, 5, "USD", None, None, "operator", "1", "day"),
+        (2, "shop", "transfer", "pending", 2, 3, 7, "USD", None, None, "operator", "2", "day"),
+        (3, "shop", "transfer", "void", 2, 4, 5, "USD", 1, None, "operator", "3", "day"),
+    ):
+        own = chain_hash(previous, *row)
+        connection.execute(
+            "INSERT INTO transfers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*row, previous, own),
+        )
+        previous = own
+    connection.execute("INSERT INTO balances VALUES (2, 0, 7)")
+    connection.execute("UPDATE businesses SET overdraft_minor = 100")
+    migrate(connection, path, NOW)
+    assert ledger.open_of_account(connection, 2) == [2]
+    assert ledger.has_incoming_open(connection, 3)
+    assert not ledger.has_incoming_open(connection, 4)
+    assert invariants.breaches(connection) == []
+    waiting = messages.next_of(connection, 1)
+    assert waiting is not None
+    assert not messages.note_lateness(connection, waiting)
+    handled = connection.execute("SELECT last_handled_sent_at FROM conversations").fetchone()
+    assert handled[0] == "2026-11-02"
     connection.close()

@@ -33,6 +33,7 @@ WBOT_TURN_TIMEOUT, WBOT_MEDIA_TURN_TIMEOUT   | 120, 300
 WBOT_MAX_ATTEMPTS                            | 5
 WBOT_UNKNOWN_GRACE                           | 60
 WBOT_STALE_AFTER                             | 900
+WBOT_TURNS_MAX                               | 1000
 WBOT_LOG_LEVEL, WBOT_LOG_FORMAT, WBOT_LOG_FILE | info, none, none
 WBOT_ADMIN_TOKEN                             | none
 """

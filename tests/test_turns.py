@@ -7,7 +7,18 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
-from conftest import ALICE, BOB, CAROL, WAIT_S, MakeWorld, World, deposit, make_simulator, writing
+from conftest import (
+    ALICE,
+    BOB,
+    CAROL,
+    WAIT_S,
+    Ahead,
+    MakeWorld,
+    World,
+    deposit,
+    make_simulator,
+    writing,
+)
 
 from wbot.clock import Clock, to_text
 from wbot.domain.receipts import MARK
@@ -15,6 +26,7 @@ from wbot.simulator.app import MODEL
 from wbot.simulator.faults import Endpoint, garbled, refused, slow
 from wbot.storage import businesses, errors, messages
 from wbot.turns.closing import ERROR_TEXT
+from wbot.turns.model_watch import ASK_AGAIN_S
 
 
 def change_business(path: Path, **changes: Any) -> None:
@@ -238,13 +250,12 @@ async def test_a_model_that_never_stops_calling_tools_is_stopped(make_world: Mak
 async def test_a_refused_key_holds_the_messages_and_turns_health_red(make_world: MakeWorld) -> None:
     simulator = make_simulator()
     simulator.faults.add(Endpoint.MODEL, refused(401, 0, error_type="invalid_api_key"))
-    async with make_world(simulator=simulator) as world:
+    clock = Ahead()
+    async with make_world(simulator=simulator, clock=clock) as world:
         await simulator.say(ALICE, "What's my balance?")
         assert "401" in (await world.health_of(503))["reasons"][0]
         assert world.rows("SELECT * FROM processing_errors") == []
-        # The hold looks again by itself; the operator's own ring is only quicker.
-        with writing(world.service.settings.database) as tx:
-            tx.execute("UPDATE messages SET not_before = NULL")
+        clock.ahead_s = ASK_AGAIN_S
         await simulator.wait_for_reply_to(ALICE, after=0, timeout_s=WAIT_S)
         await world.health_of(200)
 

@@ -4,9 +4,9 @@ The only place where stages meet: each is handed the others' bells as plain call
 """
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import aiohttp
 from aiohttp import web
@@ -18,6 +18,7 @@ from wbot.clock import Clock
 from wbot.inbound.webhook import Webhooks
 from wbot.ingress.limits import Limits
 from wbot.ingress.server import listening
+from wbot.lanes import cancel_and_wait
 from wbot.logs import get_log, keep_from_logs
 from wbot.measures import Measures
 from wbot.operations.audit import Audit
@@ -26,7 +27,7 @@ from wbot.operations.metrics import Metrics
 from wbot.operations.watch import Watch
 from wbot.outbound.sender import Sender
 from wbot.settings import Settings, known_secrets, require
-from wbot.storage import messages, migrations, outbox
+from wbot.storage import businesses, messages, migrations, outbox
 from wbot.storage.database import Database, connect
 from wbot.storage.lock import locked
 from wbot.turns.business_cache import BusinessCache
@@ -37,7 +38,8 @@ STOP_GRACE_S = 3.0
 """Seconds turns, then sends, may take to reach their next durable step."""
 REQUESTS_GRACE_S = 2.0
 """Seconds for requests under way when the service stops; with the two above well below 10."""
-CANCEL_AGAIN_S = 0.2
+SWEEP_ROWS = 1_000
+"""Unfinished messages, or replies, that are read at once."""
 
 
 class Service:
@@ -134,7 +136,7 @@ class Service:
             database=self.database,
             clock=clock,
             log=log,
-            on_change=self.cache.clear,
+            on_change=self._changed_elsewhere,
             sweep=self.ring_everything,
         )
 
@@ -146,23 +148,35 @@ class Service:
         await self.ring_everything()
 
     async def ring_everything(self) -> None:
-        """Ring the bell of every conversation with something unfinished."""
-        waiting, unsettled = await self.database.read(_unfinished)
-        for conversation_id in unsettled:
-            self.sender.ring(conversation_id)
-        for conversation_id in waiting:
-            self.conversations.ring(conversation_id)
+        """Ring the bell of every conversation with something unfinished, page by page."""
+        sharing = await self.database.read(businesses.count_active)
+        self.sender.share_among(sharing)
+        self.conversations.share_among(sharing)
+        replies = [outbox.InLine(0, 0, "")]
+        while replies:
+            page = partial(outbox.in_line, after=replies[-1].id, limit=SWEEP_ROWS)
+            replies = await self.database.read(page)
+            for reply in replies:
+                self.sender.ring(reply.conversation_id, reply.business_id)
+        waiting = [messages.InLine("", "", 0, "")]
+        while waiting:
+            following = partial(messages.in_line, after=waiting[-1].place, limit=SWEEP_ROWS)
+            waiting = await self.database.read(following)
+            for message in waiting:
+                self.conversations.remind(message.conversation_id, message.business_id)
 
     async def stop(self) -> None:
-        await self.conversations.stop(STOP_GRACE_S)
-        await self.sender.stop(STOP_GRACE_S)
-        if isinstance(self.model, OpenAIModel):
-            await self.model.close()
-        await self.database.close()
+        """End in the order of the flow, each whatever became of those before it."""
+        async with AsyncExitStack() as ends:
+            ends.push_async_callback(self.database.close)
+            if isinstance(self.model, OpenAIModel):
+                ends.push_async_callback(self.model.close)
+            ends.push_async_callback(self.sender.stop, STOP_GRACE_S)
+            ends.push_async_callback(self.conversations.stop, STOP_GRACE_S)
 
-
-def _unfinished(tx: sqlite3.Connection) -> tuple[list[int], list[int]]:
-    return messages.runnable_conversations(tx), outbox.unsettled_conversations(tx)
+    async def _changed_elsewhere(self) -> None:
+        await self.cache.clear()
+        self.conversations.configuration_changed()
 
 
 def _model(settings: Settings, secrets: Collection[str]) -> ModelClient:
@@ -207,7 +221,8 @@ def build_app(
             _prepare_database(settings, used_clock, creates=creates)
             async with (
                 asyncio.TaskGroup() as tasks,
-                aiohttp.ClientSession() as session,
+                # No limit of its own: a Graph API that hangs for some must not hold up the others.
+                aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
             ):
                 service = Service(settings, variables, clock=used_clock, session=session)
                 try:
@@ -218,7 +233,7 @@ def build_app(
                     ]
                     app[SERVICE_KEY] = service
                     yield
-                    await _end(rounds)
+                    await cancel_and_wait(rounds)
                 finally:  # also of a start that failed, or its threads would keep the process up
                     await service.stop()
 
@@ -231,19 +246,6 @@ def build_app(
     app.router.add_get("/api/webhook/health", _health)
     app.router.add_get("/metrics", _metrics)
     return app
-
-
-async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
-    """Cancel the tasks until they are gone.
-
-    Python 3.11's wait_for, which aiocache uses, can swallow a cancellation; what went on then would
-    meet a closed database.
-    """
-    left = set(tasks)
-    while left:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
 
 
 @asynccontextmanager

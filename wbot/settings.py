@@ -43,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_attempts: Annotated[int, msgspec.Meta(ge=1)] = 5
     unknown_grace: Seconds = 60.0
     stale_after: Seconds = 900.0
+    turns_max: Annotated[int, msgspec.Meta(ge=1)] = 1000
     log_level: str = "info"
     log_format: str = ""
     log_file: Path | None = None

@@ -178,6 +178,7 @@ _HELD_STATUSES = {401, 403, 404}
 _HELD_CODES = {"insufficient_quota", "model_not_found", "invalid_api_key", "billing_not_active"}
 _TOO_MANY_REQUESTS = 429
 _RETRIED_STATUSES = {408, 409, _TOO_MANY_REQUESTS}
+_UNAUTHORIZED = 401
 _NOT_FOUND = 404
 _SERVER_ERROR = 500
 
@@ -199,7 +200,11 @@ def _failure(status: int, code: str, shown: str, headers: Mapping[str, str]) -> 
     # What to do hangs on the code as it came: no customer's words may change that.
     if status in _HELD_STATUSES or code in _HELD_CODES:
         refused = f"The model endpoint refuses us: HTTP {status}"
-        return HeldError(f"{refused}, {shown}.", own_words=f"{refused}.")
+        return HeldError(
+            f"{refused}, {shown}.",
+            own_words=f"{refused}.",
+            may_be_request=status != _UNAUTHORIZED and code not in _HELD_CODES,
+        )
     if status in _RETRIED_STATUSES or status >= _SERVER_ERROR:
         return RetryableError(
             f"The model endpoint failed: HTTP {status}.",

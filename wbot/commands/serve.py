@@ -3,10 +3,12 @@
 import asyncio
 import atexit
 import os
+import resource
 import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,13 @@ def serve(*, creates: bool) -> None:
     for sentence in unknown_variables(configuration.variables):
         get_log().warning("configuration.unknown", warning=sentence)
     run(lambda: _serve(app, settings))
+
+
+def _allow_open_files() -> None:
+    """Take what the system allows: each turn that waits for a model is an open connection."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def log_to_stdout(settings: Settings) -> None:

@@ -39,7 +39,16 @@ class RetryableError(WbotError):
 
 
 class HeldError(RetryableError):
-    """A failure that lasts until an operator mends it: a refused key, an unknown model."""
+    """A failure that lasts until an operator mends it: a refused key, an unknown model.
+
+    Where the other side does not say what it refuses, it may be this one request alone.
+    """
+
+    def __init__(
+        self, message: str, *, own_words: str | None = None, may_be_request: bool = False
+    ) -> None:
+        super().__init__(message, own_words=own_words)
+        self.may_be_request = may_be_request
 
 
 class RejectedError(WbotError):

@@ -59,8 +59,8 @@ class Webhooks:
         clock: Clock,
         log: Log,
         measures: Measures,
-        ring_conversation: Callable[[int], None],
-        ring_sender: Callable[[int], None],
+        ring_conversation: Callable[[int, str], None],
+        ring_sender: Callable[[int, str], None],
     ) -> None:
         self._database = database
         self._settings = settings
@@ -179,11 +179,11 @@ class Webhooks:
     def _ring(self, recorded: Recorded) -> None:
         # Only now: of what came in one body the oldest goes first, whichever part it is in.
         for message in recorded.accepted:
-            if message.conversation_id is not None:
-                self._ring_conversation(message.conversation_id)
+            if message.conversation_id is not None and message.business_id is not None:
+                self._ring_conversation(message.conversation_id, message.business_id)
         for change in recorded.raised:
             if change.is_newly_settled:
-                self._ring_sender(change.conversation_id)
+                self._ring_sender(change.conversation_id, change.business_id)
 
     def _tell(self, payload: Payload, recorded: Recorded) -> None:
         if recorded.tests:

@@ -1,52 +1,147 @@
-"""The service's own auditor: proves the books right, over and over, while it runs."""
+"""The service's own auditor: proves the books right, over and over, while it runs.
+
+Rows of the ledger never change and each carries the hash of the one before it, so what is new is
+verified every minute from where the last audit stopped. Everything is verified at the start and
+once a day, in slices: no snapshot stands for long, and others get the reader in between. Books that
+are short enough are verified whole every minute.
+"""
 
 import asyncio
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
 
-from wbot.clock import Clock
+from wbot.clock import Clock, to_text
+from wbot.domain.errors import StorageError
 from wbot.domain.redaction import redacted
 from wbot.logs import Log
 from wbot.storage import invariants
 from wbot.storage.database import Database
+from wbot.storage.invariants import Checkpoint
+
+T = TypeVar("T")
 
 EVERY_S = 60.0
+DAY_S = 24 * 3600.0
 AGAIN_S = 5.0
 """Seconds until books that could not even be read are looked at again."""
+START_MAX_S = 1.0
+"""Seconds that money waits at a start for the first audit; what is left then goes on beside it."""
+SHORT_S = 1.0
+"""Books that take less than this are verified whole every minute."""
 SHARE = 20
-"""An audit takes a twentieth of the time at most: long books are proved less often."""
+"""Long books that are wrong are verified whole again after so many times what that takes."""
+PAUSE = 4
+"""Between two slices the auditor rests so many times what the slice took."""
+ROWS_PER_SLICE = 2_000
+ACCOUNTS_PER_SLICE = 500
 
 
 class Audit:
-    """Verifies every invariant of the ledger at the start and every minute; a reader's work."""
+    """Verifies every invariant of the ledger; a reader's work."""
 
     def __init__(self, *, database: Database, clock: Clock, log: Log) -> None:
-        self.breaches: Sequence[str] = ()
-        """What was wrong when last looked at, in plain words; empty while the books are right."""
-        self._first = asyncio.Event()
+        self._found: dict[str, Sequence[str]] = {}
+        self._first_left = {"latest", "whole"}
+        self._may_move = asyncio.Event()
+        self._reached: Checkpoint | None = None
         self._database = database
         self._clock = clock
         self._log = log
 
+    @property
+    def breaches(self) -> Sequence[str]:
+        """What was wrong when last looked at, in plain words; empty while the books are right."""
+        return list(dict.fromkeys(one for found in self._found.values() for one in found))
+
     async def are_books_right(self) -> bool:
-        """Whether money may move; waits for the first audit of this process."""
-        await self._first.wait()
+        """Whether money may move; waits for the first audit of this process, a second at most."""
+        await self._may_move.wait()
         return not self.breaches
 
     async def run(self) -> None:
+        limit = asyncio.get_running_loop().call_later(START_MAX_S, self._may_move.set)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._repeat("latest", self._verify_latest), name="audit latest")
+                tasks.create_task(self._repeat("whole", self._verify_whole), name="audit whole")
+        finally:
+            limit.cancel()
+
+    async def _repeat(
+        self, name: str, verify: Callable[[], Awaitable[tuple[Sequence[str], float]]]
+    ) -> None:
         while True:
-            started = self._clock.monotonic()
             try:
-                self._report(await self._database.read(invariants.breaches))
-                wait_s = max(EVERY_S, SHARE * (self._clock.monotonic() - started))
+                found, wait_s = await verify()
             except Exception as error:  # noqa: BLE001  what cannot be proved counts as wrong
-                self._report([f"They could not be checked: {redacted(str(error))}"])
-                wait_s = AGAIN_S
-            self._first.set()
+                found, wait_s = [f"They could not be checked: {redacted(str(error))}"], AGAIN_S
+            self._report(name, found)
+            self._first_left.discard(name)
+            if not self._first_left:
+                self._may_move.set()
             await self._clock.sleep(wait_s)
 
-    def _report(self, found: Sequence[str]) -> None:
+    async def _verify_latest(self) -> tuple[Sequence[str], float]:
+        """Verify what came since the last audit, and the guards; stop at the first wrong slice."""
+        found = await self._database.read(invariants.unguarded)
+        before = self._reached or await self._database.read(invariants.checkpoint)
+        reached, is_last = before, before is None  # the whole audit will find a first one
+        while reached is not None and not is_last:
+            verified, _ = await self._slice(
+                partial(invariants.verify_latest, since=reached, rows=ROWS_PER_SLICE)
+            )
+            found += verified.breaches
+            if verified.breaches:
+                break
+            reached, is_last = verified.upto, verified.is_last
+        if reached is not None and reached != before:
+            await self._keep(reached)
+        return found, EVERY_S
+
+    async def _verify_whole(self) -> tuple[Sequence[str], float]:
+        """Verify every row and every account from the first on, trusting no checkpoint."""
+        found: list[str] = []
+        spent_s, reached, is_last = 0.0, Checkpoint(), False
+        while not is_last:
+            verified, took_s = await self._slice(
+                partial(invariants.verify, since=reached, rows=ROWS_PER_SLICE)
+            )
+            found += verified.breaches
+            reached, is_last, spent_s = verified.upto, verified.is_last, spent_s + took_s
+        account: int | None = invariants.ID_MIN
+        while account is not None:
+            (wrong, account), took_s = await self._slice(
+                partial(invariants.verify_accounts, after=account, limit=ACCOUNTS_PER_SLICE)
+            )
+            found, spent_s = found + wrong, spent_s + took_s
+        if not found and reached != self._reached:
+            await self._keep(reached)
+        if spent_s < SHORT_S:
+            return found, EVERY_S
+        return found, SHARE * spent_s if found else DAY_S
+
+    async def _slice(self, work: Callable[[sqlite3.Connection], T]) -> tuple[T, float]:
+        """One slice on a snapshot of its own, and the seconds it took; then others have a turn."""
+        started = self._clock.monotonic()
+        result = await self._database.read(work)
+        took_s = self._clock.monotonic() - started
+        if self._may_move.is_set():
+            await self._clock.sleep(min(PAUSE * took_s, 1.0))
+        return result, took_s
+
+    async def _keep(self, reached: Checkpoint) -> None:
+        self._reached = reached
+        now = to_text(self._clock.now())
+        with suppress(StorageError):  # it only spares the next start some work
+            await self._database.write(lambda tx: invariants.keep_checkpoint(tx, reached, now))
+
+    def _report(self, name: str, found: Sequence[str]) -> None:
+        before = self.breaches
+        self._found[name] = found
         if found:
             self._log.error("books.wrong", breaches=len(found), first=found[0])
-        elif self.breaches:
+        elif before and not self.breaches:
             self._log.info("books.right")
-        self.breaches = found

@@ -3,6 +3,7 @@
 Everybody can read it, so each reason is in our own words; what others said is in logs and rows.
 """
 
+import asyncio
 import shutil
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,11 @@ FAILING_MAX_S = 120.0
 OLDEST_MAX_S = 120.0
 """Seconds a message that could be worked on may wait before that is a fault."""
 
+COUNT_SHARE = 20
+"""Counting what waits takes a twentieth of the time at most."""
+COUNT_FREE_S = 0.005
+"""Seconds of a count that cost nobody anything: what waits is counted anew each time."""
+
 
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
     """What the stages know about themselves, as plain callables."""
@@ -42,7 +48,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health:
-    """Answers how the service is; reads the database anew each time."""
+    """Answers how the service is."""
 
     def __init__(
         self, *, database: Database, clock: Clock, measures: Measures, sources: Sources
@@ -52,6 +58,9 @@ class Health:
         self._measures = measures
         self._sources = sources
         self._started = clock.monotonic()
+        self._counting = asyncio.Lock()
+        self._counted = (Backlog(0, None), 0)
+        self._counts_until = 0.0
 
     async def answer(self) -> web.Response:
         report = await self.report()
@@ -64,11 +73,11 @@ class Health:
     async def report(self) -> dict[str, Any]:
         """The document of /health."""
         reasons = await self._storage_reasons()
-        backlog, unsettled = Backlog(0, None), 0
         try:
-            backlog, unsettled = await self._database.read(self._look)
+            await self._count()
         except StorageError as error:
             reasons += [] if self._database.lost else [str(error)]
+        backlog, unsettled = self._counted
         # A failing model is asked until it answers; what else is held is looked at while it waits.
         reasons += self._held_reasons() if backlog.waiting else []
         reasons += self._model_reasons()
@@ -94,6 +103,21 @@ class Health:
             "version": __version__,
             "uptime_s": round(self._clock.monotonic() - self._started, 1),
         }
+
+    async def _count(self) -> None:
+        """Count anew, unless the last count is younger than a few times what it took.
+
+        So whoever asks, and however often, the counting of a long queue takes a small share of one
+        reader; that of a short one is as good as new.
+        """
+        async with self._counting:
+            started = self._clock.monotonic()
+            if started < self._counts_until:
+                return
+            self._counted = Backlog(0, None), 0
+            self._counted = await self._database.read(self._look)
+            ended = self._clock.monotonic()
+            self._counts_until = ended + COUNT_SHARE * (ended - started - COUNT_FREE_S)
 
     def _look(self, tx: sqlite3.Connection) -> tuple[Backlog, int]:
         now = to_text(self._clock.now())

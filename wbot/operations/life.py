@@ -94,17 +94,17 @@ def find(tx: sqlite3.Connection, text: str) -> tuple[str, int]:
         named = lives.message_logged_as(tx, text)
     if named is not None:
         return named, 0
-    sent = [rows for one in _meant(tx, text) if (rows := lives.sent_by(tx, one))]
+    sent = [latest for one in _meant(tx, text) if (latest := lives.latest_by(tx, one))]
     if not sent and people.referred_id(text) is None:
-        sent = [rows] if (rows := lives.unrouted(tx, people.alias_of(text))) else []
+        sent = [latest] if (latest := lives.latest_unrouted(tx, people.alias_of(text))) else []
     if not sent:
         raise NothingCameError(f"No message of {text} has come.")
     if len(sent) > 1:
-        latest = ", ".join(f"{rows[-1]['business_id']}: {rows[-1]['message_id']}" for rows in sent)
+        named = ", ".join(f"{latest.business_id}: {latest.message_id}" for latest in sent)
         raise RefusedError(
-            f"{text} has written to several businesses; name one message instead ({latest})."
+            f"{text} has written to several businesses; name one message instead ({named})."
         )
-    return str(sent[0][-1]["message_id"]), len(sent[0]) - 1
+    return sent[0].message_id, sent[0].messages - 1
 
 
 def _meant(tx: sqlite3.Connection, text: str) -> list[int]:

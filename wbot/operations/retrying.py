@@ -8,7 +8,7 @@ import msgspec
 from wbot.clock import from_text, to_text
 from wbot.domain.errors import RefusedError
 from wbot.domain.staleness import Staleness, staleness_of
-from wbot.storage import customers, errors, journal, messages
+from wbot.storage import customers, errors, journal, messages, questions
 
 
 class Revived(msgspec.Struct, frozen=True):
@@ -37,11 +37,16 @@ def retry(tx: sqlite3.Connection, error_id: int, *, now: datetime, stale_after_s
     message_id = str(message["message_id"])
     messages.revive(tx, message_id, to_text(now))
     errors.mark_retried(tx, message_id)
-    sent_at = from_text(message["sent_at"]) if message["sent_at"] else None
-    received_at = from_text(message["received_at"])
-    is_taken_up = bool(message["is_taken_up"])
-    staleness = staleness_of(sent_at, received_at, now, stale_after_s)
-    staleness = Staleness.FRESH if is_taken_up else staleness
+    taken_up_at = (
+        questions.answered_at(tx, message["question_id"]) if message["is_taken_up"] else None
+    )
+    asked_for_at = taken_up_at or message["sent_at"]
+    staleness = staleness_of(
+        from_text(asked_for_at) if asked_for_at else None,
+        from_text(message["received_at"]),
+        now,
+        stale_after_s,
+    )
     return Revived(message_id, journal.moved_money(tx, message_id), staleness)
 
 

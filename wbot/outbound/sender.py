@@ -20,7 +20,7 @@ from wbot.storage import outbox
 from wbot.storage.database import Database
 from wbot.storage.outbox import Raised, Reply
 
-SENDS_RUNNING_MAX = 100
+SENDS_RUNNING_MAX = 1_000
 STORAGE_RETRY_S = 1.0
 
 
@@ -84,13 +84,23 @@ class Sender:
         """From now on Meta can tell us what became of a send."""
         self._listening_since = self._clock.monotonic()
 
+    def share_among(self, businesses: int) -> None:
+        """From now on so many businesses share the places."""
+        self._lanes.groups = businesses
+
     async def stop(self, grace_s: float) -> None:
         await self._lanes.stop(grace_s)
 
-    async def _look(self, conversation_id: int) -> LookAgain:
+    async def _look(self, conversation_id: int, business_id: str) -> LookAgain:
+        if (held_s := self._held_s(business_id)) > 0:  # without asking the database, each of many
+            return held_s
         try:
-            opened = await self._database.write(lambda tx: self._open(tx, conversation_id))
-            if opened is None or isinstance(opened, float):
+            reply = await self._database.read(lambda tx: outbox.next_of(tx, conversation_id))
+            if reply is None:
+                self._unknown_since.pop(conversation_id, None)
+                return None
+            opened = await self._open(reply)
+            if not isinstance(opened, Opened):
                 return opened
             result = await self._request(opened)
             await self._close(opened, result)
@@ -99,27 +109,31 @@ class Sender:
             return STORAGE_RETRY_S
         return 0
 
-    def _open(self, tx: sqlite3.Connection, conversation_id: int) -> Opened | LookAgain:
-        reply = outbox.next_of(tx, conversation_id)
-        if reply is None:
-            self._unknown_since.pop(conversation_id, None)
-            return None
-        if reply.state is ReplyState.SENDING:
-            # A lane is alone on its conversation: it is its own attempt, whose end was not stored.
-            outbox.interrupted(tx, reply.id, to_text(self._clock.now()))
+    async def _open(self, reply: Reply) -> Opened | LookAgain:
+        """Open an attempt if it is time for one; a lane is alone on its conversation."""
+        now = to_text(self._clock.now())
+        if reply.state is ReplyState.SENDING:  # its own attempt, whose end was not stored
+            await self._database.write(lambda tx: outbox.interrupted(tx, reply.id, now))
             return self._settings.unknown_grace
         if (wait_s := self._wait_s(reply) or self._pace_s(reply)) > 0:
             return wait_s
-        now = to_text(self._clock.now())
         if reply.state is ReplyState.UNKNOWN and reply.attempts >= self._settings.max_attempts:
-            attempt.give_up(tx, reply, "Nobody could say whether the reply was sent.", now)
-            return 0.0
-        attempt_id = outbox.open_attempt(tx, reply.id, now)
-        if attempt_id is None:
-            return None
-        self._unknown_since.pop(conversation_id, None)
+            reason = "Nobody could say whether the reply was sent."
+            await self._database.write(lambda tx: attempt.give_up(tx, reply, reason, now))
+            return 0
+        decided_at = self._clock.monotonic()
         if reply.business_id in self.held:  # one reply at a time finds out whether it is mended
-            self._held_until[reply.business_id] = self._clock.monotonic() + ACCOUNT_HELD_S
+            self._held_until[reply.business_id] = decided_at + ACCOUNT_HELD_S
+
+        def open_(tx: sqlite3.Connection) -> int | None:
+            # The grace does not count where a transaction failed, also one that came before this.
+            is_sure = self._database.failed_at <= decided_at
+            return outbox.open_attempt(tx, reply.id, now) if is_sure else None
+
+        attempt_id = await self._database.write(open_)
+        if attempt_id is None:  # or a status has settled it meanwhile
+            return 0
+        self._unknown_since.pop(reply.conversation_id, None)
         return Opened(reply, attempt_id, outbox.opaque_of(self._installation, attempt_id))
 
     def _pace_s(self, reply: Reply) -> float:
@@ -130,9 +144,12 @@ class Sender:
             now=self._clock.monotonic(),
         )
 
+    def _held_s(self, business_id: str) -> float:
+        return self._held_until.get(business_id, 0.0) - self._clock.monotonic()
+
     def _wait_s(self, reply: Reply) -> float:
         now = self._clock.monotonic()
-        waits = [self._held_until.get(reply.business_id, 0.0) - now]
+        waits = [self._held_s(reply.business_id)]
         if reply.not_before is not None:
             not_before = from_text(reply.not_before)
             waits.append((not_before - self._clock.now()).total_seconds())

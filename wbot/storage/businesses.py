@@ -1,7 +1,6 @@
 """The businesses and their configuration."""
 
 import sqlite3
-from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -16,7 +15,20 @@ _COLUMNS = (
     "status = 'paused' AS is_paused, instructions, model, throughput, error_text, show_payer, "
     + ", ".join(_POLICY)
 )
+_STORED = (
+    *("name", "phone_number_id", "access_token", "instructions", "model", "throughput"),
+    *("error_text", "currency", "status"),
+    *_POLICY,
+)
 _SELECT = f"SELECT {_COLUMNS} FROM businesses"  # noqa: S608  our own column names
+_INSERT = (
+    f"INSERT INTO businesses (id, created_at, {', '.join(_STORED)}) "  # noqa: S608  our own names
+    f"VALUES (:id, :created_at, {', '.join(f':{name}' for name in _STORED)})"
+)
+_CHANGE = (
+    f"UPDATE businesses SET {', '.join(f'{name} = :{name}' for name in _STORED)} "  # noqa: S608  ours
+    "WHERE id = :id"
+)
 
 
 def by_id(tx: sqlite3.Connection, business_id: str) -> Business | None:
@@ -38,6 +50,12 @@ def models(tx: sqlite3.Connection) -> set[str | None]:
     """The models that active businesses name; None stands for the default one."""
     rows = tx.execute("SELECT DISTINCT model FROM businesses WHERE status = 'active'").fetchall()
     return {row[0] or None for row in rows}
+
+
+def count_active(tx: sqlite3.Connection) -> int:
+    """How many businesses there are that are not paused."""
+    row = tx.execute("SELECT count(*) FROM businesses WHERE status = 'active'").fetchone()
+    return int(row[0])
 
 
 def required(tx: sqlite3.Connection, business_id: str) -> Business:
@@ -62,18 +80,15 @@ def add(tx: sqlite3.Connection, business: Business, now: str) -> None:
     """Insert a business; raises RefusedError where its id or number is taken."""
     values = _row_of(business) | {"id": business.id, "created_at": now}
     try:
-        _insert(tx, values)
+        tx.execute(_INSERT, values)
     except sqlite3.IntegrityError as error:
         raise RefusedError(_taken(tx, business)) from error
 
 
 def change(tx: sqlite3.Connection, business: Business) -> None:
     """Store a changed business; raises RefusedError where its number is taken."""
-    values = _row_of(business)
-    changes = ", ".join(f"{name} = :{name}" for name in values)
-    statement = f"UPDATE businesses SET {changes} WHERE id = :id"  # noqa: S608  our own names
     try:
-        tx.execute(statement, values | {"id": business.id})
+        tx.execute(_CHANGE, _row_of(business) | {"id": business.id})
     except sqlite3.IntegrityError as error:
         raise RefusedError(
             f"Another business has the phone number id {business.phone_number_id!r}; "
@@ -94,30 +109,12 @@ def _taken(tx: sqlite3.Connection, business: Business) -> str:
     )
 
 
-def _insert(tx: sqlite3.Connection, values: Mapping[str, Any]) -> None:
-    names = ", ".join(values)
-    marks = ", ".join(f":{name}" for name in values)
-    tx.execute(f"INSERT INTO businesses ({names}) VALUES ({marks})", values)  # noqa: S608  our names
-
-
 def _row_of(business: Business) -> dict[str, Any]:
     values: dict[str, Any] = msgspec.to_builtins(business)
-    row: dict[str, Any] = {
-        name: values[name]
-        for name in (
-            "name",
-            "phone_number_id",
-            "access_token",
-            "instructions",
-            "model",
-            "throughput",
-            "error_text",
-            "show_payer",
-        )
-    }
-    status = "paused" if business.is_paused else "active"
-    row.update(values["policy"], currency=business.currency_code, status=status)
-    return row
+    values |= values["policy"]
+    values["currency"] = business.currency_code
+    values["status"] = "paused" if business.is_paused else "active"
+    return {name: values[name] for name in _STORED}
 
 
 def _one(cursor: sqlite3.Cursor) -> Business | None:

@@ -223,6 +223,14 @@ def of_conversation(tx: sqlite3.Connection, conversation_id: int | None) -> int 
     return None if row is None else int(row[0])
 
 
+def required_of(tx: sqlite3.Connection, conversation_id: int) -> int:
+    """Whose conversation it is, of one that there is."""
+    row = tx.execute(
+        "SELECT customer_id FROM conversations WHERE id = ?", (conversation_id,)
+    ).fetchone()
+    return int(row[0])
+
+
 def name_of(tx: sqlite3.Connection, customer_id: int) -> str | None:
     """The name the customer's WhatsApp profile last showed."""
     row = tx.execute("SELECT name FROM customers WHERE id = ?", (customer_id,)).fetchone()

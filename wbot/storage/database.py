@@ -26,6 +26,7 @@ Work = Callable[[sqlite3.Connection], T]
 
 BUSY_TIMEOUT_MS = 2_000
 READERS = 2
+CACHE_KIB = 16 * 1024
 PIECES_PER_COMMIT_MAX = 512
 PIECES_WAITING_MAX = 20_000
 
@@ -41,6 +42,12 @@ def connect(path: Path) -> sqlite3.Connection:
         # In WAL mode only FULL survives a power cut with every acknowledged commit.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
+        # No statistics are ever made (ANALYZE, PRAGMA optimize): those of a young database prefer
+        # to read its small tables whole, and would still stand when they have grown. Without them
+        # every plan is the one that tests/test_query_plans.py has seen.
+        #
+        # And room for the upper pages of every index, however large the tables are.
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     except sqlite3.Error as error:
         raise ConfigurationError(f"The database {path} cannot be used: {error}.") from error
     return connection

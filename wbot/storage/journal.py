@@ -53,16 +53,26 @@ class Taken(msgspec.Struct, frozen=True):
     """When this life was first taken up, as text."""
 
 
-def take(tx: sqlite3.Connection, conversation_id: int, message_id: str, now: str) -> Taken:
-    """Begin a turn: bump the epoch, count the attempt, read the journal."""
+def take(
+    tx: sqlite3.Connection,
+    conversation_id: int,
+    message_id: str,
+    now: str,
+    *,
+    is_marked_read: bool = False,
+) -> Taken:
+    """Begin a turn: bump the epoch, count the attempt, read the journal.
+
+    A message that is marked as read now is so for ever.
+    """
     epoch = tx.execute(
         "UPDATE conversations SET epoch = epoch + 1 WHERE id = ? RETURNING epoch",
         (conversation_id,),
     ).fetchall()[0][0]
     row = tx.execute(
-        "UPDATE messages SET state = 'begun', attempts = attempts + 1, not_before = NULL "
-        "WHERE message_id = ? RETURNING revision, attempts",
-        (message_id,),
+        "UPDATE messages SET state = 'begun', attempts = attempts + 1, not_before = NULL, "
+        "is_marked_read = max(is_marked_read, ?) WHERE message_id = ? RETURNING revision, attempts",
+        (is_marked_read, message_id),
     ).fetchall()[0]
     revision = int(row["revision"])
     before = tx.execute(SELECT_TURNS_BEFORE, (message_id, revision)).fetchone()

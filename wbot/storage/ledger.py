@@ -73,11 +73,6 @@ INSERT INTO balances (account_id, posted_minor) VALUES (?, ?)
 ON CONFLICT (account_id) DO UPDATE SET posted_minor = posted_minor + excluded.posted_minor
 """
 HOLD = "UPDATE balances SET held_minor = held_minor + ? WHERE account_id = ?"
-OPEN = """
-t.phase = 'pending' AND NOT EXISTS
-    (SELECT 1 FROM transfers r WHERE r.target_id = t.id AND r.phase IN ('post', 'void', 'expire'))
-"""
-OPEN_OF_ACCOUNT = f"SELECT t.id FROM transfers t WHERE t.debit_account_id = ? AND {OPEN}"  # noqa: S608  our own text
 PENDING_OF_MESSAGE = """
 SELECT t.*, coalesce(x.payee, 'the payee') AS payee,
     (SELECT r.phase FROM transfers r
@@ -86,7 +81,6 @@ FROM effects e JOIN transfers t ON t.id = e.transfer_id AND t.phase = 'pending'
 LEFT JOIN transfer_texts x ON x.transfer_id = t.id
 WHERE e.message_id = ? ORDER BY t.id
 """
-INCOMING_OPEN = f"SELECT 1 FROM transfers t WHERE t.credit_account_id = ? AND {OPEN} LIMIT 1"  # noqa: S608  our own text
 POSTED_SINCE = """
 SELECT count(*), coalesce(sum(t.amount_minor), 0) FROM transfers t
 WHERE t.debit_account_id = ? AND t.created_at > ? AND t.kind = 'transfer'
@@ -275,9 +269,13 @@ def record(tx: sqlite3.Connection, movement: Movement, now: str) -> int:
         )
     if phase in {Phase.POSTED, Phase.POST}:
         _post(tx, transfer_id, movement)
-    held = {Phase.PENDING: 1, Phase.POST: -1, Phase.VOID: -1, Phase.EXPIRE: -1}.get(phase, 0)
-    if held:
-        _hold(tx, movement.debit_account_id, held * movement.amount_minor)
+    if phase is Phase.PENDING:
+        _hold(tx, movement.debit_account_id, movement.amount_minor)
+        legs = (movement.debit_account_id, movement.credit_account_id)
+        tx.execute("INSERT INTO holds VALUES (?, ?, ?)", (transfer_id, *legs))
+    elif phase in {Phase.POST, Phase.VOID, Phase.EXPIRE}:
+        _hold(tx, movement.debit_account_id, -movement.amount_minor)
+        tx.execute("DELETE FROM holds WHERE transfer_id = ?", (movement.target_id,))
     return transfer_id
 
 
@@ -305,9 +303,10 @@ def resolve(
 
 def open_of_account(tx: sqlite3.Connection, account_id: int) -> list[int]:
     """The pending transfers out of an account that have not ended, oldest first."""
-    if balance(tx, account_id).held_minor == 0:  # most of the time, and it spares the search
-        return []
-    rows = tx.execute(f"{OPEN_OF_ACCOUNT} ORDER BY t.id", (account_id,)).fetchall()
+    rows = tx.execute(
+        "SELECT transfer_id FROM holds WHERE debit_account_id = ? ORDER BY transfer_id",
+        (account_id,),
+    ).fetchall()
     return [int(row[0]) for row in rows]
 
 
@@ -323,7 +322,10 @@ def open_of_message(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.Row
 
 def has_incoming_open(tx: sqlite3.Connection, account_id: int) -> bool:
     """Whether a pending transfer of somebody else would credit the account."""
-    return tx.execute(INCOMING_OPEN, (account_id,)).fetchone() is not None
+    row = tx.execute(
+        "SELECT 1 FROM holds WHERE credit_account_id = ? LIMIT 1", (account_id,)
+    ).fetchone()
+    return row is not None
 
 
 def made_since(tx: sqlite3.Connection, account_id: int, since: str) -> tuple[int, int]:
@@ -390,9 +392,11 @@ def reverse(tx: sqlite3.Connection, transfer_id: int, cause: Cause, now: str) ->
 
 def entries(tx: sqlite3.Connection, account_id: int, limit: int) -> list[Entry]:
     """The account's latest transfers, newest first."""
-    ids = tx.execute(LATEST_ENTRIES, {"account": account_id, "limit": limit}).fetchall()
-    found = [entry(tx, account_id, int(row[0])) for row in ids]
-    return [one for one in found if one is not None]
+    rows = tx.execute(
+        f"{SELECT_ENTRIES} AND t.id IN ({LATEST_ENTRIES}) ORDER BY t.id DESC",
+        {"account": account_id, "limit": limit},
+    ).fetchall()
+    return [_entry(row) for row in {row["id"]: row for row in reversed(rows)}.values()][::-1]
 
 
 def entry(tx: sqlite3.Connection, account_id: int, transfer_id: int) -> Entry | None:
@@ -412,7 +416,9 @@ def latest_outgoing(tx: sqlite3.Connection, account_id: int) -> Entry | None:
 def has_transfers(tx: sqlite3.Connection, business_id: str) -> bool:
     """Whether anything was ever recorded for the business."""
     row = tx.execute(
-        "SELECT 1 FROM transfers WHERE business_id = ? LIMIT 1", (business_id,)
+        "SELECT 1 FROM accounts a JOIN transfers t ON t.debit_account_id = a.id "
+        "WHERE a.business_id = ? LIMIT 1",
+        (business_id,),
     ).fetchone()
     return row is not None
 

@@ -2,6 +2,8 @@
 
 import sqlite3
 
+import msgspec
+
 SELECT_MESSAGE = """
 SELECT m.*, b.status AS business_status, v.customer_id, v.mode,
     (SELECT count(*) FROM messages o WHERE o.conversation_id = m.conversation_id
@@ -34,14 +36,31 @@ SELECT s.*, o.part FROM statuses s JOIN outbox o ON o.id = s.outbox_id
 WHERE o.message_id = ? ORDER BY s.id
 """
 # Also of those who were merged into the customer: their messages stay where they were.
-SELECT_SENT = """
-SELECT m.business_id, m.message_id
-FROM customers c
+SELECT_LATEST = """
+SELECT m.business_id, m.message_id,
+    (SELECT count(*) FROM messages o WHERE o.conversation_id = v.id) AS messages
+FROM (SELECT ?1 AS id UNION ALL SELECT id FROM customers WHERE merged_into = ?1) c
 JOIN conversations v ON v.customer_id = c.id
-JOIN messages m ON m.conversation_id = v.id
-WHERE c.id = ?1 OR c.merged_into = ?1
-ORDER BY m.received_at, m.number
+JOIN messages m ON m.message_id = (SELECT message_id FROM messages WHERE conversation_id = v.id
+    ORDER BY number DESC LIMIT 1)
+ORDER BY m.received_at DESC, m.number DESC
 """
+
+
+SELECT_UNROUTED = """
+SELECT message_id, received_at FROM messages WHERE business_id IS NULL AND reply_phone = :alias
+UNION SELECT message_id, received_at FROM messages
+WHERE business_id IS NULL AND reply_user_id = :alias
+ORDER BY received_at DESC
+"""
+
+
+class Latest(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody's latest message, and how many they have sent."""
+
+    business_id: str
+    message_id: str
+    messages: int
 
 
 def message(tx: sqlite3.Connection, message_id: str) -> sqlite3.Row | None:
@@ -72,9 +91,16 @@ def known_as(tx: sqlite3.Connection, alias: str) -> list[int]:
     return [int(row[0]) for row in rows]
 
 
-def sent_by(tx: sqlite3.Connection, customer_id: int) -> list[sqlite3.Row]:
-    """The customer's messages with their business, oldest first."""
-    return tx.execute(SELECT_SENT, (customer_id,)).fetchall()
+def latest_by(tx: sqlite3.Connection, customer_id: int) -> Latest | None:
+    """The customer's latest message and how many there are; None where none has come."""
+    rows = tx.execute(SELECT_LATEST, (customer_id,)).fetchall()
+    if not rows:
+        return None
+    return Latest(
+        business_id=str(rows[0]["business_id"]),
+        message_id=str(rows[0]["message_id"]),
+        messages=sum(row["messages"] for row in rows),
+    )
 
 
 def first_unfinished(tx: sqlite3.Connection, conversation_id: int) -> str | None:
@@ -87,13 +113,12 @@ def first_unfinished(tx: sqlite3.Connection, conversation_id: int) -> str | None
     return None if row is None else str(row[0])
 
 
-def unrouted(tx: sqlite3.Connection, alias: str) -> list[sqlite3.Row]:
-    """The messages from this number or user id that reached no business, oldest first."""
-    return tx.execute(
-        "SELECT '' AS business_id, message_id FROM messages "
-        "WHERE business_id IS NULL AND ?1 IN (reply_phone, reply_user_id) ORDER BY received_at",
-        (alias,),
-    ).fetchall()
+def latest_unrouted(tx: sqlite3.Connection, alias: str) -> Latest | None:
+    """The latest message from this number or user id that reached no business; None without one."""
+    rows = tx.execute(SELECT_UNROUTED, {"alias": alias}).fetchall()
+    if not rows:
+        return None
+    return Latest(business_id="", message_id=str(rows[0]["message_id"]), messages=len(rows))
 
 
 def is_unanswered(tx: sqlite3.Connection, question_id: int) -> bool:

@@ -17,17 +17,21 @@ VALUES (:message_id, :log_id, :business_id, :conversation_id, :phone_number_id, 
     :content, :reply_phone, :reply_user_id, :sent_at, :sort_at, :received_at, :not_before, :state,
     :reason, :ended_at, :webhook_id)
 """
-# Another life at the tail: a number of its own, after all who wait, whatever our clock says.
+# Another life at the tail: a number of its own, after all who wait, whatever our clock says. Those
+# who have had their turn do not count, so that a long conversation costs no more than a short one.
 REVIVE = """
 UPDATE messages SET conversation_id = :conversation_id, number = :number,
     revision = revision + 1, state = 'waiting', attempts = 0,
     sort_at = max(:now, sort_at, coalesce(
-        (SELECT max(o.sort_at) FROM messages o WHERE o.conversation_id = :conversation_id), '')),
+        (SELECT max(o.sort_at) FROM messages o
+         WHERE o.conversation_id = :conversation_id AND o.state IN ('waiting', 'begun')), '')),
     reason = NULL, not_before = NULL, ended_at = NULL
 WHERE message_id = :message_id
 """
 NEXT_OF = """
-SELECT m.* FROM messages m JOIN businesses b ON b.id = m.business_id
+SELECT m.*, CASE WHEN m.is_taken_up THEN q.answered_at END AS taken_up_at
+FROM messages m JOIN businesses b ON b.id = m.business_id
+LEFT JOIN stale_questions q ON q.id = m.question_id
 WHERE m.conversation_id = ? AND m.state IN ('waiting', 'begun') AND b.status = 'active'
 ORDER BY m.state = 'waiting', m.sort_at, m.number LIMIT 1
 """
@@ -35,10 +39,42 @@ RUNNABLE = """
 FROM messages m JOIN businesses b ON b.id = m.business_id
 WHERE m.state IN ('waiting', 'begun') AND b.status = 'active'
 """
+IN_LINE = f"""
+SELECT m.sort_at, m.message_id, m.conversation_id, m.business_id {RUNNABLE}
+    AND (m.sort_at, m.message_id) > (?, ?)
+ORDER BY m.sort_at, m.message_id LIMIT ?
+"""
+FINISH = """
+UPDATE messages SET state = ?, reason = ?, ended_at = ?, not_before = NULL
+WHERE message_id = ? RETURNING conversation_id, sent_at
+"""
+NOTE_HANDLED = """
+UPDATE conversations SET last_handled_sent_at = ?1
+WHERE id = ?2 AND coalesce(last_handled_sent_at, '') < ?1
+"""
+LATEST_BODY = """
+SELECT w.body
+FROM (SELECT id FROM conversations WHERE business_id = ? AND last_inbound_at IS NOT NULL
+      ORDER BY last_inbound_at DESC LIMIT 1) v
+JOIN messages m ON m.message_id = (SELECT message_id FROM messages WHERE conversation_id = v.id
+    ORDER BY number DESC LIMIT 1)
+JOIN webhooks w ON w.id = m.webhook_id
+"""
 PAST = """
 SELECT message_id, type, content, foreign_words FROM messages
 WHERE conversation_id = ? AND state IN ('answered', 'failed') AND content IS NOT NULL
 ORDER BY number DESC LIMIT ?
+"""
+
+WAITING_STALE = """
+SELECT message_id, content FROM (
+    SELECT m.message_id, m.content, m.sort_at, m.number, m.received_at,
+        CASE WHEN m.is_taken_up THEN q.answered_at ELSE m.sent_at END AS asked_for_at
+    FROM messages m LEFT JOIN stale_questions q ON q.id = m.question_id
+    WHERE m.conversation_id = :conversation AND m.state = 'waiting')
+WHERE (asked_for_at IS NULL OR asked_for_at < :before)
+    AND coalesce(asked_for_at, received_at) >= :since
+ORDER BY sort_at, number
 """
 
 
@@ -81,7 +117,9 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
     not_before: str | None
     state: str
     attempts: int
-    is_taken_up: int
+    taken_up_at: str | None
+    """When its customer said to go on with it, however old it is."""
+    is_marked_read: int
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -95,6 +133,19 @@ class Backlog(msgspec.Struct, frozen=True):
 
     waiting: int
     oldest_received_at: str | None
+
+
+class InLine(msgspec.Struct, frozen=True):
+    """An unfinished message and where it stands among all of them."""
+
+    sort_at: str
+    message_id: str
+    conversation_id: int
+    business_id: str
+
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.sort_at, self.message_id
 
 
 def keep_webhook(tx: sqlite3.Connection, body: bytes, kept: str | None, now: str) -> int:
@@ -178,15 +229,13 @@ def next_of(tx: sqlite3.Connection, conversation_id: int) -> StoredMessage | Non
 def waiting_stale(
     tx: sqlite3.Connection, conversation_id: int, *, since: str, before: str
 ) -> list[sqlite3.Row]:
-    """Messages not begun that were written between two instants, or at an unknown time, in order.
+    """Messages not begun that were asked for between two instants, or at an unknown time, in order.
 
-    One of unknown time was received after the first instant.
+    A message is asked for when it is written, or by a yes to going on with it. One of unknown time
+    was received after the first instant.
     """
     return tx.execute(
-        "SELECT message_id, content FROM messages WHERE conversation_id = ? AND state = 'waiting' "
-        "AND is_taken_up = 0 AND (sent_at IS NULL OR sent_at < ?) "
-        "AND coalesce(sent_at, received_at) >= ? ORDER BY sort_at, number",
-        (conversation_id, before, since),
+        WAITING_STALE, {"conversation": conversation_id, "since": since, "before": before}
     ).fetchall()
 
 
@@ -200,13 +249,12 @@ def note_lateness(tx: sqlite3.Connection, message: StoredMessage) -> bool:
     if message.sent_at is None:
         return False
     row = tx.execute(
-        "SELECT 1 FROM messages WHERE conversation_id = ? AND sent_at > ? "
-        "AND state NOT IN ('waiting', 'begun') LIMIT 1",
-        (message.conversation_id, message.sent_at),
+        "SELECT last_handled_sent_at FROM conversations WHERE id = ?", (message.conversation_id,)
     ).fetchone()
-    if row is not None:
+    is_late = row[0] is not None and row[0] > message.sent_at
+    if is_late:
         tx.execute("UPDATE messages SET is_late = 1 WHERE message_id = ?", (message.message_id,))
-    return row is not None
+    return is_late
 
 
 def postpone(tx: sqlite3.Connection, message_id: str, until: str) -> None:
@@ -235,19 +283,14 @@ def finish(
     tx: sqlite3.Connection, message_id: str, *, state: str, reason: str | None, now: str
 ) -> None:
     """End the message's life in one of answered, silent, failed."""
-    tx.execute(
-        "UPDATE messages SET state = ?, reason = ?, ended_at = ?, not_before = NULL "
-        "WHERE message_id = ?",
-        (state, reason, now, message_id),
-    )
+    row = tx.execute(FINISH, (state, reason, now, message_id)).fetchall()[0]
+    if row["conversation_id"] is not None and row["sent_at"] is not None:
+        tx.execute(NOTE_HANDLED, (row["sent_at"], row["conversation_id"]))
 
 
-def runnable_conversations(tx: sqlite3.Connection) -> list[int]:
-    """Conversations with unfinished messages of active businesses, the longest waiting first."""
-    rows = tx.execute(
-        f"SELECT m.conversation_id {RUNNABLE} GROUP BY m.conversation_id ORDER BY min(m.sort_at)"
-    )
-    return [int(row[0]) for row in rows.fetchall()]
+def in_line(tx: sqlite3.Connection, after: tuple[str, str], limit: int) -> list[InLine]:
+    """The next unfinished messages of active businesses, the longest waiting first."""
+    return [InLine(*row) for row in tx.execute(IN_LINE, (*after, limit)).fetchall()]
 
 
 def backlog(tx: sqlite3.Connection, now: str) -> Backlog:
@@ -278,12 +321,8 @@ def unfinished_of(tx: sqlite3.Connection, customer_id: int) -> int:
 
 def latest_body_of(tx: sqlite3.Connection, business_id: str) -> bytes | None:
     """The raw webhook that brought a business's latest message, while it is kept."""
-    row = tx.execute(
-        "SELECT w.body FROM messages m JOIN webhooks w ON w.id = m.webhook_id "
-        "WHERE m.business_id = ? AND w.body IS NOT NULL ORDER BY w.id DESC LIMIT 1",
-        (business_id,),
-    ).fetchone()
-    return None if row is None else bytes(row[0])
+    row = tx.execute(LATEST_BODY, (business_id,)).fetchone()
+    return None if row is None or row[0] is None else bytes(row[0])
 
 
 def unmatched_phone_number_ids(tx: sqlite3.Connection) -> list[tuple[str, int]]:

@@ -30,6 +30,12 @@ QUOTABLE = """
 SELECT o.reply_phone, o.reply_user_id, o.payload, m.content
 FROM outbox o LEFT JOIN messages m ON m.message_id = o.message_id
 """
+IN_LINE = """
+SELECT o.id, o.conversation_id, o.business_id
+FROM outbox o JOIN businesses b ON b.id = o.business_id
+WHERE o.state IN ('waiting', 'sending', 'unknown') AND b.status = 'active' AND o.id > ?
+ORDER BY o.id LIMIT ?
+"""
 ADD_STATUS = """
 INSERT INTO statuses (wamid, status, participant, opaque, occurred_at, received_at, pricing,
     errors, webhook_id)
@@ -77,6 +83,14 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     def words(self) -> tuple[str, ...]:
         """Numbers and texts that a failure to send it may quote."""
         return _quotable(self.reply_phone, self.reply_user_id, self.payload, self.answers)
+
+
+class InLine(msgspec.Struct, frozen=True):
+    """A reply whose fate is open."""
+
+    id: int
+    conversation_id: int
+    business_id: str
 
 
 class NewStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,7 +147,9 @@ def next_of(tx: sqlite3.Connection, conversation_id: int) -> Reply | None:
         tx, row["customer_id"], phone=row["reply_phone"], user_id=row["reply_user_id"]
     )
     values = {name: row[name] for name in Reply.__struct_fields__}
-    return msgspec.convert(values | {"reply_phone": phone, "reply_user_id": user_id}, Reply)
+    # Not by msgspec.convert: see `businesses`.
+    values |= {"reply_phone": phone, "reply_user_id": user_id, "state": ReplyState(row["state"])}
+    return Reply(**values)
 
 
 def open_attempt(tx: sqlite3.Connection, outbox_id: int, now: str) -> int | None:
@@ -229,7 +245,10 @@ def orphan_attempts_become_unknown(tx: sqlite3.Connection, now: str) -> None:
         (now,),
     )
     tx.execute(
-        "UPDATE outbox SET state = 'unknown', unknown_at = ? WHERE state = 'sending'", (now,)
+        # The first condition is the index's own: without it the whole table would be read.
+        "UPDATE outbox SET state = 'unknown', unknown_at = ? "
+        "WHERE state IN ('waiting', 'sending', 'unknown') AND state = 'sending'",
+        (now,),
     )
 
 
@@ -295,14 +314,9 @@ def _quotable(
     return (*names, *said, *words_of_message(json.loads(answers or "{}")))
 
 
-def unsettled_conversations(tx: sqlite3.Connection) -> list[int]:
-    """Conversations of active businesses with replies whose fate is open, oldest reply first."""
-    rows = tx.execute(
-        "SELECT o.conversation_id FROM outbox o JOIN businesses b ON b.id = o.business_id "
-        "WHERE o.state IN ('waiting', 'sending', 'unknown') AND b.status = 'active' "
-        "GROUP BY o.conversation_id ORDER BY min(o.id)"
-    )
-    return [int(row[0]) for row in rows.fetchall()]
+def in_line(tx: sqlite3.Connection, after: int, limit: int) -> list[InLine]:
+    """The next replies of active businesses whose fate is open, oldest first."""
+    return [InLine(*row) for row in tx.execute(IN_LINE, (after, limit)).fetchall()]
 
 
 def count_unsettled(tx: sqlite3.Connection) -> int:

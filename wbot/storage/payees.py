@@ -27,10 +27,11 @@ WHERE customer_id = ?1 AND known_since IS NULL
 # Whoever knew the one who leaves knows the other one now; nobody is his own payee.
 HAND_OVER_CUSTOMERS = """
 INSERT INTO known_customers
-SELECT CASE WHEN customer_id = ?2 THEN ?1 ELSE customer_id END,
-    CASE WHEN payee_customer_id = ?2 THEN ?1 ELSE payee_customer_id END, known_since
-FROM known_customers
-WHERE ?2 IN (customer_id, payee_customer_id) AND ?1 NOT IN (customer_id, payee_customer_id)
+SELECT ?1, payee_customer_id, known_since FROM known_customers
+WHERE customer_id = ?2 AND payee_customer_id <> ?1
+UNION ALL
+SELECT customer_id, ?1, known_since FROM known_customers
+WHERE payee_customer_id = ?2 AND customer_id <> ?1
 ON CONFLICT DO NOTHING
 """
 LEARN_NAME = "UPDATE payees SET known_since = coalesce(known_since, ?) WHERE id = ?"

@@ -102,6 +102,14 @@ def settle(
     return True
 
 
+def answered_at(tx: sqlite3.Connection, question_id: int | None) -> str | None:
+    """When the question was answered, or None."""
+    row = tx.execute(
+        "SELECT answered_at FROM stale_questions WHERE id = ?", (question_id,)
+    ).fetchone()
+    return None if row is None or row[0] is None else str(row[0])
+
+
 def _take_up(tx: sqlite3.Connection, question_id: int, now: str) -> None:
     asked = tx.execute(
         "SELECT message_id FROM messages WHERE question_id = ? ORDER BY sort_at, number",

@@ -48,7 +48,9 @@ class BusinessCache:
         self._clock = clock
         self._log = log
         self._measures = measures
-        self._cache = SimpleMemoryCache()
+        # No time limit of its own: Python 3.11's wait_for, which that uses, can swallow a
+        # cancellation.
+        self._cache = SimpleMemoryCache(timeout=None)
         self._loads: dict[str, asyncio.Lock] = {}
         self._keys: set[str] = set()
         self._generation = 0

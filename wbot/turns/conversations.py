@@ -1,14 +1,19 @@
 """Every conversation at its own pace: one message after another, each to its end."""
 
 import asyncio
+import json
 import random
 import sqlite3
 from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
 
+import msgspec
+
 from wbot.clients.model import ModelClient
 from wbot.clients.whatsapp import Line, WhatsApp
 from wbot.clock import Clock, elapsed_ms, from_text, later, to_text
+from wbot.domain import handling
+from wbot.domain.content import content_of, context_of
 from wbot.domain.delivery import ASKED_WAIT_MAX_S, TURN_BACKOFF
 from wbot.domain.errors import (
     HeldError,
@@ -18,25 +23,32 @@ from wbot.domain.errors import (
     StorageError,
     WbotError,
 )
+from wbot.domain.handling import handling_of
 from wbot.domain.redaction import redacted
 from wbot.domain.staleness import Staleness, staleness_of
-from wbot.lanes import Lanes, LookAgain
+from wbot.lanes import Lanes, LookAgain, cancel_and_wait
 from wbot.logs import Log
 from wbot.measures import Measures
 from wbot.settings import Settings
-from wbot.storage import journal, messages
+from wbot.storage import customers, journal, messages
 from wbot.storage.database import Database
 from wbot.turns import closing, confirming
 from wbot.turns.business_cache import BusinessCache, Configured
 from wbot.turns.closing import Ending
+from wbot.turns.gate import Block, Gate
 from wbot.turns.model_watch import ModelWatch
 from wbot.turns.turn import Begun, StoppingError, Turn
 
-TURNS_RUNNING_MAX = 100
 READ_MARKS_UNDER_WAY_MAX = 200
-HELD_S = 15.0
-"""Seconds until a held message looks again whether the operator has mended what holds it."""
 STORAGE_RETRY_S = 1.0
+STALE_MARGIN_S = 0.1
+"""Seconds past the moment at which a message gets stale, when it is looked at again."""
+
+
+class Waits(msgspec.Struct, frozen=True):
+    """A message that needs the model while that may not be asked; seconds until it is stale."""
+
+    stale_in_s: float
 
 
 class Conversations:
@@ -54,14 +66,9 @@ class Conversations:
         clock: Clock,
         log: Log,
         measures: Measures,
-        ring_outbound: Callable[[int], None],
+        ring_outbound: Callable[[int, str], None],
         are_books_right: Callable[[], Awaitable[bool]],
     ) -> None:
-        self.held: dict[str, str] = {}
-        """By business: why its model cannot be asked, in our words; gone once it answers again."""
-        self.model_watch = ModelWatch(
-            model, database=database, default_model=settings.model, clock=clock
-        )
         self._database = database
         self._cache = cache
         self._whatsapp = whatsapp
@@ -75,13 +82,39 @@ class Conversations:
         self._tasks: asyncio.TaskGroup
         self._watching: asyncio.Task[None] | None = None
         self._read_marks: set[asyncio.Task[None]] = set()
-        self._lanes = Lanes("conversation", self._look, running_max=TURNS_RUNNING_MAX)
+        self._lanes = Lanes("conversation", self._look, running_max=settings.turns_max)
         self.ring = self._lanes.ring
+        self._gate = Gate(self.ring)
+        self.model_watch = ModelWatch(
+            model,
+            database=database,
+            default_model=settings.model,
+            clock=clock,
+            on_recovery=self._gate.retry,
+        )
 
     @property
     def running(self) -> int:
         """Conversations at work now."""
         return self._lanes.running
+
+    @property
+    def held(self) -> dict[str, str]:
+        """By business: why its model cannot be asked, in our words; gone once it answers again."""
+        return self._gate.reasons
+
+    def share_among(self, businesses: int) -> None:
+        """From now on so many businesses share the places."""
+        self._lanes.groups = businesses
+
+    def remind(self, conversation_id: int, business_id: str) -> None:
+        """Ring, unless the conversation is known to wait for a model that may not be asked."""
+        if not self._gate.is_waiting(business_id, conversation_id):
+            self.ring(conversation_id, business_id)
+
+    def configuration_changed(self) -> None:
+        """Whatever was refused may have been mended: one conversation a business finds out."""
+        self._gate.retry()
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         self._tasks = tasks
@@ -89,15 +122,22 @@ class Conversations:
         self._lanes.start(tasks)
 
     async def stop(self, grace_s: float) -> None:
-        if self._watching is not None:  # a start that failed is stopped too
-            self._watching.cancel()
         await self._lanes.stop(grace_s)
-        for task in self._read_marks:
-            task.cancel()
+        started = () if self._watching is None else (self._watching,)  # a start may have failed
+        await cancel_and_wait([*started, *self._read_marks])
 
-    async def _look(self, conversation_id: int) -> LookAgain:
+    async def _look(self, conversation_id: int, business_id: str) -> LookAgain:
+        may_ask = self._gate.enter(business_id, conversation_id)
         try:
-            begun = await self._database.write(lambda tx: self._begin(tx, conversation_id))
+            if not await self._may_begin(business_id, is_first=may_ask):
+                self._gate.wait(business_id, conversation_id)
+                return None
+            may_ask = self._gate.enter(business_id, conversation_id)
+            begun = await self._database.write(
+                lambda tx: self._begin(tx, conversation_id, may_ask=may_ask)
+            )
+            if isinstance(begun, Waits):
+                return self._wait(conversation_id, business_id, begun.stale_in_s)
             if begun is None or isinstance(begun, float):
                 return begun
             return await self._attempt(begun)
@@ -106,35 +146,87 @@ class Conversations:
         except StorageError as error:
             self._log.error("storage.failed", conversation=conversation_id, error=str(error))
             return STORAGE_RETRY_S
+        finally:
+            self._gate.leave(business_id, conversation_id)
 
-    def _begin(self, tx: sqlite3.Connection, conversation_id: int) -> Begun | LookAgain:
+    async def _may_begin(self, business_id: str, *, is_first: bool) -> bool:
+        """Whether a look is worth it, as far as the business's gate is not open yet.
+
+        What the first one needs is looked at before anything is written or sent for it.
+        """
+        block = self._gate.block_of(business_id)
+        if block is not None:
+            return block.model is not None
+        if self._gate.is_open(business_id) or not is_first:
+            return True
+        try:
+            configured = await self._cache.get(business_id)
+        except HeldError as error:
+            self._hold_business(business_id, error)
+            return False
+        reason = self.model_watch.refusal_of(self._model_of(configured))
+        if reason is not None:
+            self._gate.block(business_id, Block(reason, self._model_of(configured)))
+        return True
+
+    def _wait(self, conversation_id: int, business_id: str, seconds: float) -> LookAgain:
+        """Wait at the gate, or so many seconds: then the message is stale, and is asked about."""
+        if self._gate.enter(business_id, conversation_id):  # it has opened meanwhile
+            return 0
+        self._gate.wait(business_id, conversation_id)
+        return max(seconds, STALE_MARGIN_S)
+
+    def _begin(
+        self, tx: sqlite3.Connection, conversation_id: int, *, may_ask: bool
+    ) -> Begun | Waits | LookAgain:
         message = messages.next_of(tx, conversation_id)
         if message is None:
             return None
         now = self._clock.now()
         if message.not_before is not None and from_text(message.not_before) > now:
             return (from_text(message.not_before) - now).total_seconds()
-        customer = tx.execute(
-            "SELECT customer_id FROM conversations WHERE id = ?", (conversation_id,)
-        ).fetchone()
+        raw = json.loads(message.content or "{}")
+        content = content_of(raw)
+        how = handling_of(content, raw.get("group_id"))
+        taps = confirming.taps_by(tx, message)
+        staleness = self._staleness(message, now)
+        moved_money = journal.moved_money(tx, message.message_id)
+        asks = isinstance(how, handling.Answer) and not taps and staleness is Staleness.FRESH
+        if asks and not (may_ask or moved_money or _has_steps(tx, message)):
+            return Waits(self._stale_in_s(message, now))
+        is_silent = isinstance(how, handling.Silence) or staleness is Staleness.EXPIRED
+        shows_reading = not (is_silent or message.is_marked_read)
         return Begun(
             message=message,
-            taken=journal.take(tx, conversation_id, message.message_id, to_text(now)),
-            customer_id=int(customer[0]),
-            moved_money=journal.moved_money(tx, message.message_id),
+            taken=journal.take(
+                tx,
+                conversation_id,
+                message.message_id,
+                to_text(now),
+                is_marked_read=shows_reading,
+            ),
+            customer_id=customers.required_of(tx, conversation_id),
+            moved_money=moved_money,
             has_tapped=journal.has_tapped(tx, message.message_id),
-            taps=confirming.taps_by(tx, message),
-            staleness=self._staleness(message, now),
+            content=content,
+            context=context_of(raw),
+            handling=how,
+            taps=taps,
+            staleness=staleness,
             came_fresh=self._staleness(message, from_text(message.received_at)) is Staleness.FRESH,
             is_late=messages.note_lateness(tx, message),
+            shows_reading=shows_reading,
         )
 
     def _staleness(self, message: messages.StoredMessage, now: datetime) -> Staleness:
-        if message.is_taken_up:
-            return Staleness.FRESH
-        sent_at = from_text(message.sent_at) if message.sent_at else None
-        received_at = from_text(message.received_at)
-        return staleness_of(sent_at, received_at, now, self._settings.stale_after)
+        # A yes to going on with an old message asks for it anew.
+        asked_for_at = message.taken_up_at or message.sent_at
+        return staleness_of(
+            from_text(asked_for_at) if asked_for_at else None,
+            from_text(message.received_at),
+            now,
+            self._settings.stale_after,
+        )
 
     async def _attempt(self, begun: Begun) -> LookAgain:
         """Run the turn and record how it went: the boundary at which every failure ends."""
@@ -143,10 +235,11 @@ class Conversations:
             return await self._fail(begun, None, died)
         started = self._clock.monotonic()
         configured: Configured | None = None
+        turn: Turn | None = None
         try:
             configured = await self._cache.get(begun.message.business_id)
             turn = self._turn(begun, configured)
-            if not turn.is_silent:
+            if begun.shows_reading:
                 self._mark_read(configured.line, begun)
             async with asyncio.timeout(self._settings.turn_timeout):
                 ending = await turn.run()
@@ -156,9 +249,11 @@ class Conversations:
             await self._database.write(lambda tx: journal.uncount(tx, message_id))
             raise
         except Exception as error:  # noqa: BLE001  the turn boundary: whatever it is, it is recorded
+            if turn is not None and turn.model_ms:
+                self._open_gate(configured)
             return await self._ended_by(begun, configured, error)
         if turn.model_ms:
-            self.held.pop(begun.message.business_id, None)
+            self._open_gate(configured)
         self._report(begun, turn, ending, started)
         return 0
 
@@ -172,7 +267,7 @@ class Conversations:
             case StoppingError():
                 return await self._put_back(begun, "stopped", 0)
             case HeldError():
-                return await self._hold(begun, error)
+                return await self._hold(begun, configured, error)
             case WbotError() | TimeoutError():
                 return await self._fail(begun, configured, error)
             case _:
@@ -216,7 +311,7 @@ class Conversations:
                 reason=closing.ASKED_ABOUT,
             )
         if closed.has_reply:
-            self._ring_outbound(begun.message.conversation_id)
+            self._ring_outbound(begun.message.conversation_id, begun.message.business_id)
 
     async def _fail(
         self, begun: Begun, configured: Configured | None, error: Exception
@@ -251,7 +346,7 @@ class Conversations:
             attempts=begun.taken.attempt,
             error=reason,
         )
-        self._ring_outbound(begun.message.conversation_id)
+        self._ring_outbound(begun.message.conversation_id, begun.message.business_id)
         return 0
 
     def _wait_s(self, begun: Begun, error: Exception) -> float:
@@ -275,13 +370,40 @@ class Conversations:
             error=reason,
         )
 
-    async def _hold(self, begun: Begun, error: HeldError) -> LookAgain:
+    async def _hold(
+        self, begun: Begun, configured: Configured | None, error: HeldError
+    ) -> LookAgain:
+        """Put the message back, and let nobody of its business go on before it is worth a try."""
+        business_id, conversation_id = begun.message.business_id, begun.message.conversation_id
         words = begun.message.words
         reason = redacted(str(error), secrets=self._secrets, messages=words)
         self._log.error("turn.held", message_id=begun.message.message_id, error=reason)
-        again = await self._put_back(begun, f"held: {reason}", HELD_S)
-        self.held[begun.message.business_id] = error.own_words
-        return again
+        if configured is None:
+            self._hold_business(business_id, error)
+        else:
+            self._gate.block(business_id, Block(error.own_words, self._model_of(configured)))
+        await self._put_back(begun, f"held: {reason}", 0)
+        seconds = self._stale_in_s(begun.message, self._clock.now())
+        return self._wait(conversation_id, business_id, seconds)
+
+    def _hold_business(self, business_id: str, error: HeldError) -> None:
+        reason = redacted(str(error), secrets=self._secrets)
+        self._log.error("business.held", business=business_id, error=reason)
+        self._gate.block(business_id, Block(error.own_words, None))
+
+    def _open_gate(self, configured: Configured | None) -> None:
+        """The model was asked: whatever came of it, unless it refuses nobody need wait."""
+        if configured is None:
+            return
+        if self.model_watch.refusal_of(self._model_of(configured)) is None:
+            self._gate.open(configured.business.id)
+
+    def _model_of(self, configured: Configured) -> str:
+        return configured.business.model or self._settings.model
+
+    def _stale_in_s(self, message: messages.StoredMessage, now: datetime) -> float:
+        age_s = (now - _asked_for_at(message)).total_seconds()
+        return self._settings.stale_after - age_s
 
     async def _put_back(self, begun: Begun, outcome: str, wait_s: float) -> LookAgain:
         """As if the attempt had not been made: it failed for no fault of the message's."""
@@ -342,6 +464,15 @@ class Conversations:
             state=ending.state,
             reason=ending.reason,
         )
+
+
+def _asked_for_at(message: messages.StoredMessage) -> datetime:
+    """When its customer last asked for it: by writing it, or by a yes to going on with it."""
+    return from_text(message.taken_up_at or message.sent_at or message.received_at)
+
+
+def _has_steps(tx: sqlite3.Connection, message: messages.StoredMessage) -> bool:
+    return bool(journal.steps(tx, message.message_id, message.revision))
 
 
 def _asked_wait_s(error: Exception) -> float | None:

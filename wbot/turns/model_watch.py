@@ -1,7 +1,7 @@
 """Since when a model has given no good answer, and the question that shows when that is over."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -9,10 +9,17 @@ import msgspec
 
 from wbot.clients.model import Answer, Failing, ModelClient
 from wbot.clock import Clock
-from wbot.domain.errors import StorageError, WbotError
+from wbot.domain.errors import (
+    HeldError,
+    RejectedError,
+    RetryableError,
+    StorageError,
+    WbotError,
+)
 from wbot.storage import businesses
 from wbot.storage.database import Database
 
+LOOK_EVERY_S = 1.0
 ASK_AGAIN_S = 15.0
 """Seconds after which a failing model that no turn asks is asked by the watch."""
 QUESTION = ({"role": "user", "content": "Please answer with the word OK."},)
@@ -23,6 +30,7 @@ class _Trouble(msgspec.Struct):
     asked_at: float
     reason: str
     tools: Sequence[Mapping[str, Any]]
+    is_refusal: bool
 
 
 class ModelWatch:
@@ -30,16 +38,26 @@ class ModelWatch:
 
     A refusal may lie in one message's words, and after an outage nobody may write: so a failing
     model is asked again, with the tools of the turn it failed, until it answers or is out of use.
+    One that refuses its key, its quota or its name is asked by nobody else meanwhile; when that is
+    over, `on_recovery` is called with its name.
     """
 
     def __init__(
-        self, model: ModelClient, *, database: Database, default_model: str, clock: Clock
+        self,
+        model: ModelClient,
+        *,
+        database: Database,
+        default_model: str,
+        clock: Clock,
+        on_recovery: Callable[[str], None],
     ) -> None:
         self._model = model
         self._database = database
         self._default_model = default_model
         self._clock = clock
+        self._on_recovery = on_recovery
         self._troubles: dict[str, _Trouble] = {}
+        self._doubts: dict[str, asyncio.Lock] = {}
 
     def failing(self) -> list[Failing]:
         """Every model that last failed, by name."""
@@ -56,34 +74,102 @@ class ModelWatch:
         model: str,
         tools: Sequence[Mapping[str, Any]],
     ) -> Answer:
-        """The answer of the model behind; what that raises is remembered and raised."""
+        """The answer of the model behind; what that raises is remembered and raised.
+
+        Raises HeldError without asking while the model is known to refuse.
+        """
+        self._check_refusal(model)
+        try:
+            return await self._ask(messages, model=model, tools=tools)
+        except HeldError as error:
+            if error.may_be_request and not await self._is_refusing(model, tools):
+                raise RetryableError(str(error), own_words=error.own_words) from error
+            raise
+
+    def refusal_of(self, model: str) -> str | None:
+        """Why the model refuses whoever asks, as far as is known; None while it does not."""
+        trouble = self._troubles.get(model)
+        return trouble.reason if trouble is not None and trouble.is_refusal else None
+
+    def _check_refusal(self, model: str) -> None:
+        reason = self.refusal_of(model)
+        if reason is not None:
+            raise HeldError(reason)
+
+    async def _is_refusing(self, model: str, tools: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether the model refuses a harmless question too, or only what it was just asked."""
+        async with self._doubts.setdefault(model, asyncio.Lock()):
+            try:
+                self._check_refusal(model)
+                await self._ask(QUESTION, model=model, tools=tools, is_probe=True)
+            except HeldError:
+                return True
+            except WbotError:
+                return False
+        return False
+
+    async def _ask(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        model: str,
+        tools: Sequence[Mapping[str, Any]],
+        is_probe: bool = False,
+    ) -> Answer:
+        started = self._clock.monotonic()
         try:
             answer = await self._model.complete(messages, model=model, tools=tools)
         except (WbotError, asyncio.CancelledError) as error:  # cancelled: the turn's time is over
-            now = self._clock.monotonic()
-            before = self._troubles.get(model)
-            reason = "The model did not answer in time."
-            if isinstance(error, WbotError):
-                reason = error.own_words
-            since = before.since if before else now
-            self._troubles[model] = _Trouble(since, now, reason, tools)
+            self._note(model, error, tools, is_probe=is_probe)
             raise
-        self._troubles.pop(model, None)
+        trouble = self._troubles.get(model)
+        # What was asked before the refusal proves nothing about the time after it.
+        if trouble is not None and not (trouble.is_refusal and started < trouble.asked_at):
+            self._end_trouble(model)
         return answer
+
+    def _note(
+        self,
+        model: str,
+        error: BaseException,
+        tools: Sequence[Mapping[str, Any]],
+        *,
+        is_probe: bool,
+    ) -> None:
+        now, before = self._clock.monotonic(), self._troubles.get(model)
+        was_refusal = before is not None and before.is_refusal
+        is_refusal = was_refusal
+        if isinstance(error, HeldError):
+            is_refusal = was_refusal or is_probe or not error.may_be_request
+        elif is_probe and isinstance(error, RejectedError):  # key, quota and name have passed
+            is_refusal = False
+        reason = "The model did not answer in time."
+        if isinstance(error, WbotError):
+            reason = error.own_words
+        since = before.since if before else now
+        self._troubles[model] = _Trouble(since, now, reason, tools, is_refusal)
+        if was_refusal and not is_refusal:
+            self._on_recovery(model)
+
+    def _end_trouble(self, model: str) -> None:
+        if self._troubles.pop(model).is_refusal:
+            self._on_recovery(model)
 
     async def run(self) -> None:
         """Ask again, for ever."""
         while True:
-            await self._clock.sleep(ASK_AGAIN_S)
+            await self._clock.sleep(LOOK_EVERY_S)
             with suppress(StorageError):  # which shows in /health by itself
                 await self.ask_again()
 
     async def ask_again(self) -> None:
         """Ask each failing model that was left alone; forget those that no business uses."""
+        if not self._troubles:
+            return
         in_use = await self._database.read(businesses.models)
         for model, trouble in list(self._troubles.items()):
             if model not in in_use and not (model == self._default_model and None in in_use):
-                del self._troubles[model]
+                self._end_trouble(model)
             elif self._clock.monotonic() - trouble.asked_at >= ASK_AGAIN_S:
                 with suppress(WbotError):
-                    await self.complete(QUESTION, model=model, tools=trouble.tools)
+                    await self._ask(QUESTION, model=model, tools=trouble.tools, is_probe=True)

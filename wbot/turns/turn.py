@@ -1,6 +1,5 @@
 """One attempt of one message: rounds of model and tools, each kept before the next begins."""
 
-import json
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -11,12 +10,11 @@ from wbot.clients.model import Answer, ModelClient, ToolCall
 from wbot.clock import Clock, elapsed_ms, later, to_text
 from wbot.domain import handling
 from wbot.domain.business import Business
-from wbot.domain.content import content_of, context_of
 from wbot.domain.errors import RejectedError, WbotError
 from wbot.domain.foreign import ForeignWords, is_foreign, words_for_model
-from wbot.domain.handling import handling_of
+from wbot.domain.handling import Handling
 from wbot.domain.history import Line
-from wbot.domain.messages import ButtonReply
+from wbot.domain.messages import ButtonReply, Content, Context
 from wbot.domain.questions import QuestionKind, Tap
 from wbot.domain.staleness import Staleness
 from wbot.storage import businesses, customers, journal, ledger, messages, questions
@@ -56,12 +54,17 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     """In an earlier life or attempt."""
     has_tapped: bool
     """An earlier attempt carried its answer to a confirmation out."""
+    content: Content
+    context: Context | None
+    handling: Handling
     taps: tuple[Tap, ...]
     """The answers to questions of ours that it can be: one counts, several are asked about."""
     staleness: Staleness
     came_fresh: bool
     """It was fresh when it was received, however late its turn is."""
     is_late: bool
+    shows_reading: bool
+    """Whether its customer is to see that it is read: once, and never for a silence."""
 
 
 class Turn:
@@ -79,7 +82,7 @@ class Turn:
         clock: Clock,
         is_stopping: Callable[[], bool],
         are_books_right: Callable[[], Awaitable[bool]],
-        ring_outbound: Callable[[int], None],
+        ring_outbound: Callable[[int, str], None],
     ) -> None:
         self.model_ms = 0.0
         self.tools_ms = 0.0
@@ -94,22 +97,14 @@ class Turn:
         self._is_stopping = is_stopping
         self._are_books_right = are_books_right
         self._ring_outbound = ring_outbound
-        raw = json.loads(begun.message.content or "{}")
-        self._content = content_of(raw)
-        self._context = context_of(raw)
-        self._handling = handling_of(self._content, raw.get("group_id"))
         self._stored = {step.number: step for step in begun.taken.steps}
         self._number = 0
 
     @property
-    def is_silent(self) -> bool:
-        """Whether nobody is to notice that the message was seen."""
-        is_expired = self._begun.staleness is Staleness.EXPIRED
-        return is_expired or isinstance(self._handling, handling.Silence)
-
     @property
     def _taps(self) -> tuple[Tap, ...]:
-        return self._begun.taps if isinstance(self._handling, handling.Answer) else ()
+        is_answered = isinstance(self._begun.handling, handling.Answer)
+        return self._begun.taps if is_answered else ()
 
     async def run(self) -> Ending:
         """How the message ends; raises RetryableError, HeldError, RejectedError, StoppingError."""
@@ -124,7 +119,7 @@ class Turn:
         if self._taps and not begun.came_fresh:  # nobody can say that it was meant just now
             return Ending(state="answered", words=confirming.NOT_FRESH)
         # A button's yes names its transfers, and counts by when it came, however late its turn is.
-        is_button = isinstance(self._content, ButtonReply)
+        is_button = isinstance(self._begun.content, ButtonReply)
         if self._taps and (is_fresh or (is_button and self._taps[0].kind is QuestionKind.CONFIRM)):
             return await self._decide(self._taps)
         return await self._handle(is_fresh=is_fresh)
@@ -137,7 +132,7 @@ class Turn:
         return await self._take_up(taps[0])
 
     async def _handle(self, *, is_fresh: bool) -> Ending:
-        match self._handling:
+        match self._begun.handling:
             case handling.Silence(reason=reason):
                 return Ending(state="silent", reason=str(reason))
             case handling.Decline(sentence=sentence):
@@ -165,7 +160,7 @@ class Turn:
 
         settled = await self._database.write(settle)
         for conversation_id in settled.rings:
-            self._ring_outbound(conversation_id)
+            self._ring_outbound(conversation_id, self._business.id)
         return Ending(state="answered", receipts=settled.receipts, words=settled.words)
 
     async def _take_up(self, tap: Tap) -> Ending:
@@ -236,12 +231,12 @@ class Turn:
 
         system, history = await self._database.read(look)
         await self._note_foreign(history)
-        words = words_for_model(self._content, self._context) or ""
+        words = words_for_model(self._begun.content, self._begun.context) or ""
         return build_prompt(system, history, words)
 
     async def _note_foreign(self, history: Sequence[Line]) -> None:
         """Keep, before a model reads the prompt, that another person's words are in it."""
-        if is_foreign(self._content, self._context):
+        if is_foreign(self._begun.content, self._begun.context):
             met = ForeignWords.READ
         elif any(line.is_foreign for line in history):
             met = ForeignWords.IN_HISTORY
@@ -285,7 +280,7 @@ class Turn:
         step = await self._database.write(lambda tx: self._act(tx, call, number, may_act=may_act))
         self.tools_ms += elapsed_ms(started, self._clock.monotonic())
         if step.rings is not None:
-            self._ring_outbound(step.rings)
+            self._ring_outbound(step.rings, self._business.id)
         return step
 
     def _act(
