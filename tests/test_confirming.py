@@ -562,7 +562,7 @@ def told(path: Path, number: int) -> list[str]:
         stages = life.tell(tx, row[0], to_text(Clock().now())).stages
     kinds = {"ledger", "asked", "asked_ended"}
     return [
-        re.sub(r"wamid\S+|20\S+ \S+ UTC", "…", one.detail) for one in stages if one.stage in kinds
+        re.sub(r"wamid\S+|20\S+Z", "…", one.detail) for one in stages if one.stage in kinds
     ]
 
 

@@ -41,6 +41,7 @@ READS_ALL = {
         "count": "`wbot errors list` says how many there are",
         "every": "the latest rows, from the end of the primary key",
     },
+    "storage/outbox.py": {"latest_quotable": "the latest rows, from the end of the primary key"},
     "storage/ledger.py": {"record": "one row, from the end of the primary key"},
 }
 """Functions that may read a table which grows from end to end, with the reason."""

@@ -21,6 +21,7 @@ from conftest import (
 from test_stale import asked_about, pause, tap, transfers
 
 from wbot.clock import Clock, to_text
+from wbot.domain.receipts import MARK
 from wbot.inbound.intake import record
 from wbot.inbound.payload import parse_payload
 from wbot.simulator.faults import Endpoint, refused, silent
@@ -120,13 +121,11 @@ async def test_a_thousand_who_wait_for_a_refused_model_cost_what_one_costs(
 async def test_a_yes_to_stale_messages_does_not_loop_while_the_model_refuses(
     make_world: MakeWorld, database_path: Path
 ) -> None:
-    """And what is still not done when that yes is old itself is asked about once more."""
     deposit(database_path, ALICE, 50_000)
     pause(database_path, is_paused=True)
     simulator, clock = make_simulator(), Ahead()
     simulator.faults.always(Endpoint.MODEL, REFUSED)
-    variables = {"WBOT_STALE_AFTER": "5"}
-    async with make_world(simulator=simulator, clock=clock, variables=variables) as world:
+    async with make_world(simulator=simulator, clock=clock) as world:
         question = await asked_about(database_path, world, "Transfer $20 to John")
         await tap(world, question, "yes")
         await until(lambda: simulator.completions)
@@ -137,9 +136,29 @@ async def test_a_yes_to_stale_messages_does_not_loop_while_the_model_refuses(
             await probed(world, clock)
         assert number_of(world, "turns") == turns
         assert len(simulator.completions) == 1 + 3
+        simulator.faults.clear(Endpoint.MODEL)
+        await probed(world, clock)
+        reply = await simulator.wait_for_reply_to(ALICE, after=1, timeout_s=WAIT_S)
+        assert reply.text.startswith(f"{MARK} Sent $20.00 to “John”")
+
+
+async def test_what_waits_until_the_yes_to_it_is_stale_is_asked_about_once_more(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    deposit(database_path, ALICE, 50_000)
+    pause(database_path, is_paused=True)
+    simulator = make_simulator()
+    simulator.faults.always(Endpoint.MODEL, REFUSED)
+    async with make_world(simulator=simulator, variables={"WBOT_STALE_AFTER": "3"}) as world:
+        question = await asked_about(
+            database_path, world, "Transfer $20 to John", "Transfer $30 to Mary"
+        )
+        await tap(world, question, "yes")
         again = await simulator.wait_for_reply_to(ALICE, after=1, timeout_s=WAIT_S)
-        assert "Transfer $20 to John" in again.text
+        assert "• Transfer $20 to John\n• Transfer $30 to Mary" in again.text
         assert transfers(world) == []
+        await simulator.wait_until_quiet(timeout_s=WAIT_S)
+        assert len(simulator.replies_to(ALICE)) == 2
 
 
 async def test_one_message_that_alone_is_refused_holds_nobody_else_up(

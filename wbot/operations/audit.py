@@ -8,7 +8,7 @@ are short enough are verified whole every minute.
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
@@ -19,7 +19,7 @@ from wbot.domain.redaction import redacted
 from wbot.logs import Log
 from wbot.storage import invariants
 from wbot.storage.database import Database
-from wbot.storage.invariants import Checkpoint
+from wbot.storage.invariants import Checkpoint, Sum
 
 T = TypeVar("T")
 
@@ -37,6 +37,8 @@ PAUSE = 4
 """Between two slices the auditor rests so many times what the slice took."""
 ROWS_PER_SLICE = 2_000
 ACCOUNTS_PER_SLICE = 500
+SUMS_MAX = 10_000
+"""Accounts whose sums are remembered, so that a long one is not added up every minute."""
 
 
 class Audit:
@@ -47,6 +49,7 @@ class Audit:
         self._first_left = {"latest", "whole"}
         self._may_move = asyncio.Event()
         self._reached: Checkpoint | None = None
+        self._sums: Mapping[int, Sum] = {}
         self._database = database
         self._clock = clock
         self._log = log
@@ -91,8 +94,11 @@ class Audit:
         reached, is_last = before, before is None  # the whole audit will find a first one
         while reached is not None and not is_last:
             verified, _ = await self._slice(
-                partial(invariants.verify_latest, since=reached, rows=ROWS_PER_SLICE)
+                partial(
+                    invariants.verify_latest, since=reached, rows=ROWS_PER_SLICE, sums=self._sums
+                )
             )
+            self._know(verified.sums)
             found += verified.breaches
             if verified.breaches:
                 break
@@ -131,6 +137,10 @@ class Audit:
         if self._may_move.is_set():
             await self._clock.sleep(min(PAUSE * took_s, 1.0))
         return result, took_s
+
+    def _know(self, sums: Mapping[int, Sum]) -> None:
+        room = len(self._sums) + len(sums) <= SUMS_MAX
+        self._sums = {**self._sums, **sums} if room else dict(sums)
 
     async def _keep(self, reached: Checkpoint) -> None:
         self._reached = reached

@@ -17,7 +17,7 @@ _COLUMNS = (
 )
 _STORED = (
     *("name", "phone_number_id", "access_token", "instructions", "model", "throughput"),
-    *("error_text", "currency", "status"),
+    *("error_text", "show_payer", "currency", "status"),
     *_POLICY,
 )
 _SELECT = f"SELECT {_COLUMNS} FROM businesses"  # noqa: S608  our own column names

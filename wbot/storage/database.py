@@ -26,7 +26,8 @@ Work = Callable[[sqlite3.Connection], T]
 
 BUSY_TIMEOUT_MS = 2_000
 READERS = 2
-CACHE_KIB = 16 * 1024
+WRITER_CACHE_KIB = 16 * 1024
+"""Room for the upper pages of every index that a write goes through, however large they are."""
 PIECES_PER_COMMIT_MAX = 512
 PIECES_WAITING_MAX = 20_000
 
@@ -45,11 +46,15 @@ def connect(path: Path) -> sqlite3.Connection:
         # No statistics are ever made (ANALYZE, PRAGMA optimize): those of a young database prefer
         # to read its small tables whole, and would still stand when they have grown. Without them
         # every plan is the one that tests/test_query_plans.py has seen.
-        #
-        # And room for the upper pages of every index, however large the tables are.
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     except sqlite3.Error as error:
         raise ConfigurationError(f"The database {path} cannot be used: {error}.") from error
+    return connection
+
+
+def connect_writer(path: Path) -> sqlite3.Connection:
+    """The same for the service's one writer, with more room in memory."""
+    connection = connect(path)
+    connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
     return connection
 
 
@@ -119,7 +124,7 @@ class Database:
         """Raises ConfigurationError."""
         self._loop = asyncio.get_running_loop()
         before = identity_of(self.path)
-        self._writer = await self._in_thread(lambda: connect(self.path))
+        self._writer = await self._in_thread(lambda: connect_writer(self.path))
         for _ in range(READERS):
             reader = await aiosqlite.Connection(lambda: connect(self.path), iter_chunk_size=64)
             await _run(reader, lambda raw: raw.execute("PRAGMA query_only = ON"))

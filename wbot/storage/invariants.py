@@ -5,7 +5,7 @@ from a checkpoint, and a whole one goes in slices, each on a snapshot of its own
 """
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -74,6 +74,10 @@ a.id IN (SELECT debit_account_id FROM transfers WHERE id > :after AND id <= :upt
     UNION SELECT credit_account_id FROM transfers WHERE id > :after AND id <= :upto)
 """
 DUE = "(SELECT coalesce(sum(p.amount_minor), 0) FROM postings p WHERE p.account_id = a.id)"
+TOUCHED_BALANCES = """
+SELECT a.id, coalesce(b.posted_minor, 0) FROM accounts a
+LEFT JOIN balances b ON b.account_id = a.id WHERE
+"""
 WRONG_BALANCES = f"""
 SELECT a.id, coalesce(b.posted_minor, 0), {DUE}
 FROM accounts a LEFT JOIN balances b ON b.account_id = a.id
@@ -147,12 +151,20 @@ class Checkpoint(msgspec.Struct, frozen=True):
     hash: str = GENESIS_HASH
 
 
+class Sum(msgspec.Struct, frozen=True):
+    """What an account's postings add up to, up to a transfer."""
+
+    transfer_id: int = ID_MIN
+    minor: int = 0
+
+
 class Verified(msgspec.Struct, frozen=True):
     """What was found in a slice of the ledger, up to where it went, and whether it was the last."""
 
     breaches: list[str]
     upto: Checkpoint
     is_last: bool
+    sums: Mapping[int, Sum] = {}
 
 
 def breaches(tx: sqlite3.Connection) -> list[str]:
@@ -177,12 +189,18 @@ def verify(tx: sqlite3.Connection, since: Checkpoint, rows: int) -> Verified:
     return Verified(found, Checkpoint(last, last_hash), is_last)
 
 
-def verify_latest(tx: sqlite3.Connection, since: Checkpoint, rows: int) -> Verified:
-    """The same, and the balances of the accounts that these rows are about."""
+def verify_latest(
+    tx: sqlite3.Connection, since: Checkpoint, rows: int, sums: Mapping[int, Sum]
+) -> Verified:
+    """The same, and the balances of the accounts that these rows are about.
+
+    What is known of their sums is not added up again; the sums to be known from now on come back.
+    """
     verified = verify(tx, since, rows)
     span = {"after": since.transfer_id, "upto": verified.upto.transfer_id}
-    found = [*verified.breaches, *_wrong_touched(tx, span)]
-    return Verified(found, verified.upto, verified.is_last)
+    balances, sums = _touched_sums(tx, span, sums)
+    found = [*verified.breaches, *_wrong_touched(tx, span, balances)]
+    return Verified(found, verified.upto, verified.is_last, sums)
 
 
 def verify_accounts(tx: sqlite3.Connection, after: int, limit: int) -> tuple[list[str], int | None]:
@@ -273,9 +291,32 @@ def _wrong_accounts(tx: sqlite3.Connection, span: Span) -> list[str]:
     )
 
 
-def _wrong_touched(tx: sqlite3.Connection, span: Span) -> list[str]:
+def _touched_sums(
+    tx: sqlite3.Connection, span: Span, known: Mapping[int, Sum]
+) -> tuple[list[tuple[int, int, int]], dict[int, Sum]]:
+    """The touched accounts whose balance is not their sum, and the sums of all of them."""
+    wrong, sums = [], {}
+    last = tx.execute("SELECT coalesce(max(id), 0) FROM transfers").fetchone()[0]
+    for account_id, posted_minor in tx.execute(TOUCHED_BALANCES + TOUCHED, span).fetchall():
+        before = known.get(account_id, Sum())
+        added = tx.execute(
+            "SELECT coalesce(sum(amount_minor), 0) FROM postings "
+            "WHERE account_id = ? AND transfer_id > ?",
+            (account_id, before.transfer_id),
+        ).fetchone()
+        due_minor = before.minor + int(added[0])
+        if due_minor != posted_minor:
+            wrong.append((account_id, posted_minor, due_minor))
+        else:
+            sums[account_id] = Sum(int(last), due_minor)
+    return wrong, sums
+
+
+def _wrong_touched(
+    tx: sqlite3.Connection, span: Span, balances: list[tuple[int, int, int]]
+) -> list[str]:
     return _in_words(
-        tx.execute(WRONG_BALANCES + TOUCHED, span).fetchall(),
+        balances,
         tx.execute(WRONG_LISTED + TOUCHED, span).fetchall(),
         tx.execute(WRONG_ENTRIES, span).fetchall(),
         tx.execute(OVERDRAWN + TOUCHED, span).fetchall(),
@@ -283,7 +324,7 @@ def _wrong_touched(tx: sqlite3.Connection, span: Span) -> list[str]:
 
 
 def _in_words(
-    balances: list[sqlite3.Row],
+    balances: Sequence[tuple[int, int, int] | sqlite3.Row],
     holds: list[sqlite3.Row],
     lists: list[sqlite3.Row],
     overdrawn: list[sqlite3.Row],

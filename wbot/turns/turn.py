@@ -101,7 +101,6 @@ class Turn:
         self._number = 0
 
     @property
-    @property
     def _taps(self) -> tuple[Tap, ...]:
         is_answered = isinstance(self._begun.handling, handling.Answer)
         return self._begun.taps if is_answered else ()
