@@ -181,7 +181,8 @@ class Webhooks:
     def _tell(self, payload: Payload, recorded: Recorded) -> None:
         if recorded.tests:
             self._log.info("webhook.tested", messages=recorded.tests)
-        self._tell_notices(payload.notices)
+        if payload.notices:
+            self._tell_notices(payload.notices)
         for message in recorded.accepted:
             self._log.info(
                 "message.accepted",

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -11,6 +10,9 @@ from wbot.ingress.addresses import client_address
 from wbot.ingress.limits import SMALL_BODY_BYTES_MAX, Limits
 
 TOO_MUCH = "Too many bytes of bodies are under way; try again."
+
+
+TOO_MUCH_OF_ONE = "Too many bodies of one address are under way; try again."
 
 
 class _Room:
@@ -52,21 +54,26 @@ class Bodies:
         self._small = _Room(limits.small_bodies_bytes_max)
         self._large = _Room(limits.large_bodies_bytes_max)
         self._unfinished: dict[_Body, None] = {}  # the oldest first
-        self._by_address: Counter[str | None] = Counter()
+        self._by_address: Counter[str] = Counter()
 
-    @asynccontextmanager
-    async def received(
-        self, request: web.Request, *, bytes_max: int, on_chunk: Callable[[bytes], None]
-    ) -> AsyncIterator[bytes]:
-        """The whole body; its bytes count as under way until the block ends."""
+    async def receive(
+        self, request: web.Request, bytes_max: int, on_chunk: Callable[[bytes], None]
+    ) -> tuple[bytes, _Body]:
+        """The whole body, and what counts its bytes as under way until it is released."""
         length = check_headers(request, bytes_max)
         body = _Body(request, asyncio.get_running_loop().time())
+        is_read = False
         try:
             if length > SMALL_BODY_BYTES_MAX:
                 self._hold(body, length)
-            yield await self._read(body, bytes_max, on_chunk)
+            # Most webhooks are there with their headers: nothing is left to come slowly.
+            read = self._joined if request.content.is_eof() else self._read
+            data = await read(body, bytes_max, on_chunk)
+            is_read = True
+            return data, body
         finally:
-            body.release()
+            if not is_read:
+                body.release()
 
     def abort_oldest(self) -> bool:
         """End the connection that has been sending a body for the longest; False without one."""
@@ -78,12 +85,7 @@ class Bodies:
         return False
 
     async def _read(self, body: _Body, bytes_max: int, on_chunk: Callable[[bytes], None]) -> bytes:
-        if body.address and self._by_address[body.address] >= (
-            self._limits.unfinished_per_address_max
-        ):
-            raise web.HTTPServiceUnavailable(text="Too many bodies of this address are under way.")
-        self._unfinished[body] = None
-        self._by_address[body.address] += 1
+        self._begin(body)
         try:
             async with asyncio.timeout(self._limits.body_timeout_s) as body.deadline:
                 return await self._joined(body, bytes_max, on_chunk)
@@ -95,7 +97,18 @@ class Bodies:
             # RuntimeError: aiohttp's word for a connection that was gone before we read.
             raise web.HTTPBadRequest(text="The body ended before its time.") from error
         finally:
-            del self._unfinished[body]
+            self._finish(body)
+
+    def _begin(self, body: _Body) -> None:
+        if body.address is not None:
+            if self._by_address[body.address] >= self._limits.unfinished_per_address_max:
+                raise web.HTTPServiceUnavailable(text=TOO_MUCH_OF_ONE)
+            self._by_address[body.address] += 1
+        self._unfinished[body] = None
+
+    def _finish(self, body: _Body) -> None:
+        del self._unfinished[body]
+        if body.address is not None:
             self._by_address[body.address] -= 1
             if not self._by_address[body.address]:
                 del self._by_address[body.address]
@@ -105,7 +118,7 @@ class Bodies:
     ) -> bytes:
         # One growing array: a client that sends byte by byte would cost 40 bytes for each.
         joined = bytearray()
-        async for chunk in body.request.content.iter_any():
+        while chunk := await body.request.content.readany():
             size = len(joined) + len(chunk)
             if size > bytes_max:
                 raise too_large(bytes_max)
@@ -146,18 +159,28 @@ def _ignore(_chunk: bytes) -> None:
     """For readers who want the whole body only."""
 
 
-@asynccontextmanager
-async def received(
-    request: web.Request, *, bytes_max: int, on_chunk: Callable[[bytes], None] = _ignore
-) -> AsyncIterator[bytes]:
+class received:  # noqa: N801  read as the verb it is in `async with received(request)`
     """The request's whole body, as its client sent it; `on_chunk` sees each part as it comes.
 
     Its bytes count as under way until the block ends. Raises web.HTTPException: 415 for a body that
     is compressed, 413, 408, 400 for one that ends too early, 503 where too much is under way.
     """
-    bodies = request.app[BODIES_KEY]
-    async with bodies.received(request, bytes_max=bytes_max, on_chunk=on_chunk) as body:
-        yield body
+
+    def __init__(
+        self, request: web.Request, *, bytes_max: int, on_chunk: Callable[[bytes], None] = _ignore
+    ) -> None:
+        self._request = request
+        self._bytes_max = bytes_max
+        self._on_chunk = on_chunk
+        self._body: _Body
+
+    async def __aenter__(self) -> bytes:
+        bodies = self._request.app[BODIES_KEY]
+        data, self._body = await bodies.receive(self._request, self._bytes_max, self._on_chunk)
+        return data
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._body.release()
 
 
 async def read_body(request: web.Request, bytes_max: int) -> bytes:
@@ -171,11 +194,12 @@ def check_headers(request: web.Request, bytes_max: int) -> int:
 
     Raises web.HTTPException.
     """
-    encodings = ",".join(request.headers.getall("Content-Encoding", ()))
-    if any(name.strip().lower() not in {"", "identity"} for name in encodings.split(",")):
-        raise web.HTTPUnsupportedMediaType(
-            text="The body is compressed; send it without Content-Encoding."
-        )
+    if "Content-Encoding" in request.headers:
+        encodings = ",".join(request.headers.getall("Content-Encoding")).split(",")
+        if any(name.strip().lower() not in {"", "identity"} for name in encodings):
+            raise web.HTTPUnsupportedMediaType(
+                text="The body is compressed; send it without Content-Encoding."
+            )
     length = request.content_length or 0
     if length > bytes_max:
         raise too_large(bytes_max)
