@@ -13,15 +13,15 @@ import pytest
 from stored import AT_ONCE
 
 from wbot import settings as settings_module
+from wbot.admin import ledger_adjustments
 from wbot.app import SERVICE_KEY, Service, build_app, serving
 from wbot.clock import Clock, to_text
 from wbot.domain.business import Business
 from wbot.ingress.limits import Limits
 from wbot.logs import configure_logs
-from wbot.operations import bookkeeping
 from wbot.settings import read_settings
-from wbot.simulator.app import MODEL, Simulator, serve
 from wbot.simulator.people import SimulatedBusiness, SimulatedCustomer
+from wbot.simulator.simulator import MODEL, Simulator, serve
 from wbot.storage import businesses, migrations
 from wbot.storage.database import connect, transaction
 
@@ -142,9 +142,9 @@ def deposit(path: Path, customer: SimulatedCustomer, amount_minor: int) -> None:
     """Money for a customer, as `wbot ledger deposit` gives it."""
     amount = f"{amount_minor // 100}.{amount_minor % 100:02}"
     with writing(path) as tx:
-        order = bookkeeping.Order(customer=customer.key, amount=amount)
+        order = ledger_adjustments.Order(customer=customer.key, amount=amount)
         business = businesses.required(tx, "shop")
-        bookkeeping.deposit(tx, business, order, to_text(Clock().now()))
+        ledger_adjustments.deposit(tx, business, order, to_text(Clock().now()))
 
 
 MakeWorld = Callable[..., AbstractAsyncContextManager[World]]

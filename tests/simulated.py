@@ -10,9 +10,9 @@ import aiohttp
 from aiohttp import web
 
 from wbot.clock import Clock
-from wbot.simulator.app import Simulator, serve
 from wbot.simulator.people import SimulatedBusiness, SimulatedCustomer
-from wbot.simulator.wire import sign
+from wbot.simulator.simulator import Simulator, serve
+from wbot.simulator.webhooks.wire import sign
 
 APP_SECRET, VERIFY_TOKEN, ACCESS_TOKEN = "app-secret", "verify-token", "simulated-token"
 SHOP = SimulatedBusiness("106500000000001", "206500000000001", "15550100000", "The Shop")

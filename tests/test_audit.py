@@ -16,7 +16,7 @@ from stored import make_tx
 from wbot.clock import Clock
 from wbot.domain.business import Policy
 from wbot.domain.receipts import MARK
-from wbot.operations.audit import EVERY_S
+from wbot.monitoring.ledger_audit import EVERY_S
 from wbot.storage import businesses, invariants, migrations
 from wbot.storage.invariants import Checkpoint
 from wbot.turns.turn import BOOKS_ARE_WRONG

@@ -12,8 +12,8 @@ from conftest import APP_SECRET, SHOP, WAIT_S, MakeWorld, World, make_simulator
 
 from wbot.clock import Clock
 from wbot.inbound.signature import sign
-from wbot.simulator.app import Simulator
 from wbot.simulator.people import SimulatedCustomer
+from wbot.simulator.simulator import Simulator
 
 USERS, MESSAGES = 20, 10
 BEGAN_S = str(int(Clock().now().timestamp()))

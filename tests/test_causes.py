@@ -12,10 +12,10 @@ from commanding import Wbot
 from conftest import ALICE, BOB, WAIT_S, MakeWorld, World, writing
 from stored import NOW, SHOP, after, make_customer, make_message, make_tx
 
+from wbot.admin.no_reply_causes import NOTHING_CAME, cause_of
 from wbot.clock import Clock
-from wbot.domain.handling import SilenceReason
-from wbot.operations.causes import NOTHING_CAME, cause_of
-from wbot.simulator.faults import Endpoint, refused
+from wbot.domain.triage import SilenceReason
+from wbot.simulator.faults.plan import Endpoint, refused
 from wbot.storage import businesses, errors, journal, messages, outbox
 from wbot.storage.outbox import NewReply
 

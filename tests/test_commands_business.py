@@ -11,8 +11,8 @@ import pytest
 from commanding import TOKEN, Wbot, begin_database
 
 from wbot.domain.business import Business
+from wbot.domain.business_settings import RULES, changed, described
 from wbot.domain.errors import MalformedError, RefusedError
-from wbot.domain.options import RULES, changed, described
 
 ALICE, BOB = "15550101001", "15550101002"
 NUMBER = ("--phone-number-id", "106540352242922")

@@ -19,13 +19,13 @@ from conftest import ACCESS_TOKEN, API_KEY, SHOP, make_simulator
 from stored import NOW, make_customer, make_tx
 from stored import SHOP as BUSINESS
 
+from wbot.admin import preflight
+from wbot.admin.preflight import Check, Subject
 from wbot.clients.whatsapp import Line
 from wbot.domain.business import Policy
-from wbot.operations import checks
-from wbot.operations.checks import Check, Subject
 from wbot.settings import Settings
-from wbot.simulator.app import MODEL, Simulator, serve
-from wbot.simulator.faults import Endpoint, refused, silent
+from wbot.simulator.faults.plan import Endpoint, refused, silent
+from wbot.simulator.simulator import MODEL, Simulator, serve
 from wbot.storage import businesses, customers, messages
 from wbot.storage.messages import NewMessage
 
@@ -156,7 +156,7 @@ async def test_the_whole_command_asks_outside_at_once(wbot: Wbot) -> None:
 def stored(
     tx: sqlite3.Connection, variables: dict[str, str] | None = None
 ) -> tuple[dict[str, Check], list[Subject]]:
-    found, subjects = checks.stored(tx, variables or {"SHOP_TOKEN": ACCESS_TOKEN})
+    found, subjects = preflight.stored(tx, variables or {"SHOP_TOKEN": ACCESS_TOKEN})
     return {one.check: one for one in found}, subjects
 
 
@@ -290,7 +290,7 @@ async def outside(simulator: Simulator, *subjects: Subject, **changes: Any) -> d
             openai_api_key=changes.pop("openai_api_key", API_KEY),
             openai_base_url=f"{url}/v1",
         )
-        found = await checks.outside(settings, subjects)
+        found = await preflight.outside(settings, subjects)
     return {one.check: one for one in found}
 
 
@@ -426,7 +426,7 @@ async def asked(url: str, *subjects: Subject) -> Sequence[Check]:
         openai_api_key="k",
         openai_base_url=f"{url}/v1",
     )
-    return await checks.outside(settings, subjects)
+    return await preflight.outside(settings, subjects)
 
 
 async def test_an_endpoint_without_a_list_of_models_is_no_failure() -> None:

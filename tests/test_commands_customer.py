@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stored import NOW, SHOP, available, give, make_customer, make_message, make_tx
 
+from wbot.admin import customer_lookup, customer_merge, ledger_adjustments
+from wbot.admin.customer_merge import Merged
+from wbot.admin.ledger_adjustments import Order
 from wbot.domain.business import Policy
 from wbot.domain.errors import RefusedError
 from wbot.domain.ledger import Cause, CauseKind, TransferKind
-from wbot.operations import bookkeeping, merging, people
-from wbot.operations.bookkeeping import Order
-from wbot.operations.merging import Merged
 from wbot.storage import customers, invariants, ledger, messages, outbox, payees
 
 ALICE, BOB, CAROL = "15550101001", "15550101002", "15550101003"
@@ -39,7 +39,7 @@ def tx() -> Iterator[sqlite3.Connection]:
 
 
 def merge(tx: sqlite3.Connection, from_text: str, into_text: str) -> Merged:
-    return merging.merge(tx, SHOP, from_text=from_text, into_text=into_text, now=NOW)
+    return customer_merge.merge(tx, SHOP, from_text=from_text, into_text=into_text, now=NOW)
 
 
 def pay(tx: sqlite3.Connection, customer_id: int, name: str, amount_minor: int, key: str) -> int:
@@ -288,7 +288,7 @@ def test_payees_move_and_those_of_one_name_both_stay_reachable(tx: sqlite3.Conne
         ("John", 100)
     ]
     assert available(tx, bob) == 850 + 993
-    reversed_ = bookkeeping.reverse(tx, f"T{to_john}", NOW)
+    reversed_ = ledger_adjustments.reverse(tx, f"T{to_john}", NOW)
     assert reversed_.passed_on_to == BOB
     assert (available(tx, alice), available(tx, bob)) == (0, 950 + 993)
     assert invariants.breaches(tx) == []
@@ -301,9 +301,9 @@ def test_two_debts_are_not_merged_beyond_the_overdraft(tx: sqlite3.Connection) -
         pay(tx, customer_id, "John", 2_000, key)
     shop = msgspec.structs.replace(SHOP, policy=Policy(overdraft_minor=2_000))
     with pytest.raises(RefusedError, match=r"owe 20\.00 USD more than the overdraft"):
-        merging.merge(tx, shop, from_text=ALICE, into_text=BOB, now=NOW)
+        customer_merge.merge(tx, shop, from_text=ALICE, into_text=BOB, now=NOW)
     give(tx, bob, 2_000)
-    merging.merge(tx, shop, from_text=ALICE, into_text=BOB, now=NOW)
+    customer_merge.merge(tx, shop, from_text=ALICE, into_text=BOB, now=NOW)
     assert invariants.breaches(tx) == []
 
 
@@ -346,9 +346,9 @@ def test_a_key_means_the_same_deposit_after_a_merge(tx: sqlite3.Connection) -> N
     make_customer(tx, ALICE)
     bob = make_customer(tx, BOB)
     order = Order(customer=ALICE, amount="5", key="k")
-    first = bookkeeping.deposit(tx, SHOP, order, NOW)
+    first = ledger_adjustments.deposit(tx, SHOP, order, NOW)
     merge(tx, ALICE, BOB)
-    again = bookkeeping.deposit(tx, SHOP, order, NOW)
+    again = ledger_adjustments.deposit(tx, SHOP, order, NOW)
     assert (again.is_repeated, again.transfer.id) == (True, first.transfer.id)
     assert available(tx, bob) == 500
 
@@ -377,7 +377,7 @@ def test_merging_conserves_money_and_repeats_exactly(
         assert again.is_repeated
         assert again.transfer_id == merged.transfer_id
         assert tx.total_changes == before
-        assert people.required(tx, SHOP, from_text).customer_id == again.into.customer_id
+        assert customer_lookup.required(tx, SHOP, from_text).customer_id == again.into.customer_id
     held = sum(
         row["posted_minor"] for row in customers.listed(tx, SHOP.id) if row["merged_into"] is None
     )

@@ -8,8 +8,8 @@ import pytest
 from commanding import Ran, Wbot, begin_database
 from stored import SHOP, after, give, make_customer, make_message
 
+from wbot.admin import customer_merge
 from wbot.clock import Clock, later, to_text
-from wbot.operations import merging
 from wbot.storage import businesses, errors, journal, messages
 from wbot.storage.database import connect, transaction
 from wbot.storage.journal import Effect
@@ -165,7 +165,7 @@ def test_a_failure_without_a_message_cannot_be_retried(wbot: Wbot) -> None:
 def test_a_message_of_a_merged_customer_is_not_handled_on_the_emptied_account(wbot: Wbot) -> None:
     with closing(connect(wbot.database)) as connection, transaction(connection) as tx:
         make_customer(tx, BOB)
-        merging.merge(tx, SHOP, from_text=ALICE, into_text=BOB, now=OLD)
+        customer_merge.merge(tx, SHOP, from_text=ALICE, into_text=BOB, now=OLD)
     ran = retry(wbot)
     assert ran.code == 1
     assert f"merged into {BOB} since" in ran.err

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from paying import ALICE, Paying
 from stored import NOW, SHOP, make_tx
 
+from wbot.admin import ledger_adjustments
+from wbot.admin.ledger_adjustments import Order
 from wbot.domain.errors import RefusedError
 from wbot.domain.ledger import Phase
-from wbot.operations import bookkeeping
-from wbot.operations.bookkeeping import Order
 from wbot.storage import invariants, ledger
 from wbot.storage.database import connect, transaction
 
@@ -434,10 +434,10 @@ def do(tx: sqlite3.Connection, step: tuple[str, str, int, str | None]) -> None:
     tx.execute("SAVEPOINT step")
     try:
         if verb == "reverse":
-            bookkeeping.reverse(tx, f"T{number}", NOW)
+            ledger_adjustments.reverse(tx, f"T{number}", NOW)
         else:
             order = Order(customer=customer, amount=str(number), key=key)
-            book = bookkeeping.deposit if verb == "deposit" else bookkeeping.withdraw
+            book = ledger_adjustments.deposit if verb == "deposit" else ledger_adjustments.withdraw
             book(tx, SHOP, order, NOW)
     except RefusedError:
         tx.execute("ROLLBACK TO step")

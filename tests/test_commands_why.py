@@ -11,11 +11,11 @@ from commanding import Wbot
 from conftest import ALICE, BOB, WAIT_S, MakeWorld, World, deposit, writing
 from stored import NOW, SHOP, after, make_customer, make_message, make_tx
 
+from wbot.admin import customer_merge, message_timeline
+from wbot.admin.message_timeline import SILENCES, Life
 from wbot.domain.errors import RefusedError
-from wbot.domain.handling import SilenceReason
-from wbot.operations import life, merging
-from wbot.operations.life import SILENCES, Life
-from wbot.simulator.faults import Endpoint, refused, repeated
+from wbot.domain.triage import SilenceReason
+from wbot.simulator.faults.plan import Endpoint, refused, repeated
 from wbot.storage import businesses, customers, errors, journal, messages, outbox
 from wbot.storage.journal import Step
 from wbot.storage.outbox import NewReply, NewStatus
@@ -32,7 +32,7 @@ def tx() -> Iterator[sqlite3.Connection]:
 
 def told(tx: sqlite3.Connection, message_id: str = "wamid.1") -> list[tuple[str, str]]:
     """Stage and detail, in order; each is checked to come no earlier than the one before."""
-    found = life.tell(tx, message_id, LATER)
+    found = message_timeline.tell(tx, message_id, LATER)
     times = [one.at for one in found.stages]
     assert times == sorted(times)
     return [(one.stage, one.detail) for one in found.stages]
@@ -133,10 +133,10 @@ async def test_a_cancel_and_what_it_took_back_tell_of_each_other(
         await world.ask(BOB, "Pay Mary 15.50")
         await world.ask(BOB, "Cancel that")
     with writing(database_path) as tx:
-        latest, others = life.find(tx, BOB.phone or "")
+        latest, others = message_timeline.find(tx, BOB.phone or "")
         first = tx.execute("SELECT min(message_id) FROM messages WHERE message_id <> ?", (latest,))
-        paid = life.tell(tx, first.fetchone()[0], LATER)
-        taken_back = life.tell(tx, latest, LATER)
+        paid = message_timeline.tell(tx, first.fetchone()[0], LATER)
+        taken_back = message_timeline.tell(tx, latest, LATER)
     assert others == 1
     ledger = [one.detail for story in (paid, taken_back) for one in story.stages]
     assert "T2: 15.50 USD to Mary, posted, and reversed since by T3" in ledger
@@ -151,7 +151,7 @@ async def test_a_failed_message_tells_what_went_wrong(
         world.simulator.faults.add(Endpoint.SEND, refused(500, 131000))
         await world.ask(ALICE, "What is my balance?")
     with writing(database_path) as tx:
-        stages = told(tx, life.find(tx, ALICE.phone or "")[0])
+        stages = told(tx, message_timeline.find(tx, ALICE.phone or "")[0])
     assert details(stages, "turn_ended") == [
         "attempt 1 failed, to be tried again: The model endpoint failed: HTTP 500.",
         "attempt 2: failed",
@@ -302,7 +302,7 @@ def test_sends_and_statuses_are_told_part_by_part(tx: sqlite3.Connection) -> Non
         webhook_id=1,
     )
     outbox.record_status(tx, status, "other")
-    found = life.tell(tx, "wamid.1", LATER)
+    found = message_timeline.tell(tx, "wamid.1", LATER)
     assert [(one.text, one.state, one.wamid) for one in found.replies] == [
         ("Hello", "failed", "wamid.out"),
         ("Still?", "waiting", None),
@@ -326,7 +326,7 @@ def test_sends_and_statuses_are_told_part_by_part(tx: sqlite3.Connection) -> Non
 def silent(tx: sqlite3.Connection, reason: str) -> Life:
     make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
     messages.finish(tx, "wamid.1", state="silent", reason=reason, now=after(1))
-    return life.tell(tx, "wamid.1", LATER)
+    return message_timeline.tell(tx, "wamid.1", LATER)
 
 
 def test_silence_has_its_reason_in_words(tx: sqlite3.Connection) -> None:
@@ -347,7 +347,7 @@ def test_a_message_to_an_unknown_number_has_no_business(tx: sqlite3.Connection) 
         "UPDATE messages SET business_id = NULL, conversation_id = NULL, number = NULL, "
         "state = 'silent', reason = 'unknown_number', ended_at = received_at"
     )
-    found = life.tell(tx, "wamid.1", LATER)
+    found = message_timeline.tell(tx, "wamid.1", LATER)
     assert (found.business, found.customer, found.state) == (None, "15550101001", "silent")
     assert "no business here has the phone number id" in found.stages[-1].detail
 
@@ -366,7 +366,7 @@ def test_a_message_to_an_unknown_number_has_no_business(tx: sqlite3.Connection) 
 )
 def test_whoever_is_unknown_gets_a_sentence(tx: sqlite3.Connection, text: str, words: str) -> None:
     with pytest.raises(RefusedError) as refusal:
-        life.find(tx, text)
+        message_timeline.find(tx, text)
     assert str(refusal.value).startswith(words)
 
 
@@ -375,12 +375,12 @@ def test_a_customer_of_several_businesses_must_be_told_apart(tx: sqlite3.Connect
     businesses.add(tx, cafe, NOW)
     make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
     identity = customers.resolve(tx, "cafe", phone="15550101001", user_id=None, name=None, now=NOW)
-    assert life.find(tx, "15550101001") == ("wamid.1", 0)
+    assert message_timeline.find(tx, "15550101001") == ("wamid.1", 0)
     make_message(tx, identity.customer_id, "wamid.2")
     tx.execute("UPDATE messages SET business_id = 'cafe' WHERE message_id = 'wamid.2'")
     with pytest.raises(RefusedError, match=r"\(cafe: wamid\.2, shop: wamid\.1\)"):
-        life.find(tx, "15550101001")
-    assert life.find(tx, "C1") == ("wamid.1", 0)
+        message_timeline.find(tx, "15550101001")
+    assert message_timeline.find(tx, "C1") == ("wamid.1", 0)
 
 
 def test_messages_from_before_a_merge_count_as_the_customers(tx: sqlite3.Connection) -> None:
@@ -389,7 +389,7 @@ def test_messages_from_before_a_merge_count_as_the_customers(tx: sqlite3.Connect
         make_message(tx, customer_id, message_id)
         messages.finish(tx, message_id, state="answered", reason=None, now=NOW)
     tx.execute("UPDATE messages SET received_at = ? WHERE message_id = 'wamid.1'", (after(5),))
-    merging.merge(tx, SHOP, from_text="15550101001", into_text="15550101002", now=NOW)
-    assert life.find(tx, "15550101002") == ("wamid.1", 1)
-    assert life.find(tx, "C1") == ("wamid.1", 0)
-    assert life.tell(tx, "wamid.1", LATER).customer == "C1"
+    customer_merge.merge(tx, SHOP, from_text="15550101001", into_text="15550101002", now=NOW)
+    assert message_timeline.find(tx, "15550101002") == ("wamid.1", 1)
+    assert message_timeline.find(tx, "C1") == ("wamid.1", 0)
+    assert message_timeline.tell(tx, "wamid.1", LATER).customer == "C1"

@@ -13,21 +13,21 @@ import msgspec
 import pytest
 from conftest import ALICE, BOB, SHOP, WAIT_S, MakeWorld, World, deposit, make_simulator, writing
 
+from wbot.admin import customer_merge, ledger_adjustments, message_timeline
 from wbot.clock import Clock, to_text
 from wbot.domain.business import Policy
 from wbot.domain.confirmations import BODY_LENGTH_MAX
 from wbot.domain.errors import RefusedError
 from wbot.domain.receipts import MARK
-from wbot.operations import bookkeeping, life, merging
-from wbot.simulator.faults import Endpoint, slow
+from wbot.payments import consent
+from wbot.payments.hold_expiry import LOOK_EVERY_S
+from wbot.simulator.call_log import Send
+from wbot.simulator.faults.plan import Endpoint, slow
 from wbot.simulator.people import SimulatedCustomer
-from wbot.simulator.record import Send
 from wbot.storage import businesses, invariants, messages
 from wbot.storage.database import connect
-from wbot.turns import confirming
-from wbot.turns.expiry import LOOK_EVERY_S
 
-SOON_S = confirming.EXPIRY_GRACE_S + 2 * LOOK_EVERY_S
+SOON_S = consent.EXPIRY_GRACE_S + 2 * LOOK_EVERY_S
 
 
 class Ahead(Clock):
@@ -263,15 +263,15 @@ async def test_a_cancel_button_frees_the_money(chat: Chat) -> None:
         f"{MARK} Cancelled T3: $20.00 to “John” will not be sent. Available: $100.00."
     )
     assert chat.balance() == (10_000, 0)
-    assert (await chat.tap(question, "yes")).text == confirming.SENTENCES["cancelled"]
+    assert (await chat.tap(question, "yes")).text == consent.SENTENCES["cancelled"]
     assert chat.phases() == ["pending", "void"]
 
 
 async def test_a_second_tap_sends_nothing(chat: Chat) -> None:
     question = await chat.say("Transfer $20 to John")
     await chat.tap(question, "yes")
-    assert (await chat.tap(question, "yes")).text == confirming.SENTENCES["confirmed"]
-    assert (await chat.tap(question, "no")).text == confirming.SENTENCES["confirmed"]
+    assert (await chat.tap(question, "yes")).text == consent.SENTENCES["confirmed"]
+    assert (await chat.tap(question, "no")).text == consent.SENTENCES["confirmed"]
     assert chat.balance() == (8_000, 0)
 
 
@@ -279,13 +279,13 @@ async def test_an_older_question_is_not_the_newer_one(chat: Chat) -> None:
     old = await chat.say("Transfer $20 to John")
     await chat.tap(old, "yes")
     await chat.say("Transfer $30 to Mary")
-    assert (await chat.tap(old, "yes")).text == confirming.SENTENCES["confirmed"]
+    assert (await chat.tap(old, "yes")).text == consent.SENTENCES["confirmed"]
     assert chat.balance() == (8_000, 3_000)
 
 
 async def test_nobody_confirms_for_another_customer(chat: Chat) -> None:
     question = await chat.say("Transfer $20 to John")
-    assert (await chat.tap(question, "yes", BOB)).text == confirming.NOT_ASKED
+    assert (await chat.tap(question, "yes", BOB)).text == consent.NOT_ASKED
     assert chat.balance() == (10_000, 2_000)
 
 
@@ -293,7 +293,7 @@ async def test_nobody_confirms_for_another_customer(chat: Chat) -> None:
 async def test_a_forged_button_does_nothing(chat: Chat, button_id: str) -> None:
     question = await chat.say("Transfer $20 to John")
     reply = await chat.next_reply(ALICE, chat.touch_id(button_id, "Confirm", question))
-    assert reply.text == confirming.NOT_ASKED
+    assert reply.text == consent.NOT_ASKED
     assert chat.balance() == (10_000, 2_000)
 
 
@@ -346,8 +346,8 @@ async def test_what_is_declined_in_between_does_not_stop_a_yes(chat: Chat, kind:
 async def test_the_answer_to_one_question_leaves_a_plain_yes_for_the_other(chat: Chat) -> None:
     await chat.say("Transfer $20 to John")
     second = await chat.say("Transfer $30 to Mary")
-    assert (await chat.say("yes")).text == confirming.WHICH
-    assert (await chat.say("no")).text == confirming.WHICH
+    assert (await chat.say("yes")).text == consent.WHICH
+    assert (await chat.say("no")).text == consent.WHICH
     assert chat.balance() == (10_000, 5_000)
     await chat.tap(second, "no")
     assert (await chat.say("yes")).text.startswith(f"{MARK} Sent $20.00 to “John” (T3)")
@@ -380,7 +380,7 @@ async def test_a_yes_after_the_time_was_over_is_told_so(chat: Chat) -> None:
     await chat.say("Transfer $20 to John")
     chat.clock.ahead_s = 600 + SOON_S
     await chat.until_phase("expire")
-    assert (await chat.say("yes")).text.endswith(confirming.SENTENCES["expired"])
+    assert (await chat.say("yes")).text.endswith(consent.SENTENCES["expired"])
     assert len(chat.simulator.completions) == 1
     assert chat.balance() == (10_000, 0)
 
@@ -418,7 +418,7 @@ async def test_cancel_that_voids_whatever_waits(chat: Chat) -> None:
         f"{MARK} Cancelled T3: $20.00 to “John” will not be sent. Available: $100.00.\n"
         f"{MARK} Cancelled T4: $30.00 to “Mary” will not be sent. Available: $100.00."
     )
-    assert (await chat.tap(first, "yes")).text == confirming.SENTENCES["cancelled"]
+    assert (await chat.tap(first, "yes")).text == consent.SENTENCES["cancelled"]
     assert chat.balance() == (10_000, 0)
 
 
@@ -443,9 +443,9 @@ async def test_a_hold_expires_by_itself_and_the_customer_hears_of_it_once(chat: 
     late = await chat.tap(question, "yes")
     assert late.text == (
         f"{MARK} Not sent: $20.00 to “John” (T3) was not confirmed in time. Available: $100.00."
-        f"\n\n{confirming.SENTENCES['expired']}"
+        f"\n\n{consent.SENTENCES['expired']}"
     )
-    assert (await chat.tap(question, "yes")).text == confirming.SENTENCES["expired"]
+    assert (await chat.tap(question, "yes")).text == consent.SENTENCES["expired"]
     assert chat.balance() == (10_000, 0)
 
 
@@ -458,7 +458,7 @@ async def test_a_tap_counts_by_when_it_came_however_late_its_turn_is(chat: Chat)
     await chat.simulator.wait_until_quiet(timeout_s=WAIT_S)
     chat.clock.ahead_s = 3_600
     with writing(chat.path) as tx:
-        assert confirming.expire_due(tx, to_text(chat.clock.now())) == 0
+        assert consent.expire_due(tx, to_text(chat.clock.now())) == 0
     seen = len(chat.simulator.replies_to(ALICE))
     pause(chat.path, is_paused=False)
     reply = await chat.simulator.wait_for_reply_to(ALICE, after=seen, timeout_s=WAIT_S)
@@ -478,7 +478,7 @@ async def test_a_tap_that_came_too_late_ends_the_hold_itself(chat: Chat) -> None
     pause(chat.path, is_paused=False)
     reply = await chat.simulator.wait_for_reply_to(ALICE, after=seen + 1, timeout_s=WAIT_S)
     texts = [send.text for send in chat.simulator.replies_to(ALICE)[seen:]]
-    assert confirming.SENTENCES["expired"] in reply.text
+    assert consent.SENTENCES["expired"] in reply.text
     assert sum("was not confirmed in time" in text for text in texts) == 1
     assert chat.balance() == (10_000, 0)
 
@@ -500,7 +500,7 @@ async def test_a_late_tap_leaves_the_hold_to_one_that_came_in_time(chat: Chat) -
     await chat.simulator.wait_for_reply_to(ALICE, after=seen + 1, timeout_s=WAIT_S)
     texts = [send.text for send in chat.simulator.replies_to(ALICE)[seen:]]
     assert texts == [
-        confirming.TOO_LATE,
+        consent.TOO_LATE,
         f"{MARK} Sent $20.00 to “John” (T3). Available: $80.00.",
     ]
 
@@ -559,7 +559,7 @@ def told(path: Path, number: int) -> list[str]:
     """What `wbot why` tells of money and questions in the life of Alice's n-th message."""
     with writing(path) as tx:
         row = tx.execute("SELECT message_id FROM messages WHERE number = ?", (number,)).fetchone()
-        stages = life.tell(tx, row[0], to_text(Clock().now())).stages
+        stages = message_timeline.tell(tx, row[0], to_text(Clock().now())).stages
     kinds = {"ledger", "asked", "asked_ended"}
     return [re.sub(r"wamid\S+|20\S+Z", "…", one.detail) for one in stages if one.stage in kinds]
 
@@ -582,7 +582,7 @@ async def test_the_books_name_the_transfer_not_its_ends(chat: Chat) -> None:
     assert "Cancelled T3: $20.00 to “John” is back." in reply.text
     assert "no such transfer" in (await chat.say("Cancel T4")).text
     with writing(chat.path) as tx, pytest.raises(RefusedError, match="T3 is already reversed"):
-        bookkeeping.reverse(tx, "T3", to_text(Clock().now()))
+        ledger_adjustments.reverse(tx, "T3", to_text(Clock().now()))
     assert chat.balance() == (10_000, 0)
 
 
@@ -619,13 +619,13 @@ async def test_an_operator_reverses_what_reached_a_customer_and_nothing_that_wai
     question = await chat.say(f"Transfer $20 to +{BOB.phone}")
     now = to_text(Clock().now())
     with writing(chat.path) as tx, pytest.raises(RefusedError, match="waits for its customer"):
-        bookkeeping.reverse(tx, "T3", now)
+        ledger_adjustments.reverse(tx, "T3", now)
     people = {"from_text": str(BOB.phone), "into_text": str(ALICE.phone)}
     with writing(chat.path) as tx, pytest.raises(RefusedError, match="is on hold"):
-        merging.merge(tx, businesses.required(tx, "shop"), **people, now=now)
+        customer_merge.merge(tx, businesses.required(tx, "shop"), **people, now=now)
     await chat.tap(question, "yes")
     with writing(chat.path) as tx:
-        bookkeeping.reverse(tx, "T3", now)
+        ledger_adjustments.reverse(tx, "T3", now)
     assert chat.balance() == (10_000, 0)
 
 

@@ -22,8 +22,8 @@ from torture.victim import Cue, Moment, Place
 from wbot.clock import Clock
 from wbot.domain.errors import OversizedError
 from wbot.inbound.intake import PART_UPDATES_MAX, parts_of, record
-from wbot.inbound.payload import UPDATES_MAX, Payload, parse_payload
 from wbot.inbound.signature import sign
+from wbot.inbound.webhook_parser import UPDATES_MAX, Payload, parse_payload
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 ENTRIES = (b'{"object":"whatsapp_business_account","entry":[', b"]}")

@@ -101,7 +101,7 @@ def test_every_figure_that_the_guide_names_is_there(transcript: tuple[Path, str]
 
 
 def metrics_of_a_service() -> str:
-    source = (ROOT / "wbot/measures.py").read_text("utf-8")
+    source = (ROOT / "wbot/metrics.py").read_text("utf-8")
     names = re.findall(r'self\._(?:counter|histogram)\(\s*"(\w+)"', source)
     return " ".join(f"wbot_{name} wbot_{name}_total wbot_{name}_bucket" for name in names)
 

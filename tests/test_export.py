@@ -19,16 +19,16 @@ from hypothesis import strategies as st
 from paying import ALICE, Paying
 from stored import NOW, SHOP, make_customer, make_tx
 
+from wbot.admin import ledger_adjustments, ledger_export
+from wbot.admin.ledger_adjustments import Order
+from wbot.admin.ledger_export import COLUMNS, csv_lines, hledger_lines
 from wbot.domain import money
 from wbot.domain.business import Business, Policy
 from wbot.domain.ledger import Cause, CauseKind, Phase, TransferKind
 from wbot.domain.money import currency_of, format_amount
-from wbot.operations import bookkeeping, export
-from wbot.operations.bookkeeping import Order
-from wbot.operations.export import COLUMNS, csv_lines, hledger_lines
-from wbot.storage import books, businesses, invariants, ledger
-from wbot.storage.books import Selection
+from wbot.storage import businesses, invariants, ledger, ledger_queries
 from wbot.storage.database import connect, transaction
+from wbot.storage.ledger_queries import Selection
 
 EVERYTHING = Selection()
 LARGEST_MINOR = 10**money.MINOR_DIGITS_MAX - 1
@@ -333,7 +333,7 @@ Figures = dict[tuple[str, str], int]
 
 def ours(tx: sqlite3.Connection) -> Figures:
     """What each account has, by its exported name and currency; what is held counts as had."""
-    names = export._names(books.accounts(tx))
+    names = ledger_export._names(ledger_queries.accounts(tx))
     rows = tx.execute(
         "SELECT a.id, a.currency, b.posted_minor FROM balances b JOIN accounts a "
         "ON a.id = b.account_id WHERE b.posted_minor <> 0"
@@ -424,7 +424,7 @@ def test_the_program_agrees_about_every_kind_of_transfer(
     alice.hold("John", 10_00, "waits")
     alice.reverse(alice.pay("Jane", 5_05, "lunch"))
     alice.reverse(alice.posted("Jim", 3_03))
-    bookkeeping.withdraw(tx, SHOP, Order(customer=ALICE, amount="0.07", memo="Cash"), NOW)
+    ledger_adjustments.withdraw(tx, SHOP, Order(customer=ALICE, amount="0.07", memo="Cash"), NOW)
     assert invariants.breaches(tx) == []
     found = program(journal_of(tx))
     assert found == ours(tx)
@@ -441,7 +441,7 @@ def test_the_program_reads_every_currency_with_its_decimals(program: Program) ->
         for minor in (1, 7 * one, 1_250 * one, LARGEST_MINOR):
             amount = format_amount(minor, currency_of(code))
             order = Order(customer=ALICE, amount=amount)
-            bookkeeping.deposit(tx, business_in(code), order, NOW)
+            ledger_adjustments.deposit(tx, business_in(code), order, NOW)
     found = program(journal_of(tx))
     assert found == ours(tx)
     assert len(found) == 2 * len(codes)

@@ -8,11 +8,11 @@ import pytest
 from conftest import ALICE, WAIT_S, Ahead, MakeWorld, World, make_simulator, writing
 
 from wbot.domain.delivery import ASKED_WAIT_MAX_S
-from wbot.operations.health import FAILING_MAX_S
-from wbot.simulator.faults import Endpoint, refused
+from wbot.monitoring.health import FAILING_MAX_S
+from wbot.simulator.faults.plan import Endpoint, refused
 from wbot.storage import businesses
-from wbot.turns.closing import ERROR_TEXT
-from wbot.turns.model_watch import ASK_AGAIN_S, QUESTION
+from wbot.turns.finish import ERROR_TEXT
+from wbot.turns.model_health import ASK_AGAIN_S, QUESTION
 
 QUOTA = refused(429, 0, "Slow down", error_type="rate_limit_exceeded", retry_after_s=0)
 ONE_ATTEMPT = {"WBOT_MAX_ATTEMPTS": "1"}

@@ -29,9 +29,9 @@ from wbot.domain.foreign import FIELD, LENGTH_MAX, as_data, payer, words_for_mod
 from wbot.domain.names import NAME_LENGTH_MAX, clean_name, nearest_name
 from wbot.domain.payees import shown_payee
 from wbot.domain.receipts import MARK
-from wbot.simulator.app import Simulator
+from wbot.simulator.call_log import Send
 from wbot.simulator.people import SimulatedCustomer
-from wbot.simulator.record import Send
+from wbot.simulator.simulator import Simulator
 from wbot.storage import businesses, invariants
 from wbot.storage.database import connect
 

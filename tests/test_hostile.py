@@ -19,8 +19,8 @@ from test_payload import mutated_bodies
 from wbot.clock import Clock
 from wbot.domain.errors import MalformedError
 from wbot.inbound.intake import record
-from wbot.inbound.payload import parse_payload
 from wbot.inbound.signature import sign
+from wbot.inbound.webhook_parser import parse_payload
 from wbot.storage.database import connect
 
 PAYLOADS = sorted((Path(__file__).parent / "payloads").rglob("*.json"))

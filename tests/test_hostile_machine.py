@@ -24,17 +24,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from stored import STARTED_AT, after, make_tx
 
+from wbot.admin import ledger_adjustments
 from wbot.clients.model import ToolCall
 from wbot.clock import later
 from wbot.inbound.intake import record
-from wbot.inbound.payload import parse_payload
-from wbot.operations import bookkeeping
+from wbot.inbound.webhook_parser import parse_payload
+from wbot.payments import consent
 from wbot.simulator.people import SimulatedCustomer
-from wbot.simulator.webhooks import body_of, message_update
-from wbot.simulator.wire import to_wire
+from wbot.simulator.webhooks.bodies import body_of, message_update
+from wbot.simulator.webhooks.wire import to_wire
 from wbot.storage import customers, invariants, journal, ledger, messages, outbox
-from wbot.turns import closing, confirming, toolbox
-from wbot.turns.closing import Ending
+from wbot.turns import finish, toolbox
+from wbot.turns.finish import Ending
 from wbot.turns.tools import Customer
 
 PHONES = ("15550101001", "15550101002", "15550101003")
@@ -124,8 +125,10 @@ class Machine(RuleBasedStateMachine):
     def deposit(self, who: str, minor: int) -> None:
         self.said += 1
         amount = attacks.plain_amount(minor, self.shop.rules.exponent)
-        order = bookkeeping.Order(customer=who, amount=amount, key=f"given.{self.said}")
-        self._work(lambda: bookkeeping.deposit(self.tx, self.shop.business, order, after(self.now)))
+        order = ledger_adjustments.Order(customer=who, amount=amount, key=f"given.{self.said}")
+        self._work(
+            lambda: ledger_adjustments.deposit(self.tx, self.shop.business, order, after(self.now))
+        )
         self.bank.give(who, minor)
 
     @rule(who=WHO, calls=CALLS, crashes=st.booleans())
@@ -295,7 +298,7 @@ class Machine(RuleBasedStateMachine):
     ) -> dict[str, Any]:
         """The last part of the reply."""
         now = after(self.now)
-        self._work(lambda: closing.close(self.tx, message, taken, ending=ending, now=now))
+        self._work(lambda: finish.close(self.tx, message, taken, ending=ending, now=now))
         row = self.tx.execute(
             "SELECT id, payload FROM outbox WHERE message_id = ? ORDER BY id DESC",
             (message.message_id,),
@@ -312,7 +315,7 @@ class Machine(RuleBasedStateMachine):
     def _pass(self, seconds: float, *, waiting: tuple[str, float] | None) -> None:
         """Time goes by, and the service looks; `waiting` is who wrote when, and has no turn yet."""
         self.now += seconds
-        self._work(lambda: confirming.expire_due(self.tx, after(self.now)))
+        self._work(lambda: consent.expire_due(self.tx, after(self.now)))
         for question in self.questions.values():
             has_answer = waiting and waiting[0] == question.who and waiting[1] <= question.expires
             if question.expires + GRACE_S <= self.now and not has_answer:
@@ -479,7 +482,7 @@ class Machine(RuleBasedStateMachine):
     ) -> None:
         """The turn of an answer; `waiting` is when another of his, still to come, was received."""
         message, taken = self._begin(who)
-        taps = confirming.taps_by(self.tx, message)
+        taps = consent.taps_by(self.tx, message)
         assert {(tap.key, tap.is_yes) for tap in taps} == self._meant(who, content, written)
         if len(taps) != 1:
             ending = Ending(state="answered", words="Sorry?", is_by_model=not taps)
@@ -487,7 +490,7 @@ class Machine(RuleBasedStateMachine):
             return
         tap = taps[0]
         settled = self._work(
-            lambda: confirming.settle(
+            lambda: consent.settle(
                 self.tx, message, tap, business=self.shop.business, now=after(self.now)
             )
         )
@@ -526,7 +529,7 @@ class Machine(RuleBasedStateMachine):
         }
 
     def _compare_settled(
-        self, who: str, token: str, received: float, settled: confirming.Settled, *, is_yes: bool
+        self, who: str, token: str, received: float, settled: consent.Settled, *, is_yes: bool
     ) -> None:
         question = self.questions.get(token)
         if question is None or question.who != who:

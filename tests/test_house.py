@@ -128,16 +128,16 @@ def test_a_part_imports_only_what_is_below_it(file: str) -> None:
         ("turns/turn.py", "from wbot.outbound import sender", ["wbot.outbound.sender"]),
         ("inbound/intake.py", "def f():\n    import wbot.turns.turn", ["wbot.turns.turn"]),
         (
-            "simulator/app.py",
+            "simulator/simulator.py",
             "from wbot.clients.whatsapp import Line",
             ["wbot.clients.whatsapp.Line"],
         ),
-        ("operations/health.py", "import wbot.app", ["wbot.app"]),
+        ("monitoring/health.py", "import wbot.app", ["wbot.app"]),
         ("app.py", "from wbot.commands import serve", ["wbot.commands.serve"]),
-        ("lanes.py", "from wbot.domainless import x", ["wbot.domainless.x"]),
-        ("simulator/app.py", "from wbot.clients import offline", []),
+        ("keyed_worker.py", "from wbot.domainless import x", ["wbot.domainless.x"]),
+        ("simulator/simulator.py", "from wbot.clients import offline", []),
         ("turns/turn.py", "from wbot.turns.tools import balance\nimport wbot.storage.ledger", []),
-        ("operations/health.py", "from wbot import __version__", []),
+        ("monitoring/health.py", "from wbot import __version__", []),
     ],
 )
 def test_the_import_rule_finds_what_breaks_it(file: str, source: str, found: list[str]) -> None:
@@ -197,8 +197,12 @@ def test_request_bodies_and_connections_are_taken_in_one_place() -> None:
     """Within its limits; an upload to the simulator comes in parts, after the same look at it."""
     readers = {file: uses(source, BODY) for file, source in SOURCES.items()}
     readers = {file: names for file, names in readers.items() if names}
-    assert set(readers) == {"ingress/bodies.py", "ingress/connections.py", "simulator/lookups.py"}
-    assert readers["simulator/lookups.py"] == ["request.post"]
+    assert set(readers) == {
+        "ingress/bodies.py",
+        "ingress/connections.py",
+        "simulator/graph/lookups.py",
+    }
+    assert readers["simulator/graph/lookups.py"] == ["request.post"]
     listeners = {file for file, source in SOURCES.items() if uses(source, LISTENING)}
     assert listeners == {"ingress/server.py"}
 
@@ -217,8 +221,8 @@ def test_a_broad_except_stands_only_where_every_failure_ends() -> None:
     }
     assert broad == {
         "inbound/webhook.py",
-        "turns/conversations.py",
-        "operations/audit.py",
+        "turns/conversation_worker.py",
+        "monitoring/ledger_audit.py",
         "outbound/sender.py",
         "storage/database.py",
         "log_output.py",

@@ -11,9 +11,9 @@ import pytest
 from commanding import Wbot
 from conftest import ALICE, BOB, WAIT_S, MakeWorld, World, deposit, writing
 
+from wbot.admin import customer_merge
 from wbot.clock import Clock, to_text
 from wbot.domain.receipts import MARK
-from wbot.operations import merging
 from wbot.simulator.people import SimulatedCustomer
 from wbot.storage import businesses
 
@@ -164,7 +164,7 @@ async def test_a_text_that_comes_after_a_merge_acts_for_the_one_who_is_left(
         with writing(database_path) as tx:
             people = {"from_text": str(ALICE.phone), "into_text": str(BOB.phone)}
             now = to_text(Clock().now())
-            merging.merge(tx, businesses.required(tx, "shop"), **people, now=now)
+            customer_merge.merge(tx, businesses.required(tx, "shop"), **people, now=now)
         text = {"type": "text", "text": {"body": "What's my balance?"}}
         await world.simulator.send_inbound(ALICE, text, message_id=message_id)
         reply = await world.simulator.wait_for_sends(2, timeout_s=WAIT_S)

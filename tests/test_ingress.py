@@ -23,7 +23,7 @@ from wbot.ingress.addresses import counted_address
 from wbot.ingress.bodies import Bodies
 from wbot.ingress.connections import Connections
 from wbot.ingress.limits import Limits
-from wbot.simulator.app import serve
+from wbot.simulator.simulator import serve
 
 MIB = 1024 * 1024
 BODY_BYTES_MAX = 4 * MIB

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from wbot.lanes import Lanes, LookAgain
+from wbot.keyed_worker import Lanes, LookAgain
 
 WAIT_S = 30.0
 Work = Callable[[int, str], Awaitable[LookAgain]]

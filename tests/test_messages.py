@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wbot.domain.content import content_of, context_of, errors_of, type_of
-from wbot.domain.handling import Answer, Decline, Silence, SilenceReason, handling_of
 from wbot.domain.messages import (
     ButtonReply,
     Card,
@@ -40,6 +39,7 @@ from wbot.domain.messages import (
     is_user_id,
     text_of,
 )
+from wbot.domain.triage import Answer, Decline, Silence, SilenceReason, handling_of
 
 PAYLOADS = Path(__file__).parent / "payloads"
 SHA256 = "3q2+7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="

@@ -11,7 +11,7 @@ from conftest import query
 from wbot.domain.errors import ConfigurationError, StorageError
 from wbot.domain.ledger import GENESIS_HASH, Cause, CauseKind, TransferKind, chain_hash
 from wbot.domain.messages import log_id_of
-from wbot.storage import invariants, ledger, lives, messages, migrations, payees
+from wbot.storage import invariants, ledger, messages, migrations, payees, timeline
 from wbot.storage.database import connect
 from wbot.storage.migrations import Migration, migrate
 
@@ -262,7 +262,7 @@ def test_messages_from_before_have_their_name_in_logs_after_the_upgrade(
         "VALUES ('wamid.1', 'text', '', '', 'silent')"
     )
     migrate(connection, path, NOW)
-    assert lives.message_logged_as(connection, log_id_of("wamid.1")) == "wamid.1"
+    assert timeline.message_logged_as(connection, log_id_of("wamid.1")) == "wamid.1"
     plan = connection.execute("EXPLAIN QUERY PLAN SELECT * FROM messages WHERE log_id = ''")
     assert "messages_by_log_id" in plan.fetchone()["detail"]
     connection.close()

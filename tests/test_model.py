@@ -14,7 +14,7 @@ from simulated import Rig, running
 
 from wbot.clients.model import Answer, OpenAIModel, ToolCall, Usage
 from wbot.domain.errors import HeldError, RetryableError
-from wbot.simulator.app import MODEL
+from wbot.simulator.simulator import MODEL
 
 PROMPT = [{"role": "user", "content": "Transfer $20 to John"}]
 SEED = int(os.environ.get("WBOT_TEST_SEED", "20261123"))

@@ -34,7 +34,7 @@ MONEY_BY_NAME = re.compile(
 # Whatever else comes to handle minor units or currencies is near money as well.
 MONEY_BY_CONTENT = re.compile(r"_minor\b|wbot\.domain\.money|import money\b")
 # It tells how many seconds each stage of a message took, and quotes amounts as they are formatted.
-DURATIONS = {"operations/life.py"}
+DURATIONS = {"admin/message_timeline.py"}
 MONEY = sorted(
     file
     for file, source in SOURCES.items()
@@ -110,7 +110,7 @@ def test_the_walk_reaches_every_source_of_the_rule() -> None:
     for file in ("domain/money.py", "storage/ledger.py", "turns/tools/transfer.py"):
         assert file in MONEY
     assert "commands/business.py" in MONEY
-    assert "outbound/pace.py" not in MONEY
+    assert "outbound/rate_limit.py" not in MONEY
 
 
 @pytest.mark.parametrize(

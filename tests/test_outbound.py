@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import ALICE, BOB, WAIT_S, MakeWorld, make_simulator, writing
 
-from wbot.simulator.faults import Endpoint, dropped, garbled, refused, repeated
+from wbot.simulator.faults.plan import Endpoint, dropped, garbled, refused, repeated
 
 
 async def test_every_send_carries_its_attempt_and_a_number_with_its_plus(

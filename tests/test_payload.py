@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wbot.domain import lenient
+from wbot.domain import json_access
 from wbot.domain.content import content_of
 from wbot.domain.errors import MalformedError
-from wbot.domain.handling import Answer, Decline, Silence, handling_of
 from wbot.domain.messages import (
     TEST_MESSAGE_ID,
     Inbound,
@@ -25,7 +24,8 @@ from wbot.domain.messages import (
     Status,
     Text,
 )
-from wbot.inbound.payload import Payload, parse_payload
+from wbot.domain.triage import Answer, Decline, Silence, handling_of
+from wbot.inbound.webhook_parser import Payload, parse_payload
 
 TESTS = Path(__file__).parent
 OWN = {path.stem: path.read_bytes() for path in sorted((TESTS / "payloads").glob("*.json"))}
@@ -292,7 +292,7 @@ def test_what_is_nested_too_deep_to_handle_is_kept_as_text() -> None:
     (message,) = parse_own("deeply_nested").messages
     outer_depth, text = unwrapped(message.raw["extra"])
     inner_depth, value = unwrapped(json.loads(text))
-    assert outer_depth < lenient.DEPTH_MAX
+    assert outer_depth < json_access.DEPTH_MAX
     assert (outer_depth + inner_depth, value) == (150, "x")
 
 
@@ -456,7 +456,7 @@ def mutated_bodies(draw: Callable[[st.SearchStrategy[Any]], Any]) -> bytes:
 @settings(max_examples=400, deadline=None)
 @given(mutated_bodies())
 def test_a_mutated_body_is_read_whole_or_refused(body: bytes) -> None:
-    value = lenient.cleaned(json.loads(body))
+    value = json_access.cleaned(json.loads(body))
     if not is_envelope(value):
         with pytest.raises(MalformedError):
             parse_payload(body)
@@ -467,7 +467,7 @@ def test_a_mutated_body_is_read_whole_or_refused(body: bytes) -> None:
         again = json.loads(json.dumps(message.raw))
         # By their words, for no NaN equals another.
         assert repr(content_of(again)) == repr(message.content)
-        assert 0 < len(message.message_id) <= lenient.ID_LENGTH_MAX
+        assert 0 < len(message.message_id) <= json_access.ID_LENGTH_MAX
     for piece in pieces_of(payload):
         json.dumps(piece.raw, ensure_ascii=False).encode()
     assert not lost(value, payload)
@@ -505,9 +505,9 @@ def almost_json(draw: Callable[[st.SearchStrategy[Any]], Any]) -> bytes:
 @given(almost_json())
 def test_the_fast_decoder_and_python_s_agree(text: bytes) -> None:
     try:
-        expected = lenient.cleaned(json.loads(text))
+        expected = json_access.cleaned(json.loads(text))
     except ValueError:
         with pytest.raises(MalformedError):
-            lenient.decoded(text)
+            json_access.decoded(text)
     else:
-        assert json.dumps(expected) == json.dumps(lenient.decoded(text))
+        assert json.dumps(expected) == json.dumps(json_access.decoded(text))

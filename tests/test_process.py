@@ -26,8 +26,8 @@ from conftest import (
 )
 
 from wbot.domain.receipts import MARK
-from wbot.simulator.app import MODEL, Simulator, serve
-from wbot.simulator.faults import Endpoint, silent
+from wbot.simulator.faults.plan import Endpoint, silent
+from wbot.simulator.simulator import MODEL, Simulator, serve
 
 # No configuration of this machine's reaches a test.
 WBOT = [sys.executable, "-m", "wbot", "--config", os.devnull]

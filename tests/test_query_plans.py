@@ -31,7 +31,7 @@ OPEN_WORK = {
 """Partial indexes that hold only what is still to be done: reading one whole is the work itself."""
 
 READS_ALL = {
-    "storage/books.py": {
+    "storage/ledger_queries.py": {
         "counts": "`wbot ledger verify` says how much it has checked",
         "transfers": "`wbot ledger export` prints the whole ledger",
         "posted": "`wbot ledger export` prints the whole ledger",

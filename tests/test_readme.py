@@ -10,7 +10,7 @@ import pytest
 from conftest import ACCESS_TOKEN, make_simulator
 
 from wbot.commands.loopback import BUSINESS
-from wbot.simulator.app import serve
+from wbot.simulator.simulator import serve
 
 CHECKOUT = Path(__file__).parent.parent
 OURS_ALONE = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__")

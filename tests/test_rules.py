@@ -8,8 +8,8 @@ import pytest
 from stored import SHOP
 
 from wbot.domain.business import Business, Policy
-from wbot.domain.options import RULES, changed
-from wbot.domain.rules import contradictions, in_words
+from wbot.domain.business_settings import RULES, changed
+from wbot.domain.policy_summary import contradictions, in_words
 
 UNCONFIRMED = "no transfer is ever confirmed, for confirm_above reaches {}"
 IDLE_NEW = "new_payee_limit limits nothing, for it is more than {}"

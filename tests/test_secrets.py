@@ -12,8 +12,8 @@ from conftest import ACCESS_TOKEN, ALICE, API_KEY, APP_SECRET, VERIFY_TOKEN, WAI
 from test_process import outside, process, run, variables
 from test_redaction import SPELLINGS, Spelling
 
-from wbot.simulator.app import Simulator
-from wbot.simulator.faults import Endpoint, refused
+from wbot.simulator.faults.plan import Endpoint, refused
+from wbot.simulator.simulator import Simulator
 
 TEXT = "My door code is tangerine and 4711"
 SENTENCE = "Their own words stay"

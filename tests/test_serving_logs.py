@@ -14,7 +14,7 @@ import pytest
 from conftest import ALICE, BOB, WAIT_S, query
 from test_process import WBOT, outside, variables
 
-from wbot.simulator.app import Simulator
+from wbot.simulator.simulator import Simulator
 
 PIPE_BYTES = 64 * 1024
 A_LINE_BYTES_MIN = 100

@@ -7,8 +7,8 @@ import pytest
 from simulated import APP_SECRET, SHOP, Rig, running
 
 from wbot.clock import Clock
-from wbot.simulator.app import MODEL
-from wbot.simulator.load import BurstReport, Reply, burst, first_replies, judge, times_of
+from wbot.simulator.burst import BurstReport, Reply, burst, first_replies, judge, times_of
+from wbot.simulator.simulator import MODEL
 
 KEYS = [
     "sent",

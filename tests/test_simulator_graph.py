@@ -9,9 +9,9 @@ import aiohttp
 import pytest
 from simulated import ACCESS_TOKEN, ALICE, BOB, HIDDEN, SHOP, Rig, running, text_to
 
-from wbot.simulator.faults import Endpoint, dropped, garbled, refused, silent, slow
+from wbot.simulator.call_log import Outcome
+from wbot.simulator.faults.plan import Endpoint, dropped, garbled, refused, silent, slow
 from wbot.simulator.people import SimulatedBusiness
-from wbot.simulator.record import Outcome
 
 
 @pytest.fixture(name="rig")

@@ -10,9 +10,9 @@ from aiohttp import web
 from openai import AsyncOpenAI
 from simulated import Rig, running
 
-from wbot.simulator.app import MODEL
-from wbot.simulator.chat_completions import CompletionError, check_messages
-from wbot.simulator.faults import Endpoint, dropped, garbled, refused, slow
+from wbot.simulator.faults.plan import Endpoint, dropped, garbled, refused, slow
+from wbot.simulator.model.chat_completions import CompletionError, check_messages
+from wbot.simulator.simulator import MODEL
 
 QUESTION: list[Any] = [{"role": "user", "content": "What is my balance?"}]
 CALL = {"id": "call-1", "type": "function", "function": {"name": "balance", "arguments": "{}"}}

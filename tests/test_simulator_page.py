@@ -16,7 +16,7 @@ from playwright.async_api import (
 )
 from simulated import ALICE, BOB, SHOP, Rig, running, text_to
 
-from wbot.simulator.faults import Endpoint
+from wbot.simulator.faults.plan import Endpoint
 from wbot.simulator.people import SimulatedCustomer
 
 CHROMIUM = shutil.which("chromium")

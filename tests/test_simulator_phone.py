@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 from simulated import ALICE, BOB, HIDDEN, SHOP, WAIT_S, Rig, running, text_to
 
-from wbot.simulator.faults import Endpoint
+from wbot.simulator.faults.plan import Endpoint
 from wbot.simulator.people import SimulatedCustomer
-from wbot.simulator.phone import EVENTS_WAITING_MAX, Pages
+from wbot.simulator.phone.routes import EVENTS_WAITING_MAX, Pages
 
 CHAT = f"{ALICE.key}|{SHOP.phone_number_id}"
 BETWEEN = {"customer": ALICE.key, "business": SHOP.phone_number_id}

@@ -22,8 +22,7 @@ from simulated import (
 
 from wbot.clock import Clock
 from wbot.domain.errors import RejectedError, RetryableError
-from wbot.simulator.app import serve
-from wbot.simulator.faults import (
+from wbot.simulator.faults.plan import (
     Endpoint,
     Fault,
     Faults,
@@ -36,8 +35,9 @@ from wbot.simulator.faults import (
     slow,
 )
 from wbot.simulator.people import SimulatedBusiness, SimulatedCustomer
-from wbot.simulator.samples import KINDS
-from wbot.simulator.wire import sign, to_wire
+from wbot.simulator.simulator import serve
+from wbot.simulator.webhooks.samples import KINDS
+from wbot.simulator.webhooks.wire import sign, to_wire
 
 VECTOR = (
     rb'{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"value":'

@@ -9,7 +9,7 @@ from conftest import ALICE, BOB, WAIT_S, MakeWorld, World, deposit, make_simulat
 
 from wbot.clock import Clock, to_text
 from wbot.domain.receipts import MARK
-from wbot.simulator.record import Send
+from wbot.simulator.call_log import Send
 from wbot.storage import businesses, messages
 
 

@@ -12,12 +12,12 @@ from wbot.app import Service
 from wbot.clients.whatsapp import WhatsApp
 from wbot.clock import Clock
 from wbot.domain.errors import StorageError
-from wbot.lanes import Lanes, LookAgain, cancel_and_wait
-from wbot.outbound.pace import Pace
-from wbot.simulator.faults import Endpoint, refused
+from wbot.keyed_worker import Lanes, LookAgain, cancel_and_wait
+from wbot.outbound.rate_limit import Pace
+from wbot.simulator.faults.plan import Endpoint, refused
 from wbot.storage.database import Database
-from wbot.turns.conversations import Conversations
-from wbot.turns.model_watch import ModelWatch
+from wbot.turns.conversation_worker import Conversations
+from wbot.turns.model_health import ModelWatch
 
 
 async def test_a_task_that_swallows_a_cancellation_is_told_again() -> None:

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stored import AT_ONCE, NOW, SHOP, after, available, give, make_customer, make_message, make_tx
 
+from wbot.admin import customer_lookup
 from wbot.clients.model import ToolCall
 from wbot.domain.business import Business, PayeeRule
 from wbot.domain.policy import SENTENCES, Refusal
 from wbot.domain.receipts import MARK
-from wbot.operations import people
 from wbot.storage import customers, invariants, journal, ledger
 from wbot.turns import toolbox
 from wbot.turns.toolbox import ToolStep
@@ -398,7 +398,9 @@ def test_a_payee_is_known_by_a_yes_alone(desk: Desk) -> None:
     assert desk.pay("20", "John", message="wamid.3")["refusal"] == "above_new_payee_limit"
     assert desk.pay("5", "JOHN", message="wamid.4")["state"] == "posted"  # without a yes
     assert desk.pay("20", "John", message="wamid.8")["refusal"] == "above_new_payee_limit"
-    people.make_payee(desk.tx, SHOP, people.Person(desk.alice, ALICE), "John", NOW)
+    customer_lookup.make_payee(
+        desk.tx, SHOP, customer_lookup.Person(desk.alice, ALICE), "John", NOW
+    )
     assert desk.pay("20", "jo\u200bhn", message="wamid.5")["state"] == "pending"
     assert desk.pay("20", "J\u043ehn", message="wamid.6")["ok"] is False
     assert desk.pay("20", "Joan", message="wamid.7")["refusal"] == "above_new_payee_limit"
@@ -408,10 +410,16 @@ def test_where_only_known_payees_are_paid_an_operator_makes_them(desk: Desk) -> 
     under(desk, payees=PayeeRule.KNOWN)
     assert desk.pay("1", "John", message="wamid.1")["refusal"] == "unknown_payee"
     assert desk.pay("1", f"+{BOB}", message="wamid.2")["refusal"] == "unknown_payee"
-    alice = people.Person(desk.alice, ALICE)
-    assert people.make_payee(desk.tx, SHOP, alice, "John", NOW) == people.Payee("John", True)
-    assert people.make_payee(desk.tx, SHOP, alice, "JOHN", NOW) == people.Payee("John", False)
-    assert people.make_payee(desk.tx, SHOP, alice, BOB, NOW) == people.Payee(f"+{BOB}", True)
+    alice = customer_lookup.Person(desk.alice, ALICE)
+    assert customer_lookup.make_payee(desk.tx, SHOP, alice, "John", NOW) == customer_lookup.Payee(
+        "John", True
+    )
+    assert customer_lookup.make_payee(desk.tx, SHOP, alice, "JOHN", NOW) == customer_lookup.Payee(
+        "John", False
+    )
+    assert customer_lookup.make_payee(desk.tx, SHOP, alice, BOB, NOW) == customer_lookup.Payee(
+        f"+{BOB}", True
+    )
     assert desk.pay("1", "john", message="wamid.3")["ok"]
     assert desk.pay("1", f"+{BOB}", message="wamid.4")["ok"]
 

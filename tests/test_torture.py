@@ -27,11 +27,11 @@ from torture.schedule import SHORT, End, Hostility, schedule
 from wbot.app import Service
 from wbot.clock import Clock
 from wbot.inbound.intake import record
-from wbot.inbound.payload import parse_payload
+from wbot.inbound.webhook_parser import parse_payload
 from wbot.settings import read_settings
-from wbot.simulator.faults import Endpoint, dropped, refused
-from wbot.simulator.webhooks import body_of, message_update
-from wbot.simulator.wire import to_wire
+from wbot.simulator.faults.plan import Endpoint, dropped, refused
+from wbot.simulator.webhooks.bodies import body_of, message_update
+from wbot.simulator.webhooks.wire import to_wire
 from wbot.storage import messages
 
 SEED = 7

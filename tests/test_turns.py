@@ -22,11 +22,11 @@ from conftest import (
 
 from wbot.clock import Clock, to_text
 from wbot.domain.receipts import MARK
-from wbot.simulator.app import MODEL
-from wbot.simulator.faults import Endpoint, garbled, refused, slow
+from wbot.simulator.faults.plan import Endpoint, garbled, refused, slow
+from wbot.simulator.simulator import MODEL
 from wbot.storage import businesses, errors, messages
-from wbot.turns.closing import ERROR_TEXT
-from wbot.turns.model_watch import ASK_AGAIN_S
+from wbot.turns.finish import ERROR_TEXT
+from wbot.turns.model_health import ASK_AGAIN_S
 
 
 def change_business(path: Path, **changes: Any) -> None:

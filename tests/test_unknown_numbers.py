@@ -10,10 +10,10 @@ from stored import NOW, SHOP, after, make_tx
 from test_confirming import Ahead, Chat, calls, change, chatting, pay
 from test_toolbox import Desk, under
 
+from wbot.admin import customer_lookup
 from wbot.domain.business import PayeeRule
 from wbot.domain.policy import SENTENCES, UNKNOWN_NUMBERS_A_DAY, Refusal
 from wbot.domain.receipts import MARK
-from wbot.operations import people
 from wbot.storage import customers, invariants, ledger
 
 NOBODY = "15550109999"
@@ -158,8 +158,8 @@ def test_whoever_was_paid_or_confirmed_before_is_paid_all_the_same(
     desk: Desk, bob: str, *, is_confirmed: bool
 ) -> None:
     if is_confirmed:
-        alice = people.Person(desk.alice, str(ALICE.phone))
-        people.make_payee(desk.tx, SHOP, alice, bob, NOW)
+        alice = customer_lookup.Person(desk.alice, str(ALICE.phone))
+        customer_lookup.make_payee(desk.tx, SHOP, alice, bob, NOW)
     else:
         assert desk.pay("1", bob, message="wamid.first")["ok"]
     for number in range(UNKNOWN_NUMBERS_A_DAY + 2):

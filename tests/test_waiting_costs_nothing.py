@@ -23,12 +23,12 @@ from test_stale import asked_about, pause, tap, transfers
 from wbot.clock import Clock, to_text
 from wbot.domain.receipts import MARK
 from wbot.inbound.intake import record
-from wbot.inbound.payload import parse_payload
-from wbot.simulator.faults import Endpoint, refused, silent
+from wbot.inbound.webhook_parser import parse_payload
+from wbot.simulator.faults.plan import Endpoint, refused, silent
 from wbot.simulator.people import SimulatedBusiness
 from wbot.storage import businesses
-from wbot.turns.closing import ERROR_TEXT
-from wbot.turns.model_watch import ASK_AGAIN_S, QUESTION
+from wbot.turns.finish import ERROR_TEXT
+from wbot.turns.model_health import ASK_AGAIN_S, QUESTION
 
 MANY = 1_000
 REFUSED = refused(401, 0, error_type="invalid_api_key")

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestServer
 from simulated import ACCESS_TOKEN, ALICE, SHOP, Rig, running, text_to
 
 from wbot.clients.whatsapp import GraphError, Line, NotSentError, UnknownOutcomeError, WhatsApp
-from wbot.simulator.faults import Endpoint, garbled
+from wbot.simulator.faults.plan import Endpoint, garbled
 
 LINE = Line(SHOP.phone_number_id, ACCESS_TOKEN)
 

@@ -18,21 +18,21 @@ from wbot.clock import Clock
 from wbot.inbound.webhook import Webhooks
 from wbot.ingress.limits import Limits
 from wbot.ingress.server import listening
-from wbot.lanes import cancel_and_wait
+from wbot.keyed_worker import cancel_and_wait
 from wbot.logs import get_log, keep_from_logs
-from wbot.measures import Measures
-from wbot.operations.audit import Audit
-from wbot.operations.health import Health, Sources
-from wbot.operations.metrics import Metrics
-from wbot.operations.watch import Watch
+from wbot.metrics import Measures
+from wbot.monitoring.change_poller import Watch
+from wbot.monitoring.health import Health, Sources
+from wbot.monitoring.ledger_audit import Audit
+from wbot.monitoring.metrics_page import Metrics
 from wbot.outbound.sender import Sender
+from wbot.payments.hold_expiry import Expiry
 from wbot.settings import Settings, known_secrets, require
 from wbot.storage import businesses, messages, migrations, outbox
 from wbot.storage.database import Database, connect
 from wbot.storage.lock import locked
-from wbot.turns.business_cache import BusinessCache
-from wbot.turns.conversations import Conversations
-from wbot.turns.expiry import Expiry
+from wbot.turns.config_cache import BusinessCache
+from wbot.turns.conversation_worker import Conversations
 
 STOP_GRACE_S = 3.0
 """Seconds turns, then sends, may take to reach their next durable step."""
@@ -131,7 +131,7 @@ class Service:
                 cache_keys=lambda: self.cache.keys,
             ),
         )
-        self.metrics = Metrics(self.measures)
+        self.metrics_page = Metrics(self.measures)
         self.watch = Watch(
             database=self.database,
             clock=clock,
@@ -293,4 +293,4 @@ async def _health(request: web.Request) -> web.Response:
 
 
 async def _metrics(request: web.Request) -> web.Response:
-    return await request.app[SERVICE_KEY].metrics.answer()
+    return await request.app[SERVICE_KEY].metrics_page.answer()

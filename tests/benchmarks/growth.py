@@ -30,14 +30,15 @@ import aiohttp
 from rich.console import Console
 from rich.table import Table
 
+from wbot.admin import message_timeline
 from wbot.clients.model import ToolCall
 from wbot.clock import Clock, elapsed_ms, later, to_text
 from wbot.domain.business import Business
 from wbot.domain.ledger import GENESIS_HASH, chain_hash
 from wbot.domain.questions import QuestionKind, Tap
 from wbot.inbound.intake import record
-from wbot.inbound.payload import parse_payload
-from wbot.operations import life
+from wbot.inbound.webhook_parser import parse_payload
+from wbot.payments import consent
 from wbot.storage import (
     businesses,
     confirmations,
@@ -50,8 +51,8 @@ from wbot.storage import (
     outbox,
 )
 from wbot.storage.database import connect, connect_writer, transaction
-from wbot.turns import closing, confirming, toolbox
-from wbot.turns.closing import Ending
+from wbot.turns import finish, toolbox
+from wbot.turns.finish import Ending
 from wbot.turns.prompt import recent_history
 from wbot.turns.tools import Customer
 
@@ -257,7 +258,7 @@ class Journey:
     def begin(self) -> tuple[messages.StoredMessage, journal.Taken]:
         message = messages.next_of(self.tx, 1)
         assert message is not None
-        confirming.taps_by(self.tx, message)
+        consent.taps_by(self.tx, message)
         taken = journal.take(self.tx, 1, message.message_id, to_text(clock.now()))
         journal.moved_money(self.tx, message.message_id)
         journal.has_tapped(self.tx, message.message_id)
@@ -288,7 +289,7 @@ class Journey:
             step = toolbox.call(self.tx, customer, call)
         assert '"ok":true' in step.result, step.result
         with self.timed("turn closes"):
-            closing.close(
+            finish.close(
                 self.tx,
                 message,
                 taken,
@@ -318,7 +319,7 @@ class Journey:
         asked = confirmations.of_message(self.tx, message_id)
         assert asked is not None
         with self.timed("transfer confirmed"):
-            settled = confirming.settle(
+            settled = consent.settle(
                 self.tx,
                 message,
                 Tap(QuestionKind.CONFIRM, asked["token"], is_yes=True),
@@ -342,8 +343,10 @@ class Journey:
             "sends that a crash cut off": lambda: outbox.orphan_attempts_become_unknown(
                 self.tx, now
             ),
-            "wbot why CUSTOMER": lambda: life.find(self.tx, f"1555{2 + number % 17:07}"),
-            "wbot why MESSAGE": lambda: life.tell(
+            "wbot why CUSTOMER": lambda: message_timeline.find(
+                self.tx, f"1555{2 + number % 17:07}"
+            ),
+            "wbot why MESSAGE": lambda: message_timeline.tell(
                 self.tx, f"wamid.{1 + number * 7919 % self.count:09}", now
             ),
             "statement of 10": lambda: ledger.entries(self.tx, 2, 10),

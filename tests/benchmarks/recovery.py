@@ -23,7 +23,7 @@ from rich.progress import track
 from wbot.clock import Clock, to_text
 from wbot.domain.business import Business
 from wbot.inbound.intake import record
-from wbot.inbound.payload import parse_payload
+from wbot.inbound.webhook_parser import parse_payload
 from wbot.storage import businesses, migrations
 from wbot.storage.database import connect, transaction
 

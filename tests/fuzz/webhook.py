@@ -15,9 +15,9 @@ with atheris.instrument_imports(include=["wbot"]):
     from wbot.domain.business import Business
     from wbot.domain.content import content_of
     from wbot.domain.errors import MalformedError
-    from wbot.domain.handling import handling_of
+    from wbot.domain.triage import handling_of
     from wbot.inbound.intake import record
-    from wbot.inbound.payload import parse_payload
+    from wbot.inbound.webhook_parser import parse_payload
     from wbot.storage import businesses, migrations
     from wbot.storage.database import connect, transaction
 

@@ -11,7 +11,7 @@ from hostile.attacks import HOAX, ORDER
 from hostile.reference import RECEIPT
 from hostile.world import CARD, FORWARDED, SHOPS, Person, Record, Said, Sent, Shop, token_of
 from wbot.clock import Clock
-from wbot.simulator.app import Simulator
+from wbot.simulator.simulator import Simulator
 
 YES = ("yes", "Yes!", " Y ", "Yes please…", "CONFIRM", "I confirm.", "yeah", "Yep")
 NO = ("no", "No.", "N", "no thanks", "NOPE!")

@@ -13,8 +13,8 @@ from aiohttp import web
 from hostile import attacks
 from hostile.attacks import LABELS, ORDER, Aim, Proposed
 from hostile.world import BY_ID, CARD, FORWARDED, Person, Record, number_of
-from wbot.simulator.app import MODEL
-from wbot.simulator.chat_completions import Scripted
+from wbot.simulator.model.chat_completions import Scripted
+from wbot.simulator.simulator import MODEL
 
 _SHOP = re.compile(r"the customers of (\w+) on WhatsApp")
 _CUSTOMER = re.compile(r"WhatsApp name is ['\"](C[a-j]+)")

@@ -24,12 +24,12 @@ from hostile.crowd import Crowd
 from hostile.model import HostileModel
 from hostile.truth import judged
 from hostile.world import KNOWN_NAMES, SHOPS, Record, people
+from wbot.admin import customer_lookup as operators_people
+from wbot.admin import ledger_adjustments
 from wbot.clock import Clock, to_text
-from wbot.operations import bookkeeping
-from wbot.operations import people as operators_people
-from wbot.simulator.app import Simulator, serve
-from wbot.simulator.faults import Endpoint, rebatched, reordered, repeated, silent, slow
-from wbot.simulator.record import Send
+from wbot.simulator.call_log import Send
+from wbot.simulator.faults.plan import Endpoint, rebatched, reordered, repeated, silent, slow
+from wbot.simulator.simulator import Simulator, serve
 from wbot.storage import businesses, customers, migrations
 from wbot.storage.database import connect, transaction
 
@@ -269,13 +269,13 @@ class Run:
                     rules = person.home.rules
                     minor = GIVEN * 10**rules.exponent
                     own_key = f"{key}.{person.number}"
-                    order = bookkeeping.Order(
+                    order = ledger_adjustments.Order(
                         customer=person.phone,
                         amount=plain_amount(minor, rules.exponent),
                         key=own_key,
                     )
                     business = businesses.required(connection, person.home.id)
-                    bookkeeping.deposit(connection, business, order, now)
+                    ledger_adjustments.deposit(connection, business, order, now)
                     self.record.deposits[own_key] = ((business.id, person.phone), minor)
         connection.close()
 

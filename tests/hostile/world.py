@@ -9,8 +9,8 @@ import msgspec
 from hostile.attacks import ORDER, Aim, Proposed
 from hostile.reference import RECEIPT, Rules
 from wbot.domain.business import Business, PayeeRule, Policy, ShowPayer
+from wbot.simulator.call_log import Send
 from wbot.simulator.people import SimulatedBusiness, SimulatedCustomer
-from wbot.simulator.record import Send
 
 FIRST_PHONE = 15550400000
 CARD, FORWARDED = "[card]", "[forwarded]"

@@ -10,8 +10,8 @@ import msgspec
 from aiohttp import web
 from stored import SHOP
 
-from wbot.simulator.app import MODEL
 from wbot.simulator.people import SimulatedBusiness, SimulatedCustomer
+from wbot.simulator.simulator import MODEL
 
 OUTSIDE_SHOP = SimulatedBusiness(SHOP.phone_number_id, "206500000000001", "15550100001", "The Shop")
 FIRST_PHONE = 15550300000

@@ -11,9 +11,9 @@ import msgspec
 
 from torture.asks import OUTSIDE_SHOP, PLACEHOLDER, Ask, Kind
 from wbot.clock import Clock
-from wbot.simulator.app import Simulator
-from wbot.simulator.webhooks import Update, body_of, message_update
-from wbot.simulator.wire import to_wire
+from wbot.simulator.simulator import Simulator
+from wbot.simulator.webhooks.bodies import Update, body_of, message_update
+from wbot.simulator.webhooks.wire import to_wire
 
 RETRY_S = (0.0, 0.05, 0.1, 0.2, 0.4)
 PLACEHOLDER_S = (0.0, 0.2, 1.9, 3.5)

@@ -16,8 +16,8 @@ from torture.preparation import free_port, make_database, make_outside, variable
 from torture.schedule import End
 from torture.victim import Cue
 from wbot.clock import Clock
-from wbot.simulator.app import serve
 from wbot.simulator.people import SimulatedCustomer
+from wbot.simulator.simulator import serve
 from wbot.storage.database import connect
 
 CUSTOMERS = 10

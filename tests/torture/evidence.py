@@ -12,8 +12,8 @@ from torture.asks import Ask, message_id_of
 from torture.deliveries import Deliveries
 from torture.lives import Life
 from wbot.domain.delivery import words_of
+from wbot.simulator.call_log import Send
 from wbot.simulator.people import SimulatedCustomer
-from wbot.simulator.record import Send
 from wbot.storage.database import connect
 
 UNFINISHED = """

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from torture.asks import REJECTIONS, Ask
+from wbot.admin import reprocessing
 from wbot.clock import Clock
 from wbot.domain.errors import StorageError
-from wbot.operations import retrying
 from wbot.storage.database import connect, transaction
 
 LOOK_S = 0.3
@@ -46,7 +46,7 @@ class Operator:
             for row in found:
                 now = self._clock.now()
                 with transaction(connection) as tx:
-                    retrying.retry(tx, row["id"], now=now, stale_after_s=STALE_AFTER_S)
+                    reprocessing.retry(tx, row["id"], now=now, stale_after_s=STALE_AFTER_S)
                 self._retried.add(row["message_id"])
             return len(found)
         except StorageError:  # somebody else writes

@@ -12,8 +12,8 @@ from torture.asks import OUTSIDE_SHOP
 from torture.lives import HOST
 from wbot.clock import Clock
 from wbot.domain.business import Policy
-from wbot.simulator.app import MODEL, Simulator
 from wbot.simulator.people import SimulatedCustomer
+from wbot.simulator.simulator import MODEL, Simulator
 from wbot.storage import businesses, customers, migrations
 from wbot.storage.database import connect, transaction
 

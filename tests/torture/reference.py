@@ -6,10 +6,10 @@ import msgspec
 
 from torture.asks import PLACEHOLDER, Ask, Kind, Payment
 from wbot.domain.content import content_of
-from wbot.domain.handling import Decline, handling_of
 from wbot.domain.policy import SENTENCES, Refusal
 from wbot.domain.receipts import MARK
-from wbot.turns.closing import ERROR_TEXT
+from wbot.domain.triage import Decline, handling_of
+from wbot.turns.finish import ERROR_TEXT
 
 _DECLINED = handling_of(content_of(PLACEHOLDER))
 NOT_ARRIVED = _DECLINED.sentence if isinstance(_DECLINED, Decline) else ""

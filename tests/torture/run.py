@@ -21,8 +21,8 @@ from torture.preparation import free_port, make_database, make_outside, variable
 from torture.schedule import End, Hostility, Plan, schedule
 from torture.victim import Cue
 from wbot.clock import Clock
-from wbot.simulator.app import serve
-from wbot.simulator.record import Send
+from wbot.simulator.call_log import Send
+from wbot.simulator.simulator import serve
 
 CUSTOMERS = 25
 REFUSED = 2

@@ -10,9 +10,9 @@ from torture.evidence import Evidence, message_id_in
 from torture.judge import KILLED, Verdict
 from torture.lives import Life
 from torture.victim import Moment, Place
+from wbot.admin import message_timeline as whole_life
 from wbot.clock import Clock, to_text
 from wbot.domain.errors import RefusedError
-from wbot.operations import life as whole_life
 from wbot.storage.database import connect
 
 LIVES_TOLD = 10

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from wbot.simulator.app import Simulator
-from wbot.simulator.faults import (
+from wbot.simulator.faults.plan import (
     Endpoint,
     Fault,
     dropped,
@@ -16,6 +15,7 @@ from wbot.simulator.faults import (
     slow,
 )
 from wbot.simulator.people import SimulatedCustomer
+from wbot.simulator.simulator import Simulator
 
 RETRYABLE_CODES = {
     1: 400,

@@ -56,7 +56,7 @@ FUNCTIONS: dict[tuple[str, str], dict[str | None, Place]] = {
     ("wbot.inbound.webhook", "record"): {None: Place.INTAKE},
     ("wbot.storage.journal", "take"): {None: Place.BEGIN},
     ("wbot.storage.journal", "add_step"): {"model": Place.MODEL_STEP, "tool": Place.TOOL_STEP},
-    ("wbot.turns.closing", "close"): {None: Place.CLOSE},
+    ("wbot.turns.finish", "close"): {None: Place.CLOSE},
     ("wbot.storage.outbox", "open_attempt"): {None: Place.ATTEMPT_OPENS},
     ("wbot.outbound.attempt", "close"): {None: Place.ATTEMPT_CLOSES},
 }

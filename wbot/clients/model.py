@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from wbot.domain import lenient
+from wbot.domain import json_access
 from wbot.domain.errors import (
     HeldError,
     MalformedError,
@@ -144,7 +144,7 @@ class OpenAIModel:
             listed = await self._ask(self._client.models.with_raw_response.list(), self._cleaner())
         except WbotError:
             return False
-        return any(one.get("id") == model for one in lenient.mappings(listed, "data"))
+        return any(one.get("id") == model for one in json_access.mappings(listed, "data"))
 
     def _cleaner(self, messages: Sequence[Mapping[str, Any]] = ()) -> Cleaner:
         def cleaned(words: str) -> str:
@@ -234,7 +234,7 @@ def _has_no_such_route(error: HeldError) -> bool:
 
 def _json_object(content: bytes) -> dict[str, Any]:
     try:
-        answer = lenient.decoded(content)
+        answer = json_access.decoded(content)
     except MalformedError as error:  # a proxy's HTML page too comes with a 200
         raise RetryableError("The model's answer could not be read.") from error
     if not isinstance(answer, dict):
@@ -243,11 +243,11 @@ def _json_object(content: bytes) -> dict[str, Any]:
 
 
 def _answer_of(completion: Mapping[str, Any], cleaned: Cleaner) -> Answer:
-    choice = next(iter(lenient.mappings(completion, "choices")), {})
-    message = lenient.mapping(choice, "message")
+    choice = next(iter(json_access.mappings(completion, "choices")), {})
+    message = json_access.mapping(choice, "message")
     if not message:
         raise RetryableError("The model's answer has no choices.")
-    finish_reason = lenient.text(choice, "finish_reason")
+    finish_reason = json_access.text(choice, "finish_reason")
     text, calls = _text_of(message), _calls_of(message)
     if calls and finish_reason == "length":
         raise RetryableError("The model's tool call was cut off.")
@@ -257,14 +257,14 @@ def _answer_of(completion: Mapping[str, Any], cleaned: Cleaner) -> Answer:
             f"The model's answer is empty (finish reason {reason}).",
             own_words="The model's answer is empty.",
         )
-    usage = lenient.mapping(completion, "usage")
+    usage = json_access.mapping(completion, "usage")
     return Answer(
         text=text,
         tool_calls=calls,
-        model=lenient.text(completion, "model") or "",
+        model=json_access.text(completion, "model") or "",
         usage=Usage(
-            lenient.integer(usage, "prompt_tokens") or 0,
-            lenient.integer(usage, "completion_tokens") or 0,
+            json_access.integer(usage, "prompt_tokens") or 0,
+            json_access.integer(usage, "completion_tokens") or 0,
         ),
     )
 
@@ -273,18 +273,18 @@ def _text_of(message: Mapping[str, Any]) -> str:
     """The words: a string, the text parts of a list, or else the reason for a refusal."""
     content = message.get("content")
     if isinstance(content, list):
-        parts = lenient.mappings(message, "content")
-        content = "".join(lenient.text(part, "text") or "" for part in parts)
+        parts = json_access.mappings(message, "content")
+        content = "".join(json_access.text(part, "text") or "" for part in parts)
     words = content if isinstance(content, str) else ""
-    return words or lenient.text(message, "refusal") or ""
+    return words or json_access.text(message, "refusal") or ""
 
 
 def _calls_of(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
-    proposed = lenient.items(message, "tool_calls")
+    proposed = json_access.items(message, "tool_calls")
     functions = [
-        lenient.mapping(one, "function") for one in lenient.mappings(message, "tool_calls")
+        json_access.mapping(one, "function") for one in json_access.mappings(message, "tool_calls")
     ]
-    names = [name for function in functions if (name := lenient.text(function, "name"))]
+    names = [name for function in functions if (name := json_access.text(function, "name"))]
     if len(names) < len(proposed):  # what was left out might have been the payment
         raise RetryableError("The model's tool call could not be read.")
     return tuple(
@@ -295,7 +295,7 @@ def _calls_of(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
 
 def _ids_of(calls: Sequence[Mapping[str, Any]]) -> list[str]:
     """The calls' own ids, or others where some are missing or alike: each result names its call."""
-    own = [call_id for call in calls if (call_id := lenient.identifier(call, "id"))]
+    own = [call_id for call in calls if (call_id := json_access.identifier(call, "id"))]
     if len(set(own)) == len(calls):
         return own
     return [f"call_{place}" for place, _ in enumerate(calls)]

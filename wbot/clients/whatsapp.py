@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from wbot.domain import lenient
+from wbot.domain import json_access
 from wbot.domain.delivery import Verdict, verdict_of
 from wbot.domain.errors import MalformedError, RetryableError, WbotError
 from wbot.domain.messages import meta_code
@@ -75,8 +75,8 @@ class WhatsApp:
         the first two may be followed by the same request again.
         """
         answer = await self._post(line, body)
-        message = next(iter(lenient.mappings(answer, "messages")), {})
-        wamid = lenient.identifier(message, "id")
+        message = next(iter(json_access.mappings(answer, "messages")), {})
+        wamid = json_access.identifier(message, "id")
         if wamid is None:
             raise UnknownOutcomeError("The answer to the send carries no message id.")
         return wamid
@@ -146,7 +146,7 @@ def _answer(
     http_status: int, content: bytes, *, secrets: Collection[str], quotable: Collection[str]
 ) -> dict[str, Any]:
     try:
-        answer = lenient.decoded(content)
+        answer = json_access.decoded(content)
     except MalformedError as error:
         raise UnknownOutcomeError(f"HTTP {http_status} without JSON.") from error
     if not isinstance(answer, dict):
@@ -157,7 +157,7 @@ def _answer(
             redacted(_detail(refusal), secrets=secrets, messages=quotable),
             code=meta_code(refusal),
             http_status=http_status,
-            is_transient=lenient.flag(refusal, "is_transient"),
+            is_transient=json_access.flag(refusal, "is_transient"),
         )
     if http_status != HTTP_OK:
         raise UnknownOutcomeError(f"HTTP {http_status} without an error object.")
@@ -165,6 +165,6 @@ def _answer(
 
 
 def _detail(error: Mapping[str, Any]) -> str:
-    details = lenient.text(lenient.mapping(error, "error_data"), "details")
-    parts = (lenient.text(error, "message"), details or lenient.text(error, "error_data"))
+    details = json_access.text(json_access.mapping(error, "error_data"), "details")
+    parts = (json_access.text(error, "message"), details or json_access.text(error, "error_data"))
     return " ".join(part for part in parts if part) or "no reason given"

@@ -21,8 +21,8 @@ from wbot.commands.loopback import BUSINESS, database_at, loopback
 from wbot.commands.serve import run
 from wbot.domain.errors import ConfigurationError, RefusedError
 from wbot.settings import require
-from wbot.simulator.load import BurstReport
-from wbot.simulator.load import burst as send_burst
+from wbot.simulator.burst import BurstReport
+from wbot.simulator.burst import burst as send_burst
 from wbot.storage import businesses
 
 

@@ -20,9 +20,7 @@ from wbot.commands.console import (
     writing,
 )
 from wbot.domain.business import Business
-from wbot.domain.errors import MalformedError, RefusedError
-from wbot.domain.money import format_amount
-from wbot.domain.options import (
+from wbot.domain.business_settings import (
     KNOWN,
     OPTIONS,
     RULES,
@@ -31,7 +29,9 @@ from wbot.domain.options import (
     described,
     is_literal,
 )
-from wbot.storage import books, businesses, ledger
+from wbot.domain.errors import MalformedError, RefusedError
+from wbot.domain.money import format_amount
+from wbot.storage import businesses, ledger, ledger_queries
 
 _ADDED_BY_NAME = ("instructions", "model", *RULES, "throughput", "error_text", "show_payer")
 
@@ -185,7 +185,7 @@ def _redenominate(tx: sqlite3.Connection, after: Business) -> None:
 
 
 def _check_overdraft(tx: sqlite3.Connection, after: Business) -> None:
-    customer, available_minor = books.lowest(tx, after.id) or ("", 0)
+    customer, available_minor = ledger_queries.lowest(tx, after.id) or ("", 0)
     limit_minor = after.policy.overdraft_minor
     if available_minor >= -limit_minor:
         return

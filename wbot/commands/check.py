@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from wbot.admin import preflight
+from wbot.admin.preflight import Check, Subject
 from wbot.app import check_settings
 from wbot.commands.console import (
     counted,
@@ -24,8 +26,6 @@ from wbot.commands.console import (
     reading,
 )
 from wbot.domain.errors import ConfigurationError, StorageError
-from wbot.operations import checks
-from wbot.operations.checks import Check, Subject
 from wbot.settings import Settings
 from wbot.storage.files import files_of
 
@@ -50,7 +50,7 @@ def check(*, is_offline: bool, as_json: bool) -> None:
     settings, variables = load_settings()
     configuration = _configuration(settings)
     database, stored, known = _database(settings, variables)
-    private = checks.private(_files(settings))
+    private = preflight.private(_files(settings))
     found = [
         configuration,
         database,
@@ -91,9 +91,9 @@ def _configuration(settings: Settings) -> Check:
     try:
         check_settings(settings)
     except ConfigurationError as error:
-        return checks.failed("configuration", str(error))
+        return preflight.failed("configuration", str(error))
     where = f"{settings.host}:{settings.port}"
-    return checks.passed("configuration", f"complete; the service listens on {where}")
+    return preflight.passed("configuration", f"complete; the service listens on {where}")
 
 
 def _database(
@@ -102,19 +102,21 @@ def _database(
     name = "database"
     try:
         with reading() as tx:
-            stored, subjects = checks.stored(tx, variables)
-            known = _Known(subjects, checks.quotable(tx))
+            stored, subjects = preflight.stored(tx, variables)
+            known = _Known(subjects, preflight.quotable(tx))
     except (ConfigurationError, StorageError, sqlite3.Error) as error:
-        return checks.failed(name, str(error)), [], _Known()
-    return checks.passed(name, f"{settings.database.absolute()} opens"), stored, known
+        return preflight.failed(name, str(error)), [], _Known()
+    return preflight.passed(name, f"{settings.database.absolute()} opens"), stored, known
 
 
 def _outside(settings: Settings, known: _Known, *, is_offline: bool) -> list[Check]:
     if is_offline:
-        return [checks.warned("outside", "not checked (--offline): Graph API and model endpoint")]
+        return [
+            preflight.warned("outside", "not checked (--offline): Graph API and model endpoint")
+        ]
     # Its spinner shows on a terminal only, and stdout is for the result.
     with Console(stderr=True).status("Asking the Graph API and the model endpoint"):
-        return asyncio.run(checks.outside(settings, known.subjects, known.quotable))
+        return asyncio.run(preflight.outside(settings, known.subjects, known.quotable))
 
 
 def _json(one: Check) -> dict[str, str | bool]:

@@ -6,6 +6,8 @@ from typing import Any
 import click
 import msgspec
 
+from wbot.admin import customer_lookup, customer_merge
+from wbot.admin.customer_merge import Merged
 from wbot.clock import to_text
 from wbot.commands.console import (
     WORDS,
@@ -22,8 +24,6 @@ from wbot.commands.console import (
 from wbot.domain.business import Business
 from wbot.domain.ledger import reference_of
 from wbot.domain.money import format_amount
-from wbot.operations import merging, people
-from wbot.operations.merging import Merged
 from wbot.storage import businesses, customers, payees
 
 _business = click.argument("business_id", metavar="BUSINESS", type=WORDS)
@@ -80,7 +80,7 @@ def show(*, business_id: str, text: str, as_json: bool) -> None:
     """Show one customer: aliases, money, payees, merges."""
     with reading() as tx:
         business = businesses.required(tx, business_id)
-        person = people.required(tx, business, text)
+        person = customer_lookup.required(tx, business, text)
         found = _details(tx, business, person.customer_id)
     if as_json:
         print_json(found)
@@ -102,7 +102,7 @@ def merge(*, business_id: str, from_text: str, into_text: str, as_json: bool) ->
     """
     with writing() as tx:
         business = businesses.required(tx, business_id)
-        merged = merging.merge(
+        merged = customer_merge.merge(
             tx, business, from_text=from_text, into_text=into_text, now=to_text(now())
         )
     facts = _merger(merged, business)
@@ -128,8 +128,8 @@ def add(*, business_id: str, text: str, name: str, as_json: bool) -> None:
     """
     with writing() as tx:
         business = businesses.required(tx, business_id)
-        person = people.required(tx, business, text)
-        made = people.make_payee(tx, business, person, name, to_text(now()))
+        person = customer_lookup.required(tx, business, text)
+        made = customer_lookup.make_payee(tx, business, person, name, to_text(now()))
     if as_json:
         facts = {"business": business.id, "customer": person.label}
         print_json({**facts, "payee": made.name, "created": made.is_new})
@@ -142,7 +142,7 @@ def _summary(row: sqlite3.Row, business: Business) -> dict[str, Any]:
     merged_into = row["merged_into"]
     available_minor = row["posted_minor"] - row["held_minor"]
     return {
-        "id": people.reference_of(row["id"]),
+        "id": customer_lookup.reference_of(row["id"]),
         "customer": row["label"],
         "name": row["name"],
         "currency": business.currency_code,
@@ -151,7 +151,7 @@ def _summary(row: sqlite3.Row, business: Business) -> dict[str, Any]:
         "posted": format_amount(row["posted_minor"], business.currency),
         "messages": row["messages"],
         "last_message_at": row["last_inbound_at"],
-        "merged_into": people.reference_of(merged_into) if merged_into else None,
+        "merged_into": customer_lookup.reference_of(merged_into) if merged_into else None,
     }
 
 
@@ -165,13 +165,13 @@ def _details(tx: sqlite3.Connection, business: Business, customer_id: int) -> di
         **_summary(row, business),
         "account": row["account_id"],
         "created_at": row["created_at"],
-        "merged_from": [people.reference_of(one) for one in merged],
+        "merged_from": [customer_lookup.reference_of(one) for one in merged],
         "aliases": [msgspec.to_builtins(alias) for alias in customers.aliases(tx, customer_id)],
         "payees": [
             {
                 "name": one["name"],
                 "received": format_amount(one["posted_minor"], business.currency),
-                "of": people.reference_of(owner),
+                "of": customer_lookup.reference_of(owner),
             }
             for owner in owners
             for one in payees.of_customer(tx, owner)
@@ -218,7 +218,7 @@ def _merger(merged: Merged, business: Business) -> dict[str, Any]:
     transfer_id = merged.transfer_id
     return {
         "business": business.id,
-        "from": people.reference_of(merged.from_id),
+        "from": customer_lookup.reference_of(merged.from_id),
         "into": merged.into.label,
         "transfer": None if transfer_id is None else reference_of(transfer_id),
         "amount": format_amount(merged.amount_minor, business.currency),

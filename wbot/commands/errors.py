@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from wbot.admin import reprocessing
+from wbot.admin.reprocessing import Revived
 from wbot.clock import to_text
 from wbot.commands.console import (
     WORDS,
@@ -21,9 +23,7 @@ from wbot.commands.console import (
     writing,
 )
 from wbot.domain.errors import MalformedError
-from wbot.domain.staleness import Staleness
-from wbot.operations import retrying
-from wbot.operations.retrying import Revived
+from wbot.domain.message_age import Staleness
 from wbot.storage import errors as storage
 
 _AGE = re.compile(r"([1-9][0-9]{0,4})([hdw])")
@@ -97,7 +97,7 @@ def retry(*, error_id: int, as_json: bool) -> None:
     """
     settings, _ = load_settings()
     with writing() as tx:
-        revived = retrying.retry(tx, error_id, now=now(), stale_after_s=settings.stale_after)
+        revived = reprocessing.retry(tx, error_id, now=now(), stale_after_s=settings.stale_after)
     if as_json:
         print_json({"id": error_id, "message_id": revived.message_id, "state": "waiting"})
     else:

@@ -7,6 +7,9 @@ from typing import Any
 
 import click
 
+from wbot.admin import customer_lookup, ledger_adjustments
+from wbot.admin.ledger_adjustments import Booked, Order, Reversed
+from wbot.admin.ledger_export import csv_lines, hledger_lines
 from wbot.clock import to_text
 from wbot.commands.console import (
     DAY,
@@ -27,12 +30,9 @@ from wbot.domain.business import Business
 from wbot.domain.errors import MalformedError, RefusedError
 from wbot.domain.ledger import Balance, Entry, TransferState, reference_of
 from wbot.domain.money import Currency, currency_of, format_amount
-from wbot.operations import bookkeeping, people
-from wbot.operations.bookkeeping import Booked, Order, Reversed
-from wbot.operations.export import csv_lines, hledger_lines
-from wbot.storage import books, businesses, customers, invariants
+from wbot.storage import businesses, customers, invariants, ledger_queries
 from wbot.storage import ledger as storage
-from wbot.storage.books import Selection
+from wbot.storage.ledger_queries import Selection
 
 ENTRIES_MAX = 1_000_000
 """Entries of one statement: all there are, for anybody we can think of."""
@@ -70,7 +70,7 @@ _key = click.option(
 @json_option
 def deposit(*, business_id: str, as_json: bool, **order: Any) -> None:
     """Credit a customer; one never seen before is created."""
-    _book(bookkeeping.deposit, business_id, Order(**order), as_json=as_json)
+    _book(ledger_adjustments.deposit, business_id, Order(**order), as_json=as_json)
 
 
 @ledger.command()
@@ -85,7 +85,7 @@ def withdraw(*, business_id: str, as_json: bool, **order: Any) -> None:
 
     A refusal is kept in the statement, and under its --key it stays a refusal.
     """
-    _book(bookkeeping.withdraw, business_id, Order(**order), as_json=as_json)
+    _book(ledger_adjustments.withdraw, business_id, Order(**order), as_json=as_json)
 
 
 @ledger.command()
@@ -99,7 +99,7 @@ def balance(*, business_id: str, customer: str, as_json: bool) -> None:
     """
     with reading() as tx:
         business = businesses.required(tx, business_id)
-        person = people.required(tx, business, customer)
+        person = customer_lookup.required(tx, business, customer)
         account_id = storage.find_account(tx, person.customer_id)
         found = Balance(0, 0) if account_id is None else storage.balance(tx, account_id)
     figures = _figures(found, business.currency)
@@ -123,7 +123,7 @@ def statement(*, business_id: str, customer: str, limit: int | None, as_json: bo
     """
     with reading() as tx:
         business = businesses.required(tx, business_id)
-        person = people.required(tx, business, customer)
+        person = customer_lookup.required(tx, business, customer)
         account_id = storage.find_account(tx, person.customer_id)
         most = limit or ENTRIES_MAX
         found = [] if account_id is None else storage.entries(tx, account_id, most)
@@ -133,7 +133,7 @@ def statement(*, business_id: str, customer: str, limit: int | None, as_json: bo
         return
     _print_statement(found, business, person.label)
     for customer_id in merged:
-        older = people.reference_of(customer_id)
+        older = customer_lookup.reference_of(customer_id)
         click.echo(f"What {older} did before it was merged stands under {older}.")
 
 
@@ -145,7 +145,7 @@ def verify(*, as_json: bool) -> None:
     Recomputes every balance from its postings and checks every invariant of the ledger.
     """
     with reading() as tx:
-        found, counts = invariants.breaches(tx), books.counts(tx)
+        found, counts = invariants.breaches(tx), ledger_queries.counts(tx)
     if as_json:
         print_json({"ok": not found, "breaches": found})
     else:
@@ -170,7 +170,7 @@ def reverse(*, transfer: str, as_json: bool) -> None:
     TRANSFER is its reference, T12 or 12. Refused where it would overdraw an account.
     """
     with writing() as tx:
-        done = bookkeeping.reverse(tx, transfer, to_text(now()))
+        done = ledger_adjustments.reverse(tx, transfer, to_text(now()))
     if as_json:
         print_json(_reversal(done))
     else:

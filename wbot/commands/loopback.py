@@ -15,13 +15,13 @@ from pathlib import Path
 import msgspec
 
 import wbot
+from wbot.admin import ledger_adjustments
 from wbot.clock import Clock, to_text
 from wbot.domain.business import Business
 from wbot.domain.errors import ConfigurationError
-from wbot.operations import bookkeeping
 from wbot.settings import read_configuration
-from wbot.simulator.app import MODEL, Simulator, serve
 from wbot.simulator.people import SimulatedBusiness, SimulatedCustomer
+from wbot.simulator.simulator import MODEL, Simulator, serve
 from wbot.storage import businesses, migrations
 from wbot.storage.database import connect, transaction
 from wbot.storage.lock import locked
@@ -257,7 +257,7 @@ def _add_business(tx: sqlite3.Connection, access_token: str) -> Business:
 
 
 def _give_money(tx: sqlite3.Connection, business: Business, person: SimulatedCustomer) -> None:
-    order = bookkeeping.Order(
+    order = ledger_adjustments.Order(
         customer=person.key, amount=FIRST_DEPOSIT, key=f"first deposit of {person.name}"
     )
-    bookkeeping.deposit(tx, business, order, to_text(Clock().now()))
+    ledger_adjustments.deposit(tx, business, order, to_text(Clock().now()))

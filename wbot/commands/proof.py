@@ -13,12 +13,12 @@ from typing import Any
 
 import msgspec
 
+from wbot.admin import message_outcomes
+from wbot.admin.message_outcomes import Outcome
 from wbot.clock import Clock, later
 from wbot.commands.loopback import Loopback
-from wbot.operations import outcomes
-from wbot.operations.outcomes import Outcome
-from wbot.simulator.evidence import Exchange, Seen
-from wbot.storage import books, invariants
+from wbot.simulator.webhooks.evidence import Exchange, Seen
+from wbot.storage import invariants, ledger_queries
 from wbot.storage.database import connect
 
 LOOK_EVERY_S = 0.25
@@ -106,7 +106,7 @@ class Proof:
         connection = connect(self._database)
         try:
             connection.execute("BEGIN")
-            found = {one: outcomes.of(connection, one) for one in message_ids}
+            found = {one: message_outcomes.of(connection, one) for one in message_ids}
             self._verify(connection)
         finally:
             connection.close()
@@ -114,7 +114,7 @@ class Proof:
 
     def _verify(self, tx: sqlite3.Connection) -> None:
         """What `wbot ledger verify` does, after each change of the ledger and every few seconds."""
-        counts, now, latest = books.counts(tx), self._clock.now(), self._books
+        counts, now, latest = ledger_queries.counts(tx), self._clock.now(), self._books
         rows = (counts.transfers, counts.postings)
         if latest and rows == self._verified_rows and now < later(latest.at, VERIFY_EVERY_S):
             return

@@ -9,8 +9,8 @@ from wbot.commands.console import WORDS, now, reading
 from wbot.domain.business import Business
 from wbot.domain.errors import ConfigurationError
 from wbot.simulator.people import SimulatedBusiness, SimulatedCustomer
-from wbot.simulator.webhooks import body_of, message_update
-from wbot.simulator.wire import inbound_id, to_wire
+from wbot.simulator.webhooks.bodies import body_of, message_update
+from wbot.simulator.webhooks.wire import inbound_id, to_wire
 from wbot.storage import businesses
 
 ACCOUNT_ID, DISPLAY_PHONE = "200000000000001", "15550100001"

@@ -3,6 +3,8 @@
 import click
 import msgspec
 
+from wbot.admin import message_timeline, no_reply_causes
+from wbot.admin.message_timeline import Life, NothingCameError, Stage
 from wbot.clock import to_text
 from wbot.commands.console import (
     WORDS,
@@ -15,8 +17,6 @@ from wbot.commands.console import (
     print_table,
     reading,
 )
-from wbot.operations import causes, life
-from wbot.operations.life import Life, NothingCameError, Stage
 from wbot.storage.lock import is_locked
 
 
@@ -34,12 +34,12 @@ def why(*, text: str, as_json: bool) -> None:
     is_served = is_locked(load_settings()[0].database)
     with reading() as tx:
         try:
-            message_id, others = life.find(tx, text)
+            message_id, others = message_timeline.find(tx, text)
         except NothingCameError as error:
-            hint = "" if is_served else f" {causes.NOT_RUNNING}"
-            raise NothingCameError(f"{error}{hint} {causes.NOTHING_CAME}") from error
-        told = life.tell(tx, message_id, to_text(now()))
-        cause = causes.cause_of(tx, message_id, is_served=is_served)
+            hint = "" if is_served else f" {no_reply_causes.NOT_RUNNING}"
+            raise NothingCameError(f"{error}{hint} {no_reply_causes.NOTHING_CAME}") from error
+        told = message_timeline.tell(tx, message_id, to_text(now()))
+        cause = no_reply_causes.cause_of(tx, message_id, is_served=is_served)
     if as_json:
         if cause is not None:
             stages = (*told.stages, Stage(to_text(now()), "no_reply", cause))
@@ -75,7 +75,7 @@ def _print_others(others: int, *, is_latest: bool) -> None:
         click.echo(f"The customer's latest message; {counted(others, 'other')} came before it.")
     if is_latest:
         click.echo()
-        click.echo(f"It has its reply, and nothing came after it. {causes.NOTHING_CAME}")
+        click.echo(f"It has its reply, and nothing came after it. {no_reply_causes.NOTHING_CAME}")
 
 
 def _time(at: str) -> str:

@@ -13,8 +13,8 @@ from typing import Any, Self, TypeAlias
 
 import msgspec
 
-from wbot.domain import lenient
-from wbot.domain.lenient import JsonObject
+from wbot.domain import json_access
+from wbot.domain.json_access import JsonObject
 
 TEST_MESSAGE_ID = "ABGGFlA5Fpa"
 """The id of every message that the Test button of Meta's dashboard sends."""
@@ -52,7 +52,7 @@ def is_log_id(text: str) -> bool:
 
 def meta_code(error: Mapping[str, Any]) -> int | None:
     """The code of an error object; what has more digits than a code could be a phone number."""
-    code = lenient.integer(error, "code")
+    code = json_access.integer(error, "code")
     return None if code is None or abs(code) >= CODE_LIMIT else code
 
 
@@ -67,14 +67,15 @@ class MetaError(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Self:
-        data = lenient.mapping(raw, "error_data")
+        data = json_access.mapping(raw, "error_data")
         return cls(
             code=meta_code(raw),
-            title=lenient.text(raw, "title"),
-            message=lenient.text(raw, "message"),
+            title=json_access.text(raw, "title"),
+            message=json_access.text(raw, "message"),
             # Older bodies have the details beside the code, some have text for `error_data`.
-            details=lenient.text(data, "details") or lenient.text(raw, "details", "error_data"),
-            href=lenient.text(raw, "href"),
+            details=json_access.text(data, "details")
+            or json_access.text(raw, "details", "error_data"),
+            href=json_access.text(raw, "href"),
         )
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from wbot.clock import later, to_text
 from wbot.domain.content import content_of
+from wbot.domain.message_age import credible_time
 from wbot.domain.messages import (
     TEST_MESSAGE_ID,
     Inbound,
@@ -18,8 +19,7 @@ from wbot.domain.messages import (
     is_placeholder,
 )
 from wbot.domain.redaction import redacted
-from wbot.domain.staleness import credible_time
-from wbot.inbound.payload import Payload
+from wbot.inbound.webhook_parser import Payload
 from wbot.storage import businesses, customers, errors, journal, messages, outbox
 from wbot.storage.outbox import Raised
 

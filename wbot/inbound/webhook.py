@@ -16,12 +16,12 @@ from wbot.domain.errors import MalformedError, OversizedError, StorageError
 from wbot.domain.messages import Notice
 from wbot.domain.redaction import words_of_message
 from wbot.inbound.intake import KEPT_NAME_MAX, KEPT_NAMES_MAX, Recorded, parts_of, record
-from wbot.inbound.payload import Payload, parse_payload
 from wbot.inbound.signature import Signature
+from wbot.inbound.webhook_parser import Payload, parse_payload
 from wbot.ingress.bodies import received
 from wbot.ingress.limits import SMALL_BODY_BYTES_MAX
 from wbot.logs import Log, shortened
-from wbot.measures import Measures
+from wbot.metrics import Measures
 from wbot.settings import Settings
 from wbot.storage import outbox
 from wbot.storage.database import Database

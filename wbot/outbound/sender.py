@@ -9,12 +9,12 @@ from wbot.clients.whatsapp import Line, WhatsApp
 from wbot.clock import Clock, elapsed_ms, from_text, to_text
 from wbot.domain.delivery import ReplyState, Verdict
 from wbot.domain.errors import HeldError, StorageError
-from wbot.lanes import Lanes, LookAgain
+from wbot.keyed_worker import Lanes, LookAgain
 from wbot.logs import Log
-from wbot.measures import Measures
+from wbot.metrics import Measures
 from wbot.outbound import attempt
 from wbot.outbound.attempt import ACCOUNT_HELD_S, Opened, Result
-from wbot.outbound.pace import Pace
+from wbot.outbound.rate_limit import Pace
 from wbot.settings import Settings
 from wbot.storage import outbox
 from wbot.storage.database import Database

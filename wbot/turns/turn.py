@@ -8,21 +8,22 @@ import msgspec
 
 from wbot.clients.model import Answer, ModelClient, ToolCall
 from wbot.clock import Clock, elapsed_ms, later, to_text
-from wbot.domain import handling
+from wbot.domain import triage
 from wbot.domain.business import Business
 from wbot.domain.errors import RejectedError, WbotError
 from wbot.domain.foreign import ForeignWords, is_foreign, words_for_model
-from wbot.domain.handling import Handling
 from wbot.domain.history import Line
+from wbot.domain.message_age import Staleness
 from wbot.domain.messages import ButtonReply, Content, Context
 from wbot.domain.questions import QuestionKind, Tap
-from wbot.domain.staleness import Staleness
+from wbot.domain.triage import Handling
+from wbot.payments import consent
 from wbot.storage import businesses, customers, journal, ledger, messages, questions
 from wbot.storage.database import Database
 from wbot.storage.journal import Step, Taken
 from wbot.storage.messages import StoredMessage
-from wbot.turns import confirming, toolbox
-from wbot.turns.closing import Ending, receipts_read, unique
+from wbot.turns import toolbox
+from wbot.turns.finish import Ending, receipts_read, unique
 from wbot.turns.prompt import (
     assistant_message,
     build_prompt,
@@ -102,7 +103,7 @@ class Turn:
 
     @property
     def _taps(self) -> tuple[Tap, ...]:
-        is_answered = isinstance(self._begun.handling, handling.Answer)
+        is_answered = isinstance(self._begun.handling, triage.Answer)
         return self._begun.taps if is_answered else ()
 
     async def run(self) -> Ending:
@@ -116,7 +117,7 @@ class Turn:
         if begun.staleness is Staleness.EXPIRED:
             return Ending(state="silent", reason="window_closed")
         if self._taps and not begun.came_fresh:  # nobody can say that it was meant just now
-            return Ending(state="answered", words=confirming.NOT_FRESH)
+            return Ending(state="answered", words=consent.NOT_FRESH)
         # A button's yes names its transfers, and counts by when it came, however late its turn is.
         is_button = isinstance(self._begun.content, ButtonReply)
         if self._taps and (is_fresh or (is_button and self._taps[0].kind is QuestionKind.CONFIRM)):
@@ -125,21 +126,21 @@ class Turn:
 
     async def _decide(self, taps: tuple[Tap, ...]) -> Ending:
         if len(taps) > 1:
-            return Ending(state="answered", words=confirming.WHICH)
+            return Ending(state="answered", words=consent.WHICH)
         if taps[0].kind is QuestionKind.CONFIRM:
             return await self._confirm(taps[0])
         return await self._take_up(taps[0])
 
     async def _handle(self, *, is_fresh: bool) -> Ending:
         match self._begun.handling:
-            case handling.Silence(reason=reason):
+            case triage.Silence(reason=reason):
                 return Ending(state="silent", reason=str(reason))
-            case handling.Decline(sentence=sentence):
+            case triage.Decline(sentence=sentence):
                 return Ending(state="answered", words=sentence)
-            case handling.Answer() if not is_fresh:
+            case triage.Answer() if not is_fresh:
                 before = later(self._clock.now(), -self._stale_after_s)
                 return Ending(state="answered", asks_before=to_text(before))
-            case handling.Answer():
+            case triage.Answer():
                 return await self._converse()
 
     async def _confirm(self, tap: Tap) -> Ending:
@@ -147,9 +148,9 @@ class Turn:
         if not await self._are_books_right():
             return Ending(state="answered", words=BOOKS_ARE_WRONG)
 
-        def settle(tx: sqlite3.Connection) -> confirming.Settled:
+        def settle(tx: sqlite3.Connection) -> consent.Settled:
             journal.guard(tx, self._message.conversation_id, self._begun.taken.epoch)
-            return confirming.settle(
+            return consent.settle(
                 tx,
                 self._message,
                 tap,
@@ -186,7 +187,7 @@ class Turn:
         message_id, revision = self._message.message_id, self._begun.taken.revision
 
         def look(tx: sqlite3.Connection) -> tuple[str, ...]:
-            done = confirming.lines_now(tx, message_id, self._business)
+            done = consent.lines_now(tx, message_id, self._business)
             return unique([*done, *receipts_read(tx, message_id, revision)])
 
         return Ending(state="answered", receipts=await self._database.read(look))

@@ -19,8 +19,8 @@ from wbot.domain.money import format_amount
 from wbot.domain.payees import shown_payee
 from wbot.domain.policy import Refusal, cancel_refusal, sentence_of
 from wbot.domain.receipts import Lines, receipt
+from wbot.payments import consent
 from wbot.storage import ledger
-from wbot.turns import confirming
 from wbot.turns.tools import Customer, Outcome, Tool, refused
 
 
@@ -67,7 +67,7 @@ def _voided(
     for transfer_id in transfer_ids:
         cause = _cause(customer, reference_of(transfer_id))
         void_id = ledger.resolve(tx, transfer_id, Phase.VOID, cause=cause, now=customer.now)
-        confirming.close_if_voided(tx, transfer_id, by=customer.message_id, now=customer.now)
+        consent.close_if_voided(tx, transfer_id, by=customer.message_id, now=customer.now)
     currency = customer.business.currency
     left_minor = ledger.balance(tx, account).available_minor
     entries = [ledger.entry(tx, account, transfer_id) for transfer_id in transfer_ids]

@@ -26,8 +26,8 @@ from wbot.domain.receipts import (
     quoted,
     quoted_payee,
 )
+from wbot.payments import notifications, unknown_numbers
 from wbot.storage import customers, ledger, messages, payees
-from wbot.turns import guesses, notices
 from wbot.turns.tools import Customer, Outcome, Tool, refused
 
 
@@ -124,7 +124,7 @@ def _made(
         result=result,
         receipt=lines.sent(transfer_id, amount_minor, payee.name),
         transfer_id=transfer_id,
-        rings=notices.tell_receiver(tx, customer.business, transfer_id, customer.now),
+        rings=notifications.tell_receiver(tx, customer.business, transfer_id, customer.now),
     )
 
 
@@ -165,7 +165,7 @@ def _may_guess(tx: sqlite3.Connection, customer: Customer, account: int, payee: 
     if not payee.is_number or payee.is_known:
         return True
     to = None if payee.customer_id is None else ledger.find_account(tx, payee.customer_id)
-    return guesses.may_guess(tx, account, to, now=customer.now)
+    return unknown_numbers.may_guess(tx, account, to, now=customer.now)
 
 
 def _normalised(to: str) -> str:

@@ -1,0 +1,145 @@
+"""Two customers that are one person: balance, aliases and payees move in one transaction."""
+
+import sqlite3
+
+import msgspec
+
+from wbot.admin import customer_lookup
+from wbot.admin.customer_lookup import Person
+from wbot.domain.business import Business
+from wbot.domain.errors import RefusedError
+from wbot.domain.ledger import Cause, CauseKind, TransferKind
+from wbot.domain.money import format_amount
+from wbot.storage import customers, ledger, messages, outbox, payees
+
+
+class Merged(msgspec.Struct, frozen=True, kw_only=True):
+    """What a merge did; `transfer_id` is empty where there was no money to move."""
+
+    from_id: int
+    into: Person
+    transfer_id: int | None
+    amount_minor: int
+    is_repeated: bool
+
+
+def merge(
+    tx: sqlite3.Connection, business: Business, *, from_text: str, into_text: str, now: str
+) -> Merged:
+    """Make one customer of two; raises RefusedError where that may not be.
+
+    The history stays with the account it happened on. A payee whose name both use stays with the
+    merged customer: two accounts cannot become one without rewriting the ledger, and the same
+    name need not be the same person. Nobody's money is lost by that, for a payee's account only
+    receives: it stays in the books, in exports and under `customer show` of both, its transfers
+    can still be reversed, and whoever pays that name from now on reaches the other one's payee.
+    """
+    into = customer_lookup.required(tx, business, into_text)
+    known = _done_already(tx, business, from_text, into)
+    if known is not None:
+        return known
+    leaving = customer_lookup.required(tx, business, from_text)
+    _check(tx, leaving, into)
+    _check_debt(tx, business, leaving, into)
+    move_balance(tx, leaving.customer_id, into.customer_id, now=now)
+    customers.hand_over_aliases(tx, leaving.customer_id, into.customer_id, now)
+    payees.hand_over(tx, leaving.customer_id, into.customer_id)
+    customers.mark_merged(tx, leaving.customer_id, into.customer_id)
+    return _merged(tx, leaving.customer_id, into, is_repeated=False)
+
+
+def move_balance(
+    tx: sqlite3.Connection, from_id: int, into_id: int, *, now: str, why: str = ""
+) -> None:
+    """Move what the first customer has to the second, if anything.
+
+    The transfer's key names both, and why where that is not the merge itself.
+    """
+    account_id = ledger.find_account(tx, from_id)
+    amount_minor = 0 if account_id is None else ledger.balance(tx, account_id).posted_minor
+    if account_id is None or amount_minor == 0:
+        return
+    account = ledger.account(tx, account_id)
+    into_account_id = ledger.account_of_customer(tx, account["business_id"], into_id)
+    # A debt moves too: then the money goes the other way.
+    ways = (account_id, into_account_id) if amount_minor > 0 else (into_account_id, account_id)
+    movement = ledger.Movement(
+        business_id=account["business_id"],
+        kind=TransferKind.MERGE,
+        debit_account_id=ways[0],
+        credit_account_id=ways[1],
+        amount_minor=abs(amount_minor),
+        currency=account["currency"],
+        cause=_cause(from_id, into_id, why),
+    )
+    ledger.record(tx, movement, now)
+
+
+def _done_already(
+    tx: sqlite3.Connection, business: Business, from_text: str, into: Person
+) -> Merged | None:
+    """The merge, if it was made before: since then the alias is the other customer's."""
+    person = customer_lookup.find(tx, business, from_text)
+    if person is None:
+        return None
+    if person.customer_id == into.customer_id:
+        candidates = customers.former(tx, business.id, person.label)
+    else:
+        candidates = [person.customer_id]
+    for customer_id in candidates:
+        if customers.survivor(tx, customer_id) == into.customer_id:
+            return _merged(tx, customer_id, into, is_repeated=True)
+    if person.customer_id == into.customer_id:
+        raise RefusedError(f"{from_text} and {into.label} are one customer already.")
+    return None
+
+
+def _check(tx: sqlite3.Connection, leaving: Person, into: Person) -> None:
+    for person in (leaving, into):
+        survivor = customers.survivor(tx, person.customer_id)
+        if survivor != person.customer_id:
+            raise RefusedError(
+                f"{person.label} was already merged into {customers.label(tx, survivor)}."
+            )
+        if messages.unfinished_of(tx, person.customer_id):
+            raise RefusedError(
+                f"A message of {person.label} is not answered yet; merge when it is."
+            )
+        if outbox.unsettled_of(tx, person.customer_id):
+            raise RefusedError(
+                f"A reply to {person.label} is still on its way; merge when it is out."
+            )
+        account_id = ledger.find_account(tx, person.customer_id)
+        if account_id is None:
+            continue
+        if ledger.balance(tx, account_id).held_minor or ledger.has_incoming_open(tx, account_id):
+            raise RefusedError(f"Money of {person.label} is on hold; merge when that is settled.")
+
+
+def _check_debt(tx: sqlite3.Connection, business: Business, leaving: Person, into: Person) -> None:
+    """Two debts may each be within the overdraft, and their sum beyond it."""
+    accounts = [ledger.find_account(tx, one.customer_id) for one in (leaving, into)]
+    sums = [ledger.balance(tx, one).posted_minor for one in accounts if one is not None]
+    lacking_minor = -business.policy.overdraft_minor - sum(sums)
+    if lacking_minor > 0:
+        lacking = f"{format_amount(lacking_minor, business.currency)} {business.currency_code}"
+        raise RefusedError(
+            f"Together {leaving.label} and {into.label} would owe {lacking} more than the "
+            "overdraft allows; deposit that first."
+        )
+
+
+def _merged(tx: sqlite3.Connection, from_id: int, into: Person, *, is_repeated: bool) -> Merged:
+    row = customers.by_id(tx, from_id)
+    moved = ledger.by_cause(tx, _cause(from_id, row["merged_into"] if row else None))
+    return Merged(
+        from_id=from_id,
+        into=into,
+        transfer_id=None if moved is None else int(moved["id"]),
+        amount_minor=0 if moved is None else int(moved["amount_minor"]),
+        is_repeated=is_repeated,
+    )
+
+
+def _cause(from_id: int, into_id: int | None, why: str = "") -> Cause:
+    return Cause(CauseKind.OPERATOR, f"merge:{from_id}:{into_id}{why and f':{why}'}")

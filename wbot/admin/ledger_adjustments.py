@@ -1,0 +1,198 @@
+"""What an operator does to the ledger: deposits, withdrawals, reversals; one transaction each.
+
+A refusal that must be remembered under its key is returned, since an exception would undo it.
+"""
+
+import secrets
+import sqlite3
+
+import msgspec
+
+from wbot.admin import customer_lookup, customer_merge
+from wbot.admin.customer_lookup import Person
+from wbot.domain.business import Business
+from wbot.domain.errors import MalformedError, RefusedError
+from wbot.domain.ledger import (
+    Balance,
+    Cause,
+    CauseKind,
+    TransferKind,
+    TransferState,
+    reference_of,
+    transfer_id_of,
+)
+from wbot.domain.money import Currency, currency_of, format_amount, parse_amount
+from wbot.domain.policy import withdrawal_refusal
+from wbot.domain.receipts import MEMO_LENGTH_MAX, one_line
+from wbot.storage import customers, ledger, ledger_queries
+from wbot.storage.ledger_queries import Transfer
+
+KEY_LENGTH_MAX = 200
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator asks for, as written; without a key each call is its own."""
+
+    customer: str
+    amount: str
+    memo: str | None = None
+    key: str | None = None
+
+
+class Booked(msgspec.Struct, frozen=True, kw_only=True):
+    """A transfer that is in the ledger now, or was already; `balance` is the customer's."""
+
+    transfer: Transfer
+    person: Person
+    balance: Balance
+    is_repeated: bool = False
+
+
+class Reversed(msgspec.Struct, frozen=True, kw_only=True):
+    """A reversal: to whom the money is back, and to whom it went on after a merge, if anybody."""
+
+    transfer: Transfer
+    reversal_id: int
+    back_to: str
+    passed_on_to: str | None
+
+
+def deposit(tx: sqlite3.Connection, business: Business, order: Order, now: str) -> Booked:
+    """Money from the business's account to the customer's, who is made if never seen before."""
+    return _book(tx, business, order, kind=TransferKind.DEPOSIT, now=now)
+
+
+def withdraw(tx: sqlite3.Connection, business: Business, order: Order, now: str) -> Booked:
+    """Money back from the customer's account; refused beyond what is available there."""
+    return _book(tx, business, order, kind=TransferKind.WITHDRAWAL, now=now)
+
+
+def reverse(tx: sqlite3.Connection, reference: str, now: str) -> Reversed:
+    """Mirror a posted transfer; raises RefusedError where that may not be."""
+    transfer_id = transfer_id_of(reference)
+    if transfer_id is None:
+        raise MalformedError(f"{reference[:20]!r} is no transfer; they are called T12 or 12.")
+    transfer = ledger_queries.transfer(tx, transfer_id)
+    if transfer.state is TransferState.POSTED and transfer.credit_account_id is not None:
+        _check_reversible(tx, transfer, transfer.credit_account_id)
+    cause = Cause(CauseKind.OPERATOR, f"{transfer.business_id}/reverse/{reference_of(transfer_id)}")
+    reversal_id = ledger.reverse(tx, transfer_id, cause, now)
+    return Reversed(
+        transfer=transfer,
+        reversal_id=reversal_id,
+        back_to=ledger_queries.account(tx, transfer.debit_account_id).holder,
+        passed_on_to=_pass_on(tx, transfer.debit_account_id, reversal_id, now),
+    )
+
+
+def _amount(text: str, currency: Currency) -> int:
+    try:
+        return parse_amount(text, currency)
+    except MalformedError as error:
+        raise MalformedError(f"AMOUNT is {text[:40]!r}: {error}") from error
+
+
+def _book(
+    tx: sqlite3.Connection, business: Business, order: Order, *, kind: TransferKind, now: str
+) -> Booked:
+    amount_minor = _amount(order.amount, business.currency)
+    memo = one_line(order.memo or "", MEMO_LENGTH_MAX) or None
+    cause = _cause(business, kind, order.key)
+    known = ledger.by_cause(tx, cause)
+    person = _person(tx, business, order, kind=kind, now=now)
+    own = ledger.account_of_customer(tx, business.id, person.customer_id)
+    if known is not None:
+        booked = _booked(tx, known["id"], person, own)
+        _check_same(tx, booked, amount_minor=amount_minor, memo=memo)
+        return msgspec.structs.replace(booked, is_repeated=True)
+    outside = ledger.account_of_business(tx, business.id)
+    is_deposit = kind is TransferKind.DEPOSIT
+    refusal = None if is_deposit else withdrawal_refusal(amount_minor, ledger.balance(tx, own))
+    transfer_id = ledger.record(
+        tx,
+        ledger.Movement(
+            business_id=business.id,
+            kind=kind,
+            debit_account_id=outside if is_deposit else own,
+            credit_account_id=own if is_deposit else outside,
+            amount_minor=amount_minor,
+            currency=business.currency_code,
+            cause=cause,
+            refusal=refusal,
+            memo=memo,
+        ),
+        now,
+    )
+    return _booked(tx, transfer_id, person, own)
+
+
+def _person(
+    tx: sqlite3.Connection, business: Business, order: Order, *, kind: TransferKind, now: str
+) -> Person:
+    if kind is TransferKind.WITHDRAWAL:
+        return customer_lookup.required(tx, business, order.customer)
+    person = customer_lookup.found_or_made(tx, business, order.customer, now)
+    survivor = customers.survivor(tx, person.customer_id)
+    if survivor != person.customer_id:
+        raise RefusedError(
+            f"{order.customer} was merged into {customers.label(tx, survivor)}; "
+            "the money belongs there."
+        )
+    return person
+
+
+def _cause(business: Business, kind: TransferKind, key: str | None) -> Cause:
+    if key is not None and not 0 < len(key.strip()) <= KEY_LENGTH_MAX:
+        raise MalformedError(f"A key has 1 to {KEY_LENGTH_MAX} characters.")
+    name = "withdraw" if kind is TransferKind.WITHDRAWAL else "deposit"
+    own = f"once:{secrets.token_hex(16)}" if key is None else f"key:{key.strip()}"
+    return Cause(CauseKind.OPERATOR, f"{business.id}/{name}/{own}")
+
+
+def _check_same(
+    tx: sqlite3.Connection, booked: Booked, *, amount_minor: int, memo: str | None
+) -> None:
+    known = booked.transfer
+    accounts = {known.debit_account_id, known.credit_account_id} - {None}
+    owners = {ledger.account(tx, one)["customer_id"] for one in accounts if one is not None}
+    # A merge since then made another row of the same person.
+    survivors = {customers.survivor(tx, owner) for owner in owners - {None}}
+    is_same_customer = customers.survivor(tx, booked.person.customer_id) in survivors
+    if not (is_same_customer and (known.amount_minor, known.memo) == (amount_minor, memo)):
+        raise RefusedError(
+            f"The key was already used for {reference_of(known.id)}, which has another "
+            "customer, amount or memo; nothing was done."
+        )
+
+
+def _booked(tx: sqlite3.Connection, transfer_id: int, person: Person, account_id: int) -> Booked:
+    return Booked(
+        transfer=ledger_queries.transfer(tx, transfer_id),
+        person=person,
+        balance=ledger.balance(tx, account_id),
+    )
+
+
+def _check_reversible(tx: sqlite3.Connection, transfer: Transfer, holder_id: int) -> None:
+    reference = reference_of(transfer.id)
+    if transfer.kind == TransferKind.MERGE:
+        raise RefusedError(f"{reference} moved a balance in a merge, which cannot be undone.")
+    holder = ledger_queries.account(tx, holder_id)
+    available_minor = ledger.balance(tx, holder_id).available_minor
+    if holder.kind != "business" and available_minor < transfer.amount_minor:
+        currency = currency_of(transfer.currency)
+        raise RefusedError(
+            f"Reversing {reference} would overdraw the account of {holder.holder}: "
+            f"{format_amount(transfer.amount_minor, currency)} {currency.code} would have to come "
+            f"back, and {format_amount(available_minor, currency)} is available."
+        )
+
+
+def _pass_on(tx: sqlite3.Connection, account_id: int, reversal_id: int, now: str) -> str | None:
+    """What comes back to somebody merged since goes on to the one the money belongs to now."""
+    owner = ledger.account(tx, account_id)["customer_id"]
+    survivor = None if owner is None else customers.survivor(tx, owner)
+    if survivor is None or survivor == owner:
+        return None
+    customer_merge.move_balance(tx, owner, survivor, why=reference_of(reversal_id), now=now)
+    return customers.label(tx, survivor)

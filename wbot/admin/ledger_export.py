@@ -1,0 +1,121 @@
+"""The ledger for other programs: a CSV file of every transfer, a journal of what was posted."""
+
+import csv
+import io
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+
+from wbot.domain.ledger import reference_of
+from wbot.domain.money import currency_of, format_amount
+from wbot.storage import ledger_queries
+from wbot.storage.ledger_queries import Account, Selection, Transfer
+
+COLUMNS = (
+    "transfer",
+    "created_at",
+    "business",
+    "kind",
+    "state",
+    "amount",
+    "currency",
+    "from",
+    "to",
+    "memo",
+    "reverses",
+    "message_id",
+    "cause",
+)
+_INDENT = "    "
+_FORMULA = "=+-@\t\r＝＋－＠"  # some spreadsheets take the wide ones for the others
+
+# In an account's name: what separates its parts, ends it, begins a comment, or marks our suffix.
+_UNSAFE = re.compile(r"[:;#|\x00-\x1f\x7f-\x9f\u2028\u2029]|\s\s+|[^\S ]")
+_SPACES = re.compile(r"\s+")
+
+
+def csv_lines(tx: sqlite3.Connection, selection: Selection) -> Iterator[str]:
+    """The lines of the file, the header first: each transfer once, as it stands now."""
+    yield _csv_line(COLUMNS)
+    accounts = ledger_queries.accounts(tx, selection.business_id)
+    names = _names(accounts)
+    for transfer in ledger_queries.transfers(tx, selection):
+        yield _csv_line(
+            (
+                reference_of(transfer.id),
+                transfer.created_at,
+                transfer.business_id,
+                transfer.kind,
+                transfer.state,
+                format_amount(transfer.amount_minor, currency_of(transfer.currency)),
+                transfer.currency,
+                names[transfer.debit_account_id],
+                _payee(transfer, accounts, names),
+                _words(transfer.memo),
+                "" if transfer.target_id is None else reference_of(transfer.target_id),
+                transfer.message_id or "",
+                transfer.cause,
+            )
+        )
+
+
+def hledger_lines(tx: sqlite3.Connection, selection: Selection) -> Iterator[str]:
+    """The lines of a journal: one transaction a transfer, under the date (UTC) of its posting."""
+    yield "decimal-mark ."
+    names = _names(ledger_queries.accounts(tx, selection.business_id))
+    for postings in ledger_queries.posted(tx, selection):
+        yield ""
+        yield _description(postings[0])
+        currency = currency_of(postings[0]["currency"])
+        for posting in postings:
+            amount = format_amount(posting["amount_minor"], currency)
+            yield f"{_INDENT}{names[posting['account_id']]}  {amount} {currency.code}"
+
+
+def _payee(transfer: Transfer, accounts: Mapping[int, Account], names: Mapping[int, str]) -> str:
+    account = accounts.get(transfer.credit_account_id or 0)
+    # Refused before there was an account, or to a number that is nobody's: the payee as written.
+    is_nobody = account is not None and transfer.kind == "transfer" and account.kind == "business"
+    if account is None or is_nobody:
+        return _words(transfer.payee)
+    return names[account.id]
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="").writerow(cells)
+    return out.getvalue()
+
+
+def _words(text: str | None) -> str:
+    """A person's words as a cell: one that begins like a formula would be run by a spreadsheet."""
+    return f"'{text}" if text and text[0] in _FORMULA else text or ""
+
+
+def _description(row: sqlite3.Row) -> str:
+    words = f"{row['created_at'][:10]} {reference_of(row['id'])} {row['kind']}"
+    if row["target_id"] is not None:
+        words += f" of {reference_of(row['target_id'])}"
+    # A semicolon begins a comment, a bar divides payee and note.
+    memo = _SPACES.sub(" ", (row["memo"] or "").replace(";", ",").replace("|", "/")).strip()
+    return f"{words}: {memo}" if memo else words
+
+
+def _names(accounts: Mapping[int, Account]) -> dict[int, str]:
+    return {number: _name(account) for number, account in accounts.items()}
+
+
+def _name(account: Account) -> str:
+    """What other programs call the account; no two accounts share a name."""
+    if account.payee is not None:
+        owner, payee = _safe(account.customer, account), _safe(account.payee, account)
+        return f"payees:{account.business_id}:{owner}:{payee}"
+    if account.customer is not None:
+        return f"customers:{account.business_id}:{_safe(account.customer, account)}"
+    return f"business:{account.business_id}"
+
+
+def _safe(text: str | None, account: Account) -> str:
+    # What had to be changed gets the account's number, or two names could become one.
+    safe = _UNSAFE.sub("_", text or "").strip()
+    return safe if safe == text else f"{safe}#{account.id}"

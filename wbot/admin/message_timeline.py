@@ -1,0 +1,395 @@
+"""One message's whole life in words that a stranger understands, from its arrival to its ticks."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+import msgspec
+
+from wbot.admin import customer_lookup
+from wbot.clock import from_text
+from wbot.domain import json_access
+from wbot.domain.errors import MalformedError, RefusedError
+from wbot.domain.ledger import Phase, TransferState, reference_of
+from wbot.domain.messages import is_log_id
+from wbot.domain.money import currency_of, format_amount
+from wbot.storage import confirmations, customers, errors, ledger, timeline
+
+SILENCES = {
+    "group": "it was said in a group",
+    "empty_text": "it holds no words",
+    "reaction": "it is a reaction",
+    "system": "it is a notice about the customer, not from the customer",
+    "request_welcome": "the customer opened the chat and said nothing yet",
+    "revoked": "it takes an earlier message back",
+    "unsupported": "WhatsApp does not pass on what it was",
+    "unknown": "its type is not known here",
+    "window_closed": "it is older than a day, and WhatsApp lets nobody answer that",
+    "asked_about": "it was too old when its turn came, and the customer was asked about it",
+    "took_up_stale_messages": "it is the customer's yes, and the messages asked about follow",
+    "unknown_number": "no business here has the phone number id it was sent to",
+    "unknown_sender": "it does not say who sent it",
+}
+"""Recorded reasons for silence, in words; a reason without an entry speaks for itself."""
+
+SEND_OUTCOMES = {
+    "accepted": "WhatsApp took it",
+    "refused": "WhatsApp refused it",
+    "not_sent": "it did not leave",
+    "unknown": "nobody can say whether it arrived",
+}
+
+
+ENDS = {
+    Phase.POST: "posting",
+    Phase.VOID: "voiding",
+    Phase.EXPIRE: "expiring",
+}
+"""What a row of the ledger does that ends a pending transfer."""
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """One thing that happened; `at` is UTC text."""
+
+    at: str
+    stage: str
+    detail: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One reply to the message, and how far it came."""
+
+    text: str
+    state: str
+    wamid: str | None
+
+
+class Life(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything known about one message; stages in the order of their times."""
+
+    message_id: str
+    business: str | None
+    customer: str | None
+    state: str
+    stages: tuple[Stage, ...]
+    replies: tuple[Answer, ...]
+
+
+class NothingCameError(RefusedError):
+    """No message of this customer is stored."""
+
+
+def find(tx: sqlite3.Connection, text: str) -> tuple[str, int]:
+    """The message an operator means, and how many others there are of its sender.
+
+    The text is a message's id, its name in the logs, the wamid of our answer to it, or a customer,
+    whose latest message it then is. Raises RefusedError where that is none, or not one.
+    """
+    if timeline.message(tx, text) is not None:
+        return text, 0
+    named = timeline.message_answered_by(tx, text)
+    if named is None and is_log_id(text):
+        named = timeline.message_logged_as(tx, text)
+    if named is not None:
+        return named, 0
+    sent = [latest for one in _meant(tx, text) if (latest := timeline.latest_by(tx, one))]
+    if not sent and customer_lookup.referred_id(text) is None:
+        sent = (
+            [latest]
+            if (latest := timeline.latest_unrouted(tx, customer_lookup.alias_of(text)))
+            else []
+        )
+    if not sent:
+        raise NothingCameError(f"No message of {text} has come.")
+    if len(sent) > 1:
+        named = ", ".join(f"{latest.business_id}: {latest.message_id}" for latest in sent)
+        raise RefusedError(
+            f"{text} has written to several businesses; name one message instead ({named})."
+        )
+    return sent[0].message_id, sent[0].messages - 1
+
+
+def _meant(tx: sqlite3.Connection, text: str) -> list[int]:
+    number = customer_lookup.referred_id(text)
+    if number is not None:
+        return [number]
+    try:
+        return timeline.known_as(tx, customer_lookup.alias_of(text))
+    except MalformedError as error:
+        raise RefusedError(
+            f"No message is known as {text[:200]!r}; give a message's id (wamid.…), or a "
+            "customer's phone number or user id."
+        ) from error
+
+
+def tell(tx: sqlite3.Connection, message_id: str, now: str) -> Life:
+    """The life of a message that exists; raises RefusedError where it does not."""
+    message = timeline.message(tx, message_id)
+    if message is None:
+        raise RefusedError(f"No message is known as {message_id[:200]!r}.")
+    replies = timeline.replies(tx, message_id)
+    # Where times are equal, this is the order.
+    stages = [
+        *_arrival(message),
+        *_waiting(tx, message, now),
+        *_transfers(tx, message_id),
+        *_confirmation(tx, message_id),
+        *_steps(tx, message_id),
+        *_stored(replies),
+        *_failures(tx, message_id),
+        *_silence(message),
+        *_turns(tx, message),
+        *_sends(tx, message_id, len(replies)),
+    ]
+    return Life(
+        message_id=message_id,
+        business=message["business_id"],
+        customer=_customer(tx, message),
+        state=message["state"],
+        stages=tuple(sorted(stages, key=lambda stage: stage.at)),
+        replies=tuple(Answer(_text(row), row["state"], row["wamid"]) for row in replies),
+    )
+
+
+def _customer(tx: sqlite3.Connection, message: sqlite3.Row) -> str | None:
+    if message["customer_id"] is not None:
+        return customers.label(tx, message["customer_id"])
+    sender: str | None = message["reply_phone"] or message["reply_user_id"]
+    return sender
+
+
+def _arrival(message: sqlite3.Row) -> Iterator[Stage]:
+    if message["sent_at"] is not None:
+        yield Stage(
+            message["sent_at"], "sent", "by the customer, by WhatsApp's clock (to a second)"
+        )
+    place = "" if message["number"] is None else f", number {message['number']} of its conversation"
+    webhook = "" if message["webhook_id"] is None else f" in webhook {message['webhook_id']}"
+    received_at = message["received_at"]
+    yield Stage(received_at, "received", f"a message of type {message['type']}{webhook}{place}")
+    if message["sent_at"] is None:
+        words = "without a time of writing that can be right, so it counts as stale"
+        yield Stage(received_at, "undated", words)
+    if message["duplicates"]:
+        times = _times(message["duplicates"])
+        yield Stage(received_at, "duplicates", f"it came again {times} since, and was ignored")
+
+
+def _waiting(tx: sqlite3.Connection, message: sqlite3.Row, now: str) -> Iterator[Stage]:
+    turns = timeline.turns(tx, message["message_id"])
+    if turns:
+        began_at = turns[0]["began_at"]
+        late = "; one written later had its turn before" if message["is_late"] else ""
+        waited = _seconds(message["received_at"], began_at)
+        yield Stage(began_at, "waited", f"{waited} for its turn{late}")
+    if message["state"] not in {"waiting", "begun"}:
+        return
+    reasons = []
+    if message["business_status"] == "paused":
+        reasons.append("its business is paused")
+    if message["ahead"]:
+        reasons.append(f"{message['ahead']} of its conversation go first")
+    if message["not_before"] is not None and message["not_before"] > now:
+        reasons.append(f"not before {_instant(message['not_before'])}")
+    why = "; ".join(reasons) or "for a running service to take it up"
+    if message["state"] == "waiting" or reasons:
+        yield Stage(now, "waiting", f"{_seconds(message['received_at'], now)} since it came: {why}")
+
+
+def _turns(tx: sqlite3.Connection, message: sqlite3.Row) -> Iterator[Stage]:
+    rows = timeline.turns(tx, message["message_id"])
+    # A held turn looks again every few seconds, for as long as it takes: told once, with a count.
+    for (_, outcome), group in groupby(rows, lambda row: (row["revision"], row["outcome"])):
+        attempts = list(group)
+        is_held = outcome is not None and outcome.startswith("held: ")
+        shown = [attempts[0], attempts[-1]] if is_held and len(attempts) > 1 else attempts
+        for row in dict.fromkeys(shown):
+            yield Stage(row["began_at"], "turn_began", _began(row, is_latest=row == rows[-1]))
+            if row["ended_at"] is not None:
+                yield Stage(row["ended_at"], "turn_ended", _ended(row, len(attempts)))
+
+
+def _began(row: sqlite3.Row, *, is_latest: bool) -> str:
+    words = f"attempt {row['attempt']}{_life(row['revision'])}"
+    if row["ended_at"] is not None:
+        return words
+    if is_latest:
+        return f"{words}; its end is not recorded yet"
+    return f"{words}; it never ended: the process died, or another turn took over"
+
+
+def _ended(row: sqlite3.Row, times: int) -> str:
+    outcome = str(row["outcome"])
+    kind, _, reason = outcome.partition(": ")
+    attempt = f"attempt {row['attempt']}"
+    match kind:
+        case "held":
+            again = f", {_times(times)} in all" if times > 1 else ""
+            return f"{attempt} held until an operator mends it{again}: {reason}"
+        case "retry":
+            return f"{attempt} failed, to be tried again: {reason}"
+        case "stopped":
+            return f"{attempt} stopped with the service; the next start goes on from here"
+        case _:
+            return f"{attempt}: {outcome}"
+
+
+def _steps(tx: sqlite3.Connection, message_id: str) -> Iterator[Stage]:
+    for row in timeline.steps(tx, message_id):
+        content = json.loads(row["content"])
+        who, words = _model(content) if row["kind"] == "model" else _tool(content)
+        detail = f"{who}, {row['duration_ms']:,.1f} ms{_life(row['revision'])}: {words}"
+        yield Stage(row["created_at"], row["kind"], detail)
+
+
+def _model(content: dict[str, Any]) -> tuple[str, str]:
+    calls = [_call(call) for call in json_access.mappings(content, "tool_calls")]
+    text = json_access.text(content, "text") or ""
+    said = [f"asks for {' and '.join(calls)}"] if calls else []
+    if text:
+        said.append(f"says {len(text):,} characters")
+    usage = json_access.mapping(content, "usage")
+    tokens = (
+        f"{json_access.integer(usage, 'prompt_tokens') or 0:,} tokens read, "
+        f"{json_access.integer(usage, 'completion_tokens') or 0:,} written"
+    )
+    return json_access.text(content, "model") or "the model", f"{', '.join(said)} ({tokens})"
+
+
+def _call(call: dict[str, Any]) -> str:
+    name = json_access.text(call, "name") or "?"
+    text = json_access.text(call, "arguments") or ""
+    try:
+        arguments = json.loads(text)
+    except (ValueError, RecursionError):
+        return f"{name}({text})"
+    if not isinstance(arguments, dict):
+        return f"{name}({text})"
+    return f"{name}({', '.join(f'{key}={value}' for key, value in arguments.items())})"
+
+
+def _tool(content: dict[str, Any]) -> tuple[str, str]:
+    name = json_access.text(content, "name") or "?"
+    result = json.loads(json_access.text(content, "result") or "{}")
+    if not json_access.flag(result, "ok"):
+        return name, f"refused: {json_access.text(result, 'error') or 'no reason given'}"
+    is_repeated = "repeated" in result
+    return name, "the same call as before: nothing was done again" if is_repeated else "done"
+
+
+def _transfers(tx: sqlite3.Connection, message_id: str) -> Iterator[Stage]:
+    for row in timeline.transfers(tx, message_id):
+        amount = format_amount(row["amount_minor"], currency_of(row["currency"]))
+        words = f"{reference_of(row['id'])}: {amount} {row['currency']}"
+        if row["phase"] in ENDS:
+            yield Stage(
+                row["created_at"], "ledger", f"{words}, {ENDS[row['phase']]} {_target(row)}"
+            )
+            continue
+        if row["target_id"] is not None:
+            words += f", taking {_target(row)} back"
+        elif row["payee"]:
+            words += f" to {row['payee']}"
+        yield Stage(row["created_at"], "ledger", f"{words}, {_standing(row)}")
+
+
+def _target(row: sqlite3.Row) -> str:
+    return reference_of(row["target_id"])
+
+
+def _confirmation(tx: sqlite3.Connection, message_id: str) -> Iterator[Stage]:
+    asked = confirmations.of_message(tx, message_id)
+    if asked is None:
+        return
+    until = f"until {asked['expires_at'][:19]}Z"
+    yield Stage(asked["asked_at"], "asked", f"the customer to confirm, {until}")
+    if asked["outcome"] is not None:
+        by = f" by message {asked['ended_by']}" if asked["ended_by"] else ""
+        told = f"; told with the reply to {asked['told_by']}" if asked["told_by"] else ""
+        yield Stage(asked["ended_at"], "asked_ended", f"{asked['outcome']}{by}{told}")
+
+
+def _standing(row: sqlite3.Row) -> str:
+    state = ledger.state_of(row)
+    if state is TransferState.REFUSED:
+        return f"refused ({str(row['refusal']).replace('_', ' ')})"
+    if state is TransferState.REVERSED:
+        return f"posted, and reversed since by {reference_of(row['reversal_id'])}"
+    return str(state)
+
+
+def _stored(replies: list[sqlite3.Row]) -> Iterator[Stage]:
+    for row in replies:
+        part = _part(row["part"], len(replies))
+        yield Stage(row["created_at"], "reply_stored", f"{part}{len(_text(row)):,} characters")
+
+
+def _sends(tx: sqlite3.Connection, message_id: str, parts: int) -> Iterator[Stage]:
+    for row in timeline.attempts(tx, message_id):
+        words = f"{_part(row['part'], parts)}attempt {row['number']}"
+        yield Stage(row["opened_at"], "send_began", words)
+        if row["closed_at"] is not None:
+            yield Stage(row["closed_at"], "send_ended", f"{words}: {_send_outcome(row)}")
+    for row in timeline.statuses(tx, message_id):
+        words = f"{_part(row['part'], parts)}{row['status']}"
+        at = "" if row["occurred_at"] is None else f" at {_clock(row['occurred_at'])}"
+        failure = f": {row['errors']}" if row["errors"] else ""
+        yield Stage(row["received_at"], "status", f"{words}, WhatsApp says{at}{failure}")
+
+
+def _send_outcome(row: sqlite3.Row) -> str:
+    words = SEND_OUTCOMES[row["outcome"]]
+    code = "" if row["code"] is None else f" with code {row['code']}"
+    detail = f" ({row['detail']})" if row["detail"] else ""
+    wamid = f" as {row['wamid']}" if row["wamid"] else ""
+    return f"{words}{wamid}{code}{detail}"
+
+
+def _failures(tx: sqlite3.Connection, message_id: str) -> Iterator[Stage]:
+    for row in errors.of_message(tx, message_id):
+        again = f", after {row['retry_count'] + 1} tries" if row["retry_count"] else ""
+        since = ", retried since" if row["state"] == "retried" else ""
+        words = f"failure {row['id']}{again}{since}: {row['error_message']}"
+        yield Stage(row["created_at"], "error", words)
+
+
+def _silence(message: sqlite3.Row) -> Iterator[Stage]:
+    if message["state"] == "silent":
+        reason = str(message["reason"])
+        words = SILENCES.get(reason, reason.replace("_", " "))
+        yield Stage(message["ended_at"], "silent", f"no reply, for {words}")
+
+
+def _text(row: sqlite3.Row) -> str:
+    """The words of a stored reply; its type where it has none."""
+    payload = json.loads(row["payload"])
+    question = json_access.mapping(json_access.mapping(payload, "interactive"), "body")
+    words = json_access.text(json_access.mapping(payload, "text"), "body")
+    words = words or json_access.text(question, "text")
+    return words or f"[{json_access.text(payload, 'type') or 'no text'}]"
+
+
+def _life(revision: int) -> str:
+    return "" if revision == 0 else f" of life {revision + 1}"
+
+
+def _part(part: int, parts: int) -> str:
+    return "" if parts == 1 else f"part {part + 1}: "
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
+def _seconds(earlier: str, later: str) -> str:
+    return f"{max(0.0, (from_text(later) - from_text(earlier)).total_seconds()):,.2f} s"
+
+
+def _clock(at: str) -> str:
+    return f"{at[11:19]} UTC by its clock"
+
+
+def _instant(at: str) -> str:
+    return f"{at[:19].replace('T', ' ')} UTC"

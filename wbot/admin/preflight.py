@@ -1,0 +1,351 @@
+"""What `wbot check` asks: each check is a line with its finding, and the mend where it fails."""
+
+import asyncio
+import shlex
+import sqlite3
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import aiohttp
+import msgspec
+
+from wbot.clients.model import OpenAIModel
+from wbot.clients.whatsapp import GraphError, Line, NotSentError, WhatsApp
+from wbot.domain import json_access
+from wbot.domain.business import Business
+from wbot.domain.delivery import Verdict
+from wbot.domain.errors import ConfigurationError, HeldError, MalformedError, WbotError
+from wbot.domain.policy_summary import contradictions, in_words
+from wbot.domain.redaction import redacted, without
+from wbot.settings import Settings, known_secrets, resolve_secret
+from wbot.storage import businesses, files, messages, outbox
+
+NUMBER_FIELDS = "display_phone_number,verified_name,quality_rating,throughput"
+QUOTABLE_REPLIES = 100
+WEBHOOK_PATH = "/api/webhook"
+_HTTP_NOT_FOUND = 404
+
+_TOKEN_CODES = frozenset({0, 190})
+_OBJECT_CODES = frozenset({33, 100})
+_PERMISSION_CODES = frozenset({3, 10, *range(200, 300)})
+
+# Where Meta sends a number's webhooks, the first of these that is set (cloud-api.md 1.1).
+_CALLBACKS = ("phone_number", "whatsapp_business_account", "application")
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One finding; a warning is something to look at that stops nothing.
+
+    `is_misconfigured` tells a failure that trying again will not mend.
+    """
+
+    check: str
+    ok: bool
+    detail: str
+    is_warning: bool = False
+    is_misconfigured: bool = False
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """A business to ask the Graph API about; `account_id` once a webhook has told it."""
+
+    business: Business
+    line: Line | None
+    account_id: str | None
+
+
+def passed(check: str, detail: str) -> Check:
+    return Check(check, True, detail)
+
+
+def warned(check: str, detail: str) -> Check:
+    return Check(check, True, detail, is_warning=True)
+
+
+def failed(check: str, detail: str, *, is_misconfigured: bool = False) -> Check:
+    return Check(check, False, detail, is_misconfigured=is_misconfigured)
+
+
+def stored(
+    tx: sqlite3.Connection, variables: Mapping[str, str]
+) -> tuple[list[Check], list[Subject]]:
+    """What the database tells, and whom to ask the Graph API about."""
+    known = businesses.every(tx)
+    found = [_businesses(known)]
+    subjects = []
+    for business in known:
+        check, line = _token(business, variables)
+        found += [check, _rules(business)]
+        account_id = _account_id(tx, business)
+        subjects.append(Subject(business=business, line=line, account_id=account_id))
+    return [*found, *_strangers(tx)], subjects
+
+
+def quotable(tx: sqlite3.Connection) -> tuple[str, ...]:
+    """What was said lately: whoever saw it could say it again."""
+    return outbox.latest_quotable(tx, QUOTABLE_REPLIES)
+
+
+async def outside(
+    settings: Settings, subjects: Sequence[Subject], quotable: Collection[str] = ()
+) -> list[Check]:
+    """What the Graph API and the model endpoint say, all asked at once.
+
+    No secret is in it, and nothing `quotable`.
+    """
+    tokens = {subject.line.access_token for subject in subjects if subject.line is not None}
+    secrets = known_secrets(settings) | tokens
+    async with aiohttp.ClientSession() as session:
+        whatsapp = WhatsApp(
+            session,
+            graph_url=settings.graph_url,
+            version=settings.graph_version,
+            timeout_s=settings.api_timeout,
+            secrets=secrets,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            numbers = tasks.create_task(_numbers(whatsapp, subjects))
+            models = tasks.create_task(_models(settings, subjects, secrets))
+    found = [*numbers.result(), *models.result()]
+    return [
+        msgspec.structs.replace(one, detail=without(one.detail, secrets=secrets, messages=quotable))
+        for one in found
+    ]
+
+
+def private(paths: Iterable[Path]) -> Check:
+    """Whether files that hold words, money or secrets are for their owner alone."""
+    wide = [shlex.quote(str(path)) for path in paths if files.is_wide(path)]
+    if not wide:
+        return passed("files", "for their owner alone")
+    return warned("files", f"other users of this machine may read them: chmod 600 {' '.join(wide)}")
+
+
+def _businesses(known: Sequence[Business]) -> Check:
+    if not known:
+        return failed("businesses", "none yet: add one with `wbot business add`")
+    names = [f"{one.id} (paused)" if one.is_paused else one.id for one in known]
+    return passed("businesses", ", ".join(names))
+
+
+def _token(business: Business, variables: Mapping[str, str]) -> tuple[Check, Line | None]:
+    name = f"access token of {business.id}"
+    try:
+        token = resolve_secret(business.access_token, variables)
+    except ConfigurationError as error:
+        is_variable = business.access_token.startswith("env:")
+        mend = " Set it in the service's environment or its .env file." if is_variable else ""
+        return failed(name, f"{error}{mend}", is_misconfigured=True), None
+    return passed(name, "can be read"), Line(business.phone_number_id, token)
+
+
+def _rules(business: Business) -> Check:
+    name, rules = f"rules of {business.id}", in_words(business)
+    senseless = contradictions(business)
+    return warned(name, "; but ".join([rules, *senseless])) if senseless else passed(name, rules)
+
+
+def _strangers(tx: sqlite3.Connection) -> list[Check]:
+    return [
+        warned(
+            f"phone number id {phone_number_id}",
+            f"messages to it: {count}, which nobody answers, for it belongs to no business here; "
+            "add it with `wbot business add`, or take it out of the app's account",
+        )
+        for phone_number_id, count in messages.unmatched_phone_number_ids(tx)
+    ]
+
+
+def _account_id(tx: sqlite3.Connection, business: Business) -> str | None:
+    """The WhatsApp account of the business's number, as the latest kept webhook names it."""
+    body = messages.latest_body_of(tx, business.id)
+    if body is None:
+        return None
+    try:
+        payload = json_access.decoded(body)
+    except MalformedError:
+        return None
+    for entry in json_access.mappings(payload, "entry") if isinstance(payload, dict) else []:
+        for change in json_access.mappings(entry, "changes"):
+            metadata = json_access.mapping(json_access.mapping(change, "value"), "metadata")
+            if json_access.text(metadata, "phone_number_id") == business.phone_number_id:
+                return json_access.identifier(entry, "id")
+    return None
+
+
+async def _together(asked: Sequence[Awaitable[Check]]) -> list[Check]:
+    async def answer(one: Awaitable[Check]) -> Check:
+        return await one
+
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(answer(one)) for one in asked]
+    return [task.result() for task in running]
+
+
+async def _numbers(whatsapp: WhatsApp, subjects: Sequence[Subject]) -> list[Check]:
+    asked: list[Awaitable[Check]] = []
+    for subject in subjects:
+        if subject.line is not None:
+            asked.append(_number(whatsapp, subject, subject.line))
+            asked.append(_webhook(whatsapp, subject, subject.line))
+    return await _together(asked)
+
+
+async def _number(whatsapp: WhatsApp, subject: Subject, line: Line) -> Check:
+    name = f"number of {subject.business.id}"
+    try:
+        facts = await whatsapp.look_up(line, line.phone_number_id, fields=NUMBER_FIELDS)
+    except WbotError as error:
+        is_account = isinstance(error, GraphError) and error.verdict is Verdict.ACCOUNT
+        return failed(name, _graph_mend(error), is_misconfigured=is_account)
+    level = redacted(
+        json_access.text(json_access.mapping(facts, "throughput"), "level") or "unknown"
+    )
+    quality = redacted(json_access.text(facts, "quality_rating") or "UNKNOWN")
+    shown = (
+        f"{json_access.text(facts, 'display_phone_number') or 'no display number'}, "
+        f"{redacted(json_access.text(facts, 'verified_name') or 'no verified name')}, "
+        f"quality {quality}, throughput {level}"
+    )
+    if quality == "RED":
+        return warned(name, f"{shown}: customers block or report it, and Meta may limit it")
+    return passed(name, shown)
+
+
+async def _webhook(whatsapp: WhatsApp, subject: Subject, line: Line) -> Check:
+    """Where Meta delivers, and whether an app is subscribed at all."""
+    name = f"webhook of {subject.business.id}"
+    parts = [
+        await _callback(whatsapp, line),
+        await _subscription(whatsapp, line, subject.account_id),
+    ]
+    return Check(
+        name,
+        all(part.ok for part in parts),
+        "; ".join(part.detail for part in parts),
+        is_warning=any(part.is_warning for part in parts),
+    )
+
+
+async def _callback(whatsapp: WhatsApp, line: Line) -> Check:
+    try:
+        facts = await whatsapp.look_up(line, line.phone_number_id, fields="webhook_configuration")
+    except WbotError as error:
+        return warned("", f"where Meta delivers: not checked ({_words(error)})")
+    if not isinstance(facts.get("webhook_configuration"), dict):
+        return warned("", "where Meta delivers: not checked (Meta does not tell)")
+    urls = json_access.mapping(facts, "webhook_configuration")
+    url = json_access.text(urls, *_CALLBACKS)
+    if url is None:
+        return failed(
+            "",
+            "Meta has no address to deliver to: in the app's dashboard, under WhatsApp, "
+            f"Configuration, enter https://YOUR-HOST{WEBHOOK_PATH} and WBOT_VERIFY_TOKEN",
+        )
+    if not url.rstrip("/").endswith(WEBHOOK_PATH):
+        return warned("", f"Meta delivers to {url}, which does not end in {WEBHOOK_PATH}")
+    return passed("", f"Meta delivers to {url}")
+
+
+async def _subscription(whatsapp: WhatsApp, line: Line, account_id: str | None) -> Check:
+    if account_id is None:
+        return warned("", "subscription: not checked (the account is known by its first webhook)")
+    try:
+        facts = await whatsapp.look_up(line, f"{account_id}/subscribed_apps")
+    except WbotError as error:
+        return warned("", f"subscription: not checked ({_words(error)})")
+    apps = [
+        json_access.mapping(item, "whatsapp_business_api_data")
+        for item in json_access.mappings(facts, "data")
+    ]
+    if not apps:
+        return failed(
+            "",
+            f"no app is subscribed to the account {account_id}, so no message will come: "
+            f"POST /{account_id}/subscribed_apps with the token",
+        )
+    # Another app in the list would look just the same; the operator knows his own.
+    shown = [f"{json_access.text(app, 'name')} ({json_access.text(app, 'id')})" for app in apps]
+    return passed("", f"subscribed apps: {', '.join(shown)}; yours must be among them")
+
+
+def _words(error: WbotError) -> str:
+    return str(error).rstrip(".")
+
+
+def _graph_mend(error: WbotError) -> str:
+    words = _words(error)
+    match error:
+        case GraphError():
+            return f"{words} (code {error.code}): {_code_mend(error.code)}"
+        case NotSentError():
+            return f"{words}{_tls_mend(error)}; look at the network and WBOT_GRAPH_URL"
+        case _:
+            return f"{words}; try again, or look at WBOT_GRAPH_URL"
+
+
+def _code_mend(code: int | None) -> str:
+    if code in _TOKEN_CODES:
+        return (
+            "make a lasting token for a system user in Meta's business settings, and put it where "
+            "the business's access_token points to"
+        )
+    if code in _OBJECT_CODES:
+        return "check phone_number_id, and that the token's system user may use its account"
+    if code in _PERMISSION_CODES:
+        return (
+            "give the token the permissions whatsapp_business_messaging and "
+            "whatsapp_business_management"
+        )
+    return "try again later"
+
+
+async def _models(
+    settings: Settings, subjects: Sequence[Subject], secrets: Collection[str]
+) -> list[Check]:
+    if settings.is_offline:
+        return [passed("model", "the built-in interpreter; it needs no endpoint")]
+    names = {one.business.model for one in subjects if one.business.model} | {settings.model}
+    wanted = sorted(names - {""})
+    if not wanted or not settings.openai_api_key:
+        return [failed("model", "not asked: set WBOT_MODEL and OPENAI_API_KEY first")]
+    client = OpenAIModel(
+        api_key=settings.openai_api_key,
+        base_url=settings.openai_base_url,
+        timeout_s=settings.api_timeout,
+        max_tokens=settings.max_tokens,
+        secrets=secrets,
+    )
+    try:
+        return await _together([_model(client.check, name) for name in wanted])
+    finally:
+        await client.close()
+
+
+async def _model(ask: Callable[[str], Awaitable[None]], name: str) -> Check:
+    check = f"model {name}"
+    try:
+        await ask(name)
+    except WbotError as error:
+        cause = error.__cause__
+        status, code = getattr(cause, "status_code", None), getattr(cause, "code", None)
+        # Many compatible servers complete chats and have no such list.
+        if status == _HTTP_NOT_FOUND and code is None:
+            return warned(check, "the endpoint answers, but cannot say whether it has this model")
+        mend = f"{str(error).rstrip('.')}{_tls_mend(error)}"
+        words = f"{mend}; look at WBOT_MODEL, OPENAI_API_KEY and OPENAI_BASE_URL"
+        return failed(check, words, is_misconfigured=isinstance(error, HeldError))
+    return passed(check, "the endpoint knows it")
+
+
+def _tls_mend(error: BaseException) -> str:
+    """What to do where the other side's certificate is not trusted; empty for any other failure."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if "CERTIFICATE_VERIFY_FAILED" in str(cause):
+            return (
+                " (its certificate is not trusted: the operating system's certificates decide, "
+                "so install the package ca-certificates, or set SSL_CERT_FILE)"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return ""

@@ -1,0 +1,61 @@
+"""Another life for a message that failed, when an operator asks for it."""
+
+import sqlite3
+from datetime import datetime
+
+import msgspec
+
+from wbot.clock import from_text, to_text
+from wbot.domain.errors import RefusedError
+from wbot.domain.message_age import Staleness, staleness_of
+from wbot.storage import customers, errors, journal, messages, questions
+
+
+class Revived(msgspec.Struct, frozen=True):
+    """The message that waits again, and what decides how its new life goes."""
+
+    message_id: str
+    moved_money: bool
+    staleness: Staleness
+
+
+def retry(tx: sqlite3.Connection, error_id: int, *, now: datetime, stale_after_s: float) -> Revived:
+    """Revive the message of a failure; raises RefusedError where that cannot be."""
+    error = errors.required(tx, error_id)
+    message = messages.by_id(tx, error["message_id"] or "")
+    if message is None or message["conversation_id"] is None:
+        raise RefusedError(f"Failure {error_id} is not about a message that could be tried again.")
+    if message["state"] in {"waiting", "begun"}:
+        word = "already waits for its turn" if message["state"] == "waiting" else "is at work now"
+        raise RefusedError(f"The message of failure {error_id} {word}; nothing was done.")
+    if error["state"] == "retried":
+        raise RefusedError(
+            f"Failure {error_id} was retried before, and its message is {message['state']} since; "
+            "nothing was done."
+        )
+    _check_customer(tx, message["conversation_id"])
+    message_id = str(message["message_id"])
+    messages.revive(tx, message_id, to_text(now))
+    errors.mark_retried(tx, message_id)
+    taken_up_at = (
+        questions.answered_at(tx, message["question_id"]) if message["is_taken_up"] else None
+    )
+    asked_for_at = taken_up_at or message["sent_at"]
+    staleness = staleness_of(
+        from_text(asked_for_at) if asked_for_at else None,
+        from_text(message["received_at"]),
+        now,
+        stale_after_s,
+    )
+    return Revived(message_id, journal.moved_money(tx, message_id), staleness)
+
+
+def _check_customer(tx: sqlite3.Connection, conversation_id: int) -> None:
+    # It would act on the account that the merge has emptied.
+    customer_id = customers.of_conversation(tx, conversation_id)
+    survivor = None if customer_id is None else customers.survivor(tx, customer_id)
+    if survivor is not None and survivor != customer_id:
+        raise RefusedError(
+            f"Its customer was merged into {customers.label(tx, survivor)} since; "
+            "ask for a new message instead."
+        )

@@ -1,0 +1,276 @@
+"""A webhook's body read into messages, statuses and notices: nothing in it is lost.
+
+Whatever is odd below the envelope becomes a Notice of its own and costs its neighbours nothing.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
+from typing import Any, TypeAlias
+
+import msgspec
+
+from wbot.domain import json_access
+from wbot.domain.content import content_of, context_of, errors_of, type_of
+from wbot.domain.errors import MalformedError, OversizedError
+from wbot.domain.json_access import JsonObject
+from wbot.domain.messages import Inbound, Notice, NoticeReason, Status
+from wbot.inbound.sender_ids import Contacts, Identity, identity_of
+
+UPDATES_MAX = 10_000
+"""Messages, statuses and notices of one body; Meta documents 1,000."""
+
+Piece: TypeAlias = Inbound | Status | Notice
+
+_Shapes: TypeAlias = dict[str, type | tuple[type, ...]]
+
+# The keys that are read, by the place they stand in; a place's other keys are kept as notices.
+_ENVELOPE_SHAPES: _Shapes = {"object": str, "entry": list}
+_ENTRY_SHAPES: _Shapes = {"id": (str, int), "time": (str, int, float), "changes": list}
+_CHANGE_SHAPES: _Shapes = {"field": (str, int), "value": object}
+_METADATA_SHAPES: _Shapes = {"phone_number_id": (str, int), "display_phone_number": (str, int)}
+_VALUE_SHAPES: _Shapes = {
+    "messaging_product": str,
+    "metadata": dict,
+    "contacts": list,
+    "messages": list,
+    "statuses": list,
+}
+
+
+class Payload(msgspec.Struct, frozen=True):
+    """What one webhook says, each kind in the order of the document."""
+
+    messages: tuple[Inbound, ...]
+    statuses: tuple[Status, ...]
+    notices: tuple[Notice, ...]
+
+
+class _Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where in the document a piece stands; each piece carries it on."""
+
+    field: str = ""
+    account_id: str | None = None
+    occurred_at: datetime | None = None
+    phone_number_id: str | None = None
+    display_phone_number: str | None = None
+
+    def notice(self, reason: NoticeReason, raw: Any, event: str | None = None) -> Notice:
+        return Notice(reason=reason, raw=raw, event=event, **msgspec.structs.asdict(self))
+
+
+_NOWHERE = _Place()
+
+
+def parse_payload(body: bytes) -> Payload:
+    """The body's pieces; raises MalformedError for what is not JSON or not a WhatsApp envelope.
+
+    Raises OversizedError where there are more than UPDATES_MAX, before they are all made.
+    """
+    pieces = tuple(islice(_of_envelope(json_access.decoded(body, _check)), UPDATES_MAX + 1))
+    if len(pieces) > UPDATES_MAX:
+        raise _too_many()
+    return Payload(
+        messages=tuple(piece for piece in pieces if isinstance(piece, Inbound)),
+        statuses=tuple(piece for piece in pieces if isinstance(piece, Status)),
+        notices=tuple(piece for piece in pieces if isinstance(piece, Notice)),
+    )
+
+
+def _check(value: Any) -> None:
+    """Raise for what is no envelope, or over-full as far as the lengths of its lists tell."""
+    if not _is_envelope(value):
+        raise MalformedError("not a WhatsApp webhook")
+    updates = 0
+    for entry in value["entry"]:
+        changes = json_access.items(entry, "changes") if isinstance(entry, dict) else []
+        for change in changes or [None]:
+            updates += _length(change)
+            if updates > UPDATES_MAX:
+                raise _too_many()
+
+
+def _length(change: Any) -> int:
+    """How many updates the change has at least."""
+    value = json_access.mapping(change, "value") if isinstance(change, dict) else {}
+    # A contact that only repeats another is no update, but to look at each takes as long.
+    if len(json_access.items(value, "contacts")) > UPDATES_MAX:
+        raise _too_many()
+    return (
+        len(json_access.items(value, "messages")) + len(json_access.items(value, "statuses")) or 1
+    )
+
+
+def _too_many() -> OversizedError:
+    return OversizedError(f"of more than {UPDATES_MAX:,} updates")
+
+
+def _is_envelope(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.get("object") == "whatsapp_business_account"
+        and isinstance(value.get("entry"), list)
+    )
+
+
+def _of_envelope(envelope: JsonObject) -> Iterator[Piece]:
+    yield from _beside(envelope, _ENVELOPE_SHAPES, _NOWHERE)
+    for entry in envelope["entry"]:
+        yield from _or_empty(_of_entry(entry), entry, _NOWHERE)
+
+
+def _of_entry(entry: Any) -> Iterator[Piece]:
+    if not isinstance(entry, dict):
+        yield _NOWHERE.notice(NoticeReason.MISSHAPEN, entry, "entry")
+        return
+    place = _Place(
+        account_id=json_access.text(entry, "id"), occurred_at=json_access.instant(entry, "time")
+    )
+    yield from _beside(entry, _ENTRY_SHAPES, place)
+    for change in json_access.items(entry, "changes"):
+        if isinstance(change, dict):
+            change_place = _in_change(change, place)
+            yield from _or_empty(_of_change(change, change_place), change, change_place)
+        else:
+            yield place.notice(NoticeReason.MISSHAPEN, change, "changes")
+
+
+def _of_change(change: JsonObject, place: _Place) -> Iterator[Piece]:
+    value = change.get("value")
+    yield from _beside(change, _CHANGE_SHAPES, place)
+    if change.get("field") not in (None, "", "messages"):
+        event = json_access.text(value, "event") if isinstance(value, dict) else None
+        yield place.notice(NoticeReason.FIELD, value, event)
+    elif isinstance(value, dict):
+        yield from _of_value(value, place)
+    elif not _is_nothing(value):
+        yield place.notice(NoticeReason.MISSHAPEN, value, "value")
+
+
+def _in_change(change: JsonObject, place: _Place) -> _Place:
+    metadata = json_access.mapping(json_access.mapping(change, "value"), "metadata")
+    return msgspec.structs.replace(
+        place,
+        field=json_access.text(change, "field") or "",
+        phone_number_id=json_access.text(metadata, "phone_number_id"),
+        display_phone_number=json_access.text(metadata, "display_phone_number"),
+    )
+
+
+def _of_value(value: JsonObject, place: _Place) -> Iterator[Piece]:
+    contacts = Contacts(json_access.items(value, "contacts"))
+    yield from _beside(json_access.mapping(value, "metadata"), _METADATA_SHAPES, place)
+    yield from _beside(value, _VALUE_SHAPES, place)
+    for raw in json_access.items(value, "messages"):
+        yield _of_message(raw, place, contacts)
+    for raw in json_access.items(value, "statuses"):
+        yield _of_status(raw, place, contacts)
+    for contact in contacts.unmatched():
+        yield place.notice(NoticeReason.CONTACT, contact, "contacts")
+
+
+def _of_message(raw: Any, place: _Place, contacts: Contacts) -> Inbound | Notice:
+    if not isinstance(raw, dict):
+        return place.notice(NoticeReason.MISSHAPEN, raw, "messages")
+    message_id = json_access.identifier(raw, "id")
+    if message_id is None:
+        return place.notice(NoticeReason.NO_ID, raw, "messages")
+    kind = type_of(raw)
+    sender = identity_of(raw, "from", "from_user_id")
+    # A system message speaks about somebody; the contact may be another message's sender.
+    is_only = sender.is_nobody and kind != "system"
+    contact = contacts.only() if is_only else contacts.match(sender)
+    known = identity_of(contact or {}, "wa_id", "user_id")
+    return Inbound(
+        message_id=message_id,
+        type=kind,
+        content=content_of(raw),
+        raw=raw,
+        account_id=place.account_id,
+        phone_number_id=place.phone_number_id,
+        display_phone_number=place.display_phone_number,
+        phone=sender.phone or known.phone,
+        user_id=sender.user_id or known.user_id,
+        parent_user_id=json_access.identifier(raw, "from_parent_user_id")
+        or json_access.identifier(contact or {}, "parent_user_id"),
+        name=_profile_text(contact, "name"),
+        username=_profile_text(contact, "username"),
+        group_id=json_access.text(raw, "group_id"),
+        sent_at=json_access.instant(raw, "timestamp"),
+        context=context_of(raw),
+        referral=json_access.mapping(raw, "referral") or None,
+        errors=errors_of(raw),
+        contact=contact,
+    )
+
+
+def _profile_text(contact: JsonObject | None, key: str) -> str | None:
+    return json_access.text(json_access.mapping(contact or {}, "profile"), key)
+
+
+def _of_status(raw: Any, place: _Place, contacts: Contacts) -> Status | Notice:
+    if not isinstance(raw, dict):
+        return place.notice(NoticeReason.MISSHAPEN, raw, "statuses")
+    wamid = json_access.identifier(raw, "id")
+    if wamid is None:
+        return place.notice(NoticeReason.NO_ID, raw, "statuses")
+    status = json_access.identifier(raw, "status")
+    if status is None:
+        return place.notice(NoticeReason.NO_STATUS, raw, "statuses")
+    return Status(
+        wamid=wamid,
+        status=status.lower(),
+        raw=raw,
+        account_id=place.account_id,
+        phone_number_id=place.phone_number_id,
+        display_phone_number=place.display_phone_number,
+        occurred_at=json_access.instant(raw, "timestamp"),
+        recipient_id=json_access.identifier(raw, "recipient_id"),
+        recipient_user_id=json_access.identifier(raw, "recipient_user_id"),
+        # Meta has renamed it and back.
+        recipient_parent_user_id=json_access.identifier(
+            raw, "recipient_parent_user_id", "parent_recipient_user_id", "parent_user_id"
+        ),
+        participant=json_access.identifier(raw, *_PARTICIPANT_KEYS),
+        opaque=json_access.text(raw, "biz_opaque_callback_data"),
+        pricing=_pricing(raw),
+        errors=errors_of(raw),
+        contact=_recipient(raw, contacts),
+    )
+
+
+_PARTICIPANT_KEYS = (
+    "recipient_participant_id",
+    "participant_recipient_id",
+    "recipient_participant_user_id",
+)
+
+
+def _pricing(raw: JsonObject) -> JsonObject | None:
+    # In groups it stands inside the conversation.
+    nested = json_access.mapping(json_access.mapping(raw, "conversation"), "pricing")
+    return json_access.mapping(raw, "pricing") or nested or None
+
+
+def _recipient(raw: JsonObject, contacts: Contacts) -> JsonObject | None:
+    recipient = identity_of(raw, "recipient_id", "recipient_user_id")
+    user_id = json_access.identifier(raw, "recipient_participant_user_id")
+    participant = Identity(json_access.identifier(raw, *_PARTICIPANT_KEYS), user_id)
+    return contacts.match(recipient) or contacts.match(participant)
+
+
+def _beside(source: JsonObject, shapes: _Shapes, place: _Place) -> Iterator[Notice]:
+    for key, part in source.items():
+        if not (isinstance(part, shapes.get(key, ())) or _is_nothing(part)):
+            reason = NoticeReason.MISSHAPEN if key in shapes else NoticeReason.BESIDE
+            yield place.notice(reason, part, key)
+
+
+def _is_nothing(part: Any) -> bool:
+    return part is None or part in ("", [], {})
+
+
+def _or_empty(pieces: Iterator[Piece], whole: Any, place: _Place) -> Iterator[Piece]:
+    first = next(pieces, None)
+    yield place.notice(NoticeReason.EMPTY, whole) if first is None else first
+    yield from pieces

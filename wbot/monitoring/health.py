@@ -1,0 +1,181 @@
+"""/health: 200 while the service can do its work, 503 with the reasons when it cannot.
+
+Everybody can read it, so each reason is in our own words; what others said is in logs and rows.
+"""
+
+import asyncio
+import shutil
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from wbot import __version__
+from wbot.clients.model import Failing
+from wbot.clock import Clock, from_text, to_text
+from wbot.domain.errors import StorageError
+from wbot.logs import lines_dropped
+from wbot.metrics import Measures
+from wbot.storage import messages, outbox
+from wbot.storage.database import Database
+from wbot.storage.messages import Backlog
+
+DISK_BYTES_FREE_MIN = 64 * 1024 * 1024
+FAILING_MAX_S = 120.0
+"""Seconds without one good answer of an outside system before that is a fault."""
+OLDEST_MAX_S = 120.0
+"""Seconds a message that could be worked on may wait before that is a fault."""
+
+COUNT_SHARE = 20
+"""Counting what waits takes a twentieth of the time at most."""
+COUNT_FREE_S = 0.005
+"""Seconds of a count that cost nobody anything: what waits is counted anew each time."""
+
+
+class Sources(msgspec.Struct, frozen=True, kw_only=True):
+    """What the stages know about themselves, as plain callables."""
+
+    held_models: Callable[[], Mapping[str, str]]
+    failing_models: Callable[[], Sequence[Failing]]
+    graph_unanswered_s: Callable[[], float]
+    held_accounts: Callable[[], Mapping[str, str]]
+    book_breaches: Callable[[], Sequence[str]]
+    currently_processing: Callable[[], int]
+    cache_keys: Callable[[], int]
+
+
+class Health:
+    """Answers how the service is."""
+
+    def __init__(
+        self, *, database: Database, clock: Clock, measures: Measures, sources: Sources
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._measures = measures
+        self._sources = sources
+        self._started = clock.monotonic()
+        self._counting = asyncio.Lock()
+        self._counted = (Backlog(0, None), 0)
+        self._counts_until = 0.0
+
+    async def answer(self) -> web.Response:
+        report = await self.report()
+        is_healthy = report["status"] == "healthy"
+        status = HTTPStatus.OK if is_healthy else HTTPStatus.SERVICE_UNAVAILABLE
+        return web.json_response(
+            report, status=status, dumps=lambda value: msgspec.json.encode(value).decode()
+        )
+
+    async def report(self) -> dict[str, Any]:
+        """The document of /health."""
+        reasons = await self._storage_reasons()
+        try:
+            await self._count()
+        except StorageError as error:
+            reasons += [] if self._database.lost else [str(error)]
+        backlog, unsettled = self._counted
+        # A failing model is asked until it answers; what else is held is looked at while it waits.
+        reasons += self._held_reasons() if backlog.waiting else []
+        reasons += self._model_reasons()
+        reasons += self._graph_reasons() if unsettled else []
+        reasons += _books_reasons(self._sources.book_breaches())
+        oldest_s = self._age_s(backlog.oldest_received_at)
+        if oldest_s > OLDEST_MAX_S:
+            reasons.append(f"A message has waited {oldest_s:.0f} s for its turn.")
+        return {
+            "status": "unhealthy" if reasons else "healthy",
+            "reasons": reasons,
+            "cache": self._cache(),
+            "processor": {
+                "processed": self._measures.processed,
+                "duplicates": self._measures.duplicates,
+                "errors": self._measures.errors,
+                "currentlyProcessing": self._sources.currently_processing(),
+            },
+            "database": {"waiting": self._database.waiting, "commit_ms": self._database.commit_ms},
+            "queue": {"waiting": backlog.waiting, "oldest_s": oldest_s},
+            "outbox": {"waiting": unsettled},
+            "logs": {"dropped": lines_dropped()},
+            "version": __version__,
+            "uptime_s": round(self._clock.monotonic() - self._started, 1),
+        }
+
+    async def _count(self) -> None:
+        """Count anew, unless the last count is younger than a few times what it took.
+
+        So whoever asks, and however often, the counting of a long queue takes a small share of one
+        reader; that of a short one is as good as new.
+        """
+        async with self._counting:
+            started = self._clock.monotonic()
+            if started < self._counts_until:
+                return
+            self._counted = Backlog(0, None), 0
+            self._counted = await self._database.read(self._look)
+            ended = self._clock.monotonic()
+            self._counts_until = ended + COUNT_SHARE * (ended - started - COUNT_FREE_S)
+
+    def _look(self, tx: sqlite3.Connection) -> tuple[Backlog, int]:
+        now = to_text(self._clock.now())
+        return messages.backlog(tx, now), outbox.count_unsettled(tx)
+
+    async def _storage_reasons(self) -> list[str]:
+        if self._database.lost is not None:
+            return [self._database.lost]
+        reasons = []
+        if self._database.failure is not None:
+            # Only a write can tell whether what failed is over.
+            try:
+                await self._database.write(_touch)
+            except StorageError as error:
+                reasons.append(str(error))
+        free = shutil.disk_usage(self._database.path.parent).free
+        if free < DISK_BYTES_FREE_MIN:
+            reasons.append(f"The disk is nearly full: {free // 1024**2} MiB are free.")
+        return reasons
+
+    def _held_reasons(self) -> list[str]:
+        held = set(self._sources.held_models().values())
+        return [f"The model cannot be asked: {reason}" for reason in sorted(held)]
+
+    def _model_reasons(self) -> list[str]:
+        return [
+            f"The model {one.model} has given no good answer for {one.seconds / 60:.0f} minutes: "
+            f"{one.reason}"
+            for one in self._sources.failing_models()
+            if one.seconds > FAILING_MAX_S
+        ]
+
+    def _graph_reasons(self) -> list[str]:
+        held = self._sources.held_accounts().items()
+        reasons = [f"{business} cannot send: {reason}" for business, reason in held]
+        seconds = self._sources.graph_unanswered_s()
+        if seconds > FAILING_MAX_S:
+            reasons.append(f"The Graph API has failed for {seconds / 60:.0f} minutes.")
+        return reasons
+
+    def _cache(self) -> dict[str, Any]:
+        hits, misses = self._measures.cache_hits, self._measures.cache_misses
+        rate = round(100 * hits / (hits + misses)) if hits + misses else 0
+        keys = self._sources.cache_keys()
+        return {"hits": hits, "misses": misses, "hitRate": f"{rate}%", "keys": keys}
+
+    def _age_s(self, instant: str | None) -> float:
+        if instant is None:
+            return 0.0
+        return round(max(0.0, (self._clock.now() - from_text(instant)).total_seconds()), 1)
+
+
+def _books_reasons(breaches: Sequence[str]) -> list[str]:
+    if not breaches:
+        return []
+    more = f" (and {len(breaches) - 1} more)" if len(breaches) > 1 else ""
+    return [f"The books are wrong, so no money moves: {breaches[0]}{more}"]
+
+
+def _touch(tx: sqlite3.Connection) -> None:
+    tx.execute("UPDATE installation SET id = id")

@@ -1,0 +1,30 @@
+"""/metrics: Prometheus text."""
+
+import asyncio
+from collections.abc import Iterator
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+from wbot.logs import lines_dropped
+from wbot.metrics import Measures
+
+
+class _Logs(Collector):
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        help_ = "Log lines that did not come through."
+        yield CounterMetricFamily("wbot_log_lines_dropped", help_, value=lines_dropped())
+
+
+class Metrics:
+    """Renders the measures; in a thread, for it takes milliseconds."""
+
+    def __init__(self, measures: Measures) -> None:
+        self._measures = measures
+        measures.registry.register(_Logs())
+
+    async def answer(self) -> web.Response:
+        text = await asyncio.to_thread(generate_latest, self._measures.registry)
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})

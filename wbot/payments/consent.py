@@ -1,0 +1,331 @@
+"""The customer's own yes or no about what is pending: code's business alone, never the model's."""
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+from wbot.clock import from_text, later, to_text
+from wbot.domain.business import Business
+from wbot.domain.confirmations import Held, confirmation_body
+from wbot.domain.content import content_of, context_of
+from wbot.domain.foreign import ForeignWords, is_foreign_label
+from wbot.domain.ledger import (
+    Cause,
+    CauseKind,
+    Phase,
+    TransferKind,
+    TransferState,
+    reference_of,
+)
+from wbot.domain.message_age import WINDOW_S
+from wbot.domain.messages import ButtonReply, Context, Text
+from wbot.domain.payees import phone_digits
+from wbot.domain.policy import Refusal, sentence_of
+from wbot.domain.questions import (
+    QuestionKind,
+    Tap,
+    plain_answer,
+    question_payload,
+    tap_of,
+)
+from wbot.domain.receipts import Lines
+from wbot.payments import notifications, unknown_numbers
+from wbot.storage import (
+    confirmations,
+    customers,
+    journal,
+    ledger,
+    messages,
+    payees,
+    questions,
+)
+from wbot.storage.messages import StoredMessage
+
+EXPIRY_GRACE_S = 2.0
+"""Seconds a webhook may take from its arrival to its commit: a yes of the last moment counts."""
+
+_CONFIRMED, _CANCELLED, _EXPIRED = "confirmed", "cancelled", "expired"
+
+NOT_ASKED = "That button is not about anything I asked you, so nothing was done."
+NOT_FRESH = (
+    "I cannot tell that you answered just now, so nothing was done. "
+    "If you still mean it, please answer again."
+)
+WHICH = (
+    "I have asked you more than one thing, so nothing was done. "
+    "Please tap the button under the one you mean."
+)
+TOO_LATE = "That came too late to count; a message of yours from before still waits for its turn."
+SENTENCES = {
+    _CONFIRMED: "You have confirmed that already; nothing was sent again.",
+    _CANCELLED: "That was cancelled already, so nothing was sent.",
+    _EXPIRED: "That was not confirmed in time, so nothing was sent. Please ask again.",
+}
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tap came to: lines of the ledger, or words; whose outboxes have something new."""
+
+    receipts: tuple[str, ...] = ()
+    words: str = ""
+    rings: tuple[int, ...] = ()
+
+
+def question(
+    tx: sqlite3.Connection,
+    message: StoredMessage,
+    business: Business,
+    *,
+    receipts: Sequence[str],
+    now: str,
+) -> dict[str, object] | None:
+    """Ask about what the message left pending, in the Graph API's form; None if nothing is."""
+    open_ = ledger.open_of_message(tx, message.message_id)
+    if not open_:
+        return None
+    ttl_s = business.policy.hold_ttl_s
+    token = confirmations.ask(
+        tx,
+        message.message_id,
+        conversation_id=message.conversation_id,
+        token=secrets.token_hex(8),
+        now=now,
+        expires_at=to_text(later(from_text(now), ttl_s)),
+    )
+    held = [_held(tx, row) for row in open_]
+    # Where there is no room for all, what was done goes before what was only read.
+    done = {effect.receipt for effect in journal.effects(tx, message.message_id)}
+    receipts = sorted(receipts, key=lambda line: line not in done)
+    body = confirmation_body(held, business.currency, ttl_s=ttl_s, receipts=receipts)
+    return question_payload(QuestionKind.CONFIRM, token, body, yes="Confirm", no="Cancel")
+
+
+def taps_by(tx: sqlite3.Connection, message: StoredMessage) -> tuple[Tap, ...]:
+    """The answers to questions of ours that a message can be; none for all others.
+
+    A button names its question. A plain yes or no answers the open question, whatever else code has
+    sent since; with several open, nobody can say which one. Once the model has spoken it may be
+    meant for the model, which reads it then, and forwarded words are somebody else's.
+    """
+    raw = json.loads(message.content or "{}")
+    match content_of(raw):
+        case ButtonReply(id=button_id):
+            tap = tap_of(button_id)
+            return () if tap is None else (tap,)
+        case Text(body=body) if (is_yes := plain_answer(body)) is not None:
+            context = context_of(raw) or Context()
+            is_forwarded = context.is_forwarded or context.is_frequently_forwarded
+            return () if is_forwarded else _taps_meant(tx, message, is_yes=is_yes)
+        case _:
+            return ()
+
+
+def _taps_meant(tx: sqlite3.Connection, message: StoredMessage, *, is_yes: bool) -> tuple[Tap, ...]:
+    since = to_text(later(from_text(message.received_at), -WINDOW_S))
+    found = questions.answerable(tx, message, since=since)
+    return tuple(Tap(QuestionKind(kind), key, is_yes) for kind, key in found)
+
+
+def settle(
+    tx: sqlite3.Connection, message: StoredMessage, tap: Tap, *, business: Business, now: str
+) -> Settled:
+    """Do what the tap says, once, if it came in time; what it came to."""
+    asked = confirmations.by_token(tx, tap.key)
+    if asked is None or asked["conversation_id"] != message.conversation_id:
+        return Settled(words=NOT_ASKED)
+    if asked["outcome"] is None and message.received_at > asked["expires_at"]:
+        if confirmations.may_be_answered(tx, asked["message_id"]):
+            return Settled(words=TOO_LATE)
+        expire(tx, asked, now)
+        return Settled(words=SENTENCES[_EXPIRED])
+    if asked["outcome"] is not None:
+        return Settled(words=SENTENCES[asked["outcome"]])
+    outcome = _CONFIRMED if tap.is_yes else _CANCELLED
+    confirmations.end(tx, asked["message_id"], outcome=outcome, by=message.message_id, now=now)
+    end = _post if tap.is_yes else _decline
+    ends = [
+        end(tx, row, message.message_id, business=business, now=now)
+        for row in ledger.open_of_message(tx, asked["message_id"])
+    ]
+    return Settled(
+        receipts=tuple(receipt for receipt, _ in ends),
+        rings=tuple(ring for _, ring in ends if ring is not None),
+    )
+
+
+def expire(tx: sqlite3.Connection, asked: sqlite3.Row, now: str) -> None:
+    """Release what a question's time has run out for."""
+    for row in ledger.open_of_message(tx, asked["message_id"]):
+        cause = Cause(CauseKind.EXPIRY, reference_of(row["id"]))
+        ledger.resolve(tx, row["id"], Phase.EXPIRE, cause=cause, now=now)
+    confirmations.end(tx, asked["message_id"], outcome=_EXPIRED, by=None, now=now)
+
+
+def expire_due(tx: sqlite3.Connection, now: str) -> int:
+    """Let every hold expire whose time is over; how many questions that ended."""
+    before = to_text(later(from_text(now), -EXPIRY_GRACE_S))
+    due = confirmations.due(tx, before)
+    for asked in due:
+        expire(tx, asked, now)
+    return len(due)
+
+
+def close_if_voided(tx: sqlite3.Connection, transfer_id: int, *, by: str, now: str) -> None:
+    """End the question about a transfer that was cancelled otherwise, if it was the last of it."""
+    asker = journal.message_of_transfer(tx, transfer_id)
+    if asker is not None and not ledger.open_of_message(tx, asker):
+        confirmations.end(tx, asker, outcome=_CANCELLED, by=by, now=now)
+
+
+def tell_of_expiry(tx: sqlite3.Connection, message: StoredMessage, business: Business) -> list[str]:
+    """Lines about what expired in the conversation since its last reply; told with this one."""
+    lines = []
+    for asked in confirmations.expired_untold(tx, message.conversation_id):
+        confirmations.mark_told(tx, asked["message_id"], message.message_id)
+        for row in ledger.pending_of_message(tx, asked["message_id"]):
+            if row["resolution"] == Phase.EXPIRE:
+                facts = (row["id"], row["amount_minor"], row["payee"])
+                lines.append(_lines(tx, row, business).not_confirmed(*facts))
+                _note_label(tx, row, message.message_id)
+    return lines
+
+
+def lines_now(tx: sqlite3.Connection, message_id: str, business: Business) -> list[str]:
+    """What a message did to money, as it stands now, for a later life of it."""
+    return [
+        line
+        for effect in journal.effects(tx, message_id)
+        if (line := _line_now(tx, effect, message_id, business)) is not None
+    ]
+
+
+def _line_now(
+    tx: sqlite3.Connection, effect: journal.Effect, message_id: str, business: Business
+) -> str | None:
+    found = None if effect.transfer_id is None else ledger.by_id(tx, effect.transfer_id)
+    if found is None or found["kind"] != TransferKind.TRANSFER:
+        return effect.receipt
+    entry = ledger.entry(tx, found["debit_account_id"], found["id"])
+    if entry is None or entry.state in {TransferState.REFUSED, TransferState.PENDING}:
+        return effect.receipt  # one that still waits is asked about again instead
+    if ledger.is_cancelled_by(tx, found["id"], message_id):
+        return effect.receipt  # the cancel has a line of its own
+    lines = _lines(tx, found, business)
+    facts = (entry.transfer_id, entry.amount_minor, entry.payee)
+    if found["resolution"] == Phase.EXPIRE:
+        return lines.not_confirmed(*facts)
+    if entry.state is TransferState.POSTED:
+        return lines.sent(*facts)
+    return lines.cancelled(*facts, was_posted=entry.state is TransferState.REVERSED)
+
+
+def _post(
+    tx: sqlite3.Connection, row: sqlite3.Row, message_id: str, *, business: Business, now: str
+) -> tuple[str, int | None]:
+    if (refusal := _refusal_at_yes(tx, row, business, now)) is not None:
+        return _turn_down(tx, row, message_id, refusal=refusal, business=business, now=now), None
+    post_id = _resolve(tx, row, Phase.POST, f"{message_id}/confirm", now)
+    payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
+    payees.learn(tx, payer_id, row["credit_account_id"], now)
+    ring = notifications.tell_receiver(tx, business, row["id"], now)
+    line = _lines(tx, row, business).sent(row["id"], row["amount_minor"], row["payee"])
+    _keep(tx, message_id, "confirm", row, end_id=post_id, line=line, now=now)
+    return line, ring
+
+
+def _refusal_at_yes(
+    tx: sqlite3.Connection, row: sqlite3.Row, business: Business, now: str
+) -> Refusal | None:
+    """Why a number is not paid after all; a yes is the first that may tell a customer."""
+    to = ledger.account(tx, row["credit_account_id"])
+    payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
+    if to["kind"] == "payee" or payees.is_known_account(tx, payer_id, to["id"]):
+        return None
+    is_customer = to["kind"] == "customer"
+    to_id = to["id"] if is_customer else None
+    if not unknown_numbers.may_guess(tx, row["debit_account_id"], to_id, now=now):
+        return Refusal.TOO_MANY_UNKNOWN
+    if is_customer:
+        return None
+    # Whoever has the number since then was not who was asked about.
+    digits = phone_digits(row["payee"])
+    is_now = digits is not None and customers.find_by_phone(tx, business.id, digits) is not None
+    return Refusal.CUSTOMER_SINCE if is_now else Refusal.UNKNOWN_CUSTOMER
+
+
+def _turn_down(
+    tx: sqlite3.Connection,
+    row: sqlite3.Row,
+    message_id: str,
+    *,
+    refusal: Refusal,
+    business: Business,
+    now: str,
+) -> str:
+    void_id = _resolve(tx, row, Phase.VOID, f"{message_id}/{refusal}", now)
+    sentence = sentence_of(refusal, business.policy, business.currency)
+    line = _lines(tx, row, business).not_sent(row["amount_minor"], row["payee"], sentence)
+    _keep(tx, message_id, "confirm", row, end_id=void_id, line=line, now=now)
+    return line
+
+
+def _decline(
+    tx: sqlite3.Connection, row: sqlite3.Row, message_id: str, *, business: Business, now: str
+) -> tuple[str, int | None]:
+    void_id = _resolve(tx, row, Phase.VOID, f"{message_id}/decline", now)
+    line = _lines(tx, row, business).cancelled(
+        row["id"], row["amount_minor"], row["payee"], was_posted=False
+    )
+    _keep(tx, message_id, "decline", row, end_id=void_id, line=line, now=now)
+    _note_label(tx, row, message_id)
+    return line, None
+
+
+def _note_label(tx: sqlite3.Connection, row: sqlite3.Row, message_id: str) -> None:
+    """Keep that the reply to this message names a payee in words that may be somebody else's."""
+    entry = ledger.entry(tx, row["debit_account_id"], row["id"])
+    if entry is not None and is_foreign_label(entry):
+        messages.note_foreign(tx, message_id, ForeignWords.READ)
+
+
+def _resolve(tx: sqlite3.Connection, row: sqlite3.Row, phase: Phase, why: str, now: str) -> int:
+    cause = Cause(CauseKind.TAP, f"{why}/{reference_of(row['id'])}")
+    return ledger.resolve(tx, row["id"], phase, cause=cause, now=now)
+
+
+def _keep(
+    tx: sqlite3.Connection,
+    message_id: str,
+    tool: str,
+    row: sqlite3.Row,
+    *,
+    end_id: int,
+    line: str,
+    now: str,
+) -> None:
+    reference = reference_of(row["id"])
+    effect = journal.Effect(
+        tool=tool, arguments=reference, result="{}", receipt=line, transfer_id=end_id
+    )
+    journal.add_effect(tx, message_id, effect, now)
+
+
+def _held(tx: sqlite3.Connection, row: sqlite3.Row) -> Held:
+    return Held(
+        transfer_id=row["id"],
+        amount_minor=row["amount_minor"],
+        payee=row["payee"],
+        is_payee_known=payees.is_known_account(
+            tx,
+            ledger.account(tx, row["debit_account_id"])["customer_id"],
+            row["credit_account_id"],
+        ),
+    )
+
+
+def _lines(tx: sqlite3.Connection, row: sqlite3.Row, business: Business) -> Lines:
+    left = ledger.balance(tx, row["debit_account_id"]).available_minor
+    return Lines(business.currency, left)

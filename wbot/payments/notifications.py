@@ -1,0 +1,47 @@
+"""The message that a customer gets when another one has paid him."""
+
+import sqlite3
+
+import msgspec
+
+from wbot.clock import from_text, later, to_text
+from wbot.domain import foreign
+from wbot.domain.business import Business
+from wbot.domain.delivery import text_payload
+from wbot.domain.ledger import reference_of
+from wbot.domain.message_age import WINDOW_S
+from wbot.domain.receipts import Lines
+from wbot.storage import customers, ledger, outbox
+
+
+def tell_receiver(
+    tx: sqlite3.Connection, business: Business, transfer_id: int, now: str
+) -> int | None:
+    """Tell whoever got the money, if it is a customer who can be written to; his conversation."""
+    row = ledger.required(tx, transfer_id)
+    payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
+    receiver_id = ledger.account(tx, row["credit_account_id"])["customer_id"]
+    since = to_text(later(from_text(now), -WINDOW_S))
+    to = None if receiver_id is None else customers.reachable_since(tx, receiver_id, since)
+    if to is None:
+        return None
+    left = ledger.balance(tx, row["credit_account_id"]).available_minor
+    payer = foreign.payer(
+        customers.name_of(tx, payer_id), customers.phone_of(tx, payer_id), business.show_payer
+    )
+    line = Lines(business.currency, left).received(row["id"], row["amount_minor"], payer.in_line)
+    outbox.add(
+        tx,
+        outbox.NewReply(
+            business_id=business.id,
+            conversation_id=to.conversation_id,
+            cause=f"notice:{reference_of(row['id'])}",
+            part=0,
+            message_id=None,
+            reply_phone=to.phone,
+            reply_user_id=to.user_id,
+            payload=msgspec.json.encode(text_payload(line)).decode(),
+            created_at=now,
+        ),
+    )
+    return to.conversation_id

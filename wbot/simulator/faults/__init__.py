@@ -1,0 +1,1 @@
+"""How endpoints and deliveries fail on demand."""

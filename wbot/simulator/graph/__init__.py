@@ -1,0 +1,1 @@
+"""The Cloud API that businesses call: sends, media, numbers, subscriptions, and its refusals."""

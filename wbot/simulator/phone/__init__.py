@@ -1,0 +1,1 @@
+"""The customers' phones, as a page in the browser."""

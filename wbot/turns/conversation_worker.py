@@ -1,0 +1,481 @@
+"""Every conversation at its own pace: one message after another, each to its end."""
+
+import asyncio
+import json
+import random
+import sqlite3
+from collections.abc import Awaitable, Callable, Collection
+from datetime import datetime
+
+import msgspec
+
+from wbot.clients.model import ModelClient
+from wbot.clients.whatsapp import Line, WhatsApp
+from wbot.clock import Clock, elapsed_ms, from_text, later, to_text
+from wbot.domain import triage
+from wbot.domain.content import content_of, context_of
+from wbot.domain.delivery import ASKED_WAIT_MAX_S, TURN_BACKOFF
+from wbot.domain.errors import (
+    HeldError,
+    OvertakenError,
+    RejectedError,
+    RetryableError,
+    StorageError,
+    WbotError,
+)
+from wbot.domain.message_age import Staleness, staleness_of
+from wbot.domain.redaction import redacted
+from wbot.domain.triage import handling_of
+from wbot.keyed_worker import Lanes, LookAgain, cancel_and_wait
+from wbot.logs import Log
+from wbot.metrics import Measures
+from wbot.payments import consent
+from wbot.settings import Settings
+from wbot.storage import customers, journal, messages
+from wbot.storage.database import Database
+from wbot.turns import finish
+from wbot.turns.config_cache import BusinessCache, Configured
+from wbot.turns.finish import Ending
+from wbot.turns.model_gate import Block, Gate
+from wbot.turns.model_health import ModelWatch
+from wbot.turns.turn import Begun, StoppingError, Turn
+
+READ_MARKS_UNDER_WAY_MAX = 200
+STORAGE_RETRY_S = 1.0
+STALE_MARGIN_S = 0.1
+"""Seconds past the moment at which a message gets stale, when it is looked at again."""
+
+
+class Waits(msgspec.Struct, frozen=True):
+    """A message that needs the model while that may not be asked; seconds until it is stale."""
+
+    stale_in_s: float
+
+
+class Conversations:
+    """Takes conversations that were rung, and hands finished replies to the outbound bell."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        cache: BusinessCache,
+        model: ModelClient,
+        whatsapp: WhatsApp,
+        settings: Settings,
+        secrets: Collection[str],
+        clock: Clock,
+        log: Log,
+        measures: Measures,
+        ring_outbound: Callable[[int, str], None],
+        are_books_right: Callable[[], Awaitable[bool]],
+    ) -> None:
+        self._database = database
+        self._cache = cache
+        self._whatsapp = whatsapp
+        self._settings = settings
+        self._secrets = secrets
+        self._clock = clock
+        self._log = log
+        self._measures = measures
+        self._ring_outbound = ring_outbound
+        self._are_books_right = are_books_right
+        self._tasks: asyncio.TaskGroup
+        self._watching: asyncio.Task[None] | None = None
+        self._read_marks: set[asyncio.Task[None]] = set()
+        self._lanes = Lanes("conversation", self._look, running_max=settings.turns_max)
+        self.ring = self._lanes.ring
+        self._gate = Gate(self.ring)
+        self.model_watch = ModelWatch(
+            model,
+            database=database,
+            default_model=settings.model,
+            clock=clock,
+            on_recovery=self._gate.retry,
+        )
+
+    @property
+    def running(self) -> int:
+        """Conversations at work now."""
+        return self._lanes.running
+
+    @property
+    def held(self) -> dict[str, str]:
+        """By business: why its model cannot be asked, in our words; gone once it answers again."""
+        return self._gate.reasons
+
+    def share_among(self, businesses: int) -> None:
+        """From now on so many businesses share the places."""
+        self._lanes.groups = businesses
+
+    def remind(self, conversation_id: int, business_id: str) -> None:
+        """Ring, unless the conversation is known to wait for a model that may not be asked."""
+        if not self._gate.is_waiting(business_id, conversation_id):
+            self.ring(conversation_id, business_id)
+
+    def configuration_changed(self) -> None:
+        """Whatever was refused may have been mended: one conversation a business finds out."""
+        self._gate.retry()
+
+    def start(self, tasks: asyncio.TaskGroup) -> None:
+        self._tasks = tasks
+        self._watching = tasks.create_task(self.model_watch.run(), name="model watch")
+        self._lanes.start(tasks)
+
+    async def stop(self, grace_s: float) -> None:
+        await self._lanes.stop(grace_s)
+        started = () if self._watching is None else (self._watching,)  # a start may have failed
+        await cancel_and_wait([*started, *self._read_marks])
+
+    async def _look(self, conversation_id: int, business_id: str) -> LookAgain:
+        may_ask = self._gate.enter(business_id, conversation_id)
+        try:
+            if not await self._may_begin(business_id, is_first=may_ask):
+                self._gate.wait(business_id, conversation_id)
+                return None
+            may_ask = self._gate.enter(business_id, conversation_id)
+            begun = await self._database.write(
+                lambda tx: self._begin(tx, conversation_id, may_ask=may_ask)
+            )
+            if isinstance(begun, Waits):
+                return self._wait(conversation_id, business_id, begun.stale_in_s)
+            if begun is None or isinstance(begun, float):
+                return begun
+            return await self._attempt(begun)
+        except OvertakenError:  # whoever took the conversation goes on with it
+            return 0
+        except StorageError as error:
+            self._log.error("storage.failed", conversation=conversation_id, error=str(error))
+            return STORAGE_RETRY_S
+        finally:
+            self._gate.leave(business_id, conversation_id)
+
+    async def _may_begin(self, business_id: str, *, is_first: bool) -> bool:
+        """Whether a look is worth it, as far as the business's gate is not open yet.
+
+        What the first one needs is looked at before anything is written or sent for it.
+        """
+        block = self._gate.block_of(business_id)
+        if block is not None:
+            return block.model is not None
+        if self._gate.is_open(business_id) or not is_first:
+            return True
+        try:
+            configured = await self._cache.get(business_id)
+        except HeldError as error:
+            self._hold_business(business_id, error)
+            return False
+        reason = self.model_watch.refusal_of(self._model_of(configured))
+        if reason is not None:
+            self._gate.block(business_id, Block(reason, self._model_of(configured)))
+        return True
+
+    def _wait(self, conversation_id: int, business_id: str, seconds: float) -> LookAgain:
+        """Wait at the gate, or so many seconds: then the message is stale, and is asked about."""
+        if self._gate.enter(business_id, conversation_id):  # it has opened meanwhile
+            return 0
+        self._gate.wait(business_id, conversation_id)
+        return max(seconds, STALE_MARGIN_S)
+
+    def _begin(
+        self, tx: sqlite3.Connection, conversation_id: int, *, may_ask: bool
+    ) -> Begun | Waits | LookAgain:
+        message = messages.next_of(tx, conversation_id)
+        if message is None:
+            return None
+        now = self._clock.now()
+        if message.not_before is not None and from_text(message.not_before) > now:
+            return (from_text(message.not_before) - now).total_seconds()
+        raw = json.loads(message.content or "{}")
+        content = content_of(raw)
+        how = handling_of(content, raw.get("group_id"))
+        taps = consent.taps_by(tx, message)
+        staleness = self._staleness(message, now)
+        moved_money = journal.moved_money(tx, message.message_id)
+        asks = isinstance(how, triage.Answer) and not taps and staleness is Staleness.FRESH
+        if asks and not (may_ask or moved_money or _has_steps(tx, message)):
+            return Waits(self._stale_in_s(message, now))
+        is_silent = isinstance(how, triage.Silence) or staleness is Staleness.EXPIRED
+        shows_reading = not (is_silent or message.is_marked_read)
+        return Begun(
+            message=message,
+            taken=journal.take(
+                tx,
+                conversation_id,
+                message.message_id,
+                to_text(now),
+                is_marked_read=shows_reading,
+            ),
+            customer_id=customers.required_of(tx, conversation_id),
+            moved_money=moved_money,
+            has_tapped=journal.has_tapped(tx, message.message_id),
+            content=content,
+            context=context_of(raw),
+            handling=how,
+            taps=taps,
+            staleness=staleness,
+            came_fresh=self._staleness(message, from_text(message.received_at)) is Staleness.FRESH,
+            is_late=messages.note_lateness(tx, message),
+            shows_reading=shows_reading,
+        )
+
+    def _staleness(self, message: messages.StoredMessage, now: datetime) -> Staleness:
+        # A yes to going on with an old message asks for it anew.
+        asked_for_at = message.taken_up_at or message.sent_at
+        return staleness_of(
+            from_text(asked_for_at) if asked_for_at else None,
+            from_text(message.received_at),
+            now,
+            self._settings.stale_after,
+        )
+
+    async def _attempt(self, begun: Begun) -> LookAgain:
+        """Run the turn and record how it went: the boundary at which every failure ends."""
+        if begun.taken.attempt > self._settings.max_attempts:
+            died = RejectedError("The process ended during every attempt.")
+            return await self._fail(begun, None, died)
+        started = self._clock.monotonic()
+        configured: Configured | None = None
+        turn: Turn | None = None
+        try:
+            configured = await self._cache.get(begun.message.business_id)
+            turn = self._turn(begun, configured)
+            if begun.shows_reading:
+                self._mark_read(configured.line, begun)
+            async with asyncio.timeout(self._settings.turn_timeout):
+                ending = await turn.run()
+            await self._close(begun, ending)
+        except asyncio.CancelledError:  # the stop's grace is over: no fault of the message's
+            message_id = begun.message.message_id
+            await self._database.write(lambda tx: journal.uncount(tx, message_id))
+            raise
+        except Exception as error:  # noqa: BLE001  the turn boundary: whatever it is, it is recorded
+            if turn is not None and turn.model_ms:
+                self._open_gate(configured)
+            return await self._ended_by(begun, configured, error)
+        if turn.model_ms:
+            self._open_gate(configured)
+        self._report(begun, turn, ending, started)
+        return 0
+
+    async def _ended_by(
+        self, begun: Begun, configured: Configured | None, error: Exception
+    ) -> LookAgain:
+        match error:
+            case OvertakenError():
+                self._log.warning("turn.overtaken", message_id=begun.message.message_id)
+                raise error
+            case StoppingError():
+                return await self._put_back(begun, "stopped", 0)
+            case HeldError():
+                return await self._hold(begun, configured, error)
+            case WbotError() | TimeoutError():
+                return await self._fail(begun, configured, error)
+            case _:
+                message = begun.message
+                self._log.error(
+                    "turn.broke",
+                    message_id=message.message_id,
+                    exc_info=error,
+                    quotable=message.words,
+                )
+                return await self._fail(begun, configured, error)
+
+    def _turn(self, begun: Begun, configured: Configured) -> Turn:
+        return Turn(
+            begun,
+            configured.business,
+            database=self._database,
+            model=self.model_watch,
+            default_model=self._settings.model,
+            stale_after_s=self._settings.stale_after,
+            clock=self._clock,
+            is_stopping=lambda: self._lanes.is_stopping,
+            are_books_right=self._are_books_right,
+            ring_outbound=self._ring_outbound,
+        )
+
+    async def _close(self, begun: Begun, ending: Ending) -> None:
+        now = to_text(self._clock.now())
+        closed = await self._database.write(
+            lambda tx: finish.close(tx, begun.message, begun.taken, ending=ending, now=now)
+        )
+        self._measures.count_ended(ending.state)
+        for message_id in closed.also_ended:
+            self._measures.count_ended("silent")
+            self._log.info(
+                "message.processed",
+                message_id=message_id,
+                business=begun.message.business_id,
+                conversation=begun.message.conversation_id,
+                state="silent",
+                reason=finish.ASKED_ABOUT,
+            )
+        if closed.has_reply:
+            self._ring_outbound(begun.message.conversation_id, begun.message.business_id)
+
+    async def _fail(
+        self, begun: Begun, configured: Configured | None, error: Exception
+    ) -> LookAgain:
+        reason = redacted(
+            str(error) or type(error).__name__,
+            secrets=self._secrets,
+            messages=begun.message.words,
+        )
+        if isinstance(error, TimeoutError):
+            reason = "The turn took too long."
+        wait_s = self._wait_s(begun, error)
+        if _asked_wait_s(error) is not None and self._age_s(begun) < ASKED_WAIT_MAX_S:
+            self._log_retry(begun, wait_s, reason)
+            return await self._put_back(begun, f"retry: {reason}", wait_s)
+        is_final = isinstance(error, RejectedError)
+        if not is_final and begun.taken.attempt < self._settings.max_attempts:
+            self._log_retry(begun, wait_s, reason)
+            return await self._postpone(begun, f"retry: {reason}", wait_s)
+        now = to_text(self._clock.now())
+        error_text = configured.business.error_text if configured else None
+        await self._database.write(
+            lambda tx: finish.fail(
+                tx, begun.message, begun.taken, error=reason, error_text=error_text, now=now
+            )
+        )
+        self._measures.count_ended("failed")
+        self._log.error(
+            "message.failed",
+            message_id=begun.message.message_id,
+            business=begun.message.business_id,
+            attempts=begun.taken.attempt,
+            error=reason,
+        )
+        self._ring_outbound(begun.message.conversation_id, begun.message.business_id)
+        return 0
+
+    def _wait_s(self, begun: Begun, error: Exception) -> float:
+        attempts, jitter = begun.taken.failures + 1, random.random()  # noqa: S311  no secret
+        asked_s = _asked_wait_s(error)
+        if asked_s is None:
+            return TURN_BACKOFF.wait_s(attempts, jitter)
+        longest_s = self._settings.turn_timeout
+        return TURN_BACKOFF.asked_wait_s(attempts, min(asked_s, longest_s), jitter)
+
+    def _age_s(self, begun: Begun) -> float:
+        """Seconds since this life of the message was first taken up."""
+        return (self._clock.now() - from_text(begun.taken.first_began_at)).total_seconds()
+
+    def _log_retry(self, begun: Begun, wait_s: float, reason: str) -> None:
+        self._log.warning(
+            "turn.retried",
+            message_id=begun.message.message_id,
+            attempt=begun.taken.attempt,
+            retry_in_s=round(wait_s, 3),
+            error=reason,
+        )
+
+    async def _hold(
+        self, begun: Begun, configured: Configured | None, error: HeldError
+    ) -> LookAgain:
+        """Put the message back, and let nobody of its business go on before it is worth a try."""
+        business_id, conversation_id = begun.message.business_id, begun.message.conversation_id
+        words = begun.message.words
+        reason = redacted(str(error), secrets=self._secrets, messages=words)
+        self._log.error("turn.held", message_id=begun.message.message_id, error=reason)
+        if configured is None:
+            self._hold_business(business_id, error)
+        else:
+            self._gate.block(business_id, Block(error.own_words, self._model_of(configured)))
+        await self._put_back(begun, f"held: {reason}", 0)
+        seconds = self._stale_in_s(begun.message, self._clock.now())
+        return self._wait(conversation_id, business_id, seconds)
+
+    def _hold_business(self, business_id: str, error: HeldError) -> None:
+        reason = redacted(str(error), secrets=self._secrets)
+        self._log.error("business.held", business=business_id, error=reason)
+        self._gate.block(business_id, Block(error.own_words, None))
+
+    def _open_gate(self, configured: Configured | None) -> None:
+        """The model was asked: whatever came of it, unless it refuses nobody need wait."""
+        if configured is None:
+            return
+        if self.model_watch.refusal_of(self._model_of(configured)) is None:
+            self._gate.open(configured.business.id)
+
+    def _model_of(self, configured: Configured) -> str:
+        return configured.business.model or self._settings.model
+
+    def _stale_in_s(self, message: messages.StoredMessage, now: datetime) -> float:
+        age_s = (now - _asked_for_at(message)).total_seconds()
+        return self._settings.stale_after - age_s
+
+    async def _put_back(self, begun: Begun, outcome: str, wait_s: float) -> LookAgain:
+        """As if the attempt had not been made: it failed for no fault of the message's."""
+        message_id = begun.message.message_id
+        await self._database.write(lambda tx: journal.uncount(tx, message_id))
+        return await self._postpone(begun, outcome, wait_s)
+
+    async def _postpone(self, begun: Begun, outcome: str, wait_s: float) -> LookAgain:
+        now = self._clock.now()
+        message, taken = begun.message, begun.taken
+
+        def put(tx: sqlite3.Connection) -> None:
+            journal.guard(tx, message.conversation_id, taken.epoch)
+            messages.postpone(tx, message.message_id, to_text(later(now, wait_s)))
+            journal.end(tx, message.message_id, taken.epoch, outcome, to_text(now))
+
+        await self._database.write(put)
+        return wait_s
+
+    def _mark_read(self, line: Line, begun: Begun) -> None:
+        # Unjournaled and unwaited for: it is a courtesy, and must never cost the reply a second.
+        if len(self._read_marks) < READ_MARKS_UNDER_WAY_MAX:
+            task = self._tasks.create_task(self._send_read_mark(line, begun), name="read mark")
+            self._read_marks.add(task)
+            task.add_done_callback(self._read_marks.discard)
+
+    async def _send_read_mark(self, line: Line, begun: Begun) -> None:
+        message_id = begun.message.message_id
+        try:
+            await self._whatsapp.mark_read(line, message_id, is_typing=True)
+        except Exception as error:  # noqa: BLE001  a courtesy must never cost more than itself
+            self._log.info(
+                "read_mark.failed",
+                message_id=message_id,
+                error=str(error),
+                quotable=begun.message.words,
+            )
+
+    def _report(self, begun: Begun, turn: Turn, ending: Ending, started: float) -> None:
+        ended = self._clock.monotonic()
+        waited = self._clock.now() - from_text(begun.message.received_at)
+        total_ms = round(waited.total_seconds() * 1000, 3)
+        queue_ms = round(max(0.0, total_ms - elapsed_ms(started, ended)), 3)
+        self._measures.total_ms.observe(total_ms)
+        self._measures.queue_ms.observe(queue_ms)
+        self._measures.model_ms.observe(turn.model_ms)
+        self._measures.tools_ms.observe(turn.tools_ms)
+        self._log.info(
+            "message.processed",
+            message_id=begun.message.message_id,
+            business=begun.message.business_id,
+            conversation=begun.message.conversation_id,
+            total_ms=total_ms,
+            queue_ms=queue_ms,
+            model_ms=turn.model_ms,
+            tools_ms=turn.tools_ms,
+            attempt=begun.taken.attempt,
+            state=ending.state,
+            reason=ending.reason,
+        )
+
+
+def _asked_for_at(message: messages.StoredMessage) -> datetime:
+    """When its customer last asked for it: by writing it, or by a yes to going on with it."""
+    return from_text(message.taken_up_at or message.sent_at or message.received_at)
+
+
+def _has_steps(tx: sqlite3.Connection, message: messages.StoredMessage) -> bool:
+    return bool(journal.steps(tx, message.message_id, message.revision))
+
+
+def _asked_wait_s(error: Exception) -> float | None:
+    """The wait that the model endpoint asked for, if it asked for one."""
+    return error.retry_after_s if isinstance(error, RetryableError) else None

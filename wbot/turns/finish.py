@@ -1,0 +1,191 @@
+"""How a message ends: reply, error text or silence, and the record of it, in one transaction."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from wbot.clock import from_text, later, to_text
+from wbot.domain import triage
+from wbot.domain.content import content_of, context_of
+from wbot.domain.delivery import split_text, text_payload
+from wbot.domain.foreign import is_foreign
+from wbot.domain.message_age import WINDOW_S, stale_question
+from wbot.domain.messages import ButtonReply
+from wbot.domain.questions import QuestionKind, tap_of
+from wbot.domain.receipts import reply_text
+from wbot.domain.triage import handling_of
+from wbot.payments import consent
+from wbot.storage import businesses, errors, journal, messages, outbox, questions
+from wbot.storage.journal import Taken
+from wbot.storage.messages import StoredMessage
+
+ASKED_ABOUT = "asked_about"
+"""Why a stale message is silent: the question put for another one speaks of it too."""
+
+ERROR_TEXT = (
+    "Sorry, something went wrong on our side with your last message. Please try again later."
+)
+"""What the customer reads when a turn fails for good, unless the business words it."""
+
+
+NOT_OWN = "(something that you passed on)"
+"""In place of a card or forwarded words, where a customer's stale messages are repeated."""
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """What a turn came to: `state` is answered, silent or failed; `reason` of the latter two."""
+
+    state: str
+    receipts: tuple[str, ...] = ()
+    words: str = ""
+    is_by_model: bool = False
+    """Whether the words are the model's."""
+    reason: str | None = None
+    asks_before: str | None = None
+    """Written before this instant, the message and all that wait with it are only asked about."""
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """What closing did: whether there is anything to send, and which others ended in silence."""
+
+    has_reply: bool
+    also_ended: tuple[str, ...]
+
+
+def close(
+    tx: sqlite3.Connection, message: StoredMessage, taken: Taken, *, ending: Ending, now: str
+) -> Closed:
+    """Store the reply and end the message; what it left pending is asked about instead.
+
+    Raises OvertakenError if another turn has taken the conversation.
+    """
+    journal.guard(tx, message.conversation_id, taken.epoch)
+    also_ended: list[str] = []
+    if ending.asks_before is not None:
+        payload, also_ended = _ask(tx, message, before=ending.asks_before, now=now)
+        payloads = [payload]
+    elif ending.state == "silent":
+        payloads = []
+    else:
+        payloads = _payloads(tx, message, ending, now)
+    for part, payload in enumerate(payloads):
+        outbox.add(tx, _reply(message, taken.revision, part=part, payload=payload, now=now))
+    messages.finish(tx, message.message_id, state=ending.state, reason=ending.reason, now=now)
+    journal.end(tx, message.message_id, taken.epoch, ending.state, now)
+    return Closed(has_reply=bool(payloads), also_ended=tuple(also_ended))
+
+
+def _payloads(
+    tx: sqlite3.Connection, message: StoredMessage, ending: Ending, now: str
+) -> list[dict[str, Any]]:
+    business = businesses.required(tx, message.business_id)
+    receipts = unique([*consent.tell_of_expiry(tx, message, business), *ending.receipts])
+    asked = consent.question(tx, message, business, receipts=receipts, now=now)
+    if asked is not None:
+        return [asked]
+    if ending.is_by_model:
+        questions.note_model_spoke(tx, message.conversation_id)
+    text = reply_text(receipts, ending.words)
+    return [text_payload(part) for part in split_text(text) if part]
+
+
+def _ask(
+    tx: sqlite3.Connection, message: StoredMessage, *, before: str, now: str
+) -> tuple[dict[str, Any], list[str]]:
+    """Put one question for the whole run of stale messages, and end those that wait with it."""
+    run = {message.message_id: _words(message.content)}
+    since = to_text(later(from_text(now), -WINDOW_S))
+    for row in messages.waiting_stale(tx, message.conversation_id, since=since, before=before):
+        words = _words(row["content"])
+        if words is not None and not journal.moved_money(tx, row["message_id"]):
+            run[row["message_id"]] = words
+            messages.finish(tx, row["message_id"], state="silent", reason=ASKED_ABOUT, now=now)
+    question_id = questions.ask(tx, message.conversation_id, list(run), now)
+    question = stale_question(question_id, [words for words in run.values() if words])
+    return question, [message_id for message_id in run if message_id != message.message_id]
+
+
+def _words(text: str | None) -> str | None:
+    raw = json.loads(text or "{}")
+    content = content_of(raw)
+    tap = tap_of(content.id) if isinstance(content, ButtonReply) else None
+    if tap is not None and tap.kind is QuestionKind.CONFIRM:  # counts by when it was received
+        return None
+    said = handling_of(content, raw.get("group_id"))
+    if not isinstance(said, triage.Answer):
+        return None
+    # Later prompts repeat the question: somebody else's words are only named in it.
+    return NOT_OWN if is_foreign(content, context_of(raw)) else said.text
+
+
+def fail(
+    tx: sqlite3.Connection,
+    message: StoredMessage,
+    taken: Taken,
+    *,
+    error: str,
+    error_text: str | None,
+    now: str,
+) -> None:
+    """End the message as a processing error; the customer hears of it, or sees what was done.
+
+    After an effect the receipts stand alone: the error text could read as if nothing had happened.
+    """
+    receipts = receipts_of(tx, message.message_id, taken.revision)
+    ending = Ending(
+        state="failed",
+        receipts=receipts,
+        words="" if receipts else error_text or ERROR_TEXT,
+        reason=error,
+    )
+    close(tx, message, taken, ending=ending, now=now)
+    errors.add(
+        tx,
+        error,
+        now=now,
+        business_id=message.business_id,
+        conversation_id=message.conversation_id,
+        message_id=message.message_id,
+        retry_count=taken.attempt - 1,
+    )
+
+
+def receipts_of(tx: sqlite3.Connection, message_id: str, revision: int) -> tuple[str, ...]:
+    """What the message did to money in any of its lives, then what this life read."""
+    done = [effect.receipt for effect in journal.effects(tx, message_id)]
+    return unique([*done, *receipts_read(tx, message_id, revision)])
+
+
+def receipts_read(tx: sqlite3.Connection, message_id: str, revision: int) -> tuple[str, ...]:
+    """The lines of what this life of the message only read."""
+    done = {effect.receipt for effect in journal.effects(tx, message_id)}
+    lines = [
+        msgspec.json.decode(step.content).get("receipt")
+        for step in journal.steps(tx, message_id, revision)
+        if step.kind == "tool"
+    ]
+    return unique([line for line in lines if line not in done])
+
+
+def unique(receipts: Sequence[str | None]) -> tuple[str, ...]:
+    """The receipts that are there, each once, in order."""
+    return tuple(dict.fromkeys(receipt for receipt in receipts if receipt))
+
+
+def _reply(
+    message: StoredMessage, revision: int, *, part: int, payload: dict[str, Any], now: str
+) -> outbox.NewReply:
+    return outbox.NewReply(
+        business_id=message.business_id,
+        conversation_id=message.conversation_id,
+        cause=f"message:{message.message_id}:{revision}",
+        part=part,
+        message_id=message.message_id,
+        reply_phone=message.reply_phone,
+        reply_user_id=message.reply_user_id,
+        payload=msgspec.json.encode(payload).decode(),
+        created_at=now,
+    )
