@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from stored import AT_ONCE
+from db_factories import AT_ONCE
 
 from wbot import settings as settings_module
 from wbot.admin import ledger_adjustments

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
-from stored import SHOP
+from db_factories import SHOP
 
 from wbot.simulator.people import SimulatedBusiness, SimulatedCustomer
 from wbot.simulator.simulator import MODEL

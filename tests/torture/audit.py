@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
-from stored import SHOP
+from db_factories import SHOP
 
 from torture.evidence import Evidence, Kept
 from torture.reference import Account

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from stored import NOW, SHOP, give
+from db_factories import NOW, SHOP, give
 
 from torture.asks import OUTSIDE_SHOP
 from torture.lives import HOST

@@ -1,0 +1,210 @@
+"""Whose number it is stays unknown until a yes, and who guesses learns little in a day."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ALICE, BOB, MakeWorld, deposit, make_simulator, writing
+from db_factories import NOW, SHOP, after, make_tx
+from test_consent import Ahead, Chat, calls, change, chatting, pay
+from test_toolbox import Desk, under
+
+from wbot.admin import customer_lookup
+from wbot.domain.business import PayeeRule
+from wbot.domain.policy import SENTENCES, UNKNOWN_NUMBERS_A_DAY, Refusal
+from wbot.domain.receipts import MARK
+from wbot.storage import customers, invariants, ledger
+
+NOBODY = "15550109999"
+TOO_MANY = SENTENCES[Refusal.TOO_MANY_UNKNOWN]
+UNKNOWN = SENTENCES[Refusal.UNKNOWN_CUSTOMER]
+
+
+@pytest.fixture
+def path(database_path: Path) -> Path:
+    """A shop that asks before every transfer, where Alice has $100 and Bob $1."""
+    change(database_path)
+    deposit(database_path, ALICE, 10_000)
+    deposit(database_path, BOB, 100)
+    return database_path
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    tx = make_tx()
+    desk = Desk(tx)
+    yield desk
+    assert invariants.breaches(tx) == []
+    tx.close()
+
+
+def alike(text: str) -> str:
+    """The text with neither number in it, and no reference."""
+    for number in (NOBODY, str(BOB.phone)):
+        text = text.replace(number, "NUMBER")
+    return text.replace("T3", "T").replace("T4", "T").replace("T5", "T").replace("T6", "T")
+
+
+async def test_nobody_is_asked_about_like_a_customer(make_world: MakeWorld, path: Path) -> None:
+    async with chatting(make_world, path) as chat:
+        asked = [await chat.say(f"Send 1 to +{number}") for number in (NOBODY, BOB.phone)]
+        assert alike(asked[0].text) == alike(asked[1].text)
+        assert ", a new payee" in asked[0].text
+        assert chat.balance() == (10_000, 200)
+        listed = (await chat.say("statement")).text.split("\n")[:2]
+        assert alike(listed[0])[-30:] == alike(listed[1])[-30:]
+        results = [alike(one["messages"][-1]["content"]) for one in chat.simulator.completions[-1:]]
+        assert "The Shop" not in results[0].partition("NUMBER")[0]
+        cancelled = (await chat.say("cancel")).text.split("\n")[:2]
+        assert alike(cancelled[0]) == alike(cancelled[1])
+
+
+async def test_only_a_yes_tells_that_nobody_has_the_number(
+    make_world: MakeWorld, path: Path
+) -> None:
+    async with chatting(make_world, path) as chat:
+        question = await chat.say(f"Send 20 to +{NOBODY}")
+        reply = await chat.tap(question, "yes")
+        assert (
+            reply.text == f"{MARK} Not sent: $20.00 to “+{NOBODY}”. {UNKNOWN} Available: $100.00."
+        )
+        assert chat.balance() == (10_000, 0)
+        assert chat.phases() == ["pending", "void"]
+        again = await chat.tap(question, "yes")
+        assert "nothing was sent again" in again.text
+        assert chat.world.rows("SELECT * FROM known_customers") == []
+        listed = await chat.say("statement")
+        assert f"−$20.00  “+{NOBODY}” (T3, void)" in listed.text
+
+
+async def test_what_else_was_confirmed_is_sent(make_world: MakeWorld, path: Path) -> None:
+    async with chatting(make_world, path) as chat:
+        chat.simulator.responder = lambda _: calls(pay("20", f"+{NOBODY}"), pay("30", "John"))
+        question = await chat.say("Pay both")
+        text = (await chat.tap(question, "yes")).text
+        assert f"Not sent: $20.00 to “+{NOBODY}”" in text
+        assert "Sent $30.00 to “John”" in text
+        assert chat.balance() == (7_000, 0)
+
+
+async def test_a_number_that_became_a_customer_s_meanwhile_is_not_paid(
+    make_world: MakeWorld, path: Path
+) -> None:
+    async with chatting(make_world, path) as chat:
+        question = await chat.say(f"Send 20 to +{NOBODY}")
+        with writing(path) as tx:
+            customers.resolve(tx, "shop", phone=NOBODY, user_id=None, name=None, now=NOW)
+        reply = await chat.tap(question, "yes")
+        assert SENTENCES[Refusal.CUSTOMER_SINCE] in reply.text
+        assert chat.balance() == (10_000, 0)
+        sent = await chat.tap(await chat.say(f"Send 20 to +{NOBODY}"), "yes")
+        assert f"Sent $20.00 to “+{NOBODY}”" in sent.text
+
+
+async def confirmed(chat: Chat, number: str) -> str:
+    return (await chat.tap(await chat.say(f"Send 0.01 to +{number}"), "yes")).text
+
+
+async def test_who_guesses_learns_little_in_a_day(make_world: MakeWorld, path: Path) -> None:
+    """Across a restart, and with questions asked before the last guess was made."""
+    simulator, clock = make_simulator(), Ahead()
+    async with make_world(simulator=simulator, clock=clock) as world:
+        chat = Chat(world, path, clock)
+        early = [await chat.say(f"Send 1 to +{number}") for number in (BOB.phone, NOBODY)]
+        for number in range(UNKNOWN_NUMBERS_A_DAY - 1):
+            assert UNKNOWN in await confirmed(chat, f"1555010800{number}")
+    async with make_world(simulator=simulator, clock=clock) as world:
+        chat = Chat(world, path, clock)
+        assert UNKNOWN in await confirmed(chat, "15550108009")
+        late = [(await chat.tap(question, "yes")).text for question in early]
+        assert all(TOO_MANY in text for text in late)
+        refused = [(await chat.say(f"Send 2 to +{one}")).text for one in (BOB.phone, NOBODY)]
+        assert alike(refused[0]) == alike(refused[1])
+        assert TOO_MANY in refused[0]
+        assert "Please confirm" in (await chat.say("Send 2 to John")).text
+        clock.ahead_s = 24 * 3600 + 5
+        assert "Please confirm" in (await chat.say(f"Send 2 to +{NOBODY}")).text
+
+
+# Where no yes is needed --------------------------------------------------------------------------
+
+
+def test_below_the_threshold_guesses_are_counted_too(desk: Desk) -> None:
+    for number in range(UNKNOWN_NUMBERS_A_DAY):
+        result = desk.pay("1", f"+1555010800{number}", message=f"wamid.a{number}")
+        assert result["refusal"] == Refusal.UNKNOWN_CUSTOMER
+    results = [
+        desk.pay("1", f"+{one}", message=f"wamid.b{one}")
+        for one in (BOB.phone, NOBODY, "15550108000")
+    ]
+    assert {one["refusal"] for one in results} == {Refusal.TOO_MANY_UNKNOWN}
+    assert len({one["error"] for one in results}) == 1
+    assert desk.pay("1", "John", message="wamid.c")["ok"]
+    assert desk.pay("1", f"+{ALICE.phone}", who=desk.bob, message="wamid.d")["refusal"] != (
+        Refusal.TOO_MANY_UNKNOWN
+    )
+    day = after(24 * 3600 + 1)
+    assert desk.pay("1", f"+{BOB.phone}", message="wamid.e", now=day)["ok"]
+
+
+@pytest.fixture
+def bob() -> str:
+    return str(BOB.phone)
+
+
+@pytest.mark.parametrize("is_confirmed", [False, True])
+def test_whoever_was_paid_or_confirmed_before_is_paid_all_the_same(
+    desk: Desk, bob: str, *, is_confirmed: bool
+) -> None:
+    if is_confirmed:
+        alice = customer_lookup.Person(desk.alice, str(ALICE.phone))
+        customer_lookup.make_payee(desk.tx, SHOP, alice, bob, NOW)
+    else:
+        assert desk.pay("1", bob, message="wamid.first")["ok"]
+    for number in range(UNKNOWN_NUMBERS_A_DAY + 2):
+        desk.pay("1", f"+1555010800{number}", message=f"wamid.a{number}")
+    assert desk.pay("1", bob, message="wamid.b")["ok"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "refusal"),
+    [
+        ({"payees": PayeeRule.KNOWN}, "unknown_payee"),
+        ({"max_transfer_minor": 50}, "above_max_transfer"),
+        ({"new_payee_limit_minor": 50}, "above_new_payee_limit"),
+        ({"daily_total_minor": 50}, "daily_total"),
+        ({"confirm_above_minor": 0, "max_transfer_minor": 50}, "above_max_transfer"),
+    ],
+)
+def test_a_rule_refuses_both_alike(
+    desk: Desk, bob: str, rules: dict[str, object], refusal: str
+) -> None:
+    under(desk, **rules)
+    results = [desk.pay("1", one, message=f"wamid.{one}") for one in (bob, NOBODY)]
+    assert [one["refusal"] for one in results] == [refusal, refusal]
+
+
+def test_what_there_is_no_money_for_tells_nothing(desk: Desk, bob: str) -> None:
+    results = [desk.pay("500", one, message=f"wamid.{one}") for one in (bob, NOBODY)]
+    assert [one["refusal"] for one in results] == ["insufficient_funds"] * 2
+
+
+def test_what_waits_counts_alike(desk: Desk, bob: str) -> None:
+    under(desk, confirm_above_minor=0, daily_count=2)
+    for one in (bob, NOBODY):
+        assert desk.pay("1", one, message=f"wamid.{one}")["state"] == "pending"
+    assert desk.pay("1", "John", message="wamid.3")["refusal"] == "daily_count"
+    assert desk.left == 9_800
+
+
+def test_the_tables_that_grow_are_not_searched(desk: Desk) -> None:
+    for statement in (ledger.PAID, ledger.UNKNOWN_NUMBERS):
+        plan = _plan(desk.tx, statement)
+        assert "SCAN" not in plan
+        assert "USING" in plan
+
+
+def _plan(tx: sqlite3.Connection, statement: str) -> str:
+    values: object = (1, 2) if "?" in statement else {"account": 1, "since": "", "refusal": ""}
+    return "\n".join(row["detail"] for row in tx.execute(f"EXPLAIN QUERY PLAN {statement}", values))  # type: ignore[arg-type]

@@ -1,0 +1,170 @@
+"""What a turn did, kept step by step under the epoch that guards it."""
+
+import sqlite3
+from collections.abc import Iterator
+
+import pytest
+from db_factories import NOW, SHOP, after, give, make_customer, make_message, make_tx
+
+from wbot.domain.errors import OvertakenError
+from wbot.domain.ledger import Cause, CauseKind, TransferKind
+from wbot.storage import journal, ledger, messages
+from wbot.storage.journal import Effect, Step
+
+MODEL = Step(1, "model", '{"text":"ok"}', 12.5)
+TOOL = Step(2, "tool", '{"result":"{}"}', 0.5)
+
+
+class Talk:
+    """A conversation with one message."""
+
+    def __init__(self) -> None:
+        self.tx = make_tx()
+        self.alice = make_customer(self.tx, "15550101001")
+        self.id = make_message(self.tx, self.alice, "wamid.1")
+
+    def take(self) -> journal.Taken:
+        return journal.take(self.tx, self.id, "wamid.1", NOW)
+
+    def turns(self) -> list[tuple[int, int, int, str | None]]:
+        rows = self.tx.execute("SELECT revision, attempt, epoch, outcome FROM turns ORDER BY epoch")
+        return [tuple(row) for row in rows.fetchall()]
+
+    def record(self, key: str, refusal: str | None = None) -> int:
+        own = ledger.account_of_customer(self.tx, SHOP.id, self.alice)
+        movement = ledger.Movement(
+            business_id=SHOP.id,
+            kind=TransferKind.TRANSFER,
+            debit_account_id=own,
+            credit_account_id=ledger.account_of_payee(self.tx, SHOP.id, self.alice, "John", NOW),
+            amount_minor=100,
+            currency="USD",
+            cause=Cause(CauseKind.CALL, key),
+            refusal=refusal,
+        )
+        return ledger.record(self.tx, movement, NOW)
+
+
+@pytest.fixture
+def talk() -> Iterator[Talk]:
+    talk = Talk()
+    yield talk
+    talk.tx.close()
+
+
+def test_a_turn_begins_with_an_epoch_and_an_empty_journal(talk: Talk) -> None:
+    assert talk.take() == journal.Taken(
+        epoch=1, revision=0, attempt=1, steps=(), failures=0, first_began_at=NOW
+    )
+    row = messages.by_id(talk.tx, "wamid.1")
+    assert row is not None
+    assert (row["state"], row["attempts"]) == ("begun", 1)
+
+
+def test_a_later_attempt_reads_what_the_one_before_it_kept(talk: Talk) -> None:
+    taken = talk.take()
+    for step in (TOOL, MODEL):
+        journal.add_step(talk.tx, "wamid.1", taken.revision, step=step, now=NOW)
+    journal.end(talk.tx, "wamid.1", taken.epoch, "retry: slow", after(1))
+    again = talk.take()
+    assert (again.epoch, again.attempt) == (2, 2)
+    assert again.steps == (MODEL, TOOL)
+    assert talk.turns() == [(0, 1, 1, "retry: slow"), (0, 2, 2, None)]
+
+
+def test_a_step_is_kept_once(talk: Talk) -> None:
+    journal.add_step(talk.tx, "wamid.1", 0, step=MODEL, now=NOW)
+    with pytest.raises(sqlite3.IntegrityError):
+        journal.add_step(talk.tx, "wamid.1", 0, step=MODEL, now=NOW)
+
+
+def test_only_the_latest_taker_passes_the_guard(talk: Talk) -> None:
+    first = talk.take()
+    journal.guard(talk.tx, talk.id, first.epoch)
+    second = talk.take()
+    with pytest.raises(OvertakenError):
+        journal.guard(talk.tx, talk.id, first.epoch)
+    journal.guard(talk.tx, talk.id, second.epoch)
+    journal.overtake(talk.tx, talk.id)
+    with pytest.raises(OvertakenError):
+        journal.guard(talk.tx, talk.id, second.epoch)
+    with pytest.raises(OvertakenError):
+        journal.guard(talk.tx, 999, 1)
+
+
+def test_the_epoch_of_one_conversation_says_nothing_of_another(talk: Talk) -> None:
+    taken = talk.take()
+    bob = make_customer(talk.tx, "15550101002")
+    bobs = make_message(talk.tx, bob, "wamid.2")
+    journal.take(talk.tx, bobs, "wamid.2", NOW)
+    journal.guard(talk.tx, talk.id, taken.epoch)
+
+
+def test_an_attempt_that_is_taken_back_is_not_counted(talk: Talk) -> None:
+    """The journal of turns still shows it, so that nobody wonders what happened."""
+    for _ in range(3):
+        assert talk.take().attempt == 1
+        journal.uncount(talk.tx, "wamid.1")
+    assert [turn[1] for turn in talk.turns()] == [1, 2, 3]
+
+
+def test_failures_are_counted_apart_from_deaths_and_holds(talk: Talk) -> None:
+    outcomes = ("retry: slow", None, "held: key", "stopped", "retry: HTTP 429")
+    for second, outcome in enumerate(outcomes):
+        taken = journal.take(talk.tx, talk.id, "wamid.1", after(second))
+        if outcome:
+            journal.end(talk.tx, "wamid.1", taken.epoch, outcome, after(second))
+    taken = journal.take(talk.tx, talk.id, "wamid.1", after(9))
+    assert (taken.failures, taken.first_began_at) == (2, NOW)
+
+
+def test_an_ending_is_written_to_its_own_attempt(talk: Talk) -> None:
+    first, second = talk.take(), talk.take()
+    journal.end(talk.tx, "wamid.1", second.epoch, "answered", NOW)
+    journal.end(talk.tx, "wamid.1", first.epoch, "overtaken", NOW)
+    assert [turn[3] for turn in talk.turns()] == ["overtaken", "answered"]
+
+
+def test_an_effect_is_found_by_message_tool_and_arguments(talk: Talk) -> None:
+    done = Effect("transfer", "[100]", '{"ok":true}', "Sent.", None)
+    journal.add_effect(talk.tx, "wamid.1", done, NOW)
+    assert journal.effect(talk.tx, "wamid.1", "transfer", "[100]") == done
+    for other in (
+        ("wamid.2", "transfer", "[100]"),
+        ("wamid.1", "cancel", "[100]"),
+        ("wamid.1", "transfer", "[101]"),
+    ):
+        assert journal.effect(talk.tx, *other) is None
+
+
+def test_an_effect_is_kept_once(talk: Talk) -> None:
+    done = Effect("transfer", "[100]", "{}", None, None)
+    journal.add_effect(talk.tx, "wamid.1", done, NOW)
+    with pytest.raises(sqlite3.IntegrityError):
+        journal.add_effect(talk.tx, "wamid.1", done, NOW)
+
+
+def test_an_effect_belongs_to_a_message_that_is_there(talk: Talk) -> None:
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        journal.add_effect(talk.tx, "wamid.none", Effect("cancel", "", "{}", None, None), NOW)
+
+
+def test_effects_are_told_in_the_order_they_happened(talk: Talk) -> None:
+    give(talk.tx, talk.alice, 1_000)
+    for second, key in ((3, "c"), (1, "b"), (2, "a")):
+        effect = Effect("transfer", key, "{}", None, talk.record(key))
+        journal.add_effect(talk.tx, "wamid.1", effect, after(second))
+    assert [one.arguments for one in journal.effects(talk.tx, "wamid.1")] == ["b", "a", "c"]
+
+
+def test_money_moved_when_a_transfer_was_posted_and_not_when_it_was_refused(talk: Talk) -> None:
+    give(talk.tx, talk.alice, 1_000)
+    assert not journal.moved_money(talk.tx, "wamid.1")
+    journal.add_effect(talk.tx, "wamid.1", Effect("cancel", "", "{}", None, None), NOW)
+    refused = Effect("transfer", "a", "{}", None, talk.record("a", refusal="no"))
+    journal.add_effect(talk.tx, "wamid.1", refused, NOW)
+    assert not journal.moved_money(talk.tx, "wamid.1")
+    posted = Effect("transfer", "b", "{}", None, talk.record("b"))
+    journal.add_effect(talk.tx, "wamid.1", posted, NOW)
+    assert journal.moved_money(talk.tx, "wamid.1")
+    assert not journal.moved_money(talk.tx, "wamid.2")
