@@ -8,16 +8,16 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from wbot.keyed_worker import Lanes, LookAgain
+from wbot.keyed_worker import KeyedWorker, RetryDelay
 
 WAIT_S = 30.0
-Work = Callable[[int, str], Awaitable[LookAgain]]
+Work = Callable[[int, str], Awaitable[RetryDelay]]
 
 
 @asynccontextmanager
-async def started(work: Work, *, running_max: int = 100) -> AsyncIterator[Lanes]:
+async def started(work: Work, *, running_max: int = 100) -> AsyncIterator[KeyedWorker]:
     async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as tasks:
-        lanes = Lanes("test", work, running_max=running_max)
+        lanes = KeyedWorker("test", work, running_max=running_max)
         lanes.start(tasks)
         yield lanes
         await lanes.stop(0)
@@ -26,14 +26,14 @@ async def started(work: Work, *, running_max: int = 100) -> AsyncIterator[Lanes]
 class Script:
     """Work that answers as told, then None; every look is on record and can be held back."""
 
-    def __init__(self, **answers: list[LookAgain]) -> None:
+    def __init__(self, **answers: list[RetryDelay]) -> None:
         self.answers = {int(key[1:]): deque(given) for key, given in answers.items()}
         self.looks: list[int] = []
         self.holding: set[int] = set()
         self._changed = asyncio.Condition()
         self._gates: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
 
-    async def __call__(self, key: int, group: str) -> LookAgain:
+    async def __call__(self, key: int, group: str) -> RetryDelay:
         async with self._changed:
             self.looks.append(key)
             self._changed.notify_all()
@@ -53,7 +53,7 @@ class Script:
         return self.looks
 
 
-async def idle(lanes: Lanes) -> None:
+async def idle(lanes: KeyedWorker) -> None:
     """Return when every coroutine of now has ended."""
     if lanes._running:
         await asyncio.wait(lanes._running)
@@ -62,12 +62,12 @@ async def idle(lanes: Lanes) -> None:
 async def test_a_key_gets_a_coroutine_for_a_bell_and_none_when_idle() -> None:
     script = Script()
     async with started(script) as lanes:
-        lanes.ring(1, "all")
-        lanes.ring(1, "all")
+        lanes.notify(1, "all")
+        lanes.notify(1, "all")
         assert lanes.running == 1
         await idle(lanes)
         assert (script.looks, lanes.running) == ([1], 0)
-        lanes.ring(1, "all")
+        lanes.notify(1, "all")
         await idle(lanes)
         assert script.looks == [1, 1]
 
@@ -75,7 +75,7 @@ async def test_a_key_gets_a_coroutine_for_a_bell_and_none_when_idle() -> None:
 async def test_a_key_with_more_to_do_is_looked_at_again_at_once() -> None:
     script = Script(k1=[0, 0.0, 0, None])
     async with started(script) as lanes:
-        lanes.ring(1, "all")
+        lanes.notify(1, "all")
         await idle(lanes)
         assert script.looks == [1] * 4
 
@@ -84,10 +84,10 @@ async def test_a_bell_during_the_work_means_one_more_look() -> None:
     script = Script()
     script.holding.add(1)
     async with started(script) as lanes:
-        lanes.ring(1, "all")
+        lanes.notify(1, "all")
         await script.looked(1)
         for _ in range(5):
-            lanes.ring(1, "all")
+            lanes.notify(1, "all")
         script.let_go(1)
         await idle(lanes)
         assert script.looks == [1, 1]
@@ -98,7 +98,7 @@ async def test_keys_run_side_by_side() -> None:
     script.holding.update(range(10))
     async with started(script) as lanes:
         for key in range(10):
-            lanes.ring(key, "all")
+            lanes.notify(key, "all")
         assert sorted(await script.looked(10)) == list(range(10))
         assert lanes.running == 10
         for key in range(10):
@@ -108,7 +108,7 @@ async def test_keys_run_side_by_side() -> None:
 async def test_a_key_that_must_wait_costs_no_coroutine() -> None:
     script = Script(k1=[0.01, None])
     async with started(script) as lanes:
-        lanes.ring(1, "all")
+        lanes.notify(1, "all")
         await idle(lanes)
         assert (script.looks, lanes.running) == ([1], 0)
         assert await script.looked(2) == [1, 1]
@@ -117,10 +117,10 @@ async def test_a_key_that_must_wait_costs_no_coroutine() -> None:
 async def test_a_bell_makes_a_wait_needless() -> None:
     script = Script(k1=[3_600, None])
     async with started(script) as lanes:
-        lanes.ring(1, "all")
+        lanes.notify(1, "all")
         await idle(lanes)
         (timer,) = lanes._timers.values()
-        lanes.ring(1, "all")
+        lanes.notify(1, "all")
         await idle(lanes)
         assert script.looks == [1, 1]
         assert timer.cancelled()
@@ -131,9 +131,9 @@ async def test_a_bell_during_the_work_is_worth_more_than_the_wait_it_asks_for() 
     script = Script(k1=[3_600, None])
     script.holding.add(1)
     async with started(script) as lanes:
-        lanes.ring(1, "all")
+        lanes.notify(1, "all")
         await script.looked(1)
-        lanes.ring(1, "all")
+        lanes.notify(1, "all")
         script.let_go(1)
         await idle(lanes)
         assert script.looks == [1, 1]
@@ -145,7 +145,7 @@ async def test_who_finds_no_place_gets_one_in_turn() -> None:
     script.holding.update(range(6))
     async with started(script, running_max=2) as lanes:
         for key in (0, 1, 2, 3, 2, 4, 3):
-            lanes.ring(key, "all")
+            lanes.notify(key, "all")
         assert lanes.running == 2
         for key in range(5):
             assert (await script.looked(min(5, key + 2)))[: key + 2] == list(range(min(5, key + 2)))
@@ -158,15 +158,15 @@ async def test_a_key_with_much_to_do_leaves_its_place_to_those_who_wait() -> Non
     script = Script(k1=[0] * 3, k2=[0] * 2)
     async with started(script, running_max=1) as lanes:
         for key in (1, 2, 3):
-            lanes.ring(key, "all")
+            lanes.notify(key, "all")
         assert await script.looked(8) == [1, 2, 3, 1, 2, 1, 2, 1]
 
 
 async def test_a_wait_is_not_forgotten_while_others_wait_for_the_place() -> None:
     script = Script(k1=[0.01, None])
     async with started(script, running_max=1) as lanes:
-        lanes.ring(1, "all")
-        lanes.ring(2, "all")
+        lanes.notify(1, "all")
+        lanes.notify(2, "all")
         assert await script.looked(3) == [1, 2, 1]
 
 
@@ -176,10 +176,10 @@ async def test_a_group_leaves_places_to_the_others_whatever_it_waits_for() -> No
     async with started(script, running_max=8) as lanes:
         lanes.groups = 2
         for key in range(20):
-            lanes.ring(key, "slow")
+            lanes.notify(key, "slow")
         assert lanes.running == 4
         for key in range(20, 60):
-            lanes.ring(key, "quick")
+            lanes.notify(key, "quick")
         looks = await script.looked(4 + 40)
         assert sorted(looks[4:44]) == list(range(20, 60))
         for key in range(20):
@@ -192,11 +192,11 @@ async def test_free_places_go_to_the_groups_in_turn() -> None:
     script.holding.add(0)
     async with started(script, running_max=1) as lanes:
         lanes.groups = 2
-        lanes.ring(0, "many")
+        lanes.notify(0, "many")
         for key in (1, 2, 3):
-            lanes.ring(key, "many")
+            lanes.notify(key, "many")
         for key in (7, 8):
-            lanes.ring(key, "few")
+            lanes.notify(key, "few")
         await script.looked(1)
         script.let_go(0)
         assert await script.looked(6) == [0, 1, 7, 2, 8, 3]
@@ -214,7 +214,7 @@ class Mailboxes:
         self.busy: set[int] = set()
         self.busy_most = 0
 
-    async def work(self, key: int, group: str) -> LookAgain:
+    async def work(self, key: int, group: str) -> RetryDelay:
         assert key not in self.busy, "two coroutines of one key"
         self.busy.add(key)
         self.busy_most = max(self.busy_most, len(self.busy))
@@ -223,7 +223,7 @@ class Mailboxes:
         finally:
             self.busy.remove(key)
 
-    async def _take(self, key: int) -> LookAgain:
+    async def _take(self, key: int) -> RetryDelay:
         # What is there is read first, as from a snapshot: what comes meanwhile needs its own bell.
         seen = list(self.boxes[key])[: self.chance.randint(1, 3)]
         for _ in range(self.chance.randint(0, 2)):
@@ -243,17 +243,17 @@ class Mailboxes:
 async def test_no_bell_is_ever_lost(keys: int, running_max: int) -> None:
     """Thousands of rings at random moments: all done, in order, never two at once of one key."""
     mail = Mailboxes(seed=keys + running_max)
-    rings = 10_000
-    mail.left = rings
+    notify_conversation_ids = 10_000
+    mail.left = notify_conversation_ids
     async with started(mail.work, running_max=running_max) as lanes:
-        for number in range(rings):
+        for number in range(notify_conversation_ids):
             key = mail.chance.randrange(keys)
             mail.boxes[key].append(number)
-            lanes.ring(key, "all")
+            lanes.notify(key, "all")
             if mail.chance.random() < 0.3:
                 await asyncio.sleep(0)
         await mail.all_done.wait()
-    assert sum(map(len, mail.done.values())) == rings
+    assert sum(map(len, mail.done.values())) == notify_conversation_ids
     assert all(done == sorted(done) for done in mail.done.values())
     assert min(2, running_max) <= mail.busy_most <= running_max
 
@@ -264,7 +264,7 @@ async def test_a_bell_for_work_that_ends_at_that_moment_is_not_lost() -> None:
     done: list[int] = []
     last = asyncio.Event()
 
-    async def work(_: int, __: str) -> LookAgain:
+    async def work(_: int, __: str) -> RetryDelay:
         while inbox:
             done.append(inbox.popleft())
         await asyncio.sleep(0)
@@ -276,7 +276,7 @@ async def test_a_bell_for_work_that_ends_at_that_moment_is_not_lost() -> None:
     async with started(work) as lanes:
         for number in range(20_000):
             inbox.append(number)
-            lanes.ring(1, "all")
+            lanes.notify(1, "all")
             for _ in range(chance.randrange(4)):
                 await asyncio.sleep(0)
         await last.wait()
@@ -287,7 +287,7 @@ async def test_stopping_lets_work_in_hand_end() -> None:
     script = Script(k1=[0, 0, 0])
     script.holding.add(1)
     async with started(script) as lanes, asyncio.TaskGroup() as tasks:
-        lanes.ring(1, "all")
+        lanes.notify(1, "all")
         await script.looked(1)
         stopping = tasks.create_task(lanes.stop(WAIT_S))
         await asyncio.sleep(0)
@@ -302,8 +302,8 @@ async def test_stopping_cancels_what_takes_too_long() -> None:
     script = Script()
     script.holding.update({1, 2})
     async with started(script) as lanes:
-        lanes.ring(1, "all")
-        lanes.ring(2, "all")
+        lanes.notify(1, "all")
+        lanes.notify(2, "all")
         await script.looked(2)
         await lanes.stop(0.01)
         assert lanes.running == 0
@@ -314,15 +314,15 @@ async def test_after_the_stop_nothing_begins() -> None:
     script.holding.add(3)
     async with started(script, running_max=1) as lanes:
         for key in (1, 2):
-            lanes.ring(key, "all")
+            lanes.notify(key, "all")
             await idle(lanes)
-        lanes.ring(3, "all")
-        lanes.ring(4, "all")
+        lanes.notify(3, "all")
+        lanes.notify(4, "all")
         await script.looked(3)
         await lanes.stop(0)
         looks = list(script.looks)
-        lanes.ring(5, "all")
-        lanes.ring(1, "all")
+        lanes.notify(5, "all")
+        lanes.notify(1, "all")
         assert (lanes.running, lanes._timers, lanes._waiting) == (0, {}, {})
         await asyncio.sleep(0)
         assert script.looks == looks
@@ -337,14 +337,14 @@ async def test_stopping_when_idle_is_at_once() -> None:
 async def test_work_that_breaks_takes_its_group_down() -> None:
     """A dead lane nobody hears of would leave its conversation waiting for ever."""
 
-    async def work(_: int, __: str) -> LookAgain:
+    async def work(_: int, __: str) -> RetryDelay:
         raise ArithmeticError("broken")
 
     async def serve() -> None:
         async with asyncio.TaskGroup() as tasks:
-            lanes = Lanes("test", work, running_max=1)
+            lanes = KeyedWorker("test", work, running_max=1)
             lanes.start(tasks)
-            lanes.ring(1, "all")
+            lanes.notify(1, "all")
             await asyncio.Event().wait()
 
     with pytest.raises(ExceptionGroup) as broken:

@@ -12,8 +12,8 @@ from wbot.app import Service
 from wbot.clients.whatsapp import WhatsApp
 from wbot.clock import Clock
 from wbot.domain.errors import StorageError
-from wbot.keyed_worker import Lanes, LookAgain, cancel_and_wait
-from wbot.outbound.rate_limit import Pace
+from wbot.keyed_worker import KeyedWorker, RetryDelay, cancel_and_wait
+from wbot.outbound.rate_limit import RateLimiter
 from wbot.simulator.faults.plan import Endpoint, refused
 from wbot.storage.database import Database
 from wbot.turns.conversation_worker import Conversations
@@ -66,14 +66,14 @@ class Stubborn:
 async def test_lanes_that_stop_end_also_what_swallows_a_cancellation() -> None:
     stubborn = Stubborn()
 
-    async def work(_: int, __: str) -> LookAgain:
+    async def work(_: int, __: str) -> RetryDelay:
         await stubborn.wait()
         return None
 
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
-        lanes = Lanes("test", work, running_max=1)
+        lanes = KeyedWorker("test", work, running_max=1)
         lanes.start(tasks)
-        lanes.ring(1, "all")
+        lanes.notify(1, "all")
         await stubborn.started.wait()
         await lanes.stop(0.01)
         assert (lanes.running, stubborn.told) == (0, 2)
@@ -138,9 +138,9 @@ async def test_what_the_event_loop_owns_is_changed_on_it_alone(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads = set()
-    wait_s = Pace.wait_s
+    wait_s = RateLimiter.wait_s
 
-    def watched(self: Pace, *arguments: Any, **more: Any) -> float:
+    def watched(self: RateLimiter, *arguments: Any, **more: Any) -> float:
         threads.add(threading.get_ident())
         return wait_s(self, *arguments, **more)
 
@@ -153,7 +153,7 @@ async def test_what_the_event_loop_owns_is_changed_on_it_alone(
             threads.add(threading.get_ident())
             super().__setitem__(*arguments)
 
-    monkeypatch.setattr(Pace, "wait_s", watched)
+    monkeypatch.setattr(RateLimiter, "wait_s", watched)
     simulator = make_simulator()
     async with make_world(simulator=simulator) as world:
         sender = world.service.sender

@@ -20,11 +20,11 @@ from wbot.ingress.limits import Limits
 from wbot.ingress.server import listening
 from wbot.keyed_worker import cancel_and_wait
 from wbot.logs import get_log, keep_from_logs
-from wbot.metrics import Measures
+from wbot.metrics import Metrics
 from wbot.monitoring.change_poller import Watch
 from wbot.monitoring.health import Health, Sources
 from wbot.monitoring.ledger_audit import Audit
-from wbot.monitoring.metrics_page import Metrics
+from wbot.monitoring.metrics_page import MetricsPage
 from wbot.outbound.sender import Sender
 from wbot.payments.hold_expiry import Expiry
 from wbot.settings import Settings, known_secrets, require
@@ -56,7 +56,7 @@ class Service:
         log = get_log()
         self.settings = settings
         self.log = log
-        self.measures = Measures()
+        self.metrics = Metrics()
         secrets = known_secrets(settings)
         keep_from_logs(secrets)
         self.database = Database(settings.database, clock=clock)
@@ -67,7 +67,7 @@ class Service:
             ttl_s=settings.cache_ttl,
             clock=clock,
             log=log,
-            measures=self.measures,
+            metrics=self.metrics,
         )
         self.model = _model(settings, secrets)
         whatsapp = WhatsApp(
@@ -85,7 +85,7 @@ class Service:
             secrets=secrets,
             clock=clock,
             log=log,
-            measures=self.measures,
+            metrics=self.metrics,
         )
         self.audit = Audit(database=self.database, clock=clock, log=log)
         self.expiry = Expiry(
@@ -103,8 +103,8 @@ class Service:
             secrets=secrets,
             clock=clock,
             log=log,
-            measures=self.measures,
-            ring_outbound=self.sender.ring,
+            metrics=self.metrics,
+            notify_outbound=self.sender.notify,
             are_books_right=self.audit.are_books_right,
         )
         self.webhooks = Webhooks(
@@ -113,31 +113,31 @@ class Service:
             secrets=secrets,
             clock=clock,
             log=log,
-            measures=self.measures,
-            ring_conversation=self.conversations.ring,
-            ring_sender=self.sender.ring,
+            metrics=self.metrics,
+            notify_conversation=self.conversations.notify,
+            notify_sender=self.sender.notify,
         )
         self.health = Health(
             database=self.database,
             clock=clock,
-            measures=self.measures,
+            metrics=self.metrics,
             sources=Sources(
-                held_models=lambda: self.conversations.held,
+                blocked_models=lambda: self.conversations.blocked,
                 failing_models=self.conversations.model_watch.failing,
                 graph_unanswered_s=lambda: self.sender.unanswered_s,
-                held_accounts=lambda: self.sender.held,
+                blocked_accounts=lambda: self.sender.blocked,
                 book_breaches=lambda: self.audit.breaches,
                 currently_processing=lambda: self.conversations.running,
                 cache_keys=lambda: self.cache.keys,
             ),
         )
-        self.metrics_page = Metrics(self.measures)
+        self.metrics_page = MetricsPage(self.metrics)
         self.watch = Watch(
             database=self.database,
             clock=clock,
             log=log,
             on_change=self._changed_elsewhere,
-            sweep=self.ring_everything,
+            sweep=self.notify_unfinished,
         )
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
@@ -145,9 +145,9 @@ class Service:
         await self.sender.start(tasks)
         self.conversations.start(tasks)
         await self.webhooks.start()
-        await self.ring_everything()
+        await self.notify_unfinished()
 
-    async def ring_everything(self) -> None:
+    async def notify_unfinished(self) -> None:
         """Ring the bell of every conversation with something unfinished, page by page."""
         sharing = await self.database.read(businesses.count_active)
         self.sender.share_among(sharing)
@@ -157,7 +157,7 @@ class Service:
             page = partial(outbox.in_line, after=replies[-1].id, limit=SWEEP_ROWS)
             replies = await self.database.read(page)
             for reply in replies:
-                self.sender.ring(reply.conversation_id, reply.business_id)
+                self.sender.notify(reply.conversation_id, reply.business_id)
         waiting = [messages.InLine("", "", 0, "")]
         while waiting:
             following = partial(messages.in_line, after=waiting[-1].place, limit=SWEEP_ROWS)

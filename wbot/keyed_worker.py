@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
-LookAgain = float | None
+RetryDelay = float | None
 """Seconds until it is worth looking again, 0 for at once; None: when the next bell rings."""
 
 CANCEL_AGAIN_S = 0.2
@@ -29,7 +29,7 @@ async def cancel_and_wait(tasks: Collection[asyncio.Task[Any]]) -> None:
         _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
 
 
-class Lanes:
+class KeyedWorker:
     """Runs `work(key, group)` for each key that was rung, at most `running_max` keys at once.
 
     Where more keys than that have something to do they take turns, one look each. Where there are
@@ -38,7 +38,7 @@ class Lanes:
     """
 
     def __init__(
-        self, name: str, work: Callable[[int, str], Awaitable[LookAgain]], *, running_max: int
+        self, name: str, work: Callable[[int, str], Awaitable[RetryDelay]], *, running_max: int
     ) -> None:
         self.groups = 1
         """How many groups there are, at work or not."""
@@ -67,7 +67,7 @@ class Lanes:
     def start(self, tasks: asyncio.TaskGroup) -> None:
         self._tasks = tasks
 
-    def ring(self, key: int, group: str) -> None:
+    def notify(self, key: int, group: str) -> None:
         """Say that there is something to look at; ringing twice is ringing once."""
         if self._is_stopping:
             return
@@ -111,7 +111,7 @@ class Lanes:
         task.add_done_callback(self._running.discard)
 
     async def _run(self, key: int, group: str, queue: asyncio.Queue[None]) -> None:
-        again: LookAgain = None
+        again: RetryDelay = None
         has_more = True
         try:
             while has_more and not self._is_stopping:
@@ -130,7 +130,7 @@ class Lanes:
         if has_more:  # others wait for a place: one with much to do goes to their end
             self._wait(key, group)
         elif again:
-            self._ring_later(key, group, again)
+            self._notify_later(key, group, again)
         while self._begin_next():
             pass
 
@@ -147,6 +147,6 @@ class Lanes:
         self._begin(key, group)
         return True
 
-    def _ring_later(self, key: int, group: str, seconds: float) -> None:
+    def _notify_later(self, key: int, group: str, seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        self._timers[key] = loop.call_later(seconds, self.ring, key, group)
+        self._timers[key] = loop.call_later(seconds, self.notify, key, group)

@@ -5,7 +5,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 _MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 120_000)
 
 
-class Measures:
+class Metrics:
     """The counters of one running service; each app has its own."""
 
     def __init__(self) -> None:

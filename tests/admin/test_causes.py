@@ -191,7 +191,7 @@ def test_a_failure_is_told_with_its_retry_until_it_is_purged(tx: sqlite3.Connect
 def test_a_failed_attempt_is_told_as_repeated(tx: sqlite3.Connection) -> None:
     conversation_id = make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
     assert "Its turn has not ended yet" in (cause_of(tx, "wamid.1", is_served=True) or "")
-    taken = journal.take(tx, conversation_id, "wamid.1", after(1))
+    taken = journal.claim_conversation(tx, conversation_id, "wamid.1", after(1))
     journal.end(tx, "wamid.1", taken.epoch, "retry: The model endpoint failed.", after(2))
     assert cause_of(tx, "wamid.1", is_served=True) == (
         "The last attempt failed and is repeated by itself: The model endpoint failed. If it goes "

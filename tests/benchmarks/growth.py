@@ -35,7 +35,7 @@ from wbot.clients.model import ToolCall
 from wbot.clock import Clock, elapsed_ms, later, to_text
 from wbot.domain.business import Business
 from wbot.domain.ledger import GENESIS_HASH, chain_hash
-from wbot.domain.questions import QuestionKind, Tap
+from wbot.domain.questions import Decision, QuestionKind
 from wbot.inbound.intake import record
 from wbot.inbound.webhook_parser import parse_payload
 from wbot.payments import consent
@@ -54,7 +54,7 @@ from wbot.storage.database import connect, connect_writer, transaction
 from wbot.turns import finish, toolbox
 from wbot.turns.finish import Ending
 from wbot.turns.prompt import recent_history
-from wbot.turns.tools import Customer
+from wbot.turns.tools import CallContext
 
 HOST = "127.0.0.1"
 GOAL = 1.3
@@ -255,13 +255,13 @@ class Journey:
         finally:
             self.tx.execute("ROLLBACK")
 
-    def begin(self) -> tuple[messages.StoredMessage, journal.Taken]:
+    def begin(self) -> tuple[messages.StoredMessage, journal.Claim]:
         message = messages.next_of(self.tx, 1)
         assert message is not None
         consent.taps_by(self.tx, message)
-        taken = journal.take(self.tx, 1, message.message_id, to_text(clock.now()))
+        taken = journal.claim_conversation(self.tx, 1, message.message_id, to_text(clock.now()))
         journal.moved_money(self.tx, message.message_id)
-        journal.has_tapped(self.tx, message.message_id)
+        journal.has_decided(self.tx, message.message_id)
         messages.note_lateness(self.tx, message)
         return message, taken
 
@@ -280,7 +280,7 @@ class Journey:
                 now=to_text(clock.now()),
             )
         with self.timed("transfer proposed"):
-            customer = Customer(
+            customer = CallContext(
                 business=self.business,
                 customer_id=1,
                 message_id=message_id,
@@ -322,13 +322,13 @@ class Journey:
             settled = consent.settle(
                 self.tx,
                 message,
-                Tap(QuestionKind.CONFIRM, asked["token"], is_yes=True),
+                Decision(QuestionKind.CONFIRM, asked["token"], is_yes=True),
                 business=self.business,
                 now=to_text(clock.now()),
             )
         assert settled.receipts, settled
         with self.timed("another life"):
-            messages.revive(self.tx, message.message_id, to_text(clock.now()))
+            messages.requeue(self.tx, message.message_id, to_text(clock.now()))
 
     def look(self, number: int) -> None:
         """What the service and its operator look at from time to time."""

@@ -13,7 +13,7 @@ from aiohttp import web
 from simulator_harness import Rig, running
 
 from wbot.clients.model import Answer, OpenAIModel, ToolCall, Usage
-from wbot.domain.errors import HeldError, RetryableError
+from wbot.domain.errors import BlockedError, RetryableError
 from wbot.simulator.simulator import MODEL
 
 PROMPT = [{"role": "user", "content": "Transfer $20 to John"}]
@@ -237,7 +237,7 @@ async def _list_only() -> AsyncIterator[OpenAIModel]:
 
 async def test_where_models_can_only_be_listed_the_list_tells(list_only: OpenAIModel) -> None:
     await list_only.check(MODEL)
-    with pytest.raises(HeldError, match="404"):
+    with pytest.raises(BlockedError, match="404"):
         await list_only.check("another")
 
 
@@ -245,7 +245,7 @@ async def test_where_models_can_be_looked_up_that_answer_stands(
     rig: Rig, model: OpenAIModel
 ) -> None:
     await model.check(MODEL)
-    with pytest.raises(HeldError, match="model_not_found"):
+    with pytest.raises(BlockedError, match="model_not_found"):
         await model.check("another")
 
 
@@ -276,7 +276,7 @@ async def test_a_redirect_is_not_followed_and_waits_for_the_operator(
         async with thief() as (elsewhere, shown):
             location = {"Location": path.format(elsewhere=elsewhere)}
             asked = len(rig.simulator.completions)
-            with pytest.raises(HeldError, match=f"HTTP {status}.*OPENAI_BASE_URL"):
+            with pytest.raises(BlockedError, match=f"HTTP {status}.*OPENAI_BASE_URL"):
                 await answer_to(rig, model, web.Response(status=status, headers=location))
             assert len(rig.simulator.completions) == asked + 1
             assert shown == []

@@ -10,19 +10,25 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from simulator_harness import ACCESS_TOKEN, ALICE, SHOP, Rig, running, text_to
 
-from wbot.clients.whatsapp import GraphError, Line, NotSentError, UnknownOutcomeError, WhatsApp
+from wbot.clients.whatsapp import (
+    GraphError,
+    NotSentError,
+    PhoneNumberCredentials,
+    UnknownOutcomeError,
+    WhatsApp,
+)
 from wbot.simulator.faults.plan import Endpoint, garbled
 
-LINE = Line(SHOP.phone_number_id, ACCESS_TOKEN)
+LINE = PhoneNumberCredentials(SHOP.phone_number_id, ACCESS_TOKEN)
 
 
-async def send(rig: Rig, line: Line = LINE) -> str:
+async def send(rig: Rig, line: PhoneNumberCredentials = LINE) -> str:
     url = rig.graph.base_url
     whatsapp = WhatsApp(rig.graph.session, graph_url=url, version="v26.0", timeout_s=5.0)
     return await whatsapp.send(line, text_to(ALICE))
 
 
-async def answered(body: str, *, status: int = 200, line: Line = LINE) -> str:
+async def answered(body: str, *, status: int = 200, line: PhoneNumberCredentials = LINE) -> str:
     """The wamid of a send that this body answers."""
     async with running() as rig:
         rig.faults.add(Endpoint.SEND, garbled(body, status=status))
@@ -88,7 +94,7 @@ async def test_a_refusals_words_can_be_kept_and_hold_no_token(error: Any, words:
 
 
 async def test_a_token_that_is_part_of_an_id_leaves_the_id_alone() -> None:
-    line = Line(SHOP.phone_number_id, "id")
+    line = PhoneNumberCredentials(SHOP.phone_number_id, "id")
     assert await answered('{"messages": [{"id": "wamid.1"}]}', line=line) == "wamid.1"
 
 
@@ -96,7 +102,7 @@ async def test_a_token_that_is_part_of_an_id_leaves_the_id_alone() -> None:
 async def test_a_token_that_no_header_can_carry_is_not_sent(token: str) -> None:
     async with running() as rig:
         with pytest.raises(NotSentError, match="token"):
-            await send(rig, Line(SHOP.phone_number_id, token))
+            await send(rig, PhoneNumberCredentials(SHOP.phone_number_id, token))
         assert not rig.simulator.send_attempts
 
 

@@ -21,7 +21,7 @@ from db_factories import SHOP as BUSINESS
 
 from wbot.admin import preflight
 from wbot.admin.preflight import Check, Subject
-from wbot.clients.whatsapp import Line
+from wbot.clients.whatsapp import PhoneNumberCredentials
 from wbot.domain.business import Policy
 from wbot.settings import Settings
 from wbot.simulator.faults.plan import Endpoint, refused, silent
@@ -277,7 +277,7 @@ def test_the_account_is_known_by_the_latest_webhook(body: bytes, account_id: str
 
 def subject(account_id: str | None = WABA, token: str = ACCESS_TOKEN, **changes: Any) -> Subject:
     business = msgspec.structs.replace(BUSINESS, **changes)
-    line = Line(business.phone_number_id, token)
+    line = PhoneNumberCredentials(business.phone_number_id, token)
     return Subject(business=business, line=line, account_id=account_id)
 
 

@@ -186,7 +186,7 @@ def test_every_attempt_is_told_and_a_long_hold_once(tx: sqlite3.Connection) -> N
     conversation_id = make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
     outcomes = ["held: no key"] * 5 + ["stopped", None, "retry: it broke", "silent"]
     for number, outcome in enumerate(outcomes):
-        taken = journal.take(tx, conversation_id, "wamid.1", after(2 * number + 1))
+        taken = journal.claim_conversation(tx, conversation_id, "wamid.1", after(2 * number + 1))
         if outcome is not None:
             journal.end(tx, "wamid.1", taken.epoch, outcome, after(2 * number + 2))
     stages = told(tx)
@@ -210,7 +210,7 @@ def test_every_attempt_is_told_and_a_long_hold_once(tx: sqlite3.Connection) -> N
 
 def test_a_turn_under_way_has_no_end_yet(tx: sqlite3.Connection) -> None:
     conversation_id = make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
-    journal.take(tx, conversation_id, "wamid.1", after(1))
+    journal.claim_conversation(tx, conversation_id, "wamid.1", after(1))
     assert told(tx)[-1] == ("turn_began", "attempt 1; its end is not recorded yet")
 
 
@@ -219,9 +219,9 @@ def test_another_life_is_told_apart(tx: sqlite3.Connection) -> None:
     messages.finish(tx, "wamid.1", state="failed", reason="it broke", now=after(1))
     common = {"business_id": SHOP.id, "conversation_id": conversation_id}
     errors.add(tx, "it broke", now=after(1), message_id="wamid.1", **common)  # type: ignore[arg-type]
-    messages.revive(tx, "wamid.1", after(2))
+    messages.requeue(tx, "wamid.1", after(2))
     errors.mark_retried(tx, "wamid.1")
-    journal.take(tx, conversation_id, "wamid.1", after(3))
+    journal.claim_conversation(tx, conversation_id, "wamid.1", after(3))
     step = Step(1, "model", '{"text":"Hello","model":"m"}', 12.345)
     journal.add_step(tx, "wamid.1", 1, step=step, now=after(4))
     stages = told(tx)

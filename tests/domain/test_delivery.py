@@ -19,7 +19,7 @@ from wbot.domain.delivery import (
     ReplyState,
     Verdict,
     addressed,
-    raised,
+    later_state,
     split_text,
     verdict_of,
     words_of,
@@ -36,20 +36,20 @@ RISING = [
 def test_states_rise_in_the_order_of_delivery() -> None:
     assert set(RISING) == set(ReplyState)
     for lower, higher in pairwise(RISING):
-        assert raised(ReplyState(lower), ReplyState(higher)) == higher
-        assert raised(ReplyState(higher), ReplyState(lower)) == higher
+        assert later_state(ReplyState(lower), ReplyState(higher)) == higher
+        assert later_state(ReplyState(higher), ReplyState(lower)) == higher
 
 
 @pytest.mark.parametrize("state", list(ReplyState))
 def test_the_same_state_again_is_no_rise(state: ReplyState) -> None:
-    assert raised(state, state) is state
+    assert later_state(state, state) is state
 
 
 def test_the_order_of_statuses_does_not_matter() -> None:
     for order in permutations(REPORTED):
         state = ReplyState.SENDING
         for reported in order:
-            state = raised(state, reported)
+            state = later_state(state, reported)
         assert state is ReplyState.PLAYED
 
 

@@ -3,24 +3,32 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wbot.domain.history import CHARACTERS_MAX, LINES_MAX, Line, fit
+from wbot.domain.history import CHARACTERS_MAX, LINES_MAX, ChatMessage, fit
 
-LINES = st.lists(st.integers(min_value=0, max_value=12).map(lambda n: Line("user", "x" * n)))
+LINES = st.lists(st.integers(min_value=0, max_value=12).map(lambda n: ChatMessage("user", "x" * n)))
 
 
 def test_what_fits_is_kept_in_order() -> None:
-    lines = [Line("user", "Hi"), Line("assistant", "Hello"), Line("user", "Bye")]
+    lines = [
+        ChatMessage("user", "Hi"),
+        ChatMessage("assistant", "Hello"),
+        ChatMessage("user", "Bye"),
+    ]
     assert fit(lines) == tuple(lines)
     assert fit([]) == ()
 
 
 def test_the_newest_lines_are_kept() -> None:
-    lines = [Line("user", str(number)) for number in range(LINES_MAX + 5)]
+    lines = [ChatMessage("user", str(number)) for number in range(LINES_MAX + 5)]
     assert fit(lines) == tuple(lines[5:])
 
 
 def test_a_line_is_kept_whole_or_not_at_all() -> None:
-    lines = [Line("user", "12345"), Line("assistant", "123456"), Line("user", "1234")]
+    lines = [
+        ChatMessage("user", "12345"),
+        ChatMessage("assistant", "123456"),
+        ChatMessage("user", "1234"),
+    ]
     assert fit(lines, characters_max=10) == tuple(lines[1:])
     assert fit(lines, characters_max=9) == tuple(lines[2:])
     assert fit(lines, characters_max=3) == ()
@@ -28,8 +36,12 @@ def test_a_line_is_kept_whole_or_not_at_all() -> None:
 
 def test_one_endless_line_hides_what_came_before_it() -> None:
     """A gap in the middle would make an answer look like one to another question."""
-    lines = [Line("user", "short"), Line("user", "x" * (CHARACTERS_MAX + 1)), Line("user", "new")]
-    assert fit(lines) == (Line("user", "new"),)
+    lines = [
+        ChatMessage("user", "short"),
+        ChatMessage("user", "x" * (CHARACTERS_MAX + 1)),
+        ChatMessage("user", "new"),
+    ]
+    assert fit(lines) == (ChatMessage("user", "new"),)
 
 
 @settings(max_examples=200, deadline=None)
@@ -39,7 +51,7 @@ def test_one_endless_line_hides_what_came_before_it() -> None:
     characters_max=st.integers(min_value=0, max_value=40),
 )
 def test_the_longest_tail_within_both_limits_is_kept(
-    lines: list[Line], lines_max: int, characters_max: int
+    lines: list[ChatMessage], lines_max: int, characters_max: int
 ) -> None:
     tails = [tuple(lines[start:]) for start in range(len(lines) + 1)]
     fitting = [

@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wbot.domain.confirmations import BODY_LENGTH_MAX, Held, confirmation_body
+from wbot.domain.confirmations import BODY_LENGTH_MAX, PendingTransfer, confirmation_body
 from wbot.domain.money import MINOR_DIGITS_MAX, currency_of
 from wbot.domain.policy import ASKED_AT_ONCE_MAX
 from wbot.domain.questions import (
+    Decision,
     QuestionKind,
-    Tap,
+    decision_of_button,
     plain_answer,
     question_payload,
-    tap_of,
 )
 from wbot.domain.receipts import MARK, PAYEE_LENGTH_MAX, one_line, quoted, quoted_payee, receipt
 
@@ -22,10 +22,10 @@ USD = currency_of("USD")
 @pytest.mark.parametrize(
     ("button_id", "tap"),
     [
-        ("confirm:a1b2:yes", Tap(QuestionKind.CONFIRM, "a1b2", is_yes=True)),
-        ("confirm:a1b2:no", Tap(QuestionKind.CONFIRM, "a1b2", is_yes=False)),
-        ("stale:12:yes", Tap(QuestionKind.STALE, "12", is_yes=True)),
-        ("confirm:a:b:yes", Tap(QuestionKind.CONFIRM, "a:b", is_yes=True)),
+        ("confirm:a1b2:yes", Decision(QuestionKind.CONFIRM, "a1b2", is_yes=True)),
+        ("confirm:a1b2:no", Decision(QuestionKind.CONFIRM, "a1b2", is_yes=False)),
+        ("stale:12:yes", Decision(QuestionKind.STALE, "12", is_yes=True)),
+        ("confirm:a:b:yes", Decision(QuestionKind.CONFIRM, "a:b", is_yes=True)),
         ("confirm::yes", None),
         ("confirm:a1b2:YES", None),
         ("confirm:a1b2:maybe", None),
@@ -37,8 +37,8 @@ USD = currency_of("USD")
         (None, None),
     ],
 )
-def test_a_button_names_its_question(button_id: str | None, tap: Tap | None) -> None:
-    assert tap_of(button_id) == tap
+def test_a_button_names_its_question(button_id: str | None, tap: Decision | None) -> None:
+    assert decision_of_button(button_id) == tap
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,17 @@ def test_only_a_plain_word_is_an_answer(text: str, answer: bool | None) -> None:
 def test_the_buttons_of_a_question_name_it() -> None:
     payload = question_payload(QuestionKind.STALE, "7", "Shall I?", yes="Yes", no="No")
     ids = [one["reply"]["id"] for one in payload["interactive"]["action"]["buttons"]]
-    taps = [Tap(QuestionKind.STALE, "7", is_yes=True), Tap(QuestionKind.STALE, "7", is_yes=False)]
-    assert [tap_of(button_id) for button_id in ids] == taps
+    taps = [
+        Decision(QuestionKind.STALE, "7", is_yes=True),
+        Decision(QuestionKind.STALE, "7", is_yes=False),
+    ]
+    assert [decision_of_button(button_id) for button_id in ids] == taps
 
 
-def held(number: int, amount_minor: int, payee: str) -> Held:
-    return Held(transfer_id=number, amount_minor=amount_minor, payee=payee, is_payee_known=False)
+def held(number: int, amount_minor: int, payee: str) -> PendingTransfer:
+    return PendingTransfer(
+        transfer_id=number, amount_minor=amount_minor, payee=payee, is_payee_known=False
+    )
 
 
 names = st.text(max_size=80).map(lambda text: one_line(text, PAYEE_LENGTH_MAX) or "x")
@@ -78,7 +83,7 @@ many_held = st.lists(
 
 @given(many=many_held, above=st.lists(names.map(receipt), max_size=40))
 def test_a_confirmation_fits_and_names_every_amount_and_payee(
-    many: list[Held], above: list[str]
+    many: list[PendingTransfer], above: list[str]
 ) -> None:
     body = confirmation_body(many, USD, ttl_s=600, receipts=above)
     assert len(body) <= BODY_LENGTH_MAX

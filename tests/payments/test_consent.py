@@ -592,7 +592,7 @@ async def test_a_later_life_tells_how_it_stands_now(chat: Chat) -> None:
     await chat.say("Cancel that")
     with writing(chat.path) as tx:
         first = tx.execute("SELECT message_id FROM messages WHERE number = 1").fetchone()[0]
-        messages.revive(tx, first, to_text(Clock().now()))
+        messages.requeue(tx, first, to_text(Clock().now()))
     again = await chat.simulator.wait_for_reply_to(ALICE, after=2, timeout_s=WAIT_S)
     assert again.text == f"{MARK} Cancelled T3: $20.00 to “John” is back. Available: $100.00."
 
@@ -607,7 +607,7 @@ async def test_a_later_life_tells_of_its_own_cancel_once(chat: Chat) -> None:
     first = await chat.say("Transfer $20 to John, no, $30 to Mary")
     with writing(chat.path) as tx:
         message_id = tx.execute("SELECT message_id FROM messages").fetchone()[0]
-        messages.revive(tx, message_id, to_text(Clock().now()))
+        messages.requeue(tx, message_id, to_text(Clock().now()))
     again = await chat.simulator.wait_for_reply_to(ALICE, after=1, timeout_s=WAIT_S)
     assert first.text == f"{again.text}\n\nDone."
     assert again.text.count("Cancelled T3") == 1

@@ -36,7 +36,7 @@ from wbot.simulator.webhooks.wire import to_wire
 from wbot.storage import customers, invariants, journal, ledger, messages, outbox
 from wbot.turns import finish, toolbox
 from wbot.turns.finish import Ending
-from wbot.turns.tools import Customer
+from wbot.turns.tools import CallContext
 
 PHONES = ("15550101001", "15550101002", "15550101003")
 PEOPLE = {phone: SimulatedCustomer(f"c{phone[-1]}", phone) for phone in PHONES}
@@ -287,14 +287,16 @@ class Machine(RuleBasedStateMachine):
             )
         return message_id
 
-    def _begin(self, who: str) -> tuple[messages.StoredMessage, journal.Taken]:
+    def _begin(self, who: str) -> tuple[messages.StoredMessage, journal.Claim]:
         message = messages.next_of(self.tx, self.conversations[who])
         assert message is not None
-        taken = journal.take(self.tx, message.conversation_id, message.message_id, after(self.now))
+        taken = journal.claim_conversation(
+            self.tx, message.conversation_id, message.message_id, after(self.now)
+        )
         return message, taken
 
     def _close(
-        self, message: messages.StoredMessage, taken: journal.Taken, ending: Ending
+        self, message: messages.StoredMessage, taken: journal.Claim, ending: Ending
     ) -> dict[str, Any]:
         """The last part of the reply."""
         now = after(self.now)
@@ -353,7 +355,7 @@ class Machine(RuleBasedStateMachine):
         self.has_read_others = False
         for propose in calls:
             proposed = propose()
-            customer = Customer(
+            customer = CallContext(
                 business=self.shop.business,
                 customer_id=self.ids[who],
                 message_id=message_id,

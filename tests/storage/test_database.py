@@ -72,7 +72,7 @@ def notes_on_disk(path: Path) -> list[str]:
         connection.close()
 
 
-class Gate:
+class ModelGate:
     """Work that holds its thread until it is let go."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ async def together(
     database: Database, *works: Callable[[sqlite3.Connection], object]
 ) -> list[object]:
     """What comes of pieces that wait at one moment: one transaction takes them all."""
-    gate = Gate()
+    gate = ModelGate()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(database.write(gate.hold))
         await gate.entered()
@@ -313,7 +313,7 @@ async def test_a_cancelled_caller_hurts_nobody(path: Path) -> None:
 
 
 async def test_a_cancelled_reader_gives_its_connection_back(path: Path) -> None:
-    gates = [Gate() for _ in range(database_module.READERS)]
+    gates = [ModelGate() for _ in range(database_module.READERS)]
     async with opened(path) as database, asyncio.TaskGroup() as tasks:
         reading = [tasks.create_task(database.read(gate.hold)) for gate in gates]
         for gate, task in zip(gates, reading, strict=True):
@@ -326,7 +326,7 @@ async def test_a_cancelled_reader_gives_its_connection_back(path: Path) -> None:
 
 
 async def test_readers_see_committed_rows_only(path: Path) -> None:
-    gate = Gate()
+    gate = ModelGate()
 
     def note_and_hold(tx: sqlite3.Connection) -> None:
         noting("not yet")(tx)
@@ -342,7 +342,7 @@ async def test_readers_see_committed_rows_only(path: Path) -> None:
 
 
 async def test_a_reader_works_on_one_snapshot(path: Path) -> None:
-    gate = Gate()
+    gate = ModelGate()
     async with opened(path) as database, asyncio.TaskGroup() as tasks:
         reading = tasks.create_task(database.read(gate.hold))
         await gate.entered()
@@ -387,7 +387,7 @@ async def test_closing_finishes_what_waits_and_refuses_what_comes_later(
 ) -> None:
     monkeypatch.setattr(database_module, "PIECES_PER_COMMIT_MAX", 5)
     words = [f"note {number}" for number in range(200)]
-    gate = Gate()
+    gate = ModelGate()
     async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as tasks:
         database = Database(path, clock=Clock())
         await database.open()
@@ -410,7 +410,7 @@ async def test_too_much_waiting_is_refused_at_once(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "PIECES_WAITING_MAX", 5)
-    gate = Gate()
+    gate = ModelGate()
     async with opened(path) as database, asyncio.TaskGroup() as tasks:
         tasks.create_task(database.write(gate.hold))
         await gate.entered()
@@ -438,7 +438,7 @@ async def test_the_version_is_told_however_much_waits(
 ) -> None:
     """The bell between processes rings under load too: between two transactions, not after all."""
     monkeypatch.setattr(database_module, "PIECES_PER_COMMIT_MAX", 1)
-    first, later = Gate(), Gate()
+    first, later = ModelGate(), ModelGate()
     async with opened(path) as database, asyncio.TaskGroup() as tasks:
         tasks.create_task(database.write(first.hold))
         await first.entered()

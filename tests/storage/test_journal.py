@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from db_factories import NOW, SHOP, after, give, make_customer, make_message, make_tx
 
-from wbot.domain.errors import OvertakenError
+from wbot.domain.errors import StaleClaimError
 from wbot.domain.ledger import Cause, CauseKind, TransferKind
 from wbot.storage import journal, ledger, messages
 from wbot.storage.journal import Effect, Step
@@ -23,8 +23,8 @@ class Talk:
         self.alice = make_customer(self.tx, "15550101001")
         self.id = make_message(self.tx, self.alice, "wamid.1")
 
-    def take(self) -> journal.Taken:
-        return journal.take(self.tx, self.id, "wamid.1", NOW)
+    def take(self) -> journal.Claim:
+        return journal.claim_conversation(self.tx, self.id, "wamid.1", NOW)
 
     def turns(self) -> list[tuple[int, int, int, str | None]]:
         rows = self.tx.execute("SELECT revision, attempt, epoch, outcome FROM turns ORDER BY epoch")
@@ -53,7 +53,7 @@ def talk() -> Iterator[Talk]:
 
 
 def test_a_turn_begins_with_an_epoch_and_an_empty_journal(talk: Talk) -> None:
-    assert talk.take() == journal.Taken(
+    assert talk.take() == journal.Claim(
         epoch=1, revision=0, attempt=1, steps=(), failures=0, first_began_at=NOW
     )
     row = messages.by_id(talk.tx, "wamid.1")
@@ -62,10 +62,10 @@ def test_a_turn_begins_with_an_epoch_and_an_empty_journal(talk: Talk) -> None:
 
 
 def test_a_later_attempt_reads_what_the_one_before_it_kept(talk: Talk) -> None:
-    taken = talk.take()
+    claim = talk.take()
     for step in (TOOL, MODEL):
-        journal.add_step(talk.tx, "wamid.1", taken.revision, step=step, now=NOW)
-    journal.end(talk.tx, "wamid.1", taken.epoch, "retry: slow", after(1))
+        journal.add_step(talk.tx, "wamid.1", claim.revision, step=step, now=NOW)
+    journal.end(talk.tx, "wamid.1", claim.epoch, "retry: slow", after(1))
     again = talk.take()
     assert (again.epoch, again.attempt) == (2, 2)
     assert again.steps == (MODEL, TOOL)
@@ -82,40 +82,40 @@ def test_only_the_latest_taker_passes_the_guard(talk: Talk) -> None:
     first = talk.take()
     journal.guard(talk.tx, talk.id, first.epoch)
     second = talk.take()
-    with pytest.raises(OvertakenError):
+    with pytest.raises(StaleClaimError):
         journal.guard(talk.tx, talk.id, first.epoch)
     journal.guard(talk.tx, talk.id, second.epoch)
-    journal.overtake(talk.tx, talk.id)
-    with pytest.raises(OvertakenError):
+    journal.invalidate_claims(talk.tx, talk.id)
+    with pytest.raises(StaleClaimError):
         journal.guard(talk.tx, talk.id, second.epoch)
-    with pytest.raises(OvertakenError):
+    with pytest.raises(StaleClaimError):
         journal.guard(talk.tx, 999, 1)
 
 
 def test_the_epoch_of_one_conversation_says_nothing_of_another(talk: Talk) -> None:
-    taken = talk.take()
+    claim = talk.take()
     bob = make_customer(talk.tx, "15550101002")
     bobs = make_message(talk.tx, bob, "wamid.2")
-    journal.take(talk.tx, bobs, "wamid.2", NOW)
-    journal.guard(talk.tx, talk.id, taken.epoch)
+    journal.claim_conversation(talk.tx, bobs, "wamid.2", NOW)
+    journal.guard(talk.tx, talk.id, claim.epoch)
 
 
 def test_an_attempt_that_is_taken_back_is_not_counted(talk: Talk) -> None:
     """The journal of turns still shows it, so that nobody wonders what happened."""
     for _ in range(3):
         assert talk.take().attempt == 1
-        journal.uncount(talk.tx, "wamid.1")
+        journal.refund_attempt(talk.tx, "wamid.1")
     assert [turn[1] for turn in talk.turns()] == [1, 2, 3]
 
 
 def test_failures_are_counted_apart_from_deaths_and_holds(talk: Talk) -> None:
     outcomes = ("retry: slow", None, "held: key", "stopped", "retry: HTTP 429")
     for second, outcome in enumerate(outcomes):
-        taken = journal.take(talk.tx, talk.id, "wamid.1", after(second))
+        claim = journal.claim_conversation(talk.tx, talk.id, "wamid.1", after(second))
         if outcome:
-            journal.end(talk.tx, "wamid.1", taken.epoch, outcome, after(second))
-    taken = journal.take(talk.tx, talk.id, "wamid.1", after(9))
-    assert (taken.failures, taken.first_began_at) == (2, NOW)
+            journal.end(talk.tx, "wamid.1", claim.epoch, outcome, after(second))
+    claim = journal.claim_conversation(talk.tx, talk.id, "wamid.1", after(9))
+    assert (claim.failures, claim.first_began_at) == (2, NOW)
 
 
 def test_an_ending_is_written_to_its_own_attempt(talk: Talk) -> None:

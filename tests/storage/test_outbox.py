@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from wbot.domain.delivery import ReplyState
 from wbot.storage import businesses, messages, outbox
-from wbot.storage.outbox import NewReply, NewStatus, Raised, Reply
+from wbot.storage.outbox import NewReply, NewStatus, Reply, StateChange
 
 ALICE, BOB = "15550101001", "15550101002"
 
@@ -52,7 +52,7 @@ class Box:
         assert attempt is not None
         return attempt
 
-    def accept(self, attempt: int, wamid: str, reply: int | None = None) -> list[Raised]:
+    def accept(self, attempt: int, wamid: str, reply: int | None = None) -> list[StateChange]:
         outbox.close_attempt(self.tx, attempt, outcome="accepted", now=NOW, wamid=wamid)
         return outbox.accept(self.tx, reply or self.reply, wamid, NOW)
 
@@ -64,7 +64,7 @@ class Box:
         opaque: str | None = None,
         participant: str = "",
         errors: str | None = None,
-    ) -> list[Raised] | None:
+    ) -> list[StateChange] | None:
         status = NewStatus(
             wamid=wamid,
             status=word,

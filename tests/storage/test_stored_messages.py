@@ -35,7 +35,7 @@ def handled_in_order(tx: sqlite3.Connection, conversation_id: int) -> list[str]:
     """Take and end messages until none is left."""
     order = []
     while (message := messages.next_of(tx, conversation_id)) is not None:
-        journal.take(tx, conversation_id, message.message_id, NOW)
+        journal.claim_conversation(tx, conversation_id, message.message_id, NOW)
         assert next_id(tx, conversation_id) == message.message_id
         messages.finish(tx, message.message_id, state="answered", reason=None, now=NOW)
         order.append(message.message_id)
@@ -94,7 +94,7 @@ def test_the_older_message_goes_first_then_the_one_that_came_first(seconds: list
 def test_a_turn_that_has_begun_is_not_overtaken_by_an_older_message(tx: sqlite3.Connection) -> None:
     alice = make_customer(tx, ALICE)
     conversation_id = make_message(tx, alice, "wamid.new", sort_at=after(10))
-    journal.take(tx, conversation_id, "wamid.new", NOW)
+    journal.claim_conversation(tx, conversation_id, "wamid.new", NOW)
     make_message(tx, alice, "wamid.old", sort_at=after(0))
     assert handled_in_order(tx, conversation_id) == ["wamid.new", "wamid.old"]
 
@@ -176,10 +176,10 @@ def test_the_window_opens_with_the_latest_message(tx: sqlite3.Connection) -> Non
 def test_a_message_lives_again_at_the_tail(tx: sqlite3.Connection, state: str) -> None:
     alice = make_customer(tx, ALICE)
     conversation_id = make_message(tx, alice, "wamid.1", sort_at=after(-100))
-    journal.take(tx, conversation_id, "wamid.1", NOW)
+    journal.claim_conversation(tx, conversation_id, "wamid.1", NOW)
     messages.finish(tx, "wamid.1", state=state, reason="why", now=NOW)
     make_message(tx, alice, "wamid.2", sort_at=after(1))
-    assert messages.revive(tx, "wamid.1", after(2)) == conversation_id
+    assert messages.requeue(tx, "wamid.1", after(2)) == conversation_id
     make_message(tx, alice, "wamid.3", sort_at=after(3))
     revived = messages.by_id(tx, "wamid.1")
     assert revived is not None
@@ -197,14 +197,14 @@ def test_a_further_life_has_a_journal_of_its_own_and_the_effects_of_all(
     tx: sqlite3.Connection,
 ) -> None:
     conversation_id = make_message(tx, make_customer(tx, ALICE), "wamid.1")
-    first = journal.take(tx, conversation_id, "wamid.1", NOW)
+    first = journal.claim_conversation(tx, conversation_id, "wamid.1", NOW)
     step = journal.Step(1, "model", "{}", 1.0)
     journal.add_step(tx, "wamid.1", first.revision, step=step, now=NOW)
     effect = journal.Effect("cancel", "", "{}", None, None)
     journal.add_effect(tx, "wamid.1", effect, NOW)
     messages.finish(tx, "wamid.1", state="failed", reason="why", now=NOW)
-    messages.revive(tx, "wamid.1", NOW)
-    second = journal.take(tx, conversation_id, "wamid.1", NOW)
+    messages.requeue(tx, "wamid.1", NOW)
+    second = journal.claim_conversation(tx, conversation_id, "wamid.1", NOW)
     assert (first.revision, second.revision) == (0, 1)
     assert (second.attempt, second.steps) == (1, ())
     assert journal.effects(tx, "wamid.1") == [effect]
@@ -230,8 +230,8 @@ def test_what_has_no_conversation_cannot_live_again(tx: sqlite3.Connection) -> N
         webhook_id=messages.keep_webhook(tx, b"{}", None, NOW),
     )
     messages.insert(tx, nobodys)
-    assert messages.revive(tx, "wamid.1", NOW) is None
-    assert messages.revive(tx, "wamid.none", NOW) is None
+    assert messages.requeue(tx, "wamid.1", NOW) is None
+    assert messages.requeue(tx, "wamid.none", NOW) is None
     row = messages.by_id(tx, "wamid.1")
     assert row is not None
     assert (row["revision"], row["number"], row["ended_at"]) == (0, None, NOW)
@@ -259,7 +259,7 @@ def test_the_backlog_counts_what_waits_and_dates_what_could_be_done(tx: sqlite3.
     make_message(tx, alice, "wamid.1", not_before=after(60))
     assert messages.backlog(tx, NOW) == messages.Backlog(1, None)
     conversation_id = make_message(tx, alice, "wamid.2")
-    journal.take(tx, conversation_id, "wamid.2", NOW)
+    journal.claim_conversation(tx, conversation_id, "wamid.2", NOW)
     assert messages.backlog(tx, NOW) == messages.Backlog(2, NOW)
     messages.finish(tx, "wamid.2", state="answered", reason=None, now=NOW)
     assert messages.backlog(tx, after(61)) == messages.Backlog(1, NOW)
@@ -286,7 +286,7 @@ def test_unfinished_messages_are_counted_by_customer(tx: sqlite3.Connection) -> 
     for message_id in ("m1", "m2"):
         make_message(tx, alice, message_id)
     conversation_id = customers.conversation_of(tx, SHOP.id, alice, NOW)
-    journal.take(tx, conversation_id, "m1", NOW)
+    journal.claim_conversation(tx, conversation_id, "m1", NOW)
     assert (messages.unfinished_of(tx, alice), messages.unfinished_of(tx, bob)) == (2, 0)
     messages.finish(tx, "m1", state="answered", reason=None, now=NOW)
     assert messages.unfinished_of(tx, alice) == 1

@@ -92,7 +92,7 @@ async def test_every_webhook_three_times_at_once_and_again_after_a_restart_is_an
 
         await asyncio.gather(*(write(user) for user in range(USERS)))
         await simulator.wait_for_sends(USERS * MESSAGES, timeout_s=60)
-        assert world.service.measures.duplicates == 2 * USERS * MESSAGES
+        assert world.service.metrics.duplicates == 2 * USERS * MESSAGES
     again = make_simulator(customers=PEOPLE)
     async with make_world(simulator=again) as world:
         bodies = [said(user, number) for user in range(USERS) for number in range(MESSAGES)]

@@ -163,7 +163,7 @@ async def test_a_payment_already_made_is_not_asked_about_again(
         pause(database_path, is_paused=True)
         await say_old(world, "What's my balance?", hours=2)
         with writing(database_path) as tx:
-            messages.revive(tx, paid, to_text(Clock().now()))
+            messages.requeue(tx, paid, to_text(Clock().now()))
             long_ago = to_text(Clock().now() - timedelta(hours=2))
             tx.execute("UPDATE messages SET sent_at = ?", (long_ago,))
         pause(database_path, is_paused=False)

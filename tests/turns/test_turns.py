@@ -178,7 +178,7 @@ async def test_a_lasting_failure_is_told_recorded_and_does_not_block_the_next_me
                 "state": "open",
             }
         ]
-        assert world.service.measures.errors == 1
+        assert world.service.metrics.errors == 1
 
 
 async def test_a_rejected_request_is_not_repeated(make_world: MakeWorld) -> None:
@@ -206,7 +206,7 @@ async def test_after_an_effect_a_failing_model_leaves_the_receipt_and_no_error_t
         message_id = world.rows("SELECT message_id FROM messages")[0]["message_id"]
         now = to_text(Clock().now())
         with writing(database_path) as tx:
-            messages.revive(tx, message_id, now)
+            messages.requeue(tx, message_id, now)
             errors.mark_retried(tx, message_id)
         again = await simulator.wait_for_reply_to(ALICE, after=1, timeout_s=WAIT_S)
         assert again.text == reply
@@ -232,7 +232,7 @@ async def test_a_second_life_that_is_interrupted_goes_on_from_its_own_steps(
         assert await world.ask(ALICE, "Transfer $20 to John and $30 to Jane") == ERROR_TEXT
         message_id = world.rows("SELECT message_id FROM messages")[0]["message_id"]
         with writing(database_path) as tx:
-            messages.revive(tx, message_id, to_text(Clock().now()))
+            messages.requeue(tx, message_id, to_text(Clock().now()))
         again = await simulator.wait_for_reply_to(ALICE, after=1, timeout_s=WAIT_S)
         assert again.text.count("Sent $") == 2
         assert again.text.endswith("Both are sent.")

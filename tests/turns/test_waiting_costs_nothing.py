@@ -100,7 +100,7 @@ async def test_a_thousand_who_wait_for_a_refused_model_cost_what_one_costs(
     async with make_world(simulator=simulator, clock=clock) as world:
         assert str(status) in (await world.health_of(503))["reasons"][0]
         for _ in range(3):
-            await world.service.ring_everything()
+            await world.service.notify_unfinished()
             await probed(world, clock)
         # The first turn, for a doubtful refusal a harmless question beside it, and the probes.
         assert len(simulator.completions) <= 2 + 3
@@ -132,7 +132,7 @@ async def test_a_yes_to_stale_messages_does_not_loop_while_the_model_refuses(
         await world.health_of(503)
         turns = number_of(world, "turns")
         for _ in range(3):
-            await world.service.ring_everything()
+            await world.service.notify_unfinished()
             await probed(world, clock)
         assert number_of(world, "turns") == turns
         assert len(simulator.completions) == 1 + 3
@@ -172,7 +172,7 @@ async def test_one_message_that_alone_is_refused_holds_nobody_else_up(
         assert "Available" in await world.ask(BOB, "What's my balance?")
         reply = await simulator.wait_for_reply_to(ALICE, after=0, timeout_s=WAIT_S)
         assert reply.text == ERROR_TEXT
-        assert world.service.conversations.held == {}
+        assert world.service.conversations.blocked == {}
 
 
 async def test_a_message_is_marked_as_read_once(make_world: MakeWorld) -> None:
@@ -196,7 +196,7 @@ async def test_a_token_that_cannot_be_read_costs_no_row_and_is_tried_again(
         reasons = (await world.health_of(503))["reasons"]
         assert "cannot be read" in reasons[0]
         for _ in range(3):
-            await world.service.ring_everything()
+            await world.service.notify_unfinished()
         assert number_of(world, "turns") == 0
         token.write_text("test-access-token")
         with writing(database_path) as tx:  # any change from outside is worth a try
@@ -228,12 +228,12 @@ async def test_a_token_that_is_refused_for_one_business_leaves_the_others_as_the
     fill(database_path, MANY, text="hello", number=OTHER.phone_number_id)
     simulator = make_simulator(businesses=[SHOP, OTHER])
     async with make_world(simulator=simulator) as world:
-        await until(lambda: "other" in world.service.sender.held)
+        await until(lambda: "other" in world.service.sender.blocked)
         for _ in range(5):
             assert "Available" in await world.ask(ALICE, "What's my balance?")
         await until(lambda: number_of(world, "outbox") >= MANY, 60)
         tried = number_of(world, "send_attempts")
         for _ in range(3):
-            await world.service.ring_everything()
+            await world.service.notify_unfinished()
         assert "Available" in await world.ask(BOB, "What's my balance?")
         assert number_of(world, "send_attempts") == tried + 1

@@ -10,11 +10,11 @@ import aiohttp
 import msgspec
 
 from wbot.clients.model import OpenAIModel
-from wbot.clients.whatsapp import GraphError, Line, NotSentError, WhatsApp
+from wbot.clients.whatsapp import GraphError, NotSentError, PhoneNumberCredentials, WhatsApp
 from wbot.domain import json_access
 from wbot.domain.business import Business
 from wbot.domain.delivery import Verdict
-from wbot.domain.errors import ConfigurationError, HeldError, MalformedError, WbotError
+from wbot.domain.errors import BlockedError, ConfigurationError, MalformedError, WbotError
 from wbot.domain.policy_summary import contradictions, in_words
 from wbot.domain.redaction import redacted, without
 from wbot.settings import Settings, known_secrets, resolve_secret
@@ -50,7 +50,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """A business to ask the Graph API about; `account_id` once a webhook has told it."""
 
     business: Business
-    line: Line | None
+    credentials: PhoneNumberCredentials | None
     account_id: str | None
 
 
@@ -74,11 +74,11 @@ def stored(
     found = [_businesses(known)]
     subjects = []
     for business in known:
-        check, line = _token(business, variables)
+        check, credentials = _token(business, variables)
         found += [check, _rules(business)]
         account_id = _account_id(tx, business)
-        subjects.append(Subject(business=business, line=line, account_id=account_id))
-    return [*found, *_strangers(tx)], subjects
+        subjects.append(Subject(business=business, credentials=credentials, account_id=account_id))
+    return [*found, *_unknown_numbers(tx)], subjects
 
 
 def quotable(tx: sqlite3.Connection) -> tuple[str, ...]:
@@ -93,7 +93,9 @@ async def outside(
 
     No secret is in it, and nothing `quotable`.
     """
-    tokens = {subject.line.access_token for subject in subjects if subject.line is not None}
+    tokens = {
+        subject.credentials.access_token for subject in subjects if subject.credentials is not None
+    }
     secrets = known_secrets(settings) | tokens
     async with aiohttp.ClientSession() as session:
         whatsapp = WhatsApp(
@@ -128,7 +130,9 @@ def _businesses(known: Sequence[Business]) -> Check:
     return passed("businesses", ", ".join(names))
 
 
-def _token(business: Business, variables: Mapping[str, str]) -> tuple[Check, Line | None]:
+def _token(
+    business: Business, variables: Mapping[str, str]
+) -> tuple[Check, PhoneNumberCredentials | None]:
     name = f"access token of {business.id}"
     try:
         token = resolve_secret(business.access_token, variables)
@@ -136,7 +140,7 @@ def _token(business: Business, variables: Mapping[str, str]) -> tuple[Check, Lin
         is_variable = business.access_token.startswith("env:")
         mend = " Set it in the service's environment or its .env file." if is_variable else ""
         return failed(name, f"{error}{mend}", is_misconfigured=True), None
-    return passed(name, "can be read"), Line(business.phone_number_id, token)
+    return passed(name, "can be read"), PhoneNumberCredentials(business.phone_number_id, token)
 
 
 def _rules(business: Business) -> Check:
@@ -145,7 +149,7 @@ def _rules(business: Business) -> Check:
     return warned(name, "; but ".join([rules, *senseless])) if senseless else passed(name, rules)
 
 
-def _strangers(tx: sqlite3.Connection) -> list[Check]:
+def _unknown_numbers(tx: sqlite3.Connection) -> list[Check]:
     return [
         warned(
             f"phone number id {phone_number_id}",
@@ -185,16 +189,20 @@ async def _together(asked: Sequence[Awaitable[Check]]) -> list[Check]:
 async def _numbers(whatsapp: WhatsApp, subjects: Sequence[Subject]) -> list[Check]:
     asked: list[Awaitable[Check]] = []
     for subject in subjects:
-        if subject.line is not None:
-            asked.append(_number(whatsapp, subject, subject.line))
-            asked.append(_webhook(whatsapp, subject, subject.line))
+        if subject.credentials is not None:
+            asked.append(_number(whatsapp, subject, subject.credentials))
+            asked.append(_webhook(whatsapp, subject, subject.credentials))
     return await _together(asked)
 
 
-async def _number(whatsapp: WhatsApp, subject: Subject, line: Line) -> Check:
+async def _number(
+    whatsapp: WhatsApp, subject: Subject, credentials: PhoneNumberCredentials
+) -> Check:
     name = f"number of {subject.business.id}"
     try:
-        facts = await whatsapp.look_up(line, line.phone_number_id, fields=NUMBER_FIELDS)
+        facts = await whatsapp.look_up(
+            credentials, credentials.phone_number_id, fields=NUMBER_FIELDS
+        )
     except WbotError as error:
         is_account = isinstance(error, GraphError) and error.verdict is Verdict.ACCOUNT
         return failed(name, _graph_mend(error), is_misconfigured=is_account)
@@ -212,12 +220,14 @@ async def _number(whatsapp: WhatsApp, subject: Subject, line: Line) -> Check:
     return passed(name, shown)
 
 
-async def _webhook(whatsapp: WhatsApp, subject: Subject, line: Line) -> Check:
+async def _webhook(
+    whatsapp: WhatsApp, subject: Subject, credentials: PhoneNumberCredentials
+) -> Check:
     """Where Meta delivers, and whether an app is subscribed at all."""
     name = f"webhook of {subject.business.id}"
     parts = [
-        await _callback(whatsapp, line),
-        await _subscription(whatsapp, line, subject.account_id),
+        await _callback(whatsapp, credentials),
+        await _subscription(whatsapp, credentials, subject.account_id),
     ]
     return Check(
         name,
@@ -227,9 +237,11 @@ async def _webhook(whatsapp: WhatsApp, subject: Subject, line: Line) -> Check:
     )
 
 
-async def _callback(whatsapp: WhatsApp, line: Line) -> Check:
+async def _callback(whatsapp: WhatsApp, credentials: PhoneNumberCredentials) -> Check:
     try:
-        facts = await whatsapp.look_up(line, line.phone_number_id, fields="webhook_configuration")
+        facts = await whatsapp.look_up(
+            credentials, credentials.phone_number_id, fields="webhook_configuration"
+        )
     except WbotError as error:
         return warned("", f"where Meta delivers: not checked ({_words(error)})")
     if not isinstance(facts.get("webhook_configuration"), dict):
@@ -247,11 +259,13 @@ async def _callback(whatsapp: WhatsApp, line: Line) -> Check:
     return passed("", f"Meta delivers to {url}")
 
 
-async def _subscription(whatsapp: WhatsApp, line: Line, account_id: str | None) -> Check:
+async def _subscription(
+    whatsapp: WhatsApp, credentials: PhoneNumberCredentials, account_id: str | None
+) -> Check:
     if account_id is None:
         return warned("", "subscription: not checked (the account is known by its first webhook)")
     try:
-        facts = await whatsapp.look_up(line, f"{account_id}/subscribed_apps")
+        facts = await whatsapp.look_up(credentials, f"{account_id}/subscribed_apps")
     except WbotError as error:
         return warned("", f"subscription: not checked ({_words(error)})")
     apps = [
@@ -334,7 +348,7 @@ async def _model(ask: Callable[[str], Awaitable[None]], name: str) -> Check:
             return warned(check, "the endpoint answers, but cannot say whether it has this model")
         mend = f"{str(error).rstrip('.')}{_tls_mend(error)}"
         words = f"{mend}; look at WBOT_MODEL, OPENAI_API_KEY and OPENAI_BASE_URL"
-        return failed(check, words, is_misconfigured=isinstance(error, HeldError))
+        return failed(check, words, is_misconfigured=isinstance(error, BlockedError))
     return passed(check, "the endpoint knows it")
 
 

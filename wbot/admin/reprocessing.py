@@ -35,7 +35,7 @@ def retry(tx: sqlite3.Connection, error_id: int, *, now: datetime, stale_after_s
         )
     _check_customer(tx, message["conversation_id"])
     message_id = str(message["message_id"])
-    messages.revive(tx, message_id, to_text(now))
+    messages.requeue(tx, message_id, to_text(now))
     errors.mark_retried(tx, message_id)
     taken_up_at = (
         questions.answered_at(tx, message["question_id"]) if message["is_taken_up"] else None

@@ -9,7 +9,7 @@ import msgspec
 
 from wbot.domain import json_access
 from wbot.domain.errors import (
-    HeldError,
+    BlockedError,
     MalformedError,
     RejectedError,
     RetryableError,
@@ -135,7 +135,7 @@ class OpenAIModel:
         """Ask whether the key and the model's name are accepted; raises as `complete` does."""
         try:
             await self._ask(self._client.models.with_raw_response.retrieve(model), self._cleaner())
-        except HeldError as error:
+        except BlockedError as error:
             if not (_has_no_such_route(error) and await self._is_listed(model)):
                 raise
 
@@ -193,14 +193,14 @@ def _quotable(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _failure(status: int, code: str, shown: str, headers: Mapping[str, str]) -> WbotError:
     if status in _REDIRECTS:
-        return HeldError(
+        return BlockedError(
             f"The model endpoint redirects to another address (HTTP {status}), which is not "
             "followed: set OPENAI_BASE_URL to the address that answers itself."
         )
     # What to do hangs on the code as it came: no customer's words may change that.
     if status in _HELD_STATUSES or code in _HELD_CODES:
         refused = f"The model endpoint refuses us: HTTP {status}"
-        return HeldError(
+        return BlockedError(
             f"{refused}, {shown}.",
             own_words=f"{refused}.",
             may_be_request=status != _UNAUTHORIZED and code not in _HELD_CODES,
@@ -225,7 +225,7 @@ def _retry_after_s(status: int, headers: Mapping[str, str]) -> float | None:
         return 0.0
 
 
-def _has_no_such_route(error: HeldError) -> bool:
+def _has_no_such_route(error: BlockedError) -> bool:
     """Whether a 404 may be about the address alone: some compatible servers have only the list."""
     cause = error.__cause__
     status, code = getattr(cause, "status_code", None), getattr(cause, "code", None)

@@ -38,7 +38,7 @@ class GraphError(WbotError):
         self.verdict: Verdict = verdict_of(code, http_status, is_transient=is_transient)
 
 
-class Line(msgspec.Struct, frozen=True):
+class PhoneNumberCredentials(msgspec.Struct, frozen=True):
     """A business's way to the Cloud API: its number and the resolved access token."""
 
     phone_number_id: str
@@ -68,20 +68,22 @@ class WhatsApp:
         self._base = f"{graph_url.rstrip('/')}/{version}"
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
 
-    async def send(self, line: Line, body: Mapping[str, Any]) -> str:
+    async def send(self, credentials: PhoneNumberCredentials, body: Mapping[str, Any]) -> str:
         """Send one message; its wamid.
 
         Raises NotSentError, GraphError or UnknownOutcomeError. There is no idempotency key: only
         the first two may be followed by the same request again.
         """
-        answer = await self._post(line, body)
+        answer = await self._post(credentials, body)
         message = next(iter(json_access.mappings(answer, "messages")), {})
         wamid = json_access.identifier(message, "id")
         if wamid is None:
             raise UnknownOutcomeError("The answer to the send carries no message id.")
         return wamid
 
-    async def mark_read(self, line: Line, message_id: str, *, is_typing: bool) -> None:
+    async def mark_read(
+        self, credentials: PhoneNumberCredentials, message_id: str, *, is_typing: bool
+    ) -> None:
         """Mark a message read and, if typing, show so for up to 25 s; raises as `send` does."""
         body: dict[str, Any] = {
             "messaging_product": "whatsapp",
@@ -90,19 +92,27 @@ class WhatsApp:
         }
         if is_typing:
             body["typing_indicator"] = {"type": "text"}
-        await self._post(line, body)
+        await self._post(credentials, body)
 
-    async def look_up(self, line: Line, path: str, **parameters: str) -> dict[str, Any]:
+    async def look_up(
+        self, credentials: PhoneNumberCredentials, path: str, **parameters: str
+    ) -> dict[str, Any]:
         """One GET below the version; raises as `send` does."""
-        return await self._request("GET", path, line, params=parameters)
+        return await self._request("GET", path, credentials, params=parameters)
 
-    async def _post(self, line: Line, body: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._request("POST", f"{line.phone_number_id}/messages", line, json=body)
+    async def _post(
+        self, credentials: PhoneNumberCredentials, body: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        return await self._request(
+            "POST", f"{credentials.phone_number_id}/messages", credentials, json=body
+        )
 
-    async def _request(self, method: str, path: str, line: Line, **content: Any) -> dict[str, Any]:
-        if not line.access_token.isprintable():
+    async def _request(
+        self, method: str, path: str, credentials: PhoneNumberCredentials, **content: Any
+    ) -> dict[str, Any]:
+        if not credentials.access_token.isprintable():
             raise NotSentError("The access token has characters that no header can carry.")
-        headers = {"Authorization": f"Bearer {line.access_token}", "User-Agent": USER_AGENT}
+        headers = {"Authorization": f"Bearer {credentials.access_token}", "User-Agent": USER_AGENT}
         try:
             async with self._session.request(
                 method,
@@ -122,7 +132,7 @@ class WhatsApp:
             raise UnknownOutcomeError(f"The connection was lost ({name}).") from error
         quotable = _quotable(content.get("json", {}))
         return _answer(
-            status, answer, secrets={*self._secrets, line.access_token}, quotable=quotable
+            status, answer, secrets={*self._secrets, credentials.access_token}, quotable=quotable
         )
 
 

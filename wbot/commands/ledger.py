@@ -38,9 +38,9 @@ ENTRIES_MAX = 1_000_000
 """Entries of one statement: all there are, for anybody we can think of."""
 
 Book = Callable[[sqlite3.Connection, Business, Order, str], Booked]
-Lines = Callable[[sqlite3.Connection, Selection], Iterator[str]]
+ReceiptFormatter = Callable[[sqlite3.Connection, Selection], Iterator[str]]
 
-FORMATS: dict[str, Lines] = {"csv": csv_lines, "hledger": hledger_lines}
+FORMATS: dict[str, ReceiptFormatter] = {"csv": csv_lines, "hledger": hledger_lines}
 
 
 @click.group()

@@ -147,7 +147,7 @@ async def loopback(
     """
     secret, verify_token = secrets.token_hex(16), secrets.token_hex(16)
     access_token, api_key = secrets.token_hex(16), secrets.token_hex(16)
-    business_id = await asyncio.to_thread(_furnish, database, access_token)
+    business_id = await asyncio.to_thread(_seed_database, database, access_token)
     simulator = Simulator(
         clock=Clock(),
         app_secret=secret,
@@ -213,7 +213,7 @@ def _is_taken(error: ConfigurationError) -> bool:
     return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
 
 
-def _furnish(path: Path, access_token: str) -> str:
+def _seed_database(path: Path, access_token: str) -> str:
     """A business with this run's token, and some money for everybody the first time; its id."""
     with locked(path, creates=True):
         connection = connect(path)

@@ -12,7 +12,7 @@ BODY_LENGTH_MAX = 1_024
 """Characters in the body of a message with buttons (cloud-api.md 4.2)."""
 
 
-class Held(msgspec.Struct, frozen=True, kw_only=True):
+class PendingTransfer(msgspec.Struct, frozen=True, kw_only=True):
     """A pending transfer as its payer is asked about it."""
 
     transfer_id: int
@@ -22,7 +22,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def confirmation_body(
-    held: Sequence[Held], currency: Currency, *, ttl_s: int, receipts: Sequence[str] = ()
+    held: Sequence[PendingTransfer], currency: Currency, *, ttl_s: int, receipts: Sequence[str] = ()
 ) -> str:
     """The question; what else the turn did stands above it, as far as there is room."""
     lines = [_line(one, currency) for one in held]
@@ -39,7 +39,7 @@ def confirmation_body(
     return "\n\n".join(part for part in (_above(receipts, question), question) if part)
 
 
-def _line(one: Held, currency: Currency) -> str:
+def _line(one: PendingTransfer, currency: Currency) -> str:
     money = format_money(one.amount_minor, currency)
     new = "" if one.is_payee_known else ", a new payee"
     return receipt(f"{money} to {quoted_payee(one.payee)} ({reference_of(one.transfer_id)}){new}")

@@ -58,7 +58,7 @@ REPORTED = frozenset(
 """States a status webhook can report; any other word says only that Meta took the message."""
 
 
-def raised(current: ReplyState, reported: ReplyState) -> ReplyState:
+def later_state(current: ReplyState, reported: ReplyState) -> ReplyState:
     """The higher of the two: statuses come late, twice, out of order, and never lower a state."""
     return max(current, reported, key=_RANK.__getitem__)
 

@@ -38,7 +38,7 @@ class RetryableError(WbotError):
         self.retry_after_s = retry_after_s
 
 
-class HeldError(RetryableError):
+class BlockedError(RetryableError):
     """A failure that lasts until an operator mends it: a refused key, an unknown model.
 
     Where the other side does not say what it refuses, it may be this one request alone.
@@ -75,5 +75,5 @@ class StorageError(RetryableError):
     """The database could not take or give what was asked: locked, full, or unreadable."""
 
 
-class OvertakenError(WbotError):
+class StaleClaimError(WbotError):
     """Somebody else has taken the conversation meanwhile; whoever sees this stops, silently."""

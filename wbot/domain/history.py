@@ -9,7 +9,7 @@ LINES_MAX = 20
 CHARACTERS_MAX = 6_000
 
 
-class Line(msgspec.Struct, frozen=True):
+class ChatMessage(msgspec.Struct, frozen=True):
     """One thing said in a conversation, oldest first wherever there are several."""
 
     role: Literal["user", "assistant"]
@@ -19,10 +19,13 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def fit(
-    lines: Sequence[Line], *, lines_max: int = LINES_MAX, characters_max: int = CHARACTERS_MAX
-) -> tuple[Line, ...]:
+    lines: Sequence[ChatMessage],
+    *,
+    lines_max: int = LINES_MAX,
+    characters_max: int = CHARACTERS_MAX,
+) -> tuple[ChatMessage, ...]:
     """The newest lines within both limits; a line is kept whole or not at all."""
-    kept: list[Line] = []
+    kept: list[ChatMessage] = []
     characters = 0
     for line in reversed(lines):
         characters += len(line.text)

@@ -13,7 +13,7 @@ class QuestionKind(StrEnum):
     CONFIRM = "confirm"
 
 
-class Tap(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True):
     """An answer to the question of this kind and key."""
 
     kind: QuestionKind
@@ -43,13 +43,13 @@ def question_payload(
     return {"type": "interactive", "interactive": interactive}
 
 
-def tap_of(button_id: str | None) -> Tap | None:
+def decision_of_button(button_id: str | None) -> Decision | None:
     """Which question a tapped button answers, and how; None for any other button."""
     kind, _, rest = (button_id or "").partition(":")
     key, _, answer = rest.rpartition(":")
     if kind not in set(QuestionKind) or not key or answer not in _ANSWERS:
         return None
-    return Tap(QuestionKind(kind), key, _ANSWERS[answer])
+    return Decision(QuestionKind(kind), key, _ANSWERS[answer])
 
 
 def plain_answer(text: str) -> bool | None:

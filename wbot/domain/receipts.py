@@ -47,7 +47,7 @@ def quoted_payee(name: str) -> str:
     return quoted(shown_payee(name))
 
 
-class Lines:
+class ReceiptFormatter:
     """The ledger's sentences about one account, each with what is available there afterwards."""
 
     def __init__(self, currency: Currency, available_minor: int) -> None:

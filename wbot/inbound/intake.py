@@ -21,7 +21,7 @@ from wbot.domain.messages import (
 from wbot.domain.redaction import redacted
 from wbot.inbound.webhook_parser import Payload
 from wbot.storage import businesses, customers, errors, journal, messages, outbox
-from wbot.storage.outbox import Raised
+from wbot.storage.outbox import StateChange
 
 PLACEHOLDER_WAIT_S = 2.0
 """Seconds for the real text to follow a placeholder; it was seen to come after 200 ms."""
@@ -56,7 +56,7 @@ class Recorded(msgspec.Struct, kw_only=True):
     """What was new in one webhook, and what was not."""
 
     accepted: list[Accepted] = msgspec.field(default_factory=list)
-    raised: list[Raised] = msgspec.field(default_factory=list)
+    state_changes: list[StateChange] = msgspec.field(default_factory=list)
     duplicates: int = 0
     statuses: int = 0
     tests: int = 0
@@ -66,7 +66,7 @@ class Recorded(msgspec.Struct, kw_only=True):
     def add(self, more: "Recorded") -> None:
         """Count the webhook's next part too."""
         self.accepted += more.accepted
-        self.raised += more.raised
+        self.state_changes += more.state_changes
         self.duplicates += more.duplicates
         self.statuses += more.statuses
         self.tests += more.tests
@@ -280,11 +280,11 @@ def _supersede(
     )
     if stored["state"] == "begun":
         # The turn that answers the placeholder must not close the real text with it.
-        journal.overtake(tx, stored["conversation_id"])
+        journal.invalidate_claims(tx, stored["conversation_id"])
     conversation_id = stored["conversation_id"]
     if stored["state"] not in {"waiting", "begun"}:
         conversation_id = _conversation_now(tx, stored, to_text(now))
-        messages.revive(tx, message.message_id, to_text(now), conversation_id=conversation_id)
+        messages.requeue(tx, message.message_id, to_text(now), conversation_id=conversation_id)
     return Accepted(
         message_id=message.message_id,
         type=message.type,
@@ -316,7 +316,7 @@ def _record_status(
     participant = status.participant or ""
     if outbox.has_status(tx, status.wamid, status=status.status, participant=participant):
         return
-    raised = outbox.record_status(
+    state_changes = outbox.record_status(
         tx,
         outbox.NewStatus(
             wamid=status.wamid,
@@ -332,7 +332,7 @@ def _record_status(
         installation,
     )
     recorded.statuses += 1
-    recorded.raised += raised or []
+    recorded.state_changes += state_changes or []
 
 
 def _json(message: Inbound) -> str:

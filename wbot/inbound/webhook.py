@@ -21,7 +21,7 @@ from wbot.inbound.webhook_parser import Payload, parse_payload
 from wbot.ingress.bodies import received
 from wbot.ingress.limits import SMALL_BODY_BYTES_MAX
 from wbot.logs import Log, shortened
-from wbot.metrics import Measures
+from wbot.metrics import Metrics
 from wbot.settings import Settings
 from wbot.storage import outbox
 from wbot.storage.database import Database
@@ -48,7 +48,7 @@ class _Timing:
 
 
 class Webhooks:
-    """Takes Meta's webhooks; `ring_conversation` and `ring_sender` are the next stages' bells."""
+    """Takes Meta's webhooks; `notify_conversation` and `notify_sender` are the next stages' bells."""
 
     def __init__(
         self,
@@ -58,18 +58,18 @@ class Webhooks:
         secrets: Collection[str],
         clock: Clock,
         log: Log,
-        measures: Measures,
-        ring_conversation: Callable[[int, str], None],
-        ring_sender: Callable[[int, str], None],
+        metrics: Metrics,
+        notify_conversation: Callable[[int, str], None],
+        notify_sender: Callable[[int, str], None],
     ) -> None:
         self._database = database
         self._settings = settings
         self._secrets = secrets
         self._clock = clock
         self._log = log
-        self._measures = measures
-        self._ring_conversation = ring_conversation
-        self._ring_sender = ring_sender
+        self._metrics = metrics
+        self._notify_conversation = notify_conversation
+        self._notify_sender = notify_sender
         self._installation = ""
         self._is_stopping = False
         self._large_body = asyncio.Lock()
@@ -180,10 +180,10 @@ class Webhooks:
         # Only now: of what came in one body the oldest goes first, whichever part it is in.
         for message in recorded.accepted:
             if message.conversation_id is not None and message.business_id is not None:
-                self._ring_conversation(message.conversation_id, message.business_id)
-        for change in recorded.raised:
+                self._notify_conversation(message.conversation_id, message.business_id)
+        for change in recorded.state_changes:
             if change.is_newly_settled:
-                self._ring_sender(change.conversation_id, change.business_id)
+                self._notify_sender(change.conversation_id, change.business_id)
 
     def _tell(self, payload: Payload, recorded: Recorded) -> None:
         if recorded.tests:
@@ -200,8 +200,8 @@ class Webhooks:
                 customer=shortened(message.phone),
             )
             if message.reason is not None:
-                self._measures.count_ended("silent")
-                self._measures.unknown_numbers.inc(message.reason == "unknown_number")
+                self._metrics.count_ended("silent")
+                self._metrics.unknown_numbers.inc(message.reason == "unknown_number")
                 self._log.error(
                     "message.unroutable", message_id=message.message_id, reason=message.reason
                 )
@@ -211,8 +211,8 @@ class Webhooks:
                 self._log.warning(
                     "customer.ambiguous", message_id=message.message_id, warning=message.warning
                 )
-        for change in recorded.raised:
-            self._measures.statuses.labels(change.after).inc()
+        for change in recorded.state_changes:
+            self._metrics.statuses.labels(change.after).inc()
             self._log.info(
                 "reply.status",
                 message_id=change.message_id,
@@ -237,11 +237,11 @@ class Webhooks:
             )
 
     def _report(self, recorded: Recorded, timing: _Timing, status: HTTPStatus) -> None:
-        self._measures.count_duplicates(recorded.duplicates)
-        self._measures.webhooks.labels(int(status)).inc()
+        self._metrics.count_duplicates(recorded.duplicates)
+        self._metrics.webhooks.labels(int(status)).inc()
         response_ms = timing.total_ms()
-        self._measures.response_ms.observe(response_ms)
-        self._measures.commit_ms.observe(timing.parts["store_ms"])
+        self._metrics.response_ms.observe(response_ms)
+        self._metrics.commit_ms.observe(timing.parts["store_ms"])
         self._log.info(
             "webhook.answered",
             response_ms=response_ms,

@@ -18,7 +18,7 @@ from wbot.clients.model import Failing
 from wbot.clock import Clock, from_text, to_text
 from wbot.domain.errors import StorageError
 from wbot.logs import lines_dropped
-from wbot.metrics import Measures
+from wbot.metrics import Metrics
 from wbot.storage import messages, outbox
 from wbot.storage.database import Database
 from wbot.storage.messages import Backlog
@@ -38,10 +38,10 @@ COUNT_FREE_S = 0.005
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
     """What the stages know about themselves, as plain callables."""
 
-    held_models: Callable[[], Mapping[str, str]]
+    blocked_models: Callable[[], Mapping[str, str]]
     failing_models: Callable[[], Sequence[Failing]]
     graph_unanswered_s: Callable[[], float]
-    held_accounts: Callable[[], Mapping[str, str]]
+    blocked_accounts: Callable[[], Mapping[str, str]]
     book_breaches: Callable[[], Sequence[str]]
     currently_processing: Callable[[], int]
     cache_keys: Callable[[], int]
@@ -51,11 +51,11 @@ class Health:
     """Answers how the service is."""
 
     def __init__(
-        self, *, database: Database, clock: Clock, measures: Measures, sources: Sources
+        self, *, database: Database, clock: Clock, metrics: Metrics, sources: Sources
     ) -> None:
         self._database = database
         self._clock = clock
-        self._measures = measures
+        self._metrics = metrics
         self._sources = sources
         self._started = clock.monotonic()
         self._counting = asyncio.Lock()
@@ -91,9 +91,9 @@ class Health:
             "reasons": reasons,
             "cache": self._cache(),
             "processor": {
-                "processed": self._measures.processed,
-                "duplicates": self._measures.duplicates,
-                "errors": self._measures.errors,
+                "processed": self._metrics.processed,
+                "duplicates": self._metrics.duplicates,
+                "errors": self._metrics.errors,
                 "currentlyProcessing": self._sources.currently_processing(),
             },
             "database": {"waiting": self._database.waiting, "commit_ms": self._database.commit_ms},
@@ -115,11 +115,11 @@ class Health:
             if started < self._counts_until:
                 return
             self._counted = Backlog(0, None), 0
-            self._counted = await self._database.read(self._look)
+            self._counted = await self._database.read(self._process_next)
             ended = self._clock.monotonic()
             self._counts_until = ended + COUNT_SHARE * (ended - started - COUNT_FREE_S)
 
-    def _look(self, tx: sqlite3.Connection) -> tuple[Backlog, int]:
+    def _process_next(self, tx: sqlite3.Connection) -> tuple[Backlog, int]:
         now = to_text(self._clock.now())
         return messages.backlog(tx, now), outbox.count_unsettled(tx)
 
@@ -139,8 +139,8 @@ class Health:
         return reasons
 
     def _held_reasons(self) -> list[str]:
-        held = set(self._sources.held_models().values())
-        return [f"The model cannot be asked: {reason}" for reason in sorted(held)]
+        blocked = set(self._sources.blocked_models().values())
+        return [f"The model cannot be asked: {reason}" for reason in sorted(blocked)]
 
     def _model_reasons(self) -> list[str]:
         return [
@@ -151,15 +151,15 @@ class Health:
         ]
 
     def _graph_reasons(self) -> list[str]:
-        held = self._sources.held_accounts().items()
-        reasons = [f"{business} cannot send: {reason}" for business, reason in held]
+        blocked = self._sources.blocked_accounts().items()
+        reasons = [f"{business} cannot send: {reason}" for business, reason in blocked]
         seconds = self._sources.graph_unanswered_s()
         if seconds > FAILING_MAX_S:
             reasons.append(f"The Graph API has failed for {seconds / 60:.0f} minutes.")
         return reasons
 
     def _cache(self) -> dict[str, Any]:
-        hits, misses = self._measures.cache_hits, self._measures.cache_misses
+        hits, misses = self._metrics.cache_hits, self._metrics.cache_misses
         rate = round(100 * hits / (hits + misses)) if hits + misses else 0
         keys = self._sources.cache_keys()
         return {"hits": hits, "misses": misses, "hitRate": f"{rate}%", "keys": keys}

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from wbot.logs import lines_dropped
-from wbot.metrics import Measures
+from wbot.metrics import Metrics
 
 
 class _Logs(Collector):
@@ -18,13 +18,13 @@ class _Logs(Collector):
         yield CounterMetricFamily("wbot_log_lines_dropped", help_, value=lines_dropped())
 
 
-class Metrics:
+class MetricsPage:
     """Renders the measures; in a thread, for it takes milliseconds."""
 
-    def __init__(self, measures: Measures) -> None:
-        self._measures = measures
-        measures.registry.register(_Logs())
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        metrics.registry.register(_Logs())
 
     async def answer(self) -> web.Response:
-        text = await asyncio.to_thread(generate_latest, self._measures.registry)
+        text = await asyncio.to_thread(generate_latest, self._metrics.registry)
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -7,7 +7,13 @@ from datetime import datetime
 
 import msgspec
 
-from wbot.clients.whatsapp import GraphError, Line, NotSentError, UnknownOutcomeError, WhatsApp
+from wbot.clients.whatsapp import (
+    GraphError,
+    NotSentError,
+    PhoneNumberCredentials,
+    UnknownOutcomeError,
+    WhatsApp,
+)
 from wbot.clock import from_text, later, to_text
 from wbot.domain.delivery import (
     PAIR_LIMIT_BACKOFF,
@@ -20,7 +26,7 @@ from wbot.domain.delivery import (
 from wbot.domain.errors import WbotError
 from wbot.domain.redaction import redacted
 from wbot.storage import errors, outbox
-from wbot.storage.outbox import Raised, Reply
+from wbot.storage.outbox import Reply, StateChange
 
 ACCOUNT_HELD_S = 30.0
 """Seconds until a business whose account was refused is tried again, by one reply alone."""
@@ -51,7 +57,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def request(
-    whatsapp: WhatsApp, line: Line, opened: Opened, *, secrets: Collection[str]
+    whatsapp: WhatsApp,
+    credentials: PhoneNumberCredentials,
+    opened: Opened,
+    *,
+    secrets: Collection[str],
 ) -> Result:
     """Make the request; every failure of the Graph API becomes a result."""
     body = addressed(
@@ -61,7 +71,7 @@ async def request(
         opaque=opened.opaque,
     )
     try:
-        wamid = await whatsapp.send(line, body)
+        wamid = await whatsapp.send(credentials, body)
     except (NotSentError, UnknownOutcomeError, GraphError) as error:
         return _failed(error, redacted(str(error), secrets=secrets, messages=opened.reply.words))
     return Result(outcome="accepted", wamid=wamid)
@@ -81,7 +91,7 @@ def _failed(error: WbotError, detail: str) -> Result:
 
 def close(
     tx: sqlite3.Connection, opened: Opened, result: Result, *, now: datetime, attempts_max: int
-) -> list[Raised]:
+) -> list[StateChange]:
     """Record the result and decide what becomes of the reply; the states it raised."""
     outbox.close_attempt(
         tx,

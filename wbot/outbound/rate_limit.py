@@ -5,7 +5,7 @@ from collections import OrderedDict
 SLOTS_MAX = 50_000
 
 
-class Pace:
+class RateLimiter:
     """Gives each conversation a slot of its business's time; instants are monotonic seconds."""
 
     def __init__(self) -> None:

@@ -5,20 +5,20 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
-from wbot.clients.whatsapp import Line, WhatsApp
+from wbot.clients.whatsapp import PhoneNumberCredentials, WhatsApp
 from wbot.clock import Clock, elapsed_ms, from_text, to_text
 from wbot.domain.delivery import ReplyState, Verdict
-from wbot.domain.errors import HeldError, StorageError
-from wbot.keyed_worker import Lanes, LookAgain
+from wbot.domain.errors import BlockedError, StorageError
+from wbot.keyed_worker import KeyedWorker, RetryDelay
 from wbot.logs import Log
-from wbot.metrics import Measures
+from wbot.metrics import Metrics
 from wbot.outbound import attempt
 from wbot.outbound.attempt import ACCOUNT_HELD_S, Opened, Result
-from wbot.outbound.rate_limit import Pace
+from wbot.outbound.rate_limit import RateLimiter
 from wbot.settings import Settings
 from wbot.storage import outbox
 from wbot.storage.database import Database
-from wbot.storage.outbox import Raised, Reply
+from wbot.storage.outbox import Reply, StateChange
 
 SENDS_RUNNING_MAX = 1_000
 STORAGE_RETRY_S = 1.0
@@ -28,7 +28,7 @@ class HasLine(Protocol):
     """Whatever knows a business's way to the Cloud API."""
 
     @property
-    def line(self) -> Line: ...
+    def credentials(self) -> PhoneNumberCredentials: ...
 
 
 class Sender:
@@ -44,9 +44,9 @@ class Sender:
         secrets: Collection[str],
         clock: Clock,
         log: Log,
-        measures: Measures,
+        metrics: Metrics,
     ) -> None:
-        self.held: dict[str, str] = {}
+        self.blocked: dict[str, str] = {}
         """By business: why its account may not send, in our words; gone once it may again."""
         self._held_until: dict[str, float] = {}
         self._unanswered_since: float | None = None
@@ -57,14 +57,14 @@ class Sender:
         self._secrets = secrets
         self._clock = clock
         self._log = log
-        self._measures = measures
+        self._metrics = metrics
         self._installation = ""
-        self._pace = Pace()
+        self._pace = RateLimiter()
         self._listening_since: float | None = None
         self._unknown_since: dict[int, float] = {}
         """By conversation: since when the fate of its oldest open reply is unknown."""
-        self._lanes = Lanes("sender", self._look, running_max=SENDS_RUNNING_MAX)
-        self.ring = self._lanes.ring
+        self._worker = KeyedWorker("sender", self._process_next, running_max=SENDS_RUNNING_MAX)
+        self.notify = self._worker.notify
 
     @property
     def unanswered_s(self) -> float:
@@ -78,7 +78,7 @@ class Sender:
         now = to_text(self._clock.now())
         await self._database.write(lambda tx: outbox.orphan_attempts_become_unknown(tx, now))
         self._installation = await self._database.read(outbox.installation_id)
-        self._lanes.start(tasks)
+        self._worker.start(tasks)
 
     def port_opened(self) -> None:
         """From now on Meta can tell us what became of a send."""
@@ -86,12 +86,12 @@ class Sender:
 
     def share_among(self, businesses: int) -> None:
         """From now on so many businesses share the places."""
-        self._lanes.groups = businesses
+        self._worker.groups = businesses
 
     async def stop(self, grace_s: float) -> None:
-        await self._lanes.stop(grace_s)
+        await self._worker.stop(grace_s)
 
-    async def _look(self, conversation_id: int, business_id: str) -> LookAgain:
+    async def _process_next(self, conversation_id: int, business_id: str) -> RetryDelay:
         if (held_s := self._held_s(business_id)) > 0:  # without asking the database, each of many
             return held_s
         try:
@@ -109,7 +109,7 @@ class Sender:
             return STORAGE_RETRY_S
         return 0
 
-    async def _open(self, reply: Reply) -> Opened | LookAgain:
+    async def _open(self, reply: Reply) -> Opened | RetryDelay:
         """Open an attempt if it is time for one; a lane is alone on its conversation."""
         now = to_text(self._clock.now())
         if reply.state is ReplyState.SENDING:  # its own attempt, whose end was not stored
@@ -122,7 +122,7 @@ class Sender:
             await self._database.write(lambda tx: attempt.give_up(tx, reply, reason, now))
             return 0
         decided_at = self._clock.monotonic()
-        if reply.business_id in self.held:  # one reply at a time finds out whether it is mended
+        if reply.business_id in self.blocked:  # one reply at a time finds out whether it is mended
             self._held_until[reply.business_id] = decided_at + ACCOUNT_HELD_S
 
         def open_(tx: sqlite3.Connection) -> int | None:
@@ -167,9 +167,9 @@ class Sender:
         try:
             configured = await self._configured(opened.reply.business_id)
             result = await attempt.request(
-                self._whatsapp, configured.line, opened, secrets=self._secrets
+                self._whatsapp, configured.credentials, opened, secrets=self._secrets
             )
-        except HeldError as error:
+        except BlockedError as error:
             result = Result(
                 outcome="not_sent",
                 detail=str(error),
@@ -185,8 +185,8 @@ class Sender:
             )
             result = Result(outcome="unknown", detail=f"The send broke: {type(error).__name__}.")
         send_ms = elapsed_ms(started, self._clock.monotonic())
-        self._measures.replies.labels(result.outcome).inc()
-        self._measures.send_ms.observe(send_ms)
+        self._metrics.replies.labels(result.outcome).inc()
+        self._metrics.send_ms.observe(send_ms)
         report = self._log.info if result.outcome == "accepted" else self._log.warning
         report(
             "reply.sent" if result.outcome == "accepted" else "reply.not_sent",
@@ -210,10 +210,10 @@ class Sender:
         elif self._unanswered_since is None:
             self._unanswered_since = self._clock.monotonic()
         if result.is_account_failure:
-            self.held[business_id] = result.own_words
+            self.blocked[business_id] = result.own_words
             self._held_until[business_id] = self._clock.monotonic() + ACCOUNT_HELD_S
         elif result.outcome in {"accepted", "refused"}:  # whatever it refused, not the account
-            self.held.pop(business_id, None)
+            self.blocked.pop(business_id, None)
             self._held_until.pop(business_id, None)
 
     async def _record(self, opened: Opened, result: Result) -> None:
@@ -222,20 +222,20 @@ class Sender:
         attempts_max = self._settings.max_attempts
         while True:
             try:
-                raised = await self._database.write(
+                state_changes = await self._database.write(
                     lambda tx: attempt.close(tx, opened, result, now=now, attempts_max=attempts_max)
                 )
             except StorageError as error:
                 self._log.error("storage.failed", outbox_id=opened.reply.id, error=str(error))
                 await self._clock.sleep(STORAGE_RETRY_S)
             else:
-                return self._report_early(raised)
+                return self._report_early(state_changes)
 
-    def _report_early(self, raised: list[Raised]) -> None:
+    def _report_early(self, state_changes: list[StateChange]) -> None:
         """Statuses that came before the answer of their send count now."""
-        for change in raised:
+        for change in state_changes:
             if change.after is not ReplyState.ACCEPTED:
-                self._measures.statuses.labels(change.after).inc()
+                self._metrics.statuses.labels(change.after).inc()
                 self._log.info(
                     "reply.status",
                     message_id=change.message_id,

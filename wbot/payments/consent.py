@@ -9,7 +9,7 @@ import msgspec
 
 from wbot.clock import from_text, later, to_text
 from wbot.domain.business import Business
-from wbot.domain.confirmations import Held, confirmation_body
+from wbot.domain.confirmations import PendingTransfer, confirmation_body
 from wbot.domain.content import content_of, context_of
 from wbot.domain.foreign import ForeignWords, is_foreign_label
 from wbot.domain.ledger import (
@@ -25,13 +25,13 @@ from wbot.domain.messages import ButtonReply, Context, Text
 from wbot.domain.payees import phone_digits
 from wbot.domain.policy import Refusal, sentence_of
 from wbot.domain.questions import (
+    Decision,
     QuestionKind,
-    Tap,
+    decision_of_button,
     plain_answer,
     question_payload,
-    tap_of,
 )
-from wbot.domain.receipts import Lines
+from wbot.domain.receipts import ReceiptFormatter
 from wbot.payments import notifications, unknown_numbers
 from wbot.storage import (
     confirmations,
@@ -71,7 +71,7 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
 
     receipts: tuple[str, ...] = ()
     words: str = ""
-    rings: tuple[int, ...] = ()
+    notify_conversation_ids: tuple[int, ...] = ()
 
 
 def question(
@@ -103,7 +103,7 @@ def question(
     return question_payload(QuestionKind.CONFIRM, token, body, yes="Confirm", no="Cancel")
 
 
-def taps_by(tx: sqlite3.Connection, message: StoredMessage) -> tuple[Tap, ...]:
+def taps_by(tx: sqlite3.Connection, message: StoredMessage) -> tuple[Decision, ...]:
     """The answers to questions of ours that a message can be; none for all others.
 
     A button names its question. A plain yes or no answers the open question, whatever else code has
@@ -113,7 +113,7 @@ def taps_by(tx: sqlite3.Connection, message: StoredMessage) -> tuple[Tap, ...]:
     raw = json.loads(message.content or "{}")
     match content_of(raw):
         case ButtonReply(id=button_id):
-            tap = tap_of(button_id)
+            tap = decision_of_button(button_id)
             return () if tap is None else (tap,)
         case Text(body=body) if (is_yes := plain_answer(body)) is not None:
             context = context_of(raw) or Context()
@@ -123,14 +123,16 @@ def taps_by(tx: sqlite3.Connection, message: StoredMessage) -> tuple[Tap, ...]:
             return ()
 
 
-def _taps_meant(tx: sqlite3.Connection, message: StoredMessage, *, is_yes: bool) -> tuple[Tap, ...]:
+def _taps_meant(
+    tx: sqlite3.Connection, message: StoredMessage, *, is_yes: bool
+) -> tuple[Decision, ...]:
     since = to_text(later(from_text(message.received_at), -WINDOW_S))
     found = questions.answerable(tx, message, since=since)
-    return tuple(Tap(QuestionKind(kind), key, is_yes) for kind, key in found)
+    return tuple(Decision(QuestionKind(kind), key, is_yes) for kind, key in found)
 
 
 def settle(
-    tx: sqlite3.Connection, message: StoredMessage, tap: Tap, *, business: Business, now: str
+    tx: sqlite3.Connection, message: StoredMessage, tap: Decision, *, business: Business, now: str
 ) -> Settled:
     """Do what the tap says, once, if it came in time; what it came to."""
     asked = confirmations.by_token(tx, tap.key)
@@ -152,7 +154,7 @@ def settle(
     ]
     return Settled(
         receipts=tuple(receipt for receipt, _ in ends),
-        rings=tuple(ring for _, ring in ends if ring is not None),
+        notify_conversation_ids=tuple(notify for _, notify in ends if notify is not None),
     )
 
 
@@ -230,10 +232,10 @@ def _post(
     post_id = _resolve(tx, row, Phase.POST, f"{message_id}/confirm", now)
     payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
     payees.learn(tx, payer_id, row["credit_account_id"], now)
-    ring = notifications.tell_receiver(tx, business, row["id"], now)
+    notify = notifications.tell_receiver(tx, business, row["id"], now)
     line = _lines(tx, row, business).sent(row["id"], row["amount_minor"], row["payee"])
     _keep(tx, message_id, "confirm", row, end_id=post_id, line=line, now=now)
-    return line, ring
+    return line, notify
 
 
 def _refusal_at_yes(
@@ -313,8 +315,8 @@ def _keep(
     journal.add_effect(tx, message_id, effect, now)
 
 
-def _held(tx: sqlite3.Connection, row: sqlite3.Row) -> Held:
-    return Held(
+def _held(tx: sqlite3.Connection, row: sqlite3.Row) -> PendingTransfer:
+    return PendingTransfer(
         transfer_id=row["id"],
         amount_minor=row["amount_minor"],
         payee=row["payee"],
@@ -326,6 +328,6 @@ def _held(tx: sqlite3.Connection, row: sqlite3.Row) -> Held:
     )
 
 
-def _lines(tx: sqlite3.Connection, row: sqlite3.Row, business: Business) -> Lines:
+def _lines(tx: sqlite3.Connection, row: sqlite3.Row, business: Business) -> ReceiptFormatter:
     left = ledger.balance(tx, row["debit_account_id"]).available_minor
-    return Lines(business.currency, left)
+    return ReceiptFormatter(business.currency, left)

@@ -31,12 +31,12 @@ class Expiry:
     async def run(self) -> None:
         while True:
             try:
-                await self._look()
+                await self._process_next()
             except StorageError as error:
                 self._log.error("storage.failed", error=str(error))
             await self._clock.sleep(LOOK_EVERY_S)
 
-    async def _look(self) -> None:
+    async def _process_next(self) -> None:
         now = self._clock.now()
         before = to_text(later(now, -consent.EXPIRY_GRACE_S))
         if not await self._database.read(lambda tx: confirmations.due(tx, before)):

@@ -10,7 +10,7 @@ from wbot.domain.business import Business
 from wbot.domain.delivery import text_payload
 from wbot.domain.ledger import reference_of
 from wbot.domain.message_age import WINDOW_S
-from wbot.domain.receipts import Lines
+from wbot.domain.receipts import ReceiptFormatter
 from wbot.storage import customers, ledger, outbox
 
 
@@ -29,7 +29,9 @@ def tell_receiver(
     payer = foreign.payer(
         customers.name_of(tx, payer_id), customers.phone_of(tx, payer_id), business.show_payer
     )
-    line = Lines(business.currency, left).received(row["id"], row["amount_minor"], payer.in_line)
+    line = ReceiptFormatter(business.currency, left).received(
+        row["id"], row["amount_minor"], payer.in_line
+    )
     outbox.add(
         tx,
         outbox.NewReply(

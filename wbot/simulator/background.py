@@ -12,7 +12,7 @@ class Bell:
     def __init__(self) -> None:
         self._rung = asyncio.Event()
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Something changed: every waiter looks again."""
         self._rung.set()
         self._rung = asyncio.Event()
@@ -57,4 +57,4 @@ class Background:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        self._bell.ring()
+        self._bell.notify()

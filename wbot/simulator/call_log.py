@@ -120,22 +120,22 @@ class Record:
         self.sends_total += 1
         for listener in tuple(self.send_listeners):
             listener(send)
-        self._bell.ring()
+        self._bell.notify()
 
     def add_attempt(self, attempt: SendAttempt) -> None:
         self.attempts.append(attempt)
-        self._bell.ring()
+        self._bell.notify()
 
     def add_read(self, mark: ReadMark) -> None:
         self.reads.append(mark)
         for listener in tuple(self.read_listeners):
             listener(mark)
-        self._bell.ring()
+        self._bell.notify()
 
     def add_completion(self, request: dict[str, Any]) -> None:
         self.completions.append(request)
-        self._bell.ring()
+        self._bell.notify()
 
     def add_delivery(self, delivery: Delivery) -> None:
         self.deliveries.append(delivery)
-        self._bell.ring()
+        self._bell.notify()

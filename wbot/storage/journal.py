@@ -4,7 +4,7 @@ import sqlite3
 
 import msgspec
 
-from wbot.domain.errors import OvertakenError
+from wbot.domain.errors import StaleClaimError
 
 INSERT_STEP = """
 INSERT INTO steps (message_id, revision, number, kind, content, duration_ms, created_at)
@@ -40,7 +40,7 @@ class Effect(msgspec.Struct, frozen=True):
     transfer_id: int | None
 
 
-class Taken(msgspec.Struct, frozen=True):
+class Claim(msgspec.Struct, frozen=True):
     """A turn just begun: the epoch that guards it, which attempt it is, what is already done."""
 
     epoch: int
@@ -53,14 +53,14 @@ class Taken(msgspec.Struct, frozen=True):
     """When this life was first taken up, as text."""
 
 
-def take(
+def claim_conversation(
     tx: sqlite3.Connection,
     conversation_id: int,
     message_id: str,
     now: str,
     *,
     is_marked_read: bool = False,
-) -> Taken:
+) -> Claim:
     """Begin a turn: bump the epoch, count the attempt, read the journal.
 
     A message that is marked as read now is so for ever.
@@ -80,7 +80,7 @@ def take(
         "INSERT INTO turns (message_id, revision, attempt, epoch, began_at) VALUES (?, ?, ?, ?, ?)",
         (message_id, revision, before["attempts"] + 1, epoch, now),
     )
-    return Taken(
+    return Claim(
         epoch=int(epoch),
         revision=revision,
         attempt=int(row["attempts"]),
@@ -90,7 +90,7 @@ def take(
     )
 
 
-def overtake(tx: sqlite3.Connection, conversation_id: int) -> None:
+def invalidate_claims(tx: sqlite3.Connection, conversation_id: int) -> None:
     """Make whichever turn is under way in the conversation stop at its next transaction."""
     tx.execute("UPDATE conversations SET epoch = epoch + 1 WHERE id = ?", (conversation_id,))
 
@@ -99,7 +99,7 @@ def guard(tx: sqlite3.Connection, conversation_id: int, epoch: int) -> None:
     """Raise OvertakenError unless the conversation is still in this epoch."""
     row = tx.execute("SELECT epoch FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
     if row is None or row[0] != epoch:
-        raise OvertakenError("Another turn has taken this conversation.")
+        raise StaleClaimError("Another turn has taken this conversation.")
 
 
 def end(tx: sqlite3.Connection, message_id: str, epoch: int, outcome: str, now: str) -> None:
@@ -110,7 +110,7 @@ def end(tx: sqlite3.Connection, message_id: str, epoch: int, outcome: str, now: 
     )
 
 
-def uncount(tx: sqlite3.Connection, message_id: str) -> None:
+def refund_attempt(tx: sqlite3.Connection, message_id: str) -> None:
     """Take an attempt back that failed for no fault of the message's."""
     tx.execute("UPDATE messages SET attempts = attempts - 1 WHERE message_id = ?", (message_id,))
 
@@ -171,7 +171,7 @@ def add_effect(tx: sqlite3.Connection, message_id: str, done: Effect, now: str) 
     )
 
 
-def has_tapped(tx: sqlite3.Connection, message_id: str) -> bool:
+def has_decided(tx: sqlite3.Connection, message_id: str) -> bool:
     """Whether the message is an answer to a confirmation, and was carried out already."""
     row = tx.execute(
         "SELECT 1 FROM effects WHERE message_id = ? AND tool IN ('confirm', 'decline') LIMIT 1",

@@ -19,7 +19,7 @@ VALUES (:message_id, :log_id, :business_id, :conversation_id, :phone_number_id, 
 """
 # Another life at the tail: a number of its own, after all who wait, whatever our clock says. Those
 # who have had their turn do not count, so that a long conversation costs no more than a short one.
-REVIVE = """
+REQUEUE = """
 UPDATE messages SET conversation_id = :conversation_id, number = :number,
     revision = revision + 1, state = 'waiting', attempts = 0,
     sort_at = max(:now, sort_at, coalesce(
@@ -201,7 +201,7 @@ def replace_content(
     )
 
 
-def revive(
+def requeue(
     tx: sqlite3.Connection, message_id: str, now: str, *, conversation_id: int | None = None
 ) -> int | None:
     """Give an ended message its next revision at the tail; its conversation, if it has one.
@@ -213,7 +213,7 @@ def revive(
         return None
     place = {"conversation_id": conversation_id or int(row["conversation_id"])}
     place["number"] = _take_number(tx, place["conversation_id"])
-    tx.execute(REVIVE, {"message_id": message_id, "now": now, **place})
+    tx.execute(REQUEUE, {"message_id": message_id, "now": now, **place})
     return place["conversation_id"]
 
 
@@ -239,7 +239,7 @@ def waiting_stale(
     ).fetchall()
 
 
-def take_up(tx: sqlite3.Connection, message_id: str) -> None:
+def approve_stale(tx: sqlite3.Connection, message_id: str) -> None:
     """The customer said to go on with it, however old it is."""
     tx.execute("UPDATE messages SET is_taken_up = 1 WHERE message_id = ?", (message_id,))
 

@@ -5,7 +5,7 @@ import sqlite3
 
 import msgspec
 
-from wbot.domain.delivery import REPORTED, UNSETTLED, ReplyState, raised
+from wbot.domain.delivery import REPORTED, UNSETTLED, ReplyState, later_state
 from wbot.domain.redaction import words_of_message
 from wbot.storage import customers
 from wbot.storage import errors as failures
@@ -107,7 +107,7 @@ class NewStatus(msgspec.Struct, frozen=True, kw_only=True):
     webhook_id: int
 
 
-class Raised(msgspec.Struct, frozen=True, kw_only=True):
+class StateChange(msgspec.Struct, frozen=True, kw_only=True):
     """A reply whose state a status raised."""
 
     outbox_id: int
@@ -187,9 +187,9 @@ def close_attempt(
     )
 
 
-def accept(tx: sqlite3.Connection, outbox_id: int, wamid: str, now: str) -> list[Raised]:
+def accept(tx: sqlite3.Connection, outbox_id: int, wamid: str, now: str) -> list[StateChange]:
     """The Graph API took the reply: raise it, and take up statuses that came before the answer."""
-    raised_now = _raise(tx, _row(tx, outbox_id), ReplyState.ACCEPTED, wamid=wamid, now=now)
+    raised_now = _advance(tx, _row(tx, outbox_id), ReplyState.ACCEPTED, wamid=wamid, now=now)
     early = tx.execute(
         "SELECT id, status, errors FROM statuses WHERE wamid = ? AND outbox_id IS NULL", (wamid,)
     ).fetchall()
@@ -273,7 +273,7 @@ def has_status(tx: sqlite3.Connection, wamid: str, *, status: str, participant: 
 
 def record_status(
     tx: sqlite3.Connection, status: NewStatus, installation: str
-) -> list[Raised] | None:
+) -> list[StateChange] | None:
     """Store a status and raise the reply it speaks of; None when it was known already.
 
     One that matches nothing yet is kept for `accept` to take up.
@@ -359,15 +359,17 @@ def _outbox_of(
 
 def _match(
     tx: sqlite3.Connection, status: sqlite3.Row, outbox_id: int, *, wamid: str, now: str
-) -> list[Raised]:
+) -> list[StateChange]:
     tx.execute("UPDATE statuses SET outbox_id = ? WHERE id = ?", (outbox_id, status["id"]))
     # Whatever the word, Meta has the message: sending it again would send it twice.
     is_known = status["status"] in REPORTED
     reported = ReplyState(status["status"]) if is_known else ReplyState.ACCEPTED
-    return _raise(tx, _row(tx, outbox_id), reported, wamid=wamid, now=now, errors=status["errors"])
+    return _advance(
+        tx, _row(tx, outbox_id), reported, wamid=wamid, now=now, errors=status["errors"]
+    )
 
 
-def _raise(
+def _advance(
     tx: sqlite3.Connection,
     row: sqlite3.Row,
     reported: ReplyState,
@@ -375,9 +377,9 @@ def _raise(
     wamid: str,
     now: str,
     errors: str | None = None,
-) -> list[Raised]:
+) -> list[StateChange]:
     before = ReplyState(row["state"])
-    after = raised(before, reported)
+    after = later_state(before, reported)
     error = errors if after is ReplyState.FAILED else None
     tx.execute(
         "UPDATE outbox SET state = ?, wamid = coalesce(wamid, ?), "
@@ -397,7 +399,7 @@ def _raise(
             outbox_id=row["id"],
         )
     return [
-        Raised(
+        StateChange(
             outbox_id=row["id"],
             business_id=row["business_id"],
             conversation_id=row["conversation_id"],

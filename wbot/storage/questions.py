@@ -98,7 +98,7 @@ def settle(
             (answer, message_id, now, row["id"]),
         )
         if answer == "yes":
-            _take_up(tx, row["id"], now)
+            _approve_stale(tx, row["id"], now)
     return True
 
 
@@ -110,11 +110,11 @@ def answered_at(tx: sqlite3.Connection, question_id: int | None) -> str | None:
     return None if row is None or row[0] is None else str(row[0])
 
 
-def _take_up(tx: sqlite3.Connection, question_id: int, now: str) -> None:
+def _approve_stale(tx: sqlite3.Connection, question_id: int, now: str) -> None:
     asked = tx.execute(
         "SELECT message_id FROM messages WHERE question_id = ? ORDER BY sort_at, number",
         (question_id,),
     ).fetchall()
     for row in asked:
-        messages.revive(tx, row["message_id"], now)
-        messages.take_up(tx, row["message_id"])
+        messages.requeue(tx, row["message_id"], now)
+        messages.approve_stale(tx, row["message_id"])

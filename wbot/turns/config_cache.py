@@ -6,12 +6,12 @@ from collections.abc import Mapping
 import msgspec
 from aiocache import SimpleMemoryCache
 
-from wbot.clients.whatsapp import Line
+from wbot.clients.whatsapp import PhoneNumberCredentials
 from wbot.clock import Clock, elapsed_ms
 from wbot.domain.business import Business
-from wbot.domain.errors import ConfigurationError, HeldError
+from wbot.domain.errors import BlockedError, ConfigurationError
 from wbot.logs import Log
-from wbot.metrics import Measures
+from wbot.metrics import Metrics
 from wbot.settings import resolve_secret
 from wbot.storage import businesses
 from wbot.storage.database import Database
@@ -21,7 +21,7 @@ class Configured(msgspec.Struct, frozen=True):
     """A business as the service uses it: its row, and the way to the Cloud API with its token."""
 
     business: Business
-    line: Line
+    credentials: PhoneNumberCredentials
 
 
 class BusinessCache:
@@ -39,7 +39,7 @@ class BusinessCache:
         ttl_s: float,
         clock: Clock,
         log: Log,
-        measures: Measures,
+        metrics: Metrics,
     ) -> None:
         self._database = database
         self._variables = variables
@@ -47,7 +47,7 @@ class BusinessCache:
         self._ttl_s = ttl_s
         self._clock = clock
         self._log = log
-        self._measures = measures
+        self._metrics = metrics
         # No time limit of its own: Python 3.11's wait_for, which that uses, can swallow a
         # cancellation.
         self._cache = SimpleMemoryCache(timeout=None)
@@ -69,9 +69,9 @@ class BusinessCache:
             is_cached = found is not None
             configured = found or await self._load(business_id)
         if is_cached:
-            self._measures.cache_hits += 1
+            self._metrics.cache_hits += 1
         else:
-            self._measures.cache_misses += 1
+            self._metrics.cache_misses += 1
         self._log.info(
             "config.loaded",
             business=business_id,
@@ -90,13 +90,15 @@ class BusinessCache:
         generation = self._generation
         business = await self._database.read(lambda tx: businesses.by_id(tx, business_id))
         if business is None:
-            raise HeldError(f"The business {business_id} is gone.")
+            raise BlockedError(f"The business {business_id} is gone.")
         try:
             token = resolve_secret(business.access_token, self._variables)
         except ConfigurationError as error:
-            raise HeldError(f"The access token of {business_id} cannot be read: {error}") from error
+            raise BlockedError(
+                f"The access token of {business_id} cannot be read: {error}"
+            ) from error
         self._secrets.add(token)
-        configured = Configured(business, Line(business.phone_number_id, token))
+        configured = Configured(business, PhoneNumberCredentials(business.phone_number_id, token))
         if generation == self._generation:  # else it may be older than what cleared the cache
             await self._cache.set(business_id, configured, ttl=self._ttl_s)
             self._keys.add(business_id)

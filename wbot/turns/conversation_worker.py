@@ -10,25 +10,25 @@ from datetime import datetime
 import msgspec
 
 from wbot.clients.model import ModelClient
-from wbot.clients.whatsapp import Line, WhatsApp
+from wbot.clients.whatsapp import PhoneNumberCredentials, WhatsApp
 from wbot.clock import Clock, elapsed_ms, from_text, later, to_text
 from wbot.domain import triage
 from wbot.domain.content import content_of, context_of
 from wbot.domain.delivery import ASKED_WAIT_MAX_S, TURN_BACKOFF
 from wbot.domain.errors import (
-    HeldError,
-    OvertakenError,
+    BlockedError,
     RejectedError,
     RetryableError,
+    StaleClaimError,
     StorageError,
     WbotError,
 )
 from wbot.domain.message_age import Staleness, staleness_of
 from wbot.domain.redaction import redacted
 from wbot.domain.triage import handling_of
-from wbot.keyed_worker import Lanes, LookAgain, cancel_and_wait
+from wbot.keyed_worker import KeyedWorker, RetryDelay, cancel_and_wait
 from wbot.logs import Log
-from wbot.metrics import Measures
+from wbot.metrics import Metrics
 from wbot.payments import consent
 from wbot.settings import Settings
 from wbot.storage import customers, journal, messages
@@ -36,7 +36,7 @@ from wbot.storage.database import Database
 from wbot.turns import finish
 from wbot.turns.config_cache import BusinessCache, Configured
 from wbot.turns.finish import Ending
-from wbot.turns.model_gate import Block, Gate
+from wbot.turns.model_gate import Block, ModelGate
 from wbot.turns.model_health import ModelWatch
 from wbot.turns.turn import Begun, StoppingError, Turn
 
@@ -66,8 +66,8 @@ class Conversations:
         secrets: Collection[str],
         clock: Clock,
         log: Log,
-        measures: Measures,
-        ring_outbound: Callable[[int, str], None],
+        metrics: Metrics,
+        notify_outbound: Callable[[int, str], None],
         are_books_right: Callable[[], Awaitable[bool]],
     ) -> None:
         self._database = database
@@ -77,63 +77,65 @@ class Conversations:
         self._secrets = secrets
         self._clock = clock
         self._log = log
-        self._measures = measures
-        self._ring_outbound = ring_outbound
+        self._metrics = metrics
+        self._notify_outbound = notify_outbound
         self._are_books_right = are_books_right
         self._tasks: asyncio.TaskGroup
         self._watching: asyncio.Task[None] | None = None
         self._read_marks: set[asyncio.Task[None]] = set()
-        self._lanes = Lanes("conversation", self._look, running_max=settings.turns_max)
-        self.ring = self._lanes.ring
-        self._gate = Gate(self.ring)
+        self._worker = KeyedWorker(
+            "conversation", self._process_next, running_max=settings.turns_max
+        )
+        self.notify = self._worker.notify
+        self._model_gate = ModelGate(self.notify)
         self.model_watch = ModelWatch(
             model,
             database=database,
             default_model=settings.model,
             clock=clock,
-            on_recovery=self._gate.retry,
+            on_recovery=self._model_gate.retry,
         )
 
     @property
     def running(self) -> int:
         """Conversations at work now."""
-        return self._lanes.running
+        return self._worker.running
 
     @property
-    def held(self) -> dict[str, str]:
+    def blocked(self) -> dict[str, str]:
         """By business: why its model cannot be asked, in our words; gone once it answers again."""
-        return self._gate.reasons
+        return self._model_gate.reasons
 
     def share_among(self, businesses: int) -> None:
         """From now on so many businesses share the places."""
-        self._lanes.groups = businesses
+        self._worker.groups = businesses
 
     def remind(self, conversation_id: int, business_id: str) -> None:
         """Ring, unless the conversation is known to wait for a model that may not be asked."""
-        if not self._gate.is_waiting(business_id, conversation_id):
-            self.ring(conversation_id, business_id)
+        if not self._model_gate.is_waiting(business_id, conversation_id):
+            self.notify(conversation_id, business_id)
 
     def configuration_changed(self) -> None:
         """Whatever was refused may have been mended: one conversation a business finds out."""
-        self._gate.retry()
+        self._model_gate.retry()
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         self._tasks = tasks
         self._watching = tasks.create_task(self.model_watch.run(), name="model watch")
-        self._lanes.start(tasks)
+        self._worker.start(tasks)
 
     async def stop(self, grace_s: float) -> None:
-        await self._lanes.stop(grace_s)
+        await self._worker.stop(grace_s)
         started = () if self._watching is None else (self._watching,)  # a start may have failed
         await cancel_and_wait([*started, *self._read_marks])
 
-    async def _look(self, conversation_id: int, business_id: str) -> LookAgain:
-        may_ask = self._gate.enter(business_id, conversation_id)
+    async def _process_next(self, conversation_id: int, business_id: str) -> RetryDelay:
+        may_ask = self._model_gate.enter(business_id, conversation_id)
         try:
             if not await self._may_begin(business_id, is_first=may_ask):
-                self._gate.wait(business_id, conversation_id)
+                self._model_gate.wait(business_id, conversation_id)
                 return None
-            may_ask = self._gate.enter(business_id, conversation_id)
+            may_ask = self._model_gate.enter(business_id, conversation_id)
             begun = await self._database.write(
                 lambda tx: self._begin(tx, conversation_id, may_ask=may_ask)
             )
@@ -142,44 +144,44 @@ class Conversations:
             if begun is None or isinstance(begun, float):
                 return begun
             return await self._attempt(begun)
-        except OvertakenError:  # whoever took the conversation goes on with it
+        except StaleClaimError:  # whoever took the conversation goes on with it
             return 0
         except StorageError as error:
             self._log.error("storage.failed", conversation=conversation_id, error=str(error))
             return STORAGE_RETRY_S
         finally:
-            self._gate.leave(business_id, conversation_id)
+            self._model_gate.leave(business_id, conversation_id)
 
     async def _may_begin(self, business_id: str, *, is_first: bool) -> bool:
         """Whether a look is worth it, as far as the business's gate is not open yet.
 
         What the first one needs is looked at before anything is written or sent for it.
         """
-        block = self._gate.block_of(business_id)
+        block = self._model_gate.block_of(business_id)
         if block is not None:
             return block.model is not None
-        if self._gate.is_open(business_id) or not is_first:
+        if self._model_gate.is_open(business_id) or not is_first:
             return True
         try:
             configured = await self._cache.get(business_id)
-        except HeldError as error:
+        except BlockedError as error:
             self._hold_business(business_id, error)
             return False
         reason = self.model_watch.refusal_of(self._model_of(configured))
         if reason is not None:
-            self._gate.block(business_id, Block(reason, self._model_of(configured)))
+            self._model_gate.block(business_id, Block(reason, self._model_of(configured)))
         return True
 
-    def _wait(self, conversation_id: int, business_id: str, seconds: float) -> LookAgain:
+    def _wait(self, conversation_id: int, business_id: str, seconds: float) -> RetryDelay:
         """Wait at the gate, or so many seconds: then the message is stale, and is asked about."""
-        if self._gate.enter(business_id, conversation_id):  # it has opened meanwhile
+        if self._model_gate.enter(business_id, conversation_id):  # it has opened meanwhile
             return 0
-        self._gate.wait(business_id, conversation_id)
+        self._model_gate.wait(business_id, conversation_id)
         return max(seconds, STALE_MARGIN_S)
 
     def _begin(
         self, tx: sqlite3.Connection, conversation_id: int, *, may_ask: bool
-    ) -> Begun | Waits | LookAgain:
+    ) -> Begun | Waits | RetryDelay:
         message = messages.next_of(tx, conversation_id)
         if message is None:
             return None
@@ -199,7 +201,7 @@ class Conversations:
         shows_reading = not (is_silent or message.is_marked_read)
         return Begun(
             message=message,
-            taken=journal.take(
+            claim=journal.claim_conversation(
                 tx,
                 conversation_id,
                 message.message_id,
@@ -208,7 +210,7 @@ class Conversations:
             ),
             customer_id=customers.required_of(tx, conversation_id),
             moved_money=moved_money,
-            has_tapped=journal.has_tapped(tx, message.message_id),
+            has_decided=journal.has_decided(tx, message.message_id),
             content=content,
             context=context_of(raw),
             handling=how,
@@ -229,9 +231,9 @@ class Conversations:
             self._settings.stale_after,
         )
 
-    async def _attempt(self, begun: Begun) -> LookAgain:
+    async def _attempt(self, begun: Begun) -> RetryDelay:
         """Run the turn and record how it went: the boundary at which every failure ends."""
-        if begun.taken.attempt > self._settings.max_attempts:
+        if begun.claim.attempt > self._settings.max_attempts:
             died = RejectedError("The process ended during every attempt.")
             return await self._fail(begun, None, died)
         started = self._clock.monotonic()
@@ -241,13 +243,13 @@ class Conversations:
             configured = await self._cache.get(begun.message.business_id)
             turn = self._turn(begun, configured)
             if begun.shows_reading:
-                self._mark_read(configured.line, begun)
+                self._mark_read(configured.credentials, begun)
             async with asyncio.timeout(self._settings.turn_timeout):
                 ending = await turn.run()
             await self._close(begun, ending)
         except asyncio.CancelledError:  # the stop's grace is over: no fault of the message's
             message_id = begun.message.message_id
-            await self._database.write(lambda tx: journal.uncount(tx, message_id))
+            await self._database.write(lambda tx: journal.refund_attempt(tx, message_id))
             raise
         except Exception as error:  # noqa: BLE001  the turn boundary: whatever it is, it is recorded
             if turn is not None and turn.model_ms:
@@ -260,15 +262,15 @@ class Conversations:
 
     async def _ended_by(
         self, begun: Begun, configured: Configured | None, error: Exception
-    ) -> LookAgain:
+    ) -> RetryDelay:
         match error:
-            case OvertakenError():
+            case StaleClaimError():
                 self._log.warning("turn.overtaken", message_id=begun.message.message_id)
                 raise error
             case StoppingError():
-                return await self._put_back(begun, "stopped", 0)
-            case HeldError():
-                return await self._hold(begun, configured, error)
+                return await self._release(begun, "stopped", 0)
+            case BlockedError():
+                return await self._block(begun, configured, error)
             case WbotError() | TimeoutError():
                 return await self._fail(begun, configured, error)
             case _:
@@ -290,19 +292,19 @@ class Conversations:
             default_model=self._settings.model,
             stale_after_s=self._settings.stale_after,
             clock=self._clock,
-            is_stopping=lambda: self._lanes.is_stopping,
+            is_stopping=lambda: self._worker.is_stopping,
             are_books_right=self._are_books_right,
-            ring_outbound=self._ring_outbound,
+            notify_outbound=self._notify_outbound,
         )
 
     async def _close(self, begun: Begun, ending: Ending) -> None:
         now = to_text(self._clock.now())
         closed = await self._database.write(
-            lambda tx: finish.close(tx, begun.message, begun.taken, ending=ending, now=now)
+            lambda tx: finish.close(tx, begun.message, begun.claim, ending=ending, now=now)
         )
-        self._measures.count_ended(ending.state)
+        self._metrics.count_ended(ending.state)
         for message_id in closed.also_ended:
-            self._measures.count_ended("silent")
+            self._metrics.count_ended("silent")
             self._log.info(
                 "message.processed",
                 message_id=message_id,
@@ -312,11 +314,11 @@ class Conversations:
                 reason=finish.ASKED_ABOUT,
             )
         if closed.has_reply:
-            self._ring_outbound(begun.message.conversation_id, begun.message.business_id)
+            self._notify_outbound(begun.message.conversation_id, begun.message.business_id)
 
     async def _fail(
         self, begun: Begun, configured: Configured | None, error: Exception
-    ) -> LookAgain:
+    ) -> RetryDelay:
         reason = redacted(
             str(error) or type(error).__name__,
             secrets=self._secrets,
@@ -327,31 +329,31 @@ class Conversations:
         wait_s = self._wait_s(begun, error)
         if _asked_wait_s(error) is not None and self._age_s(begun) < ASKED_WAIT_MAX_S:
             self._log_retry(begun, wait_s, reason)
-            return await self._put_back(begun, f"retry: {reason}", wait_s)
+            return await self._release(begun, f"retry: {reason}", wait_s)
         is_final = isinstance(error, RejectedError)
-        if not is_final and begun.taken.attempt < self._settings.max_attempts:
+        if not is_final and begun.claim.attempt < self._settings.max_attempts:
             self._log_retry(begun, wait_s, reason)
             return await self._postpone(begun, f"retry: {reason}", wait_s)
         now = to_text(self._clock.now())
         error_text = configured.business.error_text if configured else None
         await self._database.write(
             lambda tx: finish.fail(
-                tx, begun.message, begun.taken, error=reason, error_text=error_text, now=now
+                tx, begun.message, begun.claim, error=reason, error_text=error_text, now=now
             )
         )
-        self._measures.count_ended("failed")
+        self._metrics.count_ended("failed")
         self._log.error(
             "message.failed",
             message_id=begun.message.message_id,
             business=begun.message.business_id,
-            attempts=begun.taken.attempt,
+            attempts=begun.claim.attempt,
             error=reason,
         )
-        self._ring_outbound(begun.message.conversation_id, begun.message.business_id)
+        self._notify_outbound(begun.message.conversation_id, begun.message.business_id)
         return 0
 
     def _wait_s(self, begun: Begun, error: Exception) -> float:
-        attempts, jitter = begun.taken.failures + 1, random.random()  # noqa: S311  no secret
+        attempts, jitter = begun.claim.failures + 1, random.random()  # noqa: S311  no secret
         asked_s = _asked_wait_s(error)
         if asked_s is None:
             return TURN_BACKOFF.wait_s(attempts, jitter)
@@ -360,20 +362,20 @@ class Conversations:
 
     def _age_s(self, begun: Begun) -> float:
         """Seconds since this life of the message was first taken up."""
-        return (self._clock.now() - from_text(begun.taken.first_began_at)).total_seconds()
+        return (self._clock.now() - from_text(begun.claim.first_began_at)).total_seconds()
 
     def _log_retry(self, begun: Begun, wait_s: float, reason: str) -> None:
         self._log.warning(
             "turn.retried",
             message_id=begun.message.message_id,
-            attempt=begun.taken.attempt,
+            attempt=begun.claim.attempt,
             retry_in_s=round(wait_s, 3),
             error=reason,
         )
 
-    async def _hold(
-        self, begun: Begun, configured: Configured | None, error: HeldError
-    ) -> LookAgain:
+    async def _block(
+        self, begun: Begun, configured: Configured | None, error: BlockedError
+    ) -> RetryDelay:
         """Put the message back, and let nobody of its business go on before it is worth a try."""
         business_id, conversation_id = begun.message.business_id, begun.message.conversation_id
         words = begun.message.words
@@ -382,22 +384,22 @@ class Conversations:
         if configured is None:
             self._hold_business(business_id, error)
         else:
-            self._gate.block(business_id, Block(error.own_words, self._model_of(configured)))
-        await self._put_back(begun, f"held: {reason}", 0)
+            self._model_gate.block(business_id, Block(error.own_words, self._model_of(configured)))
+        await self._release(begun, f"held: {reason}", 0)
         seconds = self._stale_in_s(begun.message, self._clock.now())
         return self._wait(conversation_id, business_id, seconds)
 
-    def _hold_business(self, business_id: str, error: HeldError) -> None:
+    def _hold_business(self, business_id: str, error: BlockedError) -> None:
         reason = redacted(str(error), secrets=self._secrets)
         self._log.error("business.held", business=business_id, error=reason)
-        self._gate.block(business_id, Block(error.own_words, None))
+        self._model_gate.block(business_id, Block(error.own_words, None))
 
     def _open_gate(self, configured: Configured | None) -> None:
         """The model was asked: whatever came of it, unless it refuses nobody need wait."""
         if configured is None:
             return
         if self.model_watch.refusal_of(self._model_of(configured)) is None:
-            self._gate.open(configured.business.id)
+            self._model_gate.open(configured.business.id)
 
     def _model_of(self, configured: Configured) -> str:
         return configured.business.model or self._settings.model
@@ -406,35 +408,37 @@ class Conversations:
         age_s = (now - _asked_for_at(message)).total_seconds()
         return self._settings.stale_after - age_s
 
-    async def _put_back(self, begun: Begun, outcome: str, wait_s: float) -> LookAgain:
+    async def _release(self, begun: Begun, outcome: str, wait_s: float) -> RetryDelay:
         """As if the attempt had not been made: it failed for no fault of the message's."""
         message_id = begun.message.message_id
-        await self._database.write(lambda tx: journal.uncount(tx, message_id))
+        await self._database.write(lambda tx: journal.refund_attempt(tx, message_id))
         return await self._postpone(begun, outcome, wait_s)
 
-    async def _postpone(self, begun: Begun, outcome: str, wait_s: float) -> LookAgain:
+    async def _postpone(self, begun: Begun, outcome: str, wait_s: float) -> RetryDelay:
         now = self._clock.now()
-        message, taken = begun.message, begun.taken
+        message, claim = begun.message, begun.claim
 
         def put(tx: sqlite3.Connection) -> None:
-            journal.guard(tx, message.conversation_id, taken.epoch)
+            journal.guard(tx, message.conversation_id, claim.epoch)
             messages.postpone(tx, message.message_id, to_text(later(now, wait_s)))
-            journal.end(tx, message.message_id, taken.epoch, outcome, to_text(now))
+            journal.end(tx, message.message_id, claim.epoch, outcome, to_text(now))
 
         await self._database.write(put)
         return wait_s
 
-    def _mark_read(self, line: Line, begun: Begun) -> None:
+    def _mark_read(self, credentials: PhoneNumberCredentials, begun: Begun) -> None:
         # Unjournaled and unwaited for: it is a courtesy, and must never cost the reply a second.
         if len(self._read_marks) < READ_MARKS_UNDER_WAY_MAX:
-            task = self._tasks.create_task(self._send_read_mark(line, begun), name="read mark")
+            task = self._tasks.create_task(
+                self._send_read_mark(credentials, begun), name="read mark"
+            )
             self._read_marks.add(task)
             task.add_done_callback(self._read_marks.discard)
 
-    async def _send_read_mark(self, line: Line, begun: Begun) -> None:
+    async def _send_read_mark(self, credentials: PhoneNumberCredentials, begun: Begun) -> None:
         message_id = begun.message.message_id
         try:
-            await self._whatsapp.mark_read(line, message_id, is_typing=True)
+            await self._whatsapp.mark_read(credentials, message_id, is_typing=True)
         except Exception as error:  # noqa: BLE001  a courtesy must never cost more than itself
             self._log.info(
                 "read_mark.failed",
@@ -448,10 +452,10 @@ class Conversations:
         waited = self._clock.now() - from_text(begun.message.received_at)
         total_ms = round(waited.total_seconds() * 1000, 3)
         queue_ms = round(max(0.0, total_ms - elapsed_ms(started, ended)), 3)
-        self._measures.total_ms.observe(total_ms)
-        self._measures.queue_ms.observe(queue_ms)
-        self._measures.model_ms.observe(turn.model_ms)
-        self._measures.tools_ms.observe(turn.tools_ms)
+        self._metrics.total_ms.observe(total_ms)
+        self._metrics.queue_ms.observe(queue_ms)
+        self._metrics.model_ms.observe(turn.model_ms)
+        self._metrics.tools_ms.observe(turn.tools_ms)
         self._log.info(
             "message.processed",
             message_id=begun.message.message_id,
@@ -461,7 +465,7 @@ class Conversations:
             queue_ms=queue_ms,
             model_ms=turn.model_ms,
             tools_ms=turn.tools_ms,
-            attempt=begun.taken.attempt,
+            attempt=begun.claim.attempt,
             state=ending.state,
             reason=ending.reason,
         )

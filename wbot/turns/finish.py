@@ -14,12 +14,12 @@ from wbot.domain.delivery import split_text, text_payload
 from wbot.domain.foreign import is_foreign
 from wbot.domain.message_age import WINDOW_S, stale_question
 from wbot.domain.messages import ButtonReply
-from wbot.domain.questions import QuestionKind, tap_of
+from wbot.domain.questions import QuestionKind, decision_of_button
 from wbot.domain.receipts import reply_text
 from wbot.domain.triage import handling_of
 from wbot.payments import consent
 from wbot.storage import businesses, errors, journal, messages, outbox, questions
-from wbot.storage.journal import Taken
+from wbot.storage.journal import Claim
 from wbot.storage.messages import StoredMessage
 
 ASKED_ABOUT = "asked_about"
@@ -56,13 +56,13 @@ class Closed(msgspec.Struct, frozen=True):
 
 
 def close(
-    tx: sqlite3.Connection, message: StoredMessage, taken: Taken, *, ending: Ending, now: str
+    tx: sqlite3.Connection, message: StoredMessage, claim: Claim, *, ending: Ending, now: str
 ) -> Closed:
     """Store the reply and end the message; what it left pending is asked about instead.
 
     Raises OvertakenError if another turn has taken the conversation.
     """
-    journal.guard(tx, message.conversation_id, taken.epoch)
+    journal.guard(tx, message.conversation_id, claim.epoch)
     also_ended: list[str] = []
     if ending.asks_before is not None:
         payload, also_ended = _ask(tx, message, before=ending.asks_before, now=now)
@@ -72,9 +72,9 @@ def close(
     else:
         payloads = _payloads(tx, message, ending, now)
     for part, payload in enumerate(payloads):
-        outbox.add(tx, _reply(message, taken.revision, part=part, payload=payload, now=now))
+        outbox.add(tx, _reply(message, claim.revision, part=part, payload=payload, now=now))
     messages.finish(tx, message.message_id, state=ending.state, reason=ending.reason, now=now)
-    journal.end(tx, message.message_id, taken.epoch, ending.state, now)
+    journal.end(tx, message.message_id, claim.epoch, ending.state, now)
     return Closed(has_reply=bool(payloads), also_ended=tuple(also_ended))
 
 
@@ -111,8 +111,10 @@ def _ask(
 def _words(text: str | None) -> str | None:
     raw = json.loads(text or "{}")
     content = content_of(raw)
-    tap = tap_of(content.id) if isinstance(content, ButtonReply) else None
-    if tap is not None and tap.kind is QuestionKind.CONFIRM:  # counts by when it was received
+    decision = decision_of_button(content.id) if isinstance(content, ButtonReply) else None
+    if (
+        decision is not None and decision.kind is QuestionKind.CONFIRM
+    ):  # counts by when it was received
         return None
     said = handling_of(content, raw.get("group_id"))
     if not isinstance(said, triage.Answer):
@@ -124,7 +126,7 @@ def _words(text: str | None) -> str | None:
 def fail(
     tx: sqlite3.Connection,
     message: StoredMessage,
-    taken: Taken,
+    claim: Claim,
     *,
     error: str,
     error_text: str | None,
@@ -134,14 +136,14 @@ def fail(
 
     After an effect the receipts stand alone: the error text could read as if nothing had happened.
     """
-    receipts = receipts_of(tx, message.message_id, taken.revision)
+    receipts = receipts_of(tx, message.message_id, claim.revision)
     ending = Ending(
         state="failed",
         receipts=receipts,
         words="" if receipts else error_text or ERROR_TEXT,
         reason=error,
     )
-    close(tx, message, taken, ending=ending, now=now)
+    close(tx, message, claim, ending=ending, now=now)
     errors.add(
         tx,
         error,
@@ -149,7 +151,7 @@ def fail(
         business_id=message.business_id,
         conversation_id=message.conversation_id,
         message_id=message.message_id,
-        retry_count=taken.attempt - 1,
+        retry_count=claim.attempt - 1,
     )
 
 

@@ -23,11 +23,11 @@ class Block(msgspec.Struct, frozen=True):
     model: str | None
 
 
-class Gate:
-    """By business: open, blocked, or on trial by one conversation; `ring` wakes those who wait."""
+class ModelGate:
+    """By business: open, blocked, or on trial by one conversation; `notify` wakes those who wait."""
 
-    def __init__(self, ring: Callable[[int, str], None]) -> None:
-        self._ring = ring
+    def __init__(self, notify: Callable[[int, str], None]) -> None:
+        self._ring = notify
         self._open: set[str] = set()
         self._blocks: dict[str, Block] = {}
         self._trials: dict[str, int] = {}

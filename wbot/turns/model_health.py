@@ -10,7 +10,7 @@ import msgspec
 from wbot.clients.model import Answer, Failing, ModelClient
 from wbot.clock import Clock
 from wbot.domain.errors import (
-    HeldError,
+    BlockedError,
     RejectedError,
     RetryableError,
     StorageError,
@@ -81,7 +81,7 @@ class ModelWatch:
         self._check_refusal(model)
         try:
             return await self._ask(messages, model=model, tools=tools)
-        except HeldError as error:
+        except BlockedError as error:
             if error.may_be_request and not await self._is_refusing(model, tools):
                 raise RetryableError(str(error), own_words=error.own_words) from error
             raise
@@ -94,7 +94,7 @@ class ModelWatch:
     def _check_refusal(self, model: str) -> None:
         reason = self.refusal_of(model)
         if reason is not None:
-            raise HeldError(reason)
+            raise BlockedError(reason)
 
     async def _is_refusing(self, model: str, tools: Sequence[Mapping[str, Any]]) -> bool:
         """Whether the model refuses a harmless question too, or only what it was just asked."""
@@ -102,7 +102,7 @@ class ModelWatch:
             try:
                 self._check_refusal(model)
                 await self._ask(QUESTION, model=model, tools=tools, is_probe=True)
-            except HeldError:
+            except BlockedError:
                 return True
             except WbotError:
                 return False
@@ -139,7 +139,7 @@ class ModelWatch:
         now, before = self._clock.monotonic(), self._troubles.get(model)
         was_refusal = before is not None and before.is_refusal
         is_refusal = was_refusal
-        if isinstance(error, HeldError):
+        if isinstance(error, BlockedError):
             is_refusal = was_refusal or is_probe or not error.may_be_request
         elif is_probe and isinstance(error, RejectedError):  # key, quota and name have passed
             is_refusal = False

@@ -19,7 +19,7 @@ from wbot.domain.foreign import (
     reply_for_model,
     words_for_model,
 )
-from wbot.domain.history import LINES_MAX, Line, fit
+from wbot.domain.history import LINES_MAX, ChatMessage, fit
 from wbot.domain.names import clean_name
 from wbot.domain.receipts import MARK
 from wbot.storage import messages, outbox
@@ -57,7 +57,7 @@ def system_text(
     return "\n\n".join(part for part in parts if part)
 
 
-def build_prompt(system: str, history: Sequence[Line], words: str) -> list[dict[str, Any]]:
+def build_prompt(system: str, history: Sequence[ChatMessage], words: str) -> list[dict[str, Any]]:
     """The messages of the first round; the customer's words come last, unchanged."""
     past = [{"role": line.role, "content": line.text} for line in history]
     return [
@@ -87,24 +87,26 @@ def tool_message(call_id: str, result: str) -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": call_id, "content": result}
 
 
-def recent_history(tx: sqlite3.Connection, conversation_id: int) -> tuple[Line, ...]:
+def recent_history(tx: sqlite3.Connection, conversation_id: int) -> tuple[ChatMessage, ...]:
     """What was said lately by the customer and to him, within the prompt's limits."""
-    lines: list[Line] = []
+    lines: list[ChatMessage] = []
     for row in reversed(messages.past(tx, conversation_id, LINES_MAX // 2)):
         raw = json.loads(row["content"])
         content, context = content_of(raw), context_of(raw)
         words = words_for_model(content, context)
         text = words if words is not None else f"[{row['type']}]"
-        lines.append(Line("user", text, is_foreign(content, context)))
+        lines.append(ChatMessage("user", text, is_foreign(content, context)))
         met = ForeignWords(row["foreign_words"]) if row["foreign_words"] else None
         lines += _replies(tx, row["message_id"], met)
     return fit(lines)
 
 
-def _replies(tx: sqlite3.Connection, message_id: str, met: ForeignWords | None) -> Iterator[Line]:
+def _replies(
+    tx: sqlite3.Connection, message_id: str, met: ForeignWords | None
+) -> Iterator[ChatMessage]:
     for payload in outbox.said(tx, message_id):
         reply = msgspec.json.decode(payload)
         words = words_of(reply)
         text = words if reply.get("type") == "interactive" else reply_for_model(words, met)
         if text:
-            yield Line("assistant", text, met is ForeignWords.READ)
+            yield ChatMessage("assistant", text, met is ForeignWords.READ)

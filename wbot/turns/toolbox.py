@@ -10,7 +10,7 @@ from wbot.clients.model import ToolCall
 from wbot.domain.errors import MalformedError, RefusedError
 from wbot.domain.foreign import ForeignWords
 from wbot.storage import journal, messages
-from wbot.turns.tools import Customer, Outcome, Tool, refused
+from wbot.turns.tools import CallContext, Outcome, Tool, refused
 from wbot.turns.tools.balance import BALANCE
 from wbot.turns.tools.cancel import CANCEL
 from wbot.turns.tools.statement import STATEMENT
@@ -39,11 +39,11 @@ class ToolStep(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     result: str
     receipt: str | None = None
-    rings: int | None = None
+    notify_conversation_ids: int | None = None
     """The conversation whose outbox has something new because of it."""
 
 
-def call(tx: sqlite3.Connection, customer: Customer, proposed: ToolCall) -> ToolStep:
+def call(tx: sqlite3.Connection, customer: CallContext, proposed: ToolCall) -> ToolStep:
     """Do what the model proposes, once per effect; a bad call gets a sentence, never an error."""
     try:
         tool = _tool(proposed.name)
@@ -57,7 +57,7 @@ def call(tx: sqlite3.Connection, customer: Customer, proposed: ToolCall) -> Tool
         name=proposed.name,
         result=msgspec.json.encode(outcome.result).decode(),
         receipt=outcome.receipt,
-        rings=outcome.rings,
+        notify_conversation_ids=outcome.notify_conversation_ids,
     )
 
 
@@ -73,7 +73,7 @@ def _tool(name: str) -> Tool:
     return TOOLS[name]
 
 
-def _act(tx: sqlite3.Connection, customer: Customer, tool: Tool, arguments: Any) -> Outcome:
+def _act(tx: sqlite3.Connection, customer: CallContext, tool: Tool, arguments: Any) -> Outcome:
     if tool.effect_key is None:
         return tool.run(tx, customer, arguments)
     key = tool.effect_key(customer, arguments)

@@ -12,15 +12,15 @@ from wbot.domain import triage
 from wbot.domain.business import Business
 from wbot.domain.errors import RejectedError, WbotError
 from wbot.domain.foreign import ForeignWords, is_foreign, words_for_model
-from wbot.domain.history import Line
+from wbot.domain.history import ChatMessage
 from wbot.domain.message_age import Staleness
 from wbot.domain.messages import ButtonReply, Content, Context
-from wbot.domain.questions import QuestionKind, Tap
+from wbot.domain.questions import Decision, QuestionKind
 from wbot.domain.triage import Handling
 from wbot.payments import consent
 from wbot.storage import businesses, customers, journal, ledger, messages, questions
 from wbot.storage.database import Database
-from wbot.storage.journal import Step, Taken
+from wbot.storage.journal import Claim, Step
 from wbot.storage.messages import StoredMessage
 from wbot.turns import toolbox
 from wbot.turns.finish import Ending, receipts_read, unique
@@ -31,7 +31,7 @@ from wbot.turns.prompt import (
     system_text,
     tool_message,
 )
-from wbot.turns.tools import Customer
+from wbot.turns.tools import CallContext
 
 ROUNDS_MAX = 6
 CALLS_PER_ANSWER_MAX = 10
@@ -49,16 +49,16 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     """A message whose turn has begun, and what its first transaction read."""
 
     message: StoredMessage
-    taken: Taken
+    claim: Claim
     customer_id: int
     moved_money: bool
     """In an earlier life or attempt."""
-    has_tapped: bool
+    has_decided: bool
     """An earlier attempt carried its answer to a confirmation out."""
     content: Content
     context: Context | None
     handling: Handling
-    taps: tuple[Tap, ...]
+    taps: tuple[Decision, ...]
     """The answers to questions of ours that it can be: one counts, several are asked about."""
     staleness: Staleness
     came_fresh: bool
@@ -83,7 +83,7 @@ class Turn:
         clock: Clock,
         is_stopping: Callable[[], bool],
         are_books_right: Callable[[], Awaitable[bool]],
-        ring_outbound: Callable[[int, str], None],
+        notify_outbound: Callable[[int, str], None],
     ) -> None:
         self.model_ms = 0.0
         self.tools_ms = 0.0
@@ -97,12 +97,12 @@ class Turn:
         self._clock = clock
         self._is_stopping = is_stopping
         self._are_books_right = are_books_right
-        self._ring_outbound = ring_outbound
-        self._stored = {step.number: step for step in begun.taken.steps}
+        self._notify_outbound = notify_outbound
+        self._stored = {step.number: step for step in begun.claim.steps}
         self._number = 0
 
     @property
-    def _taps(self) -> tuple[Tap, ...]:
+    def _taps(self) -> tuple[Decision, ...]:
         is_answered = isinstance(self._begun.handling, triage.Answer)
         return self._begun.taps if is_answered else ()
 
@@ -111,8 +111,8 @@ class Turn:
         begun = self._begun
         is_fresh = begun.staleness is Staleness.FRESH
         # A life with steps of its own goes on from them: what it moved was not all it was asked.
-        was_done_before = begun.taken.revision > 0 and not begun.taken.steps
-        if begun.moved_money and (was_done_before or not is_fresh or begun.has_tapped):
+        was_done_before = begun.claim.revision > 0 and not begun.claim.steps
+        if begun.moved_money and (was_done_before or not is_fresh or begun.has_decided):
             return await self._receipts_alone()
         if begun.staleness is Staleness.EXPIRED:
             return Ending(state="silent", reason="window_closed")
@@ -124,12 +124,12 @@ class Turn:
             return await self._decide(self._taps)
         return await self._handle(is_fresh=is_fresh)
 
-    async def _decide(self, taps: tuple[Tap, ...]) -> Ending:
+    async def _decide(self, taps: tuple[Decision, ...]) -> Ending:
         if len(taps) > 1:
             return Ending(state="answered", words=consent.WHICH)
         if taps[0].kind is QuestionKind.CONFIRM:
             return await self._confirm(taps[0])
-        return await self._take_up(taps[0])
+        return await self._approve_stale(taps[0])
 
     async def _handle(self, *, is_fresh: bool) -> Ending:
         match self._begun.handling:
@@ -143,48 +143,48 @@ class Turn:
             case triage.Answer():
                 return await self._converse()
 
-    async def _confirm(self, tap: Tap) -> Ending:
+    async def _confirm(self, decision: Decision) -> Ending:
         """An answer to what is pending, handled without the model."""
         if not await self._are_books_right():
             return Ending(state="answered", words=BOOKS_ARE_WRONG)
 
         def settle(tx: sqlite3.Connection) -> consent.Settled:
-            journal.guard(tx, self._message.conversation_id, self._begun.taken.epoch)
+            journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
             return consent.settle(
                 tx,
                 self._message,
-                tap,
+                decision,
                 business=businesses.required(tx, self._business.id),
                 now=to_text(self._clock.now()),
             )
 
         settled = await self._database.write(settle)
-        for conversation_id in settled.rings:
-            self._ring_outbound(conversation_id, self._business.id)
+        for conversation_id in settled.notify_conversation_ids:
+            self._notify_outbound(conversation_id, self._business.id)
         return Ending(state="answered", receipts=settled.receipts, words=settled.words)
 
-    async def _take_up(self, tap: Tap) -> Ending:
+    async def _approve_stale(self, decision: Decision) -> Ending:
         """An answer to the question about stale messages, handled without the model."""
 
         def settle(tx: sqlite3.Connection) -> bool:
-            journal.guard(tx, self._message.conversation_id, self._begun.taken.epoch)
+            journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
             return questions.settle(
                 tx,
-                tap.key,
+                decision.key,
                 conversation_id=self._message.conversation_id,
-                answer="yes" if tap.is_yes else "no",
+                answer="yes" if decision.is_yes else "no",
                 message_id=self._message.message_id,
                 now=to_text(self._clock.now()),
             )
 
         if not await self._database.write(settle):
             return Ending(state="answered", words="That is already settled.")
-        if tap.is_yes:  # the messages it takes up are its answer
+        if decision.is_yes:  # the messages it takes up are its answer
             return Ending(state="silent", reason="took_up_stale_messages")
         return Ending(state="answered", words="All right, I will leave it.")
 
     async def _receipts_alone(self) -> Ending:
-        message_id, revision = self._message.message_id, self._begun.taken.revision
+        message_id, revision = self._message.message_id, self._begun.claim.revision
 
         def look(tx: sqlite3.Connection) -> tuple[str, ...]:
             done = consent.lines_now(tx, message_id, self._business)
@@ -219,7 +219,7 @@ class Turn:
         return bool(ledger.open_of_message(tx, self._message.message_id))
 
     async def _first_prompt(self) -> list[dict[str, Any]]:
-        def look(tx: sqlite3.Connection) -> tuple[str, tuple[Line, ...]]:
+        def look(tx: sqlite3.Connection) -> tuple[str, tuple[ChatMessage, ...]]:
             name = customers.name_of(tx, self._begun.customer_id)
             system = system_text(
                 self._business,
@@ -234,7 +234,7 @@ class Turn:
         words = words_for_model(self._begun.content, self._begun.context) or ""
         return build_prompt(system, history, words)
 
-    async def _note_foreign(self, history: Sequence[Line]) -> None:
+    async def _note_foreign(self, history: Sequence[ChatMessage]) -> None:
         """Keep, before a model reads the prompt, that another person's words are in it."""
         if is_foreign(self._begun.content, self._begun.context):
             met = ForeignWords.READ
@@ -245,7 +245,7 @@ class Turn:
         message = self._message
 
         def note(tx: sqlite3.Connection) -> None:
-            journal.guard(tx, message.conversation_id, self._begun.taken.epoch)
+            journal.guard(tx, message.conversation_id, self._begun.claim.epoch)
             messages.note_foreign(tx, message.message_id, met)
 
         await self._database.write(note)
@@ -279,8 +279,8 @@ class Turn:
         may_act = await self._are_books_right()
         step = await self._database.write(lambda tx: self._act(tx, call, number, may_act=may_act))
         self.tools_ms += elapsed_ms(started, self._clock.monotonic())
-        if step.rings is not None:
-            self._ring_outbound(step.rings, self._business.id)
+        if step.notify_conversation_ids is not None:
+            self._notify_outbound(step.notify_conversation_ids, self._business.id)
         return step
 
     def _act(
@@ -288,14 +288,14 @@ class Turn:
     ) -> toolbox.ToolStep:
         # The effect and the journal's record of it are one transaction: both or neither.
         started = self._clock.monotonic()
-        customer = Customer(
+        customer = CallContext(
             # As it is now, not as it was cached: a limit counts from the moment it is set.
             business=businesses.required(tx, self._business.id),
             customer_id=self._begun.customer_id,
             message_id=self._message.message_id,
             now=to_text(self._clock.now()),
         )
-        journal.guard(tx, self._message.conversation_id, self._begun.taken.epoch)
+        journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
         act = toolbox.call(tx, customer, call) if may_act else None
         step = act or toolbox.refusal(call, BOOKS_ARE_WRONG)
         content = msgspec.json.encode(step).decode()
@@ -304,10 +304,10 @@ class Turn:
         return step
 
     def _keep(self, tx: sqlite3.Connection, step: Step) -> None:
-        taken, message = self._begun.taken, self._message
-        journal.guard(tx, message.conversation_id, taken.epoch)
+        claim, message = self._begun.claim, self._message
+        journal.guard(tx, message.conversation_id, claim.epoch)
         now = to_text(self._clock.now())
-        journal.add_step(tx, message.message_id, taken.revision, step=step, now=now)
+        journal.add_step(tx, message.message_id, claim.revision, step=step, now=now)
 
     def _take_number(self) -> int:
         if self._is_stopping():

@@ -83,7 +83,7 @@ class Chats:
         if update.message is not None:
             for bubbles in self._bubbles.values():
                 if update.id in bubbles:
-                    self._raise(bubbles[update.id], "delivered")
+                    self._advance(bubbles[update.id], "delivered")
 
     def marked(self, mark: ReadMark) -> None:
         """The business read a message and all before it, and may have begun to type."""
@@ -95,7 +95,7 @@ class Chats:
         bubbles = self._of(chat)
         for bubble in bubbles.values() if mark.message_id in bubbles else ():
             if bubble.mine:
-                self._raise(bubble, "read")
+                self._advance(bubble, "read")
             if bubble.id == mark.message_id:
                 break
         if mark.typing:
@@ -128,7 +128,7 @@ class Chats:
         if send.customer is not None:
             bubbles = self._of(chat_key(send.customer, send.business))
             if send.wamid in bubbles:
-                self._raise(bubbles[send.wamid], status, reason=reason)
+                self._advance(bubbles[send.wamid], status, reason=reason)
 
     def snapshot(self) -> dict[str, Any]:
         """Every bubble, and the milliseconds each typing indicator still has."""
@@ -152,7 +152,7 @@ class Chats:
             bubbles.popitem(last=False)
         self._tell("bubble", msgspec.to_builtins(bubble))
 
-    def _raise(self, bubble: Bubble, state: str, *, reason: str = "") -> None:
+    def _advance(self, bubble: Bubble, state: str, *, reason: str = "") -> None:
         if _RANKS[state] > _RANKS[bubble.state]:
             bubble.state, bubble.reason = state, reason
             self._tell_state(bubble)

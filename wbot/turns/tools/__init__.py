@@ -9,7 +9,7 @@ import msgspec
 from wbot.domain.business import Business
 
 
-class Customer(msgspec.Struct, frozen=True, kw_only=True):
+class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     """Whom a call acts for, and which message asked; the model can change none of it."""
 
     business: Business
@@ -24,7 +24,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     result: dict[str, Any]
     receipt: str | None = None
     transfer_id: int | None = None
-    rings: int | None = None
+    notify_conversation_ids: int | None = None
     """The conversation whose outbox has something new because of it."""
     is_foreign: bool = False
     """Whether the result or the receipt holds what another person wrote, see domain/foreign.py."""
@@ -36,9 +36,9 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     description: str
     parameters: Mapping[str, Any]
-    run: Callable[[sqlite3.Connection, Customer, Any], Outcome]
+    run: Callable[[sqlite3.Connection, CallContext, Any], Outcome]
     arguments: type[msgspec.Struct]
-    effect_key: Callable[[Customer, Any], str] | None = None
+    effect_key: Callable[[CallContext, Any], str] | None = None
     """The normalised arguments under which an effect happens once a message; None for a read."""
 
 

@@ -5,16 +5,16 @@ import sqlite3
 import msgspec
 
 from wbot.domain.money import format_amount
-from wbot.domain.receipts import Lines
+from wbot.domain.receipts import ReceiptFormatter
 from wbot.storage import ledger
-from wbot.turns.tools import Customer, Outcome, Tool
+from wbot.turns.tools import CallContext, Outcome, Tool
 
 
 class Arguments(msgspec.Struct, frozen=True):
     """Nothing to choose."""
 
 
-def run(tx: sqlite3.Connection, customer: Customer, arguments: Arguments) -> Outcome:  # noqa: ARG001  the shape of every tool
+def run(tx: sqlite3.Connection, customer: CallContext, arguments: Arguments) -> Outcome:  # noqa: ARG001  the shape of every tool
     account = ledger.account_of_customer(tx, customer.business.id, customer.customer_id)
     balance = ledger.balance(tx, account)
     currency = customer.business.currency
@@ -26,7 +26,7 @@ def run(tx: sqlite3.Connection, customer: Customer, arguments: Arguments) -> Out
             "held": format_amount(balance.held_minor, currency),
             "posted": format_amount(balance.posted_minor, currency),
         },
-        receipt=Lines(currency, balance.available_minor).available(balance.held_minor),
+        receipt=ReceiptFormatter(currency, balance.available_minor).available(balance.held_minor),
     )
 
 

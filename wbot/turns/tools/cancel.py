@@ -18,10 +18,10 @@ from wbot.domain.ledger import (
 from wbot.domain.money import format_amount
 from wbot.domain.payees import shown_payee
 from wbot.domain.policy import Refusal, cancel_refusal, sentence_of
-from wbot.domain.receipts import Lines, receipt
+from wbot.domain.receipts import ReceiptFormatter, receipt
 from wbot.payments import consent
 from wbot.storage import ledger
-from wbot.turns.tools import Customer, Outcome, Tool, refused
+from wbot.turns.tools import CallContext, Outcome, Tool, refused
 
 
 class Arguments(msgspec.Struct, frozen=True):
@@ -30,12 +30,12 @@ class Arguments(msgspec.Struct, frozen=True):
     transfer: str | None = None
 
 
-def effect_key(customer: Customer, arguments: Arguments) -> str:  # noqa: ARG001  one message, one cancel
+def effect_key(customer: CallContext, arguments: Arguments) -> str:  # noqa: ARG001  one message, one cancel
     """Always the same: one message cancels one transfer, whichever it names."""
     return ""
 
 
-def run(tx: sqlite3.Connection, customer: Customer, arguments: Arguments) -> Outcome:
+def run(tx: sqlite3.Connection, customer: CallContext, arguments: Arguments) -> Outcome:
     account = ledger.account_of_customer(tx, customer.business.id, customer.customer_id)
     named = (arguments.transfer or "").strip()
     open_ = [] if named else ledger.open_of_account(tx, account)
@@ -61,7 +61,7 @@ def run(tx: sqlite3.Connection, customer: Customer, arguments: Arguments) -> Out
 
 
 def _voided(
-    tx: sqlite3.Connection, customer: Customer, account: int, transfer_ids: list[int]
+    tx: sqlite3.Connection, customer: CallContext, account: int, transfer_ids: list[int]
 ) -> Outcome:
     void_id = 0
     for transfer_id in transfer_ids:
@@ -72,7 +72,7 @@ def _voided(
     left_minor = ledger.balance(tx, account).available_minor
     entries = [ledger.entry(tx, account, transfer_id) for transfer_id in transfer_ids]
     lines = [
-        Lines(currency, left_minor).cancelled(
+        ReceiptFormatter(currency, left_minor).cancelled(
             entry.transfer_id, entry.amount_minor, entry.payee, was_posted=False
         )
         for entry in entries
@@ -92,7 +92,7 @@ def _voided(
     )
 
 
-def _reversed(tx: sqlite3.Connection, customer: Customer, account: int, entry: Entry) -> Outcome:
+def _reversed(tx: sqlite3.Connection, customer: CallContext, account: int, entry: Entry) -> Outcome:
     reversal_id = ledger.reverse(tx, entry.transfer_id, _cause(customer, ""), customer.now)
     currency = customer.business.currency
     left_minor = ledger.balance(tx, account).available_minor
@@ -107,14 +107,14 @@ def _reversed(tx: sqlite3.Connection, customer: Customer, account: int, entry: E
             "to": shown_payee(entry.payee),
             "available": format_amount(left_minor, currency),
         },
-        receipt=Lines(currency, left_minor).cancelled(
+        receipt=ReceiptFormatter(currency, left_minor).cancelled(
             entry.transfer_id, entry.amount_minor, entry.payee, was_posted=True
         ),
         transfer_id=reversal_id,
     )
 
 
-def _cause(customer: Customer, what: str) -> Cause:
+def _cause(customer: CallContext, what: str) -> Cause:
     return Cause(CauseKind.CALL, f"{customer.message_id}/cancel/{what}")
 
 

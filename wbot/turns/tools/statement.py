@@ -10,7 +10,7 @@ from wbot.domain.ledger import Entry, TransferState
 from wbot.domain.money import Currency, format_amount, format_money
 from wbot.domain.receipts import receipt
 from wbot.storage import ledger
-from wbot.turns.tools import Customer, Outcome, Tool
+from wbot.turns.tools import CallContext, Outcome, Tool
 
 LIMIT_DEFAULT = 5
 LIMIT_MAX = 20
@@ -22,7 +22,7 @@ class Arguments(msgspec.Struct, frozen=True):
     limit: int | None = None
 
 
-def run(tx: sqlite3.Connection, customer: Customer, arguments: Arguments) -> Outcome:
+def run(tx: sqlite3.Connection, customer: CallContext, arguments: Arguments) -> Outcome:
     account = ledger.account_of_customer(tx, customer.business.id, customer.customer_id)
     limit = min(max(arguments.limit or LIMIT_DEFAULT, 1), LIMIT_MAX)
     entries = ledger.entries(tx, account, limit)

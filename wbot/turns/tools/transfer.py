@@ -21,14 +21,14 @@ from wbot.domain.policy import (
 from wbot.domain.receipts import (
     MEMO_LENGTH_MAX,
     PAYEE_LENGTH_MAX,
-    Lines,
+    ReceiptFormatter,
     one_line,
     quoted,
     quoted_payee,
 )
 from wbot.payments import notifications, unknown_numbers
 from wbot.storage import customers, ledger, messages, payees
-from wbot.turns.tools import Customer, Outcome, Tool, refused
+from wbot.turns.tools import CallContext, Outcome, Tool, refused
 
 
 class Arguments(msgspec.Struct, frozen=True):
@@ -51,13 +51,13 @@ class _Payee(msgspec.Struct, frozen=True, kw_only=True):
     is_new_name: bool = False
 
 
-def effect_key(customer: Customer, arguments: Arguments) -> str:
+def effect_key(customer: CallContext, arguments: Arguments) -> str:
     """Amount and payee, as compared; a memo does not make another payment of the same sum."""
     amount_minor = parse_amount(arguments.amount, customer.business.currency)
     return msgspec.json.encode([amount_minor, _normalised(arguments.to)]).decode()
 
 
-def run(tx: sqlite3.Connection, customer: Customer, arguments: Arguments) -> Outcome:
+def run(tx: sqlite3.Connection, customer: CallContext, arguments: Arguments) -> Outcome:
     amount_minor = parse_amount(arguments.amount, customer.business.currency)
     payee = _payee(tx, customer, arguments.to)
     account = ledger.account_of_customer(tx, customer.business.id, customer.customer_id)
@@ -98,7 +98,7 @@ def run(tx: sqlite3.Connection, customer: Customer, arguments: Arguments) -> Out
 
 def _refused(
     tx: sqlite3.Connection,
-    customer: Customer,
+    customer: CallContext,
     transfer_id: int,
     *,
     payee: _Payee,
@@ -107,29 +107,33 @@ def _refused(
     amount_minor, left_minor, facts = _facts(tx, customer, transfer_id, payee)
     business = customer.business
     sentence = sentence_of(refusal, business.policy, business.currency)
-    line = Lines(business.currency, left_minor).not_sent(amount_minor, payee.name, sentence)
+    line = ReceiptFormatter(business.currency, left_minor).not_sent(
+        amount_minor, payee.name, sentence
+    )
     result = refused(sentence, refusal=str(refusal), state="refused", **facts)
     return Outcome(result=result, receipt=line, transfer_id=transfer_id)
 
 
 def _made(
-    tx: sqlite3.Connection, customer: Customer, transfer_id: int, *, payee: _Payee, phase: Phase
+    tx: sqlite3.Connection, customer: CallContext, transfer_id: int, *, payee: _Payee, phase: Phase
 ) -> Outcome:
     amount_minor, left_minor, facts = _facts(tx, customer, transfer_id, payee)
     result = {"ok": True, "state": str(phase), **facts}
     if phase is Phase.PENDING:  # the question to the customer is its receipt
         return Outcome(result=result, transfer_id=transfer_id)
-    lines = Lines(customer.business.currency, left_minor)
+    lines = ReceiptFormatter(customer.business.currency, left_minor)
     return Outcome(
         result=result,
         receipt=lines.sent(transfer_id, amount_minor, payee.name),
         transfer_id=transfer_id,
-        rings=notifications.tell_receiver(tx, customer.business, transfer_id, customer.now),
+        notify_conversation_ids=notifications.tell_receiver(
+            tx, customer.business, transfer_id, customer.now
+        ),
     )
 
 
 def _facts(
-    tx: sqlite3.Connection, customer: Customer, transfer_id: int, payee: _Payee
+    tx: sqlite3.Connection, customer: CallContext, transfer_id: int, payee: _Payee
 ) -> tuple[int, int, dict[str, str]]:
     """The amount, what is available after it, and what the model is told of both."""
     row, currency = ledger.required(tx, transfer_id), customer.business.currency
@@ -145,7 +149,9 @@ def _facts(
     return amount_minor, left_minor, facts
 
 
-def _standing(tx: sqlite3.Connection, customer: Customer, account: int, payee: _Payee) -> Standing:
+def _standing(
+    tx: sqlite3.Connection, customer: CallContext, account: int, payee: _Payee
+) -> Standing:
     since = to_text(later(from_text(customer.now), -DAY_S))
     day_count, day_total_minor = ledger.made_since(tx, account, since)
     return Standing(
@@ -161,7 +167,7 @@ def _standing(tx: sqlite3.Connection, customer: Customer, account: int, payee: _
     )
 
 
-def _may_guess(tx: sqlite3.Connection, customer: Customer, account: int, payee: _Payee) -> bool:
+def _may_guess(tx: sqlite3.Connection, customer: CallContext, account: int, payee: _Payee) -> bool:
     if not payee.is_number or payee.is_known:
         return True
     to = None if payee.customer_id is None else ledger.find_account(tx, payee.customer_id)
@@ -173,7 +179,7 @@ def _normalised(to: str) -> str:
     return phone_digits(name) or folded_name(name)
 
 
-def _payee(tx: sqlite3.Connection, customer: Customer, to: str) -> _Payee:
+def _payee(tx: sqlite3.Connection, customer: CallContext, to: str) -> _Payee:
     name = one_line(to, PAYEE_LENGTH_MAX)
     if not name:
         raise MalformedError("Whom should the money go to?")
@@ -181,7 +187,7 @@ def _payee(tx: sqlite3.Connection, customer: Customer, to: str) -> _Payee:
     return _customer(tx, customer, digits) if digits else _named(tx, customer, name)
 
 
-def _customer(tx: sqlite3.Connection, customer: Customer, digits: str) -> _Payee:
+def _customer(tx: sqlite3.Connection, customer: CallContext, digits: str) -> _Payee:
     number = f"+{digits}"
     payee_id = customers.find_by_phone(tx, customer.business.id, digits)
     return _Payee(
@@ -194,7 +200,7 @@ def _customer(tx: sqlite3.Connection, customer: Customer, digits: str) -> _Payee
     )
 
 
-def _named(tx: sqlite3.Connection, customer: Customer, name: str) -> _Payee:
+def _named(tx: sqlite3.Connection, customer: CallContext, name: str) -> _Payee:
     paid, folded = payees.names_paid(tx, customer.customer_id), folded_name(name)
     if folded in paid:  # under whatever rules for names
         is_known = payees.is_known(tx, customer.customer_id, name)
@@ -207,7 +213,7 @@ def _named(tx: sqlite3.Connection, customer: Customer, name: str) -> _Payee:
     return _Payee(name=name, is_new_name=True)
 
 
-def _account_of(tx: sqlite3.Connection, customer: Customer, payee: _Payee) -> int:
+def _account_of(tx: sqlite3.Connection, customer: CallContext, payee: _Payee) -> int:
     business_id = customer.business.id
     if payee.customer_id is not None:
         return ledger.account_of_customer(tx, business_id, payee.customer_id)
