@@ -1,7 +1,6 @@
 """Customers as operators name them: by phone number, by user id, or by our reference (C3)."""
 
 import re
-import sqlite3
 
 import msgspec
 
@@ -12,6 +11,7 @@ from wbot.domain.names import clean_name
 from wbot.domain.payees import NO_NAME, check_name, phone_digits
 from wbot.domain.receipts import PAYEE_LENGTH_MAX, one_line
 from wbot.storage import customers, ledger, payees
+from wbot.storage.tx import Tx
 
 _REFERENCE = re.compile(r"[Cc]([0-9]{1,18})")
 
@@ -41,7 +41,7 @@ def referred_id(text: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def find(tx: sqlite3.Connection, business: Business, text: str) -> Person | None:
+def find(tx: Tx, business: Business, text: str) -> Person | None:
     """The customer named so, or None; raises MalformedError for what can name nobody."""
     if (number := referred_id(text)) is not None:
         row = customers.by_id(tx, number)
@@ -52,7 +52,7 @@ def find(tx: sqlite3.Connection, business: Business, text: str) -> Person | None
     return None if customer_id is None else Person(customer_id, alias)
 
 
-def required(tx: sqlite3.Connection, business: Business, text: str) -> Person:
+def required(tx: Tx, business: Business, text: str) -> Person:
     """The customer named so; raises RefusedError where there is none."""
     person = find(tx, business, text)
     if person is None:
@@ -63,7 +63,7 @@ def required(tx: sqlite3.Connection, business: Business, text: str) -> Person:
     return person
 
 
-def found_or_made(tx: sqlite3.Connection, business: Business, text: str, now: str) -> Person:
+def found_or_made(tx: Tx, business: Business, text: str, now: str) -> Person:
     """The customer with this number or user id, made where nobody has it yet."""
     person = find(tx, business, text)
     if person is not None:
@@ -94,9 +94,7 @@ def alias_of(text: str) -> str:
     return alias
 
 
-def make_payee(
-    tx: sqlite3.Connection, business: Business, person: Person, name: str, now: str
-) -> Payee:
+def make_payee(tx: Tx, business: Business, person: Person, name: str, now: str) -> Payee:
     """Make a name, or another customer by his number, known to a customer.
 
     Raises MalformedError for what is no name, RefusedError where the number is nobody's or his own.

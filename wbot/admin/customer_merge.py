@@ -1,7 +1,5 @@
 """Two customers that are one person: balance, aliases and payees move in one transaction."""
 
-import sqlite3
-
 import msgspec
 
 from wbot.admin import customer_lookup
@@ -11,6 +9,7 @@ from wbot.domain.errors import RefusedError
 from wbot.domain.ledger import Cause, CauseKind, TransferKind
 from wbot.domain.money import format_amount
 from wbot.storage import customers, ledger, messages, outbox, payees
+from wbot.storage.tx import Tx
 
 
 class Merged(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,9 +22,7 @@ class Merged(msgspec.Struct, frozen=True, kw_only=True):
     is_repeated: bool
 
 
-def merge(
-    tx: sqlite3.Connection, business: Business, *, from_text: str, into_text: str, now: str
-) -> Merged:
+def merge(tx: Tx, business: Business, *, from_text: str, into_text: str, now: str) -> Merged:
     """Make one customer of two; raises RefusedError where that may not be.
 
     The history stays with the account it happened on. A payee whose name both use stays with the
@@ -48,9 +45,7 @@ def merge(
     return _merged(tx, leaving.customer_id, into, is_repeated=False)
 
 
-def move_balance(
-    tx: sqlite3.Connection, from_id: int, into_id: int, *, now: str, why: str = ""
-) -> None:
+def move_balance(tx: Tx, from_id: int, into_id: int, *, now: str, why: str = "") -> None:
     """Move what the first customer has to the second, if anything.
 
     The transfer's key names both, and why where that is not the merge itself.
@@ -75,9 +70,7 @@ def move_balance(
     ledger.record(tx, movement, now)
 
 
-def _done_already(
-    tx: sqlite3.Connection, business: Business, from_text: str, into: Person
-) -> Merged | None:
+def _done_already(tx: Tx, business: Business, from_text: str, into: Person) -> Merged | None:
     """The merge, if it was made before: since then the alias is the other customer's."""
     person = customer_lookup.find(tx, business, from_text)
     if person is None:
@@ -94,7 +87,7 @@ def _done_already(
     return None
 
 
-def _check(tx: sqlite3.Connection, leaving: Person, into: Person) -> None:
+def _check(tx: Tx, leaving: Person, into: Person) -> None:
     for person in (leaving, into):
         survivor = customers.survivor(tx, person.customer_id)
         if survivor != person.customer_id:
@@ -116,7 +109,7 @@ def _check(tx: sqlite3.Connection, leaving: Person, into: Person) -> None:
             raise RefusedError(f"Money of {person.label} is on hold; merge when that is settled.")
 
 
-def _check_debt(tx: sqlite3.Connection, business: Business, leaving: Person, into: Person) -> None:
+def _check_debt(tx: Tx, business: Business, leaving: Person, into: Person) -> None:
     """Two debts may each be within the overdraft, and their sum beyond it."""
     accounts = [ledger.find_account(tx, one.customer_id) for one in (leaving, into)]
     sums = [ledger.balance(tx, one).posted_minor for one in accounts if one is not None]
@@ -129,7 +122,7 @@ def _check_debt(tx: sqlite3.Connection, business: Business, leaving: Person, int
         )
 
 
-def _merged(tx: sqlite3.Connection, from_id: int, into: Person, *, is_repeated: bool) -> Merged:
+def _merged(tx: Tx, from_id: int, into: Person, *, is_repeated: bool) -> Merged:
     row = customers.by_id(tx, from_id)
     moved = ledger.by_cause(tx, _cause(from_id, row["merged_into"] if row else None))
     return Merged(

@@ -4,7 +4,6 @@ A refusal that must be remembered under its key is returned, since an exception 
 """
 
 import secrets
-import sqlite3
 
 import msgspec
 
@@ -26,6 +25,7 @@ from wbot.domain.policy import withdrawal_refusal
 from wbot.domain.receipts import MEMO_LENGTH_MAX, one_line
 from wbot.storage import customers, ledger, ledger_queries
 from wbot.storage.ledger_queries import Transfer
+from wbot.storage.tx import Tx
 
 KEY_LENGTH_MAX = 200
 
@@ -57,17 +57,17 @@ class Reversed(msgspec.Struct, frozen=True, kw_only=True):
     passed_on_to: str | None
 
 
-def deposit(tx: sqlite3.Connection, business: Business, order: Order, now: str) -> Booked:
+def deposit(tx: Tx, business: Business, order: Order, now: str) -> Booked:
     """Money from the business's account to the customer's, who is made if never seen before."""
     return _book(tx, business, order, kind=TransferKind.DEPOSIT, now=now)
 
 
-def withdraw(tx: sqlite3.Connection, business: Business, order: Order, now: str) -> Booked:
+def withdraw(tx: Tx, business: Business, order: Order, now: str) -> Booked:
     """Money back from the customer's account; refused beyond what is available there."""
     return _book(tx, business, order, kind=TransferKind.WITHDRAWAL, now=now)
 
 
-def reverse(tx: sqlite3.Connection, reference: str, now: str) -> Reversed:
+def reverse(tx: Tx, reference: str, now: str) -> Reversed:
     """Mirror a posted transfer; raises RefusedError where that may not be."""
     transfer_id = transfer_id_of(reference)
     if transfer_id is None:
@@ -92,9 +92,7 @@ def _amount(text: str, currency: Currency) -> int:
         raise MalformedError(f"AMOUNT is {text[:40]!r}: {error}") from error
 
 
-def _book(
-    tx: sqlite3.Connection, business: Business, order: Order, *, kind: TransferKind, now: str
-) -> Booked:
+def _book(tx: Tx, business: Business, order: Order, *, kind: TransferKind, now: str) -> Booked:
     amount_minor = _amount(order.amount, business.currency)
     memo = one_line(order.memo or "", MEMO_LENGTH_MAX) or None
     cause = _cause(business, kind, order.key)
@@ -126,9 +124,7 @@ def _book(
     return _booked(tx, transfer_id, person, own)
 
 
-def _person(
-    tx: sqlite3.Connection, business: Business, order: Order, *, kind: TransferKind, now: str
-) -> Person:
+def _person(tx: Tx, business: Business, order: Order, *, kind: TransferKind, now: str) -> Person:
     if kind is TransferKind.WITHDRAWAL:
         return customer_lookup.required(tx, business, order.customer)
     person = customer_lookup.found_or_made(tx, business, order.customer, now)
@@ -149,9 +145,7 @@ def _cause(business: Business, kind: TransferKind, key: str | None) -> Cause:
     return Cause(CauseKind.OPERATOR, f"{business.id}/{name}/{own}")
 
 
-def _check_same(
-    tx: sqlite3.Connection, booked: Booked, *, amount_minor: int, memo: str | None
-) -> None:
+def _check_same(tx: Tx, booked: Booked, *, amount_minor: int, memo: str | None) -> None:
     known = booked.transfer
     accounts = {known.debit_account_id, known.credit_account_id} - {None}
     owners = {ledger.account(tx, one)["customer_id"] for one in accounts if one is not None}
@@ -165,7 +159,7 @@ def _check_same(
         )
 
 
-def _booked(tx: sqlite3.Connection, transfer_id: int, person: Person, account_id: int) -> Booked:
+def _booked(tx: Tx, transfer_id: int, person: Person, account_id: int) -> Booked:
     return Booked(
         transfer=ledger_queries.transfer(tx, transfer_id),
         person=person,
@@ -173,7 +167,7 @@ def _booked(tx: sqlite3.Connection, transfer_id: int, person: Person, account_id
     )
 
 
-def _check_reversible(tx: sqlite3.Connection, transfer: Transfer, holder_id: int) -> None:
+def _check_reversible(tx: Tx, transfer: Transfer, holder_id: int) -> None:
     reference = reference_of(transfer.id)
     if transfer.kind == TransferKind.MERGE:
         raise RefusedError(f"{reference} moved a balance in a merge, which cannot be undone.")
@@ -188,7 +182,7 @@ def _check_reversible(tx: sqlite3.Connection, transfer: Transfer, holder_id: int
         )
 
 
-def _pass_on(tx: sqlite3.Connection, account_id: int, reversal_id: int, now: str) -> str | None:
+def _pass_on(tx: Tx, account_id: int, reversal_id: int, now: str) -> str | None:
     """What comes back to somebody merged since goes on to the one the money belongs to now."""
     owner = ledger.account(tx, account_id)["customer_id"]
     survivor = None if owner is None else customers.survivor(tx, owner)

@@ -3,13 +3,13 @@
 import csv
 import io
 import re
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 
 from wbot.domain.ledger import reference_of
 from wbot.domain.money import currency_of, format_amount
 from wbot.storage import ledger_queries
 from wbot.storage.ledger_queries import Account, Selection, Transfer
+from wbot.storage.tx import Row, Tx
 
 COLUMNS = (
     "transfer",
@@ -34,7 +34,7 @@ _UNSAFE = re.compile(r"[:;#|\x00-\x1f\x7f-\x9f\u2028\u2029]|\s\s+|[^\S ]")
 _SPACES = re.compile(r"\s+")
 
 
-def csv_lines(tx: sqlite3.Connection, selection: Selection) -> Iterator[str]:
+def csv_lines(tx: Tx, selection: Selection) -> Iterator[str]:
     """The lines of the file, the header first: each transfer once, as it stands now."""
     yield _csv_line(COLUMNS)
     accounts = ledger_queries.accounts(tx, selection.business_id)
@@ -59,7 +59,7 @@ def csv_lines(tx: sqlite3.Connection, selection: Selection) -> Iterator[str]:
         )
 
 
-def hledger_lines(tx: sqlite3.Connection, selection: Selection) -> Iterator[str]:
+def hledger_lines(tx: Tx, selection: Selection) -> Iterator[str]:
     """The lines of a journal: one transaction a transfer, under the date (UTC) of its posting."""
     yield "decimal-mark ."
     names = _names(ledger_queries.accounts(tx, selection.business_id))
@@ -92,7 +92,7 @@ def _words(text: str | None) -> str:
     return f"'{text}" if text and text[0] in _FORMULA else text or ""
 
 
-def _description(row: sqlite3.Row) -> str:
+def _description(row: Row) -> str:
     words = f"{row['created_at'][:10]} {reference_of(row['id'])} {row['kind']}"
     if row["target_id"] is not None:
         words += f" of {reference_of(row['target_id'])}"

@@ -1,12 +1,11 @@
 """What became of one message, in figures: how often it was acted on, what money it moved."""
 
-import sqlite3
-
 import msgspec
 
 from wbot.domain.ledger import Phase, TransferKind, reference_of
 from wbot.domain.money import currency_of, format_money
 from wbot.storage import outbox, timeline
+from wbot.storage.tx import Row, Tx
 
 UNFINISHED = frozenset({"waiting", "begun"})
 UNSETTLED = frozenset({"waiting", "sending", "unknown"})
@@ -43,7 +42,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     sends: frozenset[str]
 
 
-def of(tx: sqlite3.Connection, message_id: str) -> Outcome | None:
+def of(tx: Tx, message_id: str) -> Outcome | None:
     """The outcome so far of a message that is stored, or None."""
     message = timeline.message(tx, message_id)
     if message is None:
@@ -65,7 +64,7 @@ def of(tx: sqlite3.Connection, message_id: str) -> Outcome | None:
     )
 
 
-def _deed(row: sqlite3.Row) -> Deed:
+def _deed(row: Row) -> Deed:
     return Deed(
         deed="reversed" if row["kind"] == TransferKind.REVERSAL else DEEDS[Phase(row["phase"])],
         transfer=reference_of(row["target_id"] or row["id"]),

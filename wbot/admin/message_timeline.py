@@ -1,7 +1,6 @@
 """One message's whole life in words that a stranger understands, from its arrival to its ticks."""
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
@@ -16,6 +15,7 @@ from wbot.domain.ledger import Phase, TransferState, reference_of
 from wbot.domain.messages import is_log_id
 from wbot.domain.money import currency_of, format_amount
 from wbot.storage import confirmations, customers, errors, ledger, timeline
+from wbot.storage.tx import Row, Tx
 
 SILENCES = {
     "group": "it was said in a group",
@@ -81,7 +81,7 @@ class NothingCameError(RefusedError):
     """No message of this customer is stored."""
 
 
-def find(tx: sqlite3.Connection, text: str) -> tuple[str, int]:
+def find(tx: Tx, text: str) -> tuple[str, int]:
     """The message an operator means, and how many others there are of its sender.
 
     The text is a message's id, its name in the logs, the wamid of our answer to it, or a customer,
@@ -111,7 +111,7 @@ def find(tx: sqlite3.Connection, text: str) -> tuple[str, int]:
     return sent[0].message_id, sent[0].messages - 1
 
 
-def _meant(tx: sqlite3.Connection, text: str) -> list[int]:
+def _meant(tx: Tx, text: str) -> list[int]:
     number = customer_lookup.referred_id(text)
     if number is not None:
         return [number]
@@ -124,7 +124,7 @@ def _meant(tx: sqlite3.Connection, text: str) -> list[int]:
         ) from error
 
 
-def tell(tx: sqlite3.Connection, message_id: str, now: str) -> Life:
+def tell(tx: Tx, message_id: str, now: str) -> Life:
     """The life of a message that exists; raises RefusedError where it does not."""
     message = timeline.message(tx, message_id)
     if message is None:
@@ -153,14 +153,14 @@ def tell(tx: sqlite3.Connection, message_id: str, now: str) -> Life:
     )
 
 
-def _customer(tx: sqlite3.Connection, message: sqlite3.Row) -> str | None:
+def _customer(tx: Tx, message: Row) -> str | None:
     if message["customer_id"] is not None:
         return customers.label(tx, message["customer_id"])
     sender: str | None = message["reply_phone"] or message["reply_user_id"]
     return sender
 
 
-def _arrival(message: sqlite3.Row) -> Iterator[Stage]:
+def _arrival(message: Row) -> Iterator[Stage]:
     if message["sent_at"] is not None:
         yield Stage(
             message["sent_at"], "sent", "by the customer, by WhatsApp's clock (to a second)"
@@ -177,7 +177,7 @@ def _arrival(message: sqlite3.Row) -> Iterator[Stage]:
         yield Stage(received_at, "duplicates", f"it came again {times} since, and was ignored")
 
 
-def _waiting(tx: sqlite3.Connection, message: sqlite3.Row, now: str) -> Iterator[Stage]:
+def _waiting(tx: Tx, message: Row, now: str) -> Iterator[Stage]:
     turns = timeline.turns(tx, message["message_id"])
     if turns:
         began_at = turns[0]["began_at"]
@@ -198,7 +198,7 @@ def _waiting(tx: sqlite3.Connection, message: sqlite3.Row, now: str) -> Iterator
         yield Stage(now, "waiting", f"{_seconds(message['received_at'], now)} since it came: {why}")
 
 
-def _turns(tx: sqlite3.Connection, message: sqlite3.Row) -> Iterator[Stage]:
+def _turns(tx: Tx, message: Row) -> Iterator[Stage]:
     rows = timeline.turns(tx, message["message_id"])
     # A held turn looks again every few seconds, for as long as it takes: told once, with a count.
     for (_, outcome), group in groupby(rows, lambda row: (row["revision"], row["outcome"])):
@@ -211,7 +211,7 @@ def _turns(tx: sqlite3.Connection, message: sqlite3.Row) -> Iterator[Stage]:
                 yield Stage(row["ended_at"], "turn_ended", _ended(row, len(attempts)))
 
 
-def _began(row: sqlite3.Row, *, is_latest: bool) -> str:
+def _began(row: Row, *, is_latest: bool) -> str:
     words = f"attempt {row['attempt']}{_life(row['revision'])}"
     if row["ended_at"] is not None:
         return words
@@ -220,7 +220,7 @@ def _began(row: sqlite3.Row, *, is_latest: bool) -> str:
     return f"{words}; it never ended: the process died, or another turn took over"
 
 
-def _ended(row: sqlite3.Row, times: int) -> str:
+def _ended(row: Row, times: int) -> str:
     outcome = str(row["outcome"])
     kind, _, reason = outcome.partition(": ")
     attempt = f"attempt {row['attempt']}"
@@ -236,7 +236,7 @@ def _ended(row: sqlite3.Row, times: int) -> str:
             return f"{attempt}: {outcome}"
 
 
-def _steps(tx: sqlite3.Connection, message_id: str) -> Iterator[Stage]:
+def _steps(tx: Tx, message_id: str) -> Iterator[Stage]:
     for row in timeline.steps(tx, message_id):
         content = json.loads(row["content"])
         who, words = _model(content) if row["kind"] == "model" else _tool(content)
@@ -279,7 +279,7 @@ def _tool(content: dict[str, Any]) -> tuple[str, str]:
     return name, "the same call as before: nothing was done again" if is_repeated else "done"
 
 
-def _transfers(tx: sqlite3.Connection, message_id: str) -> Iterator[Stage]:
+def _transfers(tx: Tx, message_id: str) -> Iterator[Stage]:
     for row in timeline.transfers(tx, message_id):
         amount = format_amount(row["amount_minor"], currency_of(row["currency"]))
         words = f"{reference_of(row['id'])}: {amount} {row['currency']}"
@@ -295,11 +295,11 @@ def _transfers(tx: sqlite3.Connection, message_id: str) -> Iterator[Stage]:
         yield Stage(row["created_at"], "ledger", f"{words}, {_standing(row)}")
 
 
-def _target(row: sqlite3.Row) -> str:
+def _target(row: Row) -> str:
     return reference_of(row["target_id"])
 
 
-def _confirmation(tx: sqlite3.Connection, message_id: str) -> Iterator[Stage]:
+def _confirmation(tx: Tx, message_id: str) -> Iterator[Stage]:
     asked = confirmations.of_message(tx, message_id)
     if asked is None:
         return
@@ -311,7 +311,7 @@ def _confirmation(tx: sqlite3.Connection, message_id: str) -> Iterator[Stage]:
         yield Stage(asked["ended_at"], "asked_ended", f"{asked['outcome']}{by}{told}")
 
 
-def _standing(row: sqlite3.Row) -> str:
+def _standing(row: Row) -> str:
     state = ledger.state_of(row)
     if state is TransferState.REFUSED:
         return f"refused ({str(row['refusal']).replace('_', ' ')})"
@@ -320,13 +320,13 @@ def _standing(row: sqlite3.Row) -> str:
     return str(state)
 
 
-def _stored(replies: list[sqlite3.Row]) -> Iterator[Stage]:
+def _stored(replies: list[Row]) -> Iterator[Stage]:
     for row in replies:
         part = _part(row["part"], len(replies))
         yield Stage(row["created_at"], "reply_stored", f"{part}{len(_text(row)):,} characters")
 
 
-def _sends(tx: sqlite3.Connection, message_id: str, parts: int) -> Iterator[Stage]:
+def _sends(tx: Tx, message_id: str, parts: int) -> Iterator[Stage]:
     for row in timeline.attempts(tx, message_id):
         words = f"{_part(row['part'], parts)}attempt {row['number']}"
         yield Stage(row["opened_at"], "send_began", words)
@@ -339,7 +339,7 @@ def _sends(tx: sqlite3.Connection, message_id: str, parts: int) -> Iterator[Stag
         yield Stage(row["received_at"], "status", f"{words}, WhatsApp says{at}{failure}")
 
 
-def _send_outcome(row: sqlite3.Row) -> str:
+def _send_outcome(row: Row) -> str:
     words = SEND_OUTCOMES[row["outcome"]]
     code = "" if row["code"] is None else f" with code {row['code']}"
     detail = f" ({row['detail']})" if row["detail"] else ""
@@ -347,7 +347,7 @@ def _send_outcome(row: sqlite3.Row) -> str:
     return f"{words}{wamid}{code}{detail}"
 
 
-def _failures(tx: sqlite3.Connection, message_id: str) -> Iterator[Stage]:
+def _failures(tx: Tx, message_id: str) -> Iterator[Stage]:
     for row in errors.of_message(tx, message_id):
         again = f", after {row['retry_count'] + 1} tries" if row["retry_count"] else ""
         since = ", retried since" if row["state"] == "retried" else ""
@@ -355,14 +355,14 @@ def _failures(tx: sqlite3.Connection, message_id: str) -> Iterator[Stage]:
         yield Stage(row["created_at"], "error", words)
 
 
-def _silence(message: sqlite3.Row) -> Iterator[Stage]:
+def _silence(message: Row) -> Iterator[Stage]:
     if message["state"] == "silent":
         reason = str(message["reason"])
         words = SILENCES.get(reason, reason.replace("_", " "))
         yield Stage(message["ended_at"], "silent", f"no reply, for {words}")
 
 
-def _text(row: sqlite3.Row) -> str:
+def _text(row: Row) -> str:
     """The words of a stored reply; its type where it has none."""
     payload = json.loads(row["payload"])
     question = json_access.mapping(json_access.mapping(payload, "interactive"), "body")

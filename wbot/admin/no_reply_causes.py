@@ -1,10 +1,9 @@
 """Why a message has no reply: one cause in plain words, with the operator's next step."""
 
-import sqlite3
-
 from wbot.admin.message_timeline import SILENCES
 from wbot.domain.delivery import ReplyState, Verdict, verdict_of
 from wbot.storage import errors, timeline
+from wbot.storage.tx import Row, Tx
 
 NOT_RUNNING = (
     "No service is running on this database; start it with `wbot serve` "
@@ -32,7 +31,7 @@ _ON_ITS_WAY = frozenset({ReplyState.WAITING, ReplyState.SENDING})
 _ARRIVED = frozenset({ReplyState.DELIVERED, ReplyState.READ, ReplyState.PLAYED})
 
 
-def cause_of(tx: sqlite3.Connection, message_id: str, *, is_served: bool) -> str | None:
+def cause_of(tx: Tx, message_id: str, *, is_served: bool) -> str | None:
     """The cause, or None where the customer has a reply; `is_served`: a service is running."""
     message = timeline.message(tx, message_id)
     if message is None:
@@ -48,7 +47,7 @@ def cause_of(tx: sqlite3.Connection, message_id: str, *, is_served: bool) -> str
             return _standstill(message, is_served=is_served) or _turn(tx, message)
 
 
-def _standstill(message: sqlite3.Row, *, is_served: bool) -> str | None:
+def _standstill(message: Row, *, is_served: bool) -> str | None:
     """What stops every message and reply of the business."""
     if message["business_status"] == "paused":
         business_id = message["business_id"]
@@ -59,7 +58,7 @@ def _standstill(message: sqlite3.Row, *, is_served: bool) -> str | None:
     return None if is_served else NOT_RUNNING
 
 
-def _turn(tx: sqlite3.Connection, message: sqlite3.Row) -> str:
+def _turn(tx: Tx, message: Row) -> str:
     if message["ahead"]:
         first = timeline.first_unfinished(tx, message["conversation_id"])
         return (
@@ -76,7 +75,7 @@ def _turn(tx: sqlite3.Connection, message: sqlite3.Row) -> str:
     )
 
 
-def _silence(message: sqlite3.Row) -> str:
+def _silence(message: Row) -> str:
     reason = str(message["reason"])
     words = SILENCES.get(reason, reason.replace("_", " "))
     if reason == "unknown_number":
@@ -90,7 +89,7 @@ def _silence(message: sqlite3.Row) -> str:
     return f"It gets no reply, for {words}; {step}."
 
 
-def _failure(tx: sqlite3.Connection, message_id: str) -> str | None:
+def _failure(tx: Tx, message_id: str) -> str | None:
     found = [row for row in errors.of_message(tx, message_id) if row["state"] == "open"]
     if not found:
         return (
@@ -102,7 +101,7 @@ def _failure(tx: sqlite3.Connection, message_id: str) -> str | None:
     )
 
 
-def _delivery(tx: sqlite3.Connection, message: sqlite3.Row, *, is_served: bool) -> str | None:
+def _delivery(tx: Tx, message: Row, *, is_served: bool) -> str | None:
     unsettled = [
         row for row in timeline.replies(tx, message["message_id"]) if row["state"] not in _ARRIVED
     ]
@@ -130,7 +129,7 @@ def _delivery(tx: sqlite3.Connection, message: sqlite3.Row, *, is_served: bool) 
             return _standstill(message, is_served=is_served) or _send(tx, message)
 
 
-def _open_question(tx: sqlite3.Connection, message: sqlite3.Row) -> str | None:
+def _open_question(tx: Tx, message: Row) -> str | None:
     if message["question_id"] is None or not timeline.is_unanswered(tx, message["question_id"]):
         return None
     return (
@@ -139,7 +138,7 @@ def _open_question(tx: sqlite3.Connection, message: sqlite3.Row) -> str | None:
     )
 
 
-def _send(tx: sqlite3.Connection, message: sqlite3.Row) -> str:
+def _send(tx: Tx, message: Row) -> str:
     attempts = [
         row for row in timeline.attempts(tx, message["message_id"]) if row["closed_at"] is not None
     ]

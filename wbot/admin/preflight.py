@@ -2,7 +2,6 @@
 
 import asyncio
 import shlex
-import sqlite3
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from wbot.domain.policy_summary import contradictions, in_words
 from wbot.domain.redaction import redacted, without
 from wbot.settings import Settings, known_secrets, resolve_secret
 from wbot.storage import businesses, files, messages, outbox
+from wbot.storage.tx import Tx
 
 NUMBER_FIELDS = "display_phone_number,verified_name,quality_rating,throughput"
 QUOTABLE_REPLIES = 100
@@ -66,9 +66,7 @@ def failed(check: str, detail: str, *, is_misconfigured: bool = False) -> Check:
     return Check(check, False, detail, is_misconfigured=is_misconfigured)
 
 
-def stored(
-    tx: sqlite3.Connection, variables: Mapping[str, str]
-) -> tuple[list[Check], list[Subject]]:
+def stored(tx: Tx, variables: Mapping[str, str]) -> tuple[list[Check], list[Subject]]:
     """What the database tells, and whom to ask the Graph API about."""
     known = businesses.every(tx)
     found = [_businesses(known)]
@@ -81,7 +79,7 @@ def stored(
     return [*found, *_unknown_numbers(tx)], subjects
 
 
-def quotable(tx: sqlite3.Connection) -> tuple[str, ...]:
+def quotable(tx: Tx) -> tuple[str, ...]:
     """What was said lately: whoever saw it could say it again."""
     return outbox.latest_quotable(tx, QUOTABLE_REPLIES)
 
@@ -149,7 +147,7 @@ def _rules(business: Business) -> Check:
     return warned(name, "; but ".join([rules, *senseless])) if senseless else passed(name, rules)
 
 
-def _unknown_numbers(tx: sqlite3.Connection) -> list[Check]:
+def _unknown_numbers(tx: Tx) -> list[Check]:
     return [
         warned(
             f"phone number id {phone_number_id}",
@@ -160,7 +158,7 @@ def _unknown_numbers(tx: sqlite3.Connection) -> list[Check]:
     ]
 
 
-def _account_id(tx: sqlite3.Connection, business: Business) -> str | None:
+def _account_id(tx: Tx, business: Business) -> str | None:
     """The WhatsApp account of the business's number, as the latest kept webhook names it."""
     body = messages.latest_body_of(tx, business.id)
     if body is None:

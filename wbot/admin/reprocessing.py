@@ -1,6 +1,5 @@
 """Another life for a message that failed, when an operator asks for it."""
 
-import sqlite3
 from datetime import datetime
 
 import msgspec
@@ -9,6 +8,7 @@ from wbot.clock import from_text, to_text
 from wbot.domain.errors import RefusedError
 from wbot.domain.message_age import Staleness, staleness_of
 from wbot.storage import customers, errors, journal, messages, questions
+from wbot.storage.tx import Tx
 
 
 class Revived(msgspec.Struct, frozen=True):
@@ -19,7 +19,7 @@ class Revived(msgspec.Struct, frozen=True):
     staleness: Staleness
 
 
-def retry(tx: sqlite3.Connection, error_id: int, *, now: datetime, stale_after_s: float) -> Revived:
+def retry(tx: Tx, error_id: int, *, now: datetime, stale_after_s: float) -> Revived:
     """Revive the message of a failure; raises RefusedError where that cannot be."""
     error = errors.required(tx, error_id)
     message = messages.by_id(tx, error["message_id"] or "")
@@ -50,7 +50,7 @@ def retry(tx: sqlite3.Connection, error_id: int, *, now: datetime, stale_after_s
     return Revived(message_id, journal.moved_money(tx, message_id), staleness)
 
 
-def _check_customer(tx: sqlite3.Connection, conversation_id: int) -> None:
+def _check_customer(tx: Tx, conversation_id: int) -> None:
     # It would act on the account that the merge has emptied.
     customer_id = customers.of_conversation(tx, conversation_id)
     survivor = None if customer_id is None else customers.survivor(tx, customer_id)

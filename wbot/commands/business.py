@@ -1,6 +1,5 @@
 """wbot business: whose numbers the service answers, and by which rules."""
 
-import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -32,6 +31,7 @@ from wbot.domain.business_settings import (
 from wbot.domain.errors import MalformedError, RefusedError
 from wbot.domain.money import format_amount
 from wbot.storage import businesses, ledger, ledger_queries
+from wbot.storage.tx import Tx
 
 _ADDED_BY_NAME = ("instructions", "model", *RULES, "throughput", "error_text", "show_payer")
 
@@ -176,7 +176,7 @@ def _switch(business_id: str, *, is_paused: bool, as_json: bool) -> None:
     _report(after, f"{after.id} {word} {_status(after)}.", as_json=as_json)
 
 
-def _redenominate(tx: sqlite3.Connection, after: Business) -> None:
+def _redenominate(tx: Tx, after: Business) -> None:
     if ledger.has_transfers(tx, after.id):
         raise RefusedError(
             f"The currency of {after.id} cannot change any more: money has moved in its accounts."
@@ -184,7 +184,7 @@ def _redenominate(tx: sqlite3.Connection, after: Business) -> None:
     ledger.redenominate(tx, after.id, after.currency_code)
 
 
-def _check_overdraft(tx: sqlite3.Connection, after: Business) -> None:
+def _check_overdraft(tx: Tx, after: Business) -> None:
     customer, available_minor = ledger_queries.lowest(tx, after.id) or ("", 0)
     limit_minor = after.policy.overdraft_minor
     if available_minor >= -limit_minor:

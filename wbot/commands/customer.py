@@ -1,6 +1,5 @@
 """wbot customer and wbot payee: people, by what they are known, and whom they pay."""
 
-import sqlite3
 from typing import Any
 
 import click
@@ -25,6 +24,7 @@ from wbot.domain.business import Business
 from wbot.domain.ledger import reference_of
 from wbot.domain.money import format_amount
 from wbot.storage import businesses, customers, payees
+from wbot.storage.tx import Row, Tx
 
 _business = click.argument("business_id", metavar="BUSINESS", type=WORDS)
 _customer = click.argument("text", metavar="CUSTOMER", type=WORDS)
@@ -138,7 +138,7 @@ def add(*, business_id: str, text: str, name: str, as_json: bool) -> None:
         click.echo(f"{made.name} {word} a payee of {person.label}.")
 
 
-def _summary(row: sqlite3.Row, business: Business) -> dict[str, Any]:
+def _summary(row: Row, business: Business) -> dict[str, Any]:
     merged_into = row["merged_into"]
     available_minor = row["posted_minor"] - row["held_minor"]
     return {
@@ -155,7 +155,7 @@ def _summary(row: sqlite3.Row, business: Business) -> dict[str, Any]:
     }
 
 
-def _details(tx: sqlite3.Connection, business: Business, customer_id: int) -> dict[str, Any]:
+def _details(tx: Tx, business: Business, customer_id: int) -> dict[str, Any]:
     row = customers.summary(tx, customer_id)
     merged = customers.merged_from(tx, customer_id)
     # Payees that a merge left behind belong to the same person: they are shown with the rest.

@@ -1,6 +1,5 @@
 """wbot ledger: customers' money, and whether the books are right."""
 
-import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -33,12 +32,13 @@ from wbot.domain.money import Currency, currency_of, format_amount
 from wbot.storage import businesses, customers, invariants, ledger_queries
 from wbot.storage import ledger as storage
 from wbot.storage.ledger_queries import Selection
+from wbot.storage.tx import Tx
 
 ENTRIES_MAX = 1_000_000
 """Entries of one statement: all there are, for anybody we can think of."""
 
-Book = Callable[[sqlite3.Connection, Business, Order, str], Booked]
-ReceiptFormatter = Callable[[sqlite3.Connection, Selection], Iterator[str]]
+Book = Callable[[Tx, Business, Order, str], Booked]
+ReceiptFormatter = Callable[[Tx, Selection], Iterator[str]]
 
 FORMATS: dict[str, ReceiptFormatter] = {"csv": csv_lines, "hledger": hledger_lines}
 

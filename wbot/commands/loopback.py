@@ -5,7 +5,6 @@ import errno
 import os
 import secrets
 import socket
-import sqlite3
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -25,6 +24,7 @@ from wbot.simulator.simulator import MODEL, Simulator, serve
 from wbot.storage import businesses, migrations
 from wbot.storage.database import connect, transaction
 from wbot.storage.lock import locked
+from wbot.storage.tx import Tx
 
 HOST = "127.0.0.1"
 START_S = 30.0
@@ -229,7 +229,7 @@ def _seed_database(path: Path, access_token: str) -> str:
             connection.close()
 
 
-def _check_is_ours(tx: sqlite3.Connection, path: Path) -> None:
+def _check_is_ours(tx: Tx, path: Path) -> None:
     """Raise ConfigurationError rather than play with somebody's real business."""
     for one in businesses.every(tx):
         if one.phone_number_id != BUSINESS.phone_number_id or ":" in one.access_token:
@@ -239,7 +239,7 @@ def _check_is_ours(tx: sqlite3.Connection, path: Path) -> None:
             )
 
 
-def _add_business(tx: sqlite3.Connection, access_token: str) -> Business:
+def _add_business(tx: Tx, access_token: str) -> Business:
     known = businesses.by_phone_number_id(tx, BUSINESS.phone_number_id)
     if known is not None:
         known = msgspec.structs.replace(known, access_token=access_token)
@@ -256,7 +256,7 @@ def _add_business(tx: sqlite3.Connection, access_token: str) -> Business:
     return business
 
 
-def _give_money(tx: sqlite3.Connection, business: Business, person: SimulatedCustomer) -> None:
+def _give_money(tx: Tx, business: Business, person: SimulatedCustomer) -> None:
     order = ledger_adjustments.Order(
         customer=person.key, amount=FIRST_DEPOSIT, key=f"first deposit of {person.name}"
     )

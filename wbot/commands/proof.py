@@ -5,7 +5,6 @@ read from the database, and the books are verified as `wbot ledger verify` does 
 """
 
 import asyncio
-import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from wbot.commands.loopback import Loopback
 from wbot.simulator.webhooks.evidence import Exchange, Seen
 from wbot.storage import invariants, ledger_queries
 from wbot.storage.database import connect
+from wbot.storage.tx import Tx
 
 LOOK_EVERY_S = 0.25
 VERIFY_EVERY_S = 10.0
@@ -112,7 +112,7 @@ class Proof:
             connection.close()
         return {one: outcome for one, outcome in found.items() if outcome is not None}
 
-    def _verify(self, tx: sqlite3.Connection) -> None:
+    def _verify(self, tx: Tx) -> None:
         """What `wbot ledger verify` does, after each change of the ledger and every few seconds."""
         counts, now, latest = ledger_queries.counts(tx), self._clock.now(), self._books
         rows = (counts.transfers, counts.postings)

@@ -1,7 +1,6 @@
 """What a webhook says, onto disk: one function over the connection, committed before the 200."""
 
 import json
-import sqlite3
 from collections.abc import Collection, Iterator
 from datetime import datetime
 from functools import partial
@@ -22,6 +21,7 @@ from wbot.domain.redaction import redacted
 from wbot.inbound.webhook_parser import Payload
 from wbot.storage import businesses, customers, errors, journal, messages, outbox
 from wbot.storage.outbox import StateChange
+from wbot.storage.tx import Row, Tx
 
 PLACEHOLDER_WAIT_S = 2.0
 """Seconds for the real text to follow a placeholder; it was seen to come after 200 ms."""
@@ -84,7 +84,7 @@ class _RawBody:
         self._received_at = received_at
         self.webhook_id = webhook_id
 
-    def stored(self, tx: sqlite3.Connection) -> int:
+    def stored(self, tx: Tx) -> int:
         """The number of its row, which rows that come out of it name."""
         if self.webhook_id is None:
             self.webhook_id = messages.keep_webhook(tx, self._body, self._kept, self._received_at)
@@ -106,7 +106,7 @@ def parts_of(payload: Payload) -> Iterator[Payload]:
 
 
 def record(
-    tx: sqlite3.Connection,
+    tx: Tx,
     payload: Payload,
     *,
     body: bytes,
@@ -140,7 +140,7 @@ def _kept(payload: Payload) -> str | None:
 
 
 def _record_message(
-    tx: sqlite3.Connection,
+    tx: Tx,
     message: Inbound,
     recorded: Recorded,
     *,
@@ -159,9 +159,7 @@ def _record_message(
         recorded.duplicates += 1
 
 
-def _insert(
-    tx: sqlite3.Connection, message: Inbound, *, webhook_id: int, now: datetime
-) -> Accepted:
+def _insert(tx: Tx, message: Inbound, *, webhook_id: int, now: datetime) -> Accepted:
     business = businesses.by_phone_number_id(tx, message.phone_number_id or "")
     conversation_id, reason, warning = None, None, None
     if business is None:
@@ -212,9 +210,7 @@ def _insert(
     )
 
 
-def _identity(
-    tx: sqlite3.Connection, business_id: str, message: Inbound, now: str
-) -> customers.Identity:
+def _identity(tx: Tx, business_id: str, message: Inbound, now: str) -> customers.Identity:
     content = message.content
     if isinstance(content, System) and content.event in IDENTITY_CHANGES:
         user_id = _previous_user_id(message) or message.user_id
@@ -237,7 +233,7 @@ def _identity(
 
 
 def _tell_operator(
-    tx: sqlite3.Connection,
+    tx: Tx,
     business_id: str,
     identity: customers.Identity,
     conversation_id: int,
@@ -262,9 +258,7 @@ def _previous_user_id(message: Inbound) -> str | None:
     return content.previous_user_id if isinstance(content, System) else None
 
 
-def _supersede(
-    tx: sqlite3.Connection, message: Inbound, *, raw: _RawBody, now: datetime
-) -> Accepted | None:
+def _supersede(tx: Tx, message: Inbound, *, raw: _RawBody, now: datetime) -> Accepted | None:
     """Put a real body in the place of a placeholder under the same id; None if that is not so."""
     stored = messages.by_id(tx, message.message_id)
     if stored is None or stored["content"] is None or is_placeholder(message.content):
@@ -294,7 +288,7 @@ def _supersede(
     )
 
 
-def _conversation_now(tx: sqlite3.Connection, stored: sqlite3.Row, now: str) -> int | None:
+def _conversation_now(tx: Tx, stored: Row, now: str) -> int | None:
     """Where its sender's messages are handled: not with the account that a merge has emptied."""
     sender = customers.of_conversation(tx, stored["conversation_id"])
     if sender is None:
@@ -304,7 +298,7 @@ def _conversation_now(tx: sqlite3.Connection, stored: sqlite3.Row, now: str) -> 
 
 
 def _record_status(
-    tx: sqlite3.Connection,
+    tx: Tx,
     status: Status,
     recorded: Recorded,
     *,
@@ -340,9 +334,7 @@ def _json(message: Inbound) -> str:
     return json.dumps(message.raw, ensure_ascii=False)
 
 
-def _failure(
-    tx: sqlite3.Connection, status: Status, installation: str, secrets: Collection[str]
-) -> str | None:
+def _failure(tx: Tx, status: Status, installation: str, secrets: Collection[str]) -> str | None:
     if not status.errors:
         return None
     quotable = outbox.quotable_by(tx, status.wamid, status.opaque, installation)

@@ -5,7 +5,6 @@ Everybody can read it, so each reason is in our own words; what others said is i
 
 import asyncio
 import shutil
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -22,6 +21,7 @@ from wbot.metrics import Metrics
 from wbot.storage import messages, outbox
 from wbot.storage.database import Database
 from wbot.storage.messages import Backlog
+from wbot.storage.tx import Tx
 
 DISK_BYTES_FREE_MIN = 64 * 1024 * 1024
 FAILING_MAX_S = 120.0
@@ -119,7 +119,7 @@ class Health:
             ended = self._clock.monotonic()
             self._counts_until = ended + COUNT_SHARE * (ended - started - COUNT_FREE_S)
 
-    def _process_next(self, tx: sqlite3.Connection) -> tuple[Backlog, int]:
+    def _process_next(self, tx: Tx) -> tuple[Backlog, int]:
         now = to_text(self._clock.now())
         return messages.backlog(tx, now), outbox.count_unsettled(tx)
 
@@ -177,5 +177,5 @@ def _books_reasons(breaches: Sequence[str]) -> list[str]:
     return [f"The books are wrong, so no money moves: {breaches[0]}{more}"]
 
 
-def _touch(tx: sqlite3.Connection) -> None:
+def _touch(tx: Tx) -> None:
     tx.execute("UPDATE installation SET id = id")

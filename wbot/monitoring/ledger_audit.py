@@ -7,7 +7,6 @@ are short enough are verified whole every minute.
 """
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -20,6 +19,7 @@ from wbot.logs import Log
 from wbot.storage import invariants
 from wbot.storage.database import Database
 from wbot.storage.invariants import Checkpoint, Sum
+from wbot.storage.tx import Tx
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ class Audit:
             return found, EVERY_S
         return found, SHARE * spent_s if found else DAY_S
 
-    async def _slice(self, work: Callable[[sqlite3.Connection], T]) -> tuple[T, float]:
+    async def _slice(self, work: Callable[[Tx], T]) -> tuple[T, float]:
         """One slice on a snapshot of its own, and the seconds it took; then others have a turn."""
         started = self._clock.monotonic()
         result = await self._database.read(work)

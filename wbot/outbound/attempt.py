@@ -1,7 +1,6 @@
 """One attempt to send one reply: opened on disk before the request leaves, closed after it."""
 
 import random
-import sqlite3
 from collections.abc import Collection
 from datetime import datetime
 
@@ -27,6 +26,7 @@ from wbot.domain.errors import WbotError
 from wbot.domain.redaction import redacted
 from wbot.storage import errors, outbox
 from wbot.storage.outbox import Reply, StateChange
+from wbot.storage.tx import Tx
 
 ACCOUNT_HELD_S = 30.0
 """Seconds until a business whose account was refused is tried again, by one reply alone."""
@@ -90,7 +90,7 @@ def _failed(error: WbotError, detail: str) -> Result:
 
 
 def close(
-    tx: sqlite3.Connection, opened: Opened, result: Result, *, now: datetime, attempts_max: int
+    tx: Tx, opened: Opened, result: Result, *, now: datetime, attempts_max: int
 ) -> list[StateChange]:
     """Record the result and decide what becomes of the reply; the states it raised."""
     outbox.close_attempt(
@@ -115,7 +115,7 @@ def close(
     return []
 
 
-def give_up(tx: sqlite3.Connection, reply: Reply, reason: str, now: str) -> None:
+def give_up(tx: Tx, reply: Reply, reason: str, now: str) -> None:
     """End the reply as failed, with a row for the operator, unless a status settled it."""
     if outbox.fail(tx, reply.id, reason):
         errors.add(
@@ -131,7 +131,7 @@ def give_up(tx: sqlite3.Connection, reply: Reply, reason: str, now: str) -> None
 
 
 def _wait_s(
-    tx: sqlite3.Connection, reply: Reply, result: Result, *, now: datetime, attempts_max: int
+    tx: Tx, reply: Reply, result: Result, *, now: datetime, attempts_max: int
 ) -> float | None:
     """Seconds until the next attempt; None when there is to be none."""
     if result.verdict is Verdict.ACCOUNT:

@@ -1,7 +1,6 @@
 """The outbox's sender: in order within a conversation, side by side between conversations."""
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
@@ -19,6 +18,7 @@ from wbot.settings import Settings
 from wbot.storage import outbox
 from wbot.storage.database import Database
 from wbot.storage.outbox import Reply, StateChange
+from wbot.storage.tx import Tx
 
 SENDS_RUNNING_MAX = 1_000
 STORAGE_RETRY_S = 1.0
@@ -125,7 +125,7 @@ class Sender:
         if reply.business_id in self.blocked:  # one reply at a time finds out whether it is mended
             self._held_until[reply.business_id] = decided_at + ACCOUNT_HELD_S
 
-        def open_(tx: sqlite3.Connection) -> int | None:
+        def open_(tx: Tx) -> int | None:
             # The grace does not count where a transaction failed, also one that came before this.
             is_sure = self._database.failed_at <= decided_at
             return outbox.open_attempt(tx, reply.id, now) if is_sure else None

@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import sqlite3
 from collections.abc import Sequence
 
 import msgspec
@@ -43,6 +42,7 @@ from wbot.storage import (
     questions,
 )
 from wbot.storage.messages import StoredMessage
+from wbot.storage.tx import Row, Tx
 
 EXPIRY_GRACE_S = 2.0
 """Seconds a webhook may take from its arrival to its commit: a yes of the last moment counts."""
@@ -75,7 +75,7 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def question(
-    tx: sqlite3.Connection,
+    tx: Tx,
     message: StoredMessage,
     business: Business,
     *,
@@ -103,7 +103,7 @@ def question(
     return question_payload(QuestionKind.CONFIRM, token, body, yes="Confirm", no="Cancel")
 
 
-def taps_by(tx: sqlite3.Connection, message: StoredMessage) -> tuple[Decision, ...]:
+def taps_by(tx: Tx, message: StoredMessage) -> tuple[Decision, ...]:
     """The answers to questions of ours that a message can be; none for all others.
 
     A button names its question. A plain yes or no answers the open question, whatever else code has
@@ -123,16 +123,14 @@ def taps_by(tx: sqlite3.Connection, message: StoredMessage) -> tuple[Decision, .
             return ()
 
 
-def _taps_meant(
-    tx: sqlite3.Connection, message: StoredMessage, *, is_yes: bool
-) -> tuple[Decision, ...]:
+def _taps_meant(tx: Tx, message: StoredMessage, *, is_yes: bool) -> tuple[Decision, ...]:
     since = to_text(later(from_text(message.received_at), -WINDOW_S))
     found = questions.answerable(tx, message, since=since)
     return tuple(Decision(QuestionKind(kind), key, is_yes) for kind, key in found)
 
 
 def settle(
-    tx: sqlite3.Connection, message: StoredMessage, tap: Decision, *, business: Business, now: str
+    tx: Tx, message: StoredMessage, tap: Decision, *, business: Business, now: str
 ) -> Settled:
     """Do what the tap says, once, if it came in time; what it came to."""
     asked = confirmations.by_token(tx, tap.key)
@@ -158,7 +156,7 @@ def settle(
     )
 
 
-def expire(tx: sqlite3.Connection, asked: sqlite3.Row, now: str) -> None:
+def expire(tx: Tx, asked: Row, now: str) -> None:
     """Release what a question's time has run out for."""
     for row in ledger.open_of_message(tx, asked["message_id"]):
         cause = Cause(CauseKind.EXPIRY, reference_of(row["id"]))
@@ -166,7 +164,7 @@ def expire(tx: sqlite3.Connection, asked: sqlite3.Row, now: str) -> None:
     confirmations.end(tx, asked["message_id"], outcome=_EXPIRED, by=None, now=now)
 
 
-def expire_due(tx: sqlite3.Connection, now: str) -> int:
+def expire_due(tx: Tx, now: str) -> int:
     """Let every hold expire whose time is over; how many questions that ended."""
     before = to_text(later(from_text(now), -EXPIRY_GRACE_S))
     due = confirmations.due(tx, before)
@@ -175,14 +173,14 @@ def expire_due(tx: sqlite3.Connection, now: str) -> int:
     return len(due)
 
 
-def close_if_voided(tx: sqlite3.Connection, transfer_id: int, *, by: str, now: str) -> None:
+def close_if_voided(tx: Tx, transfer_id: int, *, by: str, now: str) -> None:
     """End the question about a transfer that was cancelled otherwise, if it was the last of it."""
     asker = journal.message_of_transfer(tx, transfer_id)
     if asker is not None and not ledger.open_of_message(tx, asker):
         confirmations.end(tx, asker, outcome=_CANCELLED, by=by, now=now)
 
 
-def tell_of_expiry(tx: sqlite3.Connection, message: StoredMessage, business: Business) -> list[str]:
+def tell_of_expiry(tx: Tx, message: StoredMessage, business: Business) -> list[str]:
     """Lines about what expired in the conversation since its last reply; told with this one."""
     lines = []
     for asked in confirmations.expired_untold(tx, message.conversation_id):
@@ -195,7 +193,7 @@ def tell_of_expiry(tx: sqlite3.Connection, message: StoredMessage, business: Bus
     return lines
 
 
-def lines_now(tx: sqlite3.Connection, message_id: str, business: Business) -> list[str]:
+def lines_now(tx: Tx, message_id: str, business: Business) -> list[str]:
     """What a message did to money, as it stands now, for a later life of it."""
     return [
         line
@@ -204,9 +202,7 @@ def lines_now(tx: sqlite3.Connection, message_id: str, business: Business) -> li
     ]
 
 
-def _line_now(
-    tx: sqlite3.Connection, effect: journal.Effect, message_id: str, business: Business
-) -> str | None:
+def _line_now(tx: Tx, effect: journal.Effect, message_id: str, business: Business) -> str | None:
     found = None if effect.transfer_id is None else ledger.by_id(tx, effect.transfer_id)
     if found is None or found["kind"] != TransferKind.TRANSFER:
         return effect.receipt
@@ -225,7 +221,7 @@ def _line_now(
 
 
 def _post(
-    tx: sqlite3.Connection, row: sqlite3.Row, message_id: str, *, business: Business, now: str
+    tx: Tx, row: Row, message_id: str, *, business: Business, now: str
 ) -> tuple[str, int | None]:
     if (refusal := _refusal_at_yes(tx, row, business, now)) is not None:
         return _turn_down(tx, row, message_id, refusal=refusal, business=business, now=now), None
@@ -238,9 +234,7 @@ def _post(
     return line, notify
 
 
-def _refusal_at_yes(
-    tx: sqlite3.Connection, row: sqlite3.Row, business: Business, now: str
-) -> Refusal | None:
+def _refusal_at_yes(tx: Tx, row: Row, business: Business, now: str) -> Refusal | None:
     """Why a number is not paid after all; a yes is the first that may tell a customer."""
     to = ledger.account(tx, row["credit_account_id"])
     payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
@@ -259,8 +253,8 @@ def _refusal_at_yes(
 
 
 def _turn_down(
-    tx: sqlite3.Connection,
-    row: sqlite3.Row,
+    tx: Tx,
+    row: Row,
     message_id: str,
     *,
     refusal: Refusal,
@@ -275,7 +269,7 @@ def _turn_down(
 
 
 def _decline(
-    tx: sqlite3.Connection, row: sqlite3.Row, message_id: str, *, business: Business, now: str
+    tx: Tx, row: Row, message_id: str, *, business: Business, now: str
 ) -> tuple[str, int | None]:
     void_id = _resolve(tx, row, Phase.VOID, f"{message_id}/decline", now)
     line = _lines(tx, row, business).cancelled(
@@ -286,23 +280,23 @@ def _decline(
     return line, None
 
 
-def _note_label(tx: sqlite3.Connection, row: sqlite3.Row, message_id: str) -> None:
+def _note_label(tx: Tx, row: Row, message_id: str) -> None:
     """Keep that the reply to this message names a payee in words that may be somebody else's."""
     entry = ledger.entry(tx, row["debit_account_id"], row["id"])
     if entry is not None and is_foreign_label(entry):
         messages.note_foreign(tx, message_id, ForeignWords.READ)
 
 
-def _resolve(tx: sqlite3.Connection, row: sqlite3.Row, phase: Phase, why: str, now: str) -> int:
+def _resolve(tx: Tx, row: Row, phase: Phase, why: str, now: str) -> int:
     cause = Cause(CauseKind.TAP, f"{why}/{reference_of(row['id'])}")
     return ledger.resolve(tx, row["id"], phase, cause=cause, now=now)
 
 
 def _keep(
-    tx: sqlite3.Connection,
+    tx: Tx,
     message_id: str,
     tool: str,
-    row: sqlite3.Row,
+    row: Row,
     *,
     end_id: int,
     line: str,
@@ -315,7 +309,7 @@ def _keep(
     journal.add_effect(tx, message_id, effect, now)
 
 
-def _held(tx: sqlite3.Connection, row: sqlite3.Row) -> PendingTransfer:
+def _held(tx: Tx, row: Row) -> PendingTransfer:
     return PendingTransfer(
         transfer_id=row["id"],
         amount_minor=row["amount_minor"],
@@ -328,6 +322,6 @@ def _held(tx: sqlite3.Connection, row: sqlite3.Row) -> PendingTransfer:
     )
 
 
-def _lines(tx: sqlite3.Connection, row: sqlite3.Row, business: Business) -> ReceiptFormatter:
+def _lines(tx: Tx, row: Row, business: Business) -> ReceiptFormatter:
     left = ledger.balance(tx, row["debit_account_id"]).available_minor
     return ReceiptFormatter(business.currency, left)

@@ -1,7 +1,5 @@
 """The message that a customer gets when another one has paid him."""
 
-import sqlite3
-
 import msgspec
 
 from wbot.clock import from_text, later, to_text
@@ -12,11 +10,10 @@ from wbot.domain.ledger import reference_of
 from wbot.domain.message_age import WINDOW_S
 from wbot.domain.receipts import ReceiptFormatter
 from wbot.storage import customers, ledger, outbox
+from wbot.storage.tx import Tx
 
 
-def tell_receiver(
-    tx: sqlite3.Connection, business: Business, transfer_id: int, now: str
-) -> int | None:
+def tell_receiver(tx: Tx, business: Business, transfer_id: int, now: str) -> int | None:
     """Tell whoever got the money, if it is a customer who can be written to; his conversation."""
     row = ledger.required(tx, transfer_id)
     payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]

@@ -1,15 +1,12 @@
 """Numbers that are nobody's: how many a customer may try before trying tells nothing any more."""
 
-import sqlite3
-
 from wbot.clock import from_text, later, to_text
 from wbot.domain.policy import DAY_S, UNKNOWN_NUMBERS_A_DAY
 from wbot.storage import ledger
+from wbot.storage.tx import Tx
 
 
-def may_guess(
-    tx: sqlite3.Connection, account_id: int, to_account_id: int | None, *, now: str
-) -> bool:
+def may_guess(tx: Tx, account_id: int, to_account_id: int | None, *, now: str) -> bool:
     """Whether a number not confirmed before may be paid, be it a customer's or nobody's.
 
     One that was paid before tells nothing new. The writer alone asks, so that nobody gets one more

@@ -8,6 +8,7 @@ import msgspec
 
 from wbot.domain.business import Business, PayeeRule, Policy, ShowPayer
 from wbot.domain.errors import ConfigurationError, RefusedError
+from wbot.storage.tx import Cursor, Row, Tx
 
 _POLICY = Policy.__struct_fields__
 _COLUMNS = (
@@ -31,34 +32,34 @@ _CHANGE = (
 )
 
 
-def by_id(tx: sqlite3.Connection, business_id: str) -> Business | None:
+def by_id(tx: Tx, business_id: str) -> Business | None:
     """The business, or None."""
     return _one(tx.execute(f"{_SELECT} WHERE id = ?", (business_id,)))
 
 
-def by_phone_number_id(tx: sqlite3.Connection, phone_number_id: str) -> Business | None:
+def by_phone_number_id(tx: Tx, phone_number_id: str) -> Business | None:
     """The business whose number this is, or None."""
     return _one(tx.execute(f"{_SELECT} WHERE phone_number_id = ?", (phone_number_id,)))
 
 
-def every(tx: sqlite3.Connection) -> list[Business]:
+def every(tx: Tx) -> list[Business]:
     """All businesses, by id."""
     return [_business(row) for row in tx.execute(f"{_SELECT} ORDER BY id").fetchall()]
 
 
-def models(tx: sqlite3.Connection) -> set[str | None]:
+def models(tx: Tx) -> set[str | None]:
     """The models that active businesses name; None stands for the default one."""
     rows = tx.execute("SELECT DISTINCT model FROM businesses WHERE status = 'active'").fetchall()
     return {row[0] or None for row in rows}
 
 
-def count_active(tx: sqlite3.Connection) -> int:
+def count_active(tx: Tx) -> int:
     """How many businesses there are that are not paused."""
     row = tx.execute("SELECT count(*) FROM businesses WHERE status = 'active'").fetchone()
     return int(row[0])
 
 
-def required(tx: sqlite3.Connection, business_id: str) -> Business:
+def required(tx: Tx, business_id: str) -> Business:
     """The business; raises ConfigurationError with a sentence that names the ones there are."""
     business = by_id(tx, business_id)
     if business is None:
@@ -66,7 +67,7 @@ def required(tx: sqlite3.Connection, business_id: str) -> Business:
     return business
 
 
-def _unknown(tx: sqlite3.Connection, business_id: str) -> str:
+def _unknown(tx: Tx, business_id: str) -> str:
     sentence = f"There is no business {business_id[:64]!r}"
     known = [str(row[0]) for row in tx.execute("SELECT id FROM businesses ORDER BY id")]
     if not known:
@@ -76,7 +77,7 @@ def _unknown(tx: sqlite3.Connection, business_id: str) -> str:
     return f"{sentence}; {hint}: {', '.join(known)}."
 
 
-def add(tx: sqlite3.Connection, business: Business, now: str) -> None:
+def add(tx: Tx, business: Business, now: str) -> None:
     """Insert a business; raises RefusedError where its id or number is taken."""
     values = _row_of(business) | {"id": business.id, "created_at": now}
     try:
@@ -85,7 +86,7 @@ def add(tx: sqlite3.Connection, business: Business, now: str) -> None:
         raise RefusedError(_taken(tx, business)) from error
 
 
-def change(tx: sqlite3.Connection, business: Business) -> None:
+def change(tx: Tx, business: Business) -> None:
     """Store a changed business; raises RefusedError where its number is taken."""
     try:
         tx.execute(_CHANGE, _row_of(business) | {"id": business.id})
@@ -96,7 +97,7 @@ def change(tx: sqlite3.Connection, business: Business) -> None:
         ) from error
 
 
-def _taken(tx: sqlite3.Connection, business: Business) -> str:
+def _taken(tx: Tx, business: Business) -> str:
     owner = by_phone_number_id(tx, business.phone_number_id)
     if owner is not None and owner.id != business.id:
         return (
@@ -117,12 +118,12 @@ def _row_of(business: Business) -> dict[str, Any]:
     return {name: values[name] for name in _STORED}
 
 
-def _one(cursor: sqlite3.Cursor) -> Business | None:
+def _one(cursor: Cursor) -> Business | None:
     row = cursor.fetchone()
     return None if row is None else _business(row)
 
 
-def _business(row: sqlite3.Row) -> Business:
+def _business(row: Row) -> Business:
     # Not by msgspec.convert: it learns a type at first use, and where two threads (a reader's and
     # the writer's) do so at once, msgspec 0.22 ends the process with a segmentation fault.
     values: dict[str, Any] = dict(row)

@@ -1,6 +1,6 @@
 """What customers were asked to confirm, until when, and how each question ended."""
 
-import sqlite3
+from wbot.storage.tx import Row, Tx
 
 INSERT = """
 INSERT INTO confirmations (message_id, conversation_id, token, asked_at, expires_at)
@@ -23,7 +23,7 @@ WHERE message_id = ? AND outcome IS NULL
 
 
 def ask(
-    tx: sqlite3.Connection,
+    tx: Tx,
     message_id: str,
     *,
     conversation_id: int,
@@ -42,28 +42,26 @@ def ask(
     return str(row[0])
 
 
-def by_token(tx: sqlite3.Connection, token: str) -> sqlite3.Row | None:
+def by_token(tx: Tx, token: str) -> Row | None:
     """The question that these buttons belong to, or None."""
-    row: sqlite3.Row | None = tx.execute(
-        "SELECT * FROM confirmations WHERE token = ?", (token,)
-    ).fetchone()
+    row: Row | None = tx.execute("SELECT * FROM confirmations WHERE token = ?", (token,)).fetchone()
     return row
 
 
-def of_message(tx: sqlite3.Connection, message_id: str) -> sqlite3.Row | None:
+def of_message(tx: Tx, message_id: str) -> Row | None:
     """The question about what a message left pending, or None."""
-    row: sqlite3.Row | None = tx.execute(
+    row: Row | None = tx.execute(
         "SELECT * FROM confirmations WHERE message_id = ?", (message_id,)
     ).fetchone()
     return row
 
 
-def due(tx: sqlite3.Connection, before: str) -> list[sqlite3.Row]:
+def due(tx: Tx, before: str) -> list[Row]:
     """Open questions whose time was over at that instant, and whom no message can still answer."""
     return tx.execute(DUE, (before,)).fetchall()
 
 
-def may_be_answered(tx: sqlite3.Connection, message_id: str) -> bool:
+def may_be_answered(tx: Tx, message_id: str) -> bool:
     """Whether a message from before the question's expiry still waits for its turn."""
     row = tx.execute(
         f"SELECT {MAY_BE_ANSWERED} FROM confirmations c WHERE c.message_id = ?",  # noqa: S608  our own text
@@ -72,12 +70,12 @@ def may_be_answered(tx: sqlite3.Connection, message_id: str) -> bool:
     return bool(row[0])
 
 
-def end(tx: sqlite3.Connection, message_id: str, *, outcome: str, by: str | None, now: str) -> None:
+def end(tx: Tx, message_id: str, *, outcome: str, by: str | None, now: str) -> None:
     """Close the question: confirmed, cancelled or expired; by a message, or by itself."""
     tx.execute(END, (outcome, now, by, message_id))
 
 
-def expired_untold(tx: sqlite3.Connection, conversation_id: int) -> list[sqlite3.Row]:
+def expired_untold(tx: Tx, conversation_id: int) -> list[Row]:
     """Questions of a conversation that expired, and whose customer has not heard of it."""
     return tx.execute(
         "SELECT * FROM confirmations WHERE conversation_id = ? AND outcome = 'expired' "
@@ -86,6 +84,6 @@ def expired_untold(tx: sqlite3.Connection, conversation_id: int) -> list[sqlite3
     ).fetchall()
 
 
-def mark_told(tx: sqlite3.Connection, message_id: str, by: str) -> None:
+def mark_told(tx: Tx, message_id: str, by: str) -> None:
     """The customer hears of the expiry in the reply to this other message."""
     tx.execute("UPDATE confirmations SET told_by = ? WHERE message_id = ?", (by, message_id))

@@ -1,10 +1,9 @@
 """Customers, their dated aliases, and the conversation each of them has."""
 
-import sqlite3
-
 import msgspec
 
 from wbot.clock import from_text, later, to_text
+from wbot.storage.tx import Row, Tx
 
 UNHEARD_S = 365 * 24 * 3600.0
 """A number without a word for so long may have been given to somebody else meanwhile."""
@@ -100,7 +99,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 def resolve(
-    tx: sqlite3.Connection,
+    tx: Tx,
     business_id: str,
     *,
     phone: str | None,
@@ -139,7 +138,7 @@ def resolve(
     return _named(tx, Identity(by_phone), name)
 
 
-def may_be_gone(tx: sqlite3.Connection, customer_id: int, now: str) -> bool:
+def may_be_gone(tx: Tx, customer_id: int, now: str) -> bool:
     """Whether a number alone, without the user id on file, says too little after so long a time."""
     since = to_text(later(from_text(now), -UNHEARD_S))
     row = tx.execute(SELECT_LAST_HEARD, (customer_id,)).fetchone()
@@ -147,7 +146,7 @@ def may_be_gone(tx: sqlite3.Connection, customer_id: int, now: str) -> bool:
 
 
 def change_identity(
-    tx: sqlite3.Connection, customer_id: int, *, phone: str | None, user_id: str | None, now: str
+    tx: Tx, customer_id: int, *, phone: str | None, user_id: str | None, now: str
 ) -> str | None:
     """Give the customer the number or user id that WhatsApp says is now his; a warning, if any.
 
@@ -173,7 +172,7 @@ def change_identity(
 
 
 def address_now(
-    tx: sqlite3.Connection, customer_id: int, *, phone: str | None, user_id: str | None
+    tx: Tx, customer_id: int, *, phone: str | None, user_id: str | None
 ) -> tuple[str | None, str | None]:
     """Where the customer who wrote under these ids is reached: there, unless one is his no more.
 
@@ -187,26 +186,24 @@ def address_now(
     return phone, user_id
 
 
-def find_sender(
-    tx: sqlite3.Connection, business_id: str, *, phone: str | None, user_id: str | None
-) -> int | None:
+def find_sender(tx: Tx, business_id: str, *, phone: str | None, user_id: str | None) -> int | None:
     """The customer known by this user id, else by this phone number, or None."""
     return _find(tx, business_id, "user_id", user_id) or _find(tx, business_id, "phone", phone)
 
 
-def find(tx: sqlite3.Connection, business_id: str, alias: str) -> int | None:
+def find(tx: Tx, business_id: str, alias: str) -> int | None:
     """The customer with this phone number (`+` allowed) or user id, or None."""
     return _find(tx, business_id, "phone", alias.lstrip("+")) or _find(
         tx, business_id, "user_id", alias
     )
 
 
-def find_by_phone(tx: sqlite3.Connection, business_id: str, digits: str) -> int | None:
+def find_by_phone(tx: Tx, business_id: str, digits: str) -> int | None:
     """The customer with this phone number, or None."""
     return _find(tx, business_id, "phone", digits)
 
 
-def conversation_of(tx: sqlite3.Connection, business_id: str, customer_id: int, now: str) -> int:
+def conversation_of(tx: Tx, business_id: str, customer_id: int, now: str) -> int:
     """The customer's conversation, made on first use."""
     tx.execute(INSERT_CONVERSATION, (business_id, customer_id, now))
     row = tx.execute(
@@ -215,7 +212,7 @@ def conversation_of(tx: sqlite3.Connection, business_id: str, customer_id: int, 
     return int(row[0])
 
 
-def of_conversation(tx: sqlite3.Connection, conversation_id: int | None) -> int | None:
+def of_conversation(tx: Tx, conversation_id: int | None) -> int | None:
     """Whose conversation it is, or None."""
     row = tx.execute(
         "SELECT customer_id FROM conversations WHERE id = ?", (conversation_id,)
@@ -223,7 +220,7 @@ def of_conversation(tx: sqlite3.Connection, conversation_id: int | None) -> int 
     return None if row is None else int(row[0])
 
 
-def required_of(tx: sqlite3.Connection, conversation_id: int) -> int:
+def required_of(tx: Tx, conversation_id: int) -> int:
     """Whose conversation it is, of one that there is."""
     row = tx.execute(
         "SELECT customer_id FROM conversations WHERE id = ?", (conversation_id,)
@@ -231,57 +228,55 @@ def required_of(tx: sqlite3.Connection, conversation_id: int) -> int:
     return int(row[0])
 
 
-def name_of(tx: sqlite3.Connection, customer_id: int) -> str | None:
+def name_of(tx: Tx, customer_id: int) -> str | None:
     """The name the customer's WhatsApp profile last showed."""
     row = tx.execute("SELECT name FROM customers WHERE id = ?", (customer_id,)).fetchone()
     return None if row is None or row[0] is None else str(row[0])
 
 
-def phone_of(tx: sqlite3.Connection, customer_id: int) -> str | None:
+def phone_of(tx: Tx, customer_id: int) -> str | None:
     """The customer's number now, or None."""
     in_use = (a for a in aliases(tx, customer_id) if a.kind == "phone" and a.retired_at is None)
     return next((alias.value for alias in in_use), None)
 
 
-def reachable_since(tx: sqlite3.Connection, customer_id: int, since: str) -> Address | None:
+def reachable_since(tx: Tx, customer_id: int, since: str) -> Address | None:
     """Where to write to a customer who has written since that instant, as he then came; or None."""
     row = tx.execute(SELECT_ADDRESS, (customer_id, since)).fetchone()
     return None if row is None else Address(*row)
 
 
-def aliases(tx: sqlite3.Connection, customer_id: int) -> list[Alias]:
+def aliases(tx: Tx, customer_id: int) -> list[Alias]:
     """Every alias the customer ever had, oldest first."""
     return [Alias(*row) for row in tx.execute(SELECT_ALIASES, (customer_id,)).fetchall()]
 
 
-def by_id(tx: sqlite3.Connection, customer_id: int) -> sqlite3.Row | None:
+def by_id(tx: Tx, customer_id: int) -> Row | None:
     """The customer's row, or None."""
-    row: sqlite3.Row | None = tx.execute(
-        "SELECT * FROM customers WHERE id = ?", (customer_id,)
-    ).fetchone()
+    row: Row | None = tx.execute("SELECT * FROM customers WHERE id = ?", (customer_id,)).fetchone()
     return row
 
 
-def listed(tx: sqlite3.Connection, business_id: str) -> list[sqlite3.Row]:
+def listed(tx: Tx, business_id: str) -> list[Row]:
     """Every customer of a business with label, money and messages, in the order they came."""
     return tx.execute(
         f"{SELECT_LISTED} WHERE c.business_id = ? ORDER BY c.id", (business_id,)
     ).fetchall()
 
 
-def summary(tx: sqlite3.Connection, customer_id: int) -> sqlite3.Row:
+def summary(tx: Tx, customer_id: int) -> Row:
     """One customer as `listed` shows all of them."""
-    row: sqlite3.Row = tx.execute(f"{SELECT_LISTED} WHERE c.id = ?", (customer_id,)).fetchone()
+    row: Row = tx.execute(f"{SELECT_LISTED} WHERE c.id = ?", (customer_id,)).fetchone()
     return row
 
 
-def label(tx: sqlite3.Connection, customer_id: int) -> str:
+def label(tx: Tx, customer_id: int) -> str:
     """By what operators know the customer: number, else user id, else our reference (C3)."""
     row = tx.execute(f"SELECT {LABEL} FROM customers c WHERE c.id = ?", (customer_id,)).fetchone()  # noqa: S608  our own text
     return str(row[0])
 
 
-def merged_from(tx: sqlite3.Connection, customer_id: int) -> list[int]:
+def merged_from(tx: Tx, customer_id: int) -> list[int]:
     """The customers that were merged into this one, oldest first."""
     rows = tx.execute(
         "SELECT id FROM customers WHERE merged_into = ? ORDER BY id", (customer_id,)
@@ -289,12 +284,12 @@ def merged_from(tx: sqlite3.Connection, customer_id: int) -> list[int]:
     return [int(row[0]) for row in rows]
 
 
-def former(tx: sqlite3.Connection, business_id: str, alias: str) -> list[int]:
+def former(tx: Tx, business_id: str, alias: str) -> list[int]:
     """Who had this alias until a merge, the latest holder first."""
     return [int(row[0]) for row in tx.execute(SELECT_FORMER, (business_id, alias)).fetchall()]
 
 
-def survivor(tx: sqlite3.Connection, customer_id: int) -> int:
+def survivor(tx: Tx, customer_id: int) -> int:
     """Who the customer is now: at the end of the merges, or the customer as given."""
     row = by_id(tx, customer_id)
     if row is None or row["merged_into"] is None:
@@ -302,7 +297,7 @@ def survivor(tx: sqlite3.Connection, customer_id: int) -> int:
     return survivor(tx, int(row["merged_into"]))
 
 
-def hand_over_aliases(tx: sqlite3.Connection, from_id: int, into_id: int, now: str) -> None:
+def hand_over_aliases(tx: Tx, from_id: int, into_id: int, now: str) -> None:
     """Retire one customer's aliases and give them to another, from now on."""
     rows = tx.execute(
         "UPDATE customer_aliases SET retired_at = ? WHERE customer_id = ? AND retired_at IS NULL "
@@ -313,7 +308,7 @@ def hand_over_aliases(tx: sqlite3.Connection, from_id: int, into_id: int, now: s
         _attach(tx, into_id, row["kind"], row["value"], now)
 
 
-def mark_merged(tx: sqlite3.Connection, from_id: int, into_id: int) -> None:
+def mark_merged(tx: Tx, from_id: int, into_id: int) -> None:
     """Remember who a customer turned out to be, and the name if only he had one."""
     tx.execute("UPDATE customers SET merged_into = ? WHERE id = ?", (into_id, from_id))
     tx.execute(
@@ -323,7 +318,7 @@ def mark_merged(tx: sqlite3.Connection, from_id: int, into_id: int) -> None:
     )
 
 
-def _find(tx: sqlite3.Connection, business_id: str, kind: str, value: str | None) -> int | None:
+def _find(tx: Tx, business_id: str, kind: str, value: str | None) -> int | None:
     if value is None:
         return None
     row = tx.execute(SELECT_BY_ALIAS, (business_id, kind, _bare(kind, value))).fetchone()
@@ -335,11 +330,11 @@ def _bare(kind: str, value: str) -> str:
     return value.lstrip("+") if kind == "phone" else value
 
 
-def _has(tx: sqlite3.Connection, customer_id: int, kind: str) -> bool:
+def _has(tx: Tx, customer_id: int, kind: str) -> bool:
     return any(a.kind == kind and a.retired_at is None for a in aliases(tx, customer_id))
 
 
-def _doubt(tx: sqlite3.Connection, holder: int, user_id: str | None, now: str) -> str | None:
+def _doubt(tx: Tx, holder: int, user_id: str | None, now: str) -> str | None:
     """Why whoever writes from a customer's number may be somebody else; None if nothing says so."""
     if user_id is not None and _has(tx, holder, "user_id"):
         return "a known phone number came with another user id: taken as a new customer"
@@ -351,7 +346,7 @@ def _doubt(tx: sqlite3.Connection, holder: int, user_id: str | None, now: str) -
     return None
 
 
-def _give_number(tx: sqlite3.Connection, phone: str, business_id: str, now: str) -> int:
+def _give_number(tx: Tx, phone: str, business_id: str, now: str) -> int:
     """A new customer, who has this number from now on."""
     customer_id = _create(tx, business_id, now)
     tx.execute(RETIRE_ALIAS, (now, business_id, "phone", _bare("phone", phone)))
@@ -359,22 +354,22 @@ def _give_number(tx: sqlite3.Connection, phone: str, business_id: str, now: str)
     return customer_id
 
 
-def _create(tx: sqlite3.Connection, business_id: str, now: str) -> int:
+def _create(tx: Tx, business_id: str, now: str) -> int:
     return int(tx.execute(INSERT_CUSTOMER, (business_id, None, now)).lastrowid or 0)
 
 
-def _attach(tx: sqlite3.Connection, customer_id: int, kind: str, value: str, now: str) -> None:
+def _attach(tx: Tx, customer_id: int, kind: str, value: str, now: str) -> None:
     tx.execute(INSERT_ALIAS, (kind, _bare(kind, value), now, customer_id))
 
 
-def _attach_phone(tx: sqlite3.Connection, customer_id: int, phone: str, now: str) -> str | None:
+def _attach_phone(tx: Tx, customer_id: int, phone: str, now: str) -> str | None:
     if _has(tx, customer_id, "phone"):
         return "a known user id came with another phone number: not taken as an alias"
     _attach(tx, customer_id, "phone", phone, now)
     return None
 
 
-def _named(tx: sqlite3.Connection, identity: Identity, name: str | None) -> Identity:
+def _named(tx: Tx, identity: Identity, name: str | None) -> Identity:
     if name:
         tx.execute(
             "UPDATE customers SET name = ?1 WHERE id = ?2 AND name IS NOT ?1",

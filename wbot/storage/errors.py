@@ -1,8 +1,7 @@
 """The processing_errors table: every failure that ended a message or a send."""
 
-import sqlite3
-
 from wbot.domain.errors import RefusedError
+from wbot.storage.tx import Row, Tx
 
 INSERT = """
 INSERT INTO processing_errors (message_id, error_message, created_at, retry_count, business_id,
@@ -12,7 +11,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?)
 
 
 def add(
-    tx: sqlite3.Connection,
+    tx: Tx,
     error_message: str,
     *,
     now: str,
@@ -29,22 +28,22 @@ def add(
     )
 
 
-def every(tx: sqlite3.Connection, limit: int) -> list[sqlite3.Row]:
+def every(tx: Tx, limit: int) -> list[Row]:
     """The latest failures, newest first."""
     return tx.execute(
         "SELECT * FROM processing_errors ORDER BY id DESC LIMIT ?", (limit,)
     ).fetchall()
 
 
-def by_id(tx: sqlite3.Connection, error_id: int) -> sqlite3.Row | None:
+def by_id(tx: Tx, error_id: int) -> Row | None:
     """One failure, or None."""
-    row: sqlite3.Row | None = tx.execute(
+    row: Row | None = tx.execute(
         "SELECT * FROM processing_errors WHERE id = ?", (error_id,)
     ).fetchone()
     return row
 
 
-def required(tx: sqlite3.Connection, error_id: int) -> sqlite3.Row:
+def required(tx: Tx, error_id: int) -> Row:
     """One failure; raises RefusedError where there is none."""
     row = by_id(tx, error_id)
     if row is None:
@@ -52,19 +51,19 @@ def required(tx: sqlite3.Connection, error_id: int) -> sqlite3.Row:
     return row
 
 
-def count(tx: sqlite3.Connection) -> int:
+def count(tx: Tx) -> int:
     """How many failures there are."""
     return int(tx.execute("SELECT count(*) FROM processing_errors").fetchone()[0])
 
 
-def of_message(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.Row]:
+def of_message(tx: Tx, message_id: str) -> list[Row]:
     """The failures of one message, oldest first."""
     return tx.execute(
         "SELECT * FROM processing_errors WHERE message_id = ? ORDER BY id", (message_id,)
     ).fetchall()
 
 
-def mark_retried(tx: sqlite3.Connection, message_id: str) -> None:
+def mark_retried(tx: Tx, message_id: str) -> None:
     """Close the open failures of a message that lives again."""
     tx.execute(
         "UPDATE processing_errors SET state = 'retried' WHERE message_id = ? AND state = 'open'",
@@ -72,6 +71,6 @@ def mark_retried(tx: sqlite3.Connection, message_id: str) -> None:
     )
 
 
-def purge(tx: sqlite3.Connection, before: str) -> int:
+def purge(tx: Tx, before: str) -> int:
     """Delete failures recorded before an instant; how many."""
     return tx.execute("DELETE FROM processing_errors WHERE created_at < ?", (before,)).rowcount

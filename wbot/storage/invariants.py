@@ -4,7 +4,6 @@ Rows of the ledger are never changed, so what was verified once stays verified: 
 from a checkpoint, and a whole one goes in slices, each on a snapshot of its own.
 """
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -12,6 +11,7 @@ import msgspec
 from wbot.domain.ledger import GENESIS_HASH, chain_hash
 from wbot.storage import migrations
 from wbot.storage.ledger import CHAINED
+from wbot.storage.tx import Row, Tx
 
 ID_MIN, ID_MAX = -(2**63), 2**63 - 1
 
@@ -167,7 +167,7 @@ class Verified(msgspec.Struct, frozen=True):
     sums: Mapping[int, Sum] = {}
 
 
-def breaches(tx: sqlite3.Connection) -> list[str]:
+def breaches(tx: Tx) -> list[str]:
     """Every invariant of the ledger that does not hold, in plain words; empty in right books."""
     everything = {"after": ID_MIN, "upto": ID_MAX}
     return [
@@ -177,7 +177,7 @@ def breaches(tx: sqlite3.Connection) -> list[str]:
     ]
 
 
-def verify(tx: sqlite3.Connection, since: Checkpoint, rows: int) -> Verified:
+def verify(tx: Tx, since: Checkpoint, rows: int) -> Verified:
     """Verify the next so many rows of the ledger after a checkpoint."""
     end = tx.execute(END_OF_SLICE, (since.transfer_id, rows)).fetchone()
     is_last = end["rows"] < rows
@@ -189,9 +189,7 @@ def verify(tx: sqlite3.Connection, since: Checkpoint, rows: int) -> Verified:
     return Verified(found, Checkpoint(last, last_hash), is_last)
 
 
-def verify_latest(
-    tx: sqlite3.Connection, since: Checkpoint, rows: int, sums: Mapping[int, Sum]
-) -> Verified:
+def verify_latest(tx: Tx, since: Checkpoint, rows: int, sums: Mapping[int, Sum]) -> Verified:
     """The same, and the balances of the accounts that these rows are about.
 
     What is known of their sums is not added up again; the sums to be known from now on come back.
@@ -203,7 +201,7 @@ def verify_latest(
     return Verified(found, verified.upto, verified.is_last, sums)
 
 
-def verify_accounts(tx: sqlite3.Connection, after: int, limit: int) -> tuple[list[str], int | None]:
+def verify_accounts(tx: Tx, after: int, limit: int) -> tuple[list[str], int | None]:
     """Verify the next so many accounts; the number of the last of them, None where all are done."""
     last = tx.execute(
         "SELECT max(id), count(*) FROM (SELECT id FROM accounts WHERE id > ? ORDER BY id LIMIT ?)",
@@ -213,7 +211,7 @@ def verify_accounts(tx: sqlite3.Connection, after: int, limit: int) -> tuple[lis
     return _wrong_accounts(tx, {"after": after, "upto": upto}), None if upto == ID_MAX else upto
 
 
-def checkpoint(tx: sqlite3.Connection) -> Checkpoint | None:
+def checkpoint(tx: Tx) -> Checkpoint | None:
     """Where the latest audit stopped; None where there was none, or the ledger has no such row."""
     row = tx.execute(
         "SELECT c.transfer_id, c.hash FROM ledger_checkpoint c "
@@ -222,12 +220,12 @@ def checkpoint(tx: sqlite3.Connection) -> Checkpoint | None:
     return None if row is None else Checkpoint(int(row[0]), str(row[1]))
 
 
-def keep_checkpoint(tx: sqlite3.Connection, reached: Checkpoint, now: str) -> None:
+def keep_checkpoint(tx: Tx, reached: Checkpoint, now: str) -> None:
     """Remember up to where the ledger is verified."""
     tx.execute(KEEP_CHECKPOINT, (reached.transfer_id, reached.hash, now))
 
 
-def _unbalanced(tx: sqlite3.Connection, span: Span) -> list[str]:
+def _unbalanced(tx: Tx, span: Span) -> list[str]:
     found = tx.execute(UNBALANCED, span).fetchall()
     stray = tx.execute(STRAY, span).fetchall()
     return [f"The postings of T{row[0]} do not match its amount." for row in found] + [
@@ -235,7 +233,7 @@ def _unbalanced(tx: sqlite3.Connection, span: Span) -> list[str]:
     ]
 
 
-def _broken_chain(tx: sqlite3.Connection, span: Span, previous: str) -> tuple[list[str], str]:
+def _broken_chain(tx: Tx, span: Span, previous: str) -> tuple[list[str], str]:
     found = []
     for row in tx.execute(SELECT_CHAIN, span):
         *fields, previous_hash, own_hash = tuple(row)
@@ -245,7 +243,7 @@ def _broken_chain(tx: sqlite3.Connection, span: Span, previous: str) -> tuple[li
     return found, previous
 
 
-def _wrong_transfers(tx: sqlite3.Connection, span: Span) -> list[str]:
+def _wrong_transfers(tx: Tx, span: Span) -> list[str]:
     return [
         *(
             f"A posting of T{row[0]} is on account {row[1]}, which has no part in it."
@@ -270,7 +268,7 @@ def _wrong_transfers(tx: sqlite3.Connection, span: Span) -> list[str]:
     ]
 
 
-def unguarded(tx: sqlite3.Connection) -> list[str]:
+def unguarded(tx: Tx) -> list[str]:
     """What somebody must have done by hand: guards taken away, the end of the ledger cut off."""
     found = dict(tx.execute(SELECT_GUARDS).fetchall())
     missing = [name for name, sql in migrations.triggers().items() if found.get(name) != sql]
@@ -282,7 +280,7 @@ def unguarded(tx: sqlite3.Connection) -> list[str]:
     ]
 
 
-def _wrong_accounts(tx: sqlite3.Connection, span: Span) -> list[str]:
+def _wrong_accounts(tx: Tx, span: Span) -> list[str]:
     return _in_words(
         tx.execute(WRONG_BALANCES + OF_SPAN, span).fetchall(),
         tx.execute(WRONG_HOLDS + OF_SPAN, span).fetchall(),
@@ -292,7 +290,7 @@ def _wrong_accounts(tx: sqlite3.Connection, span: Span) -> list[str]:
 
 
 def _touched_sums(
-    tx: sqlite3.Connection, span: Span, known: Mapping[int, Sum]
+    tx: Tx, span: Span, known: Mapping[int, Sum]
 ) -> tuple[list[tuple[int, int, int]], dict[int, Sum]]:
     """The touched accounts whose balance is not their sum, and the sums of all of them."""
     wrong, sums = [], {}
@@ -312,9 +310,7 @@ def _touched_sums(
     return wrong, sums
 
 
-def _wrong_touched(
-    tx: sqlite3.Connection, span: Span, balances: list[tuple[int, int, int]]
-) -> list[str]:
+def _wrong_touched(tx: Tx, span: Span, balances: list[tuple[int, int, int]]) -> list[str]:
     return _in_words(
         balances,
         tx.execute(WRONG_LISTED + TOUCHED, span).fetchall(),
@@ -324,10 +320,10 @@ def _wrong_touched(
 
 
 def _in_words(
-    balances: Sequence[tuple[int, int, int] | sqlite3.Row],
-    holds: list[sqlite3.Row],
-    lists: list[sqlite3.Row],
-    overdrawn: list[sqlite3.Row],
+    balances: Sequence[tuple[int, int, int] | Row],
+    holds: list[Row],
+    lists: list[Row],
+    overdrawn: list[Row],
 ) -> list[str]:
     return [
         *(

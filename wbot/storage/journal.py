@@ -1,10 +1,9 @@
 """What each turn did, step by step, so that a restart goes on where it stopped."""
 
-import sqlite3
-
 import msgspec
 
 from wbot.domain.errors import StaleClaimError
+from wbot.storage.tx import Tx
 
 INSERT_STEP = """
 INSERT INTO steps (message_id, revision, number, kind, content, duration_ms, created_at)
@@ -54,7 +53,7 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 def claim_conversation(
-    tx: sqlite3.Connection,
+    tx: Tx,
     conversation_id: int,
     message_id: str,
     now: str,
@@ -90,19 +89,19 @@ def claim_conversation(
     )
 
 
-def invalidate_claims(tx: sqlite3.Connection, conversation_id: int) -> None:
+def invalidate_claims(tx: Tx, conversation_id: int) -> None:
     """Make whichever turn is under way in the conversation stop at its next transaction."""
     tx.execute("UPDATE conversations SET epoch = epoch + 1 WHERE id = ?", (conversation_id,))
 
 
-def guard(tx: sqlite3.Connection, conversation_id: int, epoch: int) -> None:
+def guard(tx: Tx, conversation_id: int, epoch: int) -> None:
     """Raise OvertakenError unless the conversation is still in this epoch."""
     row = tx.execute("SELECT epoch FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
     if row is None or row[0] != epoch:
         raise StaleClaimError("Another turn has taken this conversation.")
 
 
-def end(tx: sqlite3.Connection, message_id: str, epoch: int, outcome: str, now: str) -> None:
+def end(tx: Tx, message_id: str, epoch: int, outcome: str, now: str) -> None:
     """Record how the attempt of this epoch ended."""
     tx.execute(
         "UPDATE turns SET ended_at = ?, outcome = ? WHERE message_id = ? AND epoch = ?",
@@ -110,12 +109,12 @@ def end(tx: sqlite3.Connection, message_id: str, epoch: int, outcome: str, now: 
     )
 
 
-def refund_attempt(tx: sqlite3.Connection, message_id: str) -> None:
+def refund_attempt(tx: Tx, message_id: str) -> None:
     """Take an attempt back that failed for no fault of the message's."""
     tx.execute("UPDATE messages SET attempts = attempts - 1 WHERE message_id = ?", (message_id,))
 
 
-def steps(tx: sqlite3.Connection, message_id: str, revision: int) -> tuple[Step, ...]:
+def steps(tx: Tx, message_id: str, revision: int) -> tuple[Step, ...]:
     """The stored steps of one revision, in order."""
     rows = tx.execute(
         "SELECT number, kind, content, duration_ms FROM steps "
@@ -125,9 +124,7 @@ def steps(tx: sqlite3.Connection, message_id: str, revision: int) -> tuple[Step,
     return tuple(Step(*row) for row in rows.fetchall())
 
 
-def add_step(
-    tx: sqlite3.Connection, message_id: str, revision: int, *, step: Step, now: str
-) -> None:
+def add_step(tx: Tx, message_id: str, revision: int, *, step: Step, now: str) -> None:
     """Store one step; its number must be free."""
     tx.execute(
         INSERT_STEP,
@@ -135,7 +132,7 @@ def add_step(
     )
 
 
-def effect(tx: sqlite3.Connection, message_id: str, tool: str, arguments: str) -> Effect | None:
+def effect(tx: Tx, message_id: str, tool: str, arguments: str) -> Effect | None:
     """What the same call of the same message already did, or None."""
     row = tx.execute(
         "SELECT tool, arguments, result, receipt, transfer_id FROM effects "
@@ -145,7 +142,7 @@ def effect(tx: sqlite3.Connection, message_id: str, tool: str, arguments: str) -
     return None if row is None else Effect(*row)
 
 
-def effects(tx: sqlite3.Connection, message_id: str) -> list[Effect]:
+def effects(tx: Tx, message_id: str) -> list[Effect]:
     """Everything the message did, in the order it did it."""
     rows = tx.execute(
         "SELECT tool, arguments, result, receipt, transfer_id FROM effects "
@@ -155,7 +152,7 @@ def effects(tx: sqlite3.Connection, message_id: str) -> list[Effect]:
     return [Effect(*row) for row in rows.fetchall()]
 
 
-def add_effect(tx: sqlite3.Connection, message_id: str, done: Effect, now: str) -> None:
+def add_effect(tx: Tx, message_id: str, done: Effect, now: str) -> None:
     """Store what a call did; the same call of the same message raises sqlite3.IntegrityError."""
     tx.execute(
         INSERT_EFFECT,
@@ -171,7 +168,7 @@ def add_effect(tx: sqlite3.Connection, message_id: str, done: Effect, now: str) 
     )
 
 
-def has_decided(tx: sqlite3.Connection, message_id: str) -> bool:
+def has_decided(tx: Tx, message_id: str) -> bool:
     """Whether the message is an answer to a confirmation, and was carried out already."""
     row = tx.execute(
         "SELECT 1 FROM effects WHERE message_id = ? AND tool IN ('confirm', 'decline') LIMIT 1",
@@ -180,7 +177,7 @@ def has_decided(tx: sqlite3.Connection, message_id: str) -> bool:
     return row is not None
 
 
-def message_of_transfer(tx: sqlite3.Connection, transfer_id: int) -> str | None:
+def message_of_transfer(tx: Tx, transfer_id: int) -> str | None:
     """The message whose call asked for the transfer, or None."""
     row = tx.execute(
         "SELECT message_id FROM effects WHERE transfer_id = ?", (transfer_id,)
@@ -188,7 +185,7 @@ def message_of_transfer(tx: sqlite3.Connection, transfer_id: int) -> str | None:
     return None if row is None else str(row[0])
 
 
-def moved_money(tx: sqlite3.Connection, message_id: str) -> bool:
+def moved_money(tx: Tx, message_id: str) -> bool:
     """Whether this message did anything to money that was not refused."""
     row = tx.execute(
         "SELECT 1 FROM effects e JOIN transfers t ON t.id = e.transfer_id "

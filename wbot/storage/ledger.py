@@ -1,7 +1,5 @@
 """Accounts, transfers, postings and balances: written once, read by everybody."""
 
-import sqlite3
-
 import msgspec
 
 from wbot.domain.errors import RefusedError
@@ -20,6 +18,7 @@ from wbot.domain.ledger import (
 from wbot.domain.payees import folded_name
 from wbot.domain.policy import Refusal
 from wbot.domain.receipts import PAYEE_LENGTH_MAX, one_line
+from wbot.storage.tx import Row, Tx
 
 SELECT_ENTRIES = """
 SELECT t.id, t.kind, t.phase, t.amount_minor, t.created_at, t.refusal,
@@ -146,7 +145,7 @@ class Movement(msgspec.Struct, frozen=True, kw_only=True):
     memo: str | None = None
 
 
-def account_of_business(tx: sqlite3.Connection, business_id: str) -> int:
+def account_of_business(tx: Tx, business_id: str) -> int:
     """The business's own account, the outside of every customer's; made on first use."""
     row = tx.execute(
         "SELECT id FROM accounts WHERE business_id = ? AND kind = 'business'", (business_id,)
@@ -154,27 +153,25 @@ def account_of_business(tx: sqlite3.Connection, business_id: str) -> int:
     return int(row[0]) if row else _open(tx, business_id, "business")
 
 
-def account_of_customer(tx: sqlite3.Connection, business_id: str, customer_id: int) -> int:
+def account_of_customer(tx: Tx, business_id: str, customer_id: int) -> int:
     """The customer's account, made on first use."""
     row = tx.execute("SELECT id FROM accounts WHERE customer_id = ?", (customer_id,)).fetchone()
     return int(row[0]) if row else _open(tx, business_id, "customer", customer_id=customer_id)
 
 
-def find_account(tx: sqlite3.Connection, customer_id: int) -> int | None:
+def find_account(tx: Tx, customer_id: int) -> int | None:
     """The customer's account, or None where no money was ever there."""
     row = tx.execute("SELECT id FROM accounts WHERE customer_id = ?", (customer_id,)).fetchone()
     return int(row[0]) if row else None
 
 
-def account(tx: sqlite3.Connection, account_id: int) -> sqlite3.Row:
+def account(tx: Tx, account_id: int) -> Row:
     """An account's row."""
-    row: sqlite3.Row = tx.execute("SELECT * FROM accounts WHERE id = ?", (account_id,)).fetchone()
+    row: Row = tx.execute("SELECT * FROM accounts WHERE id = ?", (account_id,)).fetchone()
     return row
 
 
-def account_of_payee(
-    tx: sqlite3.Connection, business_id: str, customer_id: int, name: str, now: str
-) -> int:
+def account_of_payee(tx: Tx, business_id: str, customer_id: int, name: str, now: str) -> int:
     """The account of a payee this customer names; made on first use, private to the customer.
 
     That alone does not make the payee known.
@@ -195,7 +192,7 @@ def account_of_payee(
     return int(payee[1]) if payee[1] else _open(tx, business_id, "payee", payee_id=payee[0])
 
 
-def payee_name(tx: sqlite3.Connection, customer_id: int, name: str) -> str:
+def payee_name(tx: Tx, customer_id: int, name: str) -> str:
     """The payee's name as it is kept, or the given one."""
     row = tx.execute(
         "SELECT name FROM payees WHERE customer_id = ? AND folded = ?",
@@ -204,7 +201,7 @@ def payee_name(tx: sqlite3.Connection, customer_id: int, name: str) -> str:
     return str(row[0]) if row else name
 
 
-def balance(tx: sqlite3.Connection, account_id: int) -> Balance:
+def balance(tx: Tx, account_id: int) -> Balance:
     """The account's money; zero where nothing was ever posted."""
     row = tx.execute(
         "SELECT posted_minor, held_minor FROM balances WHERE account_id = ?", (account_id,)
@@ -212,24 +209,24 @@ def balance(tx: sqlite3.Connection, account_id: int) -> Balance:
     return Balance(int(row[0]), int(row[1])) if row else Balance(0, 0)
 
 
-def by_cause(tx: sqlite3.Connection, cause: Cause) -> sqlite3.Row | None:
+def by_cause(tx: Tx, cause: Cause) -> Row | None:
     """The transfer this cause already made, or None."""
-    row: sqlite3.Row | None = tx.execute(
+    row: Row | None = tx.execute(
         "SELECT * FROM transfers WHERE cause_kind = ? AND cause_key = ?", (cause.kind, cause.key)
     ).fetchone()
     return row
 
 
-def by_id(tx: sqlite3.Connection, transfer_id: int) -> sqlite3.Row | None:
+def by_id(tx: Tx, transfer_id: int) -> Row | None:
     """The row of a transfer, with what `state_of` reads; None where there is none.
 
     What ended a pending transfer is no transfer of its own.
     """
-    row: sqlite3.Row | None = tx.execute(SELECT_TRANSFER, (transfer_id,)).fetchone()
+    row: Row | None = tx.execute(SELECT_TRANSFER, (transfer_id,)).fetchone()
     return row
 
 
-def required(tx: sqlite3.Connection, transfer_id: int) -> sqlite3.Row:
+def required(tx: Tx, transfer_id: int) -> Row:
     """The row of a transfer; raises RefusedError where there is none."""
     row = by_id(tx, transfer_id)
     if row is None:
@@ -237,7 +234,7 @@ def required(tx: sqlite3.Connection, transfer_id: int) -> sqlite3.Row:
     return row
 
 
-def record(tx: sqlite3.Connection, movement: Movement, now: str) -> int:
+def record(tx: Tx, movement: Movement, now: str) -> int:
     """Append a row to the ledger, and do to the balances what it says; its number.
 
     The cause is unique: recording the same one again raises sqlite3.IntegrityError.
@@ -279,9 +276,7 @@ def record(tx: sqlite3.Connection, movement: Movement, now: str) -> int:
     return transfer_id
 
 
-def resolve(
-    tx: sqlite3.Connection, transfer_id: int, phase: Phase, *, cause: Cause, now: str
-) -> int:
+def resolve(tx: Tx, transfer_id: int, phase: Phase, *, cause: Cause, now: str) -> int:
     """End an open pending transfer by posting, voiding or expiring it; the row that does.
 
     Raises sqlite3.IntegrityError where it has ended already.
@@ -301,7 +296,7 @@ def resolve(
     return record(tx, movement, now)
 
 
-def open_of_account(tx: sqlite3.Connection, account_id: int) -> list[int]:
+def open_of_account(tx: Tx, account_id: int) -> list[int]:
     """The pending transfers out of an account that have not ended, oldest first."""
     rows = tx.execute(
         "SELECT transfer_id FROM holds WHERE debit_account_id = ? ORDER BY transfer_id",
@@ -310,17 +305,17 @@ def open_of_account(tx: sqlite3.Connection, account_id: int) -> list[int]:
     return [int(row[0]) for row in rows]
 
 
-def pending_of_message(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.Row]:
+def pending_of_message(tx: Tx, message_id: str) -> list[Row]:
     """What the message left pending, ended since or not: rows with `payee` and `resolution`."""
     return tx.execute(PENDING_OF_MESSAGE, (message_id,)).fetchall()
 
 
-def open_of_message(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.Row]:
+def open_of_message(tx: Tx, message_id: str) -> list[Row]:
     """What the message left pending and nothing has ended yet: rows with `payee`."""
     return [row for row in pending_of_message(tx, message_id) if row["resolution"] is None]
 
 
-def has_incoming_open(tx: sqlite3.Connection, account_id: int) -> bool:
+def has_incoming_open(tx: Tx, account_id: int) -> bool:
     """Whether a pending transfer of somebody else would credit the account."""
     row = tx.execute(
         "SELECT 1 FROM holds WHERE credit_account_id = ? LIMIT 1", (account_id,)
@@ -328,7 +323,7 @@ def has_incoming_open(tx: sqlite3.Connection, account_id: int) -> bool:
     return row is not None
 
 
-def made_since(tx: sqlite3.Connection, account_id: int, since: str) -> tuple[int, int]:
+def made_since(tx: Tx, account_id: int, since: str) -> tuple[int, int]:
     """How many transfers a customer has posted since, or has waiting, and their sum.
 
     What was taken back, voided or never confirmed does not count.
@@ -339,30 +334,30 @@ def made_since(tx: sqlite3.Connection, account_id: int, since: str) -> tuple[int
     return int(row[0]) + len(open_), int(row[1]) + held_minor
 
 
-def has_paid(tx: sqlite3.Connection, account_id: int, payee_account_id: int) -> bool:
+def has_paid(tx: Tx, account_id: int, payee_account_id: int) -> bool:
     """Whether money ever went from the one account to the other."""
     return tx.execute(PAID, (account_id, payee_account_id)).fetchone() is not None
 
 
-def unknown_numbers_since(tx: sqlite3.Connection, account_id: int, since: str) -> int:
+def unknown_numbers_since(tx: Tx, account_id: int, since: str) -> int:
     """How often the account's holder has tried to pay a number and learned that it is nobody's."""
     values = {"account": account_id, "since": since, "refusal": Refusal.UNKNOWN_CUSTOMER}
     return int(tx.execute(UNKNOWN_NUMBERS, values).fetchone()[0])
 
 
-def posted_by_call_minor(tx: sqlite3.Connection, message_id: str) -> int:
+def posted_by_call_minor(tx: Tx, message_id: str) -> int:
     """What the message's calls have sent without anybody's yes."""
     return int(tx.execute(POSTED_BY_CALL, (message_id,)).fetchone()[0])
 
 
-def is_cancelled_by(tx: sqlite3.Connection, transfer_id: int, message_id: str) -> bool:
+def is_cancelled_by(tx: Tx, transfer_id: int, message_id: str) -> bool:
     """Whether a cancel of this very message voided the transfer or took it back."""
     own = f"{message_id}/cancel/"
     row = tx.execute(CANCELLED_BY, {"transfer": transfer_id, "own": own}).fetchone()
     return row is not None
 
 
-def reverse(tx: sqlite3.Connection, transfer_id: int, cause: Cause, now: str) -> int:
+def reverse(tx: Tx, transfer_id: int, cause: Cause, now: str) -> int:
     """Mirror a posted transfer; the reversal's number.
 
     Raises RefusedError for a transfer that is not posted, is itself a reversal, or is reversed.
@@ -390,7 +385,7 @@ def reverse(tx: sqlite3.Connection, transfer_id: int, cause: Cause, now: str) ->
     return record(tx, movement, now)
 
 
-def entries(tx: sqlite3.Connection, account_id: int, limit: int) -> list[Entry]:
+def entries(tx: Tx, account_id: int, limit: int) -> list[Entry]:
     """The account's latest transfers, newest first."""
     rows = tx.execute(
         f"{SELECT_ENTRIES} AND t.id IN ({LATEST_ENTRIES}) ORDER BY t.id DESC",
@@ -399,7 +394,7 @@ def entries(tx: sqlite3.Connection, account_id: int, limit: int) -> list[Entry]:
     return [_entry(row) for row in {row["id"]: row for row in reversed(rows)}.values()][::-1]
 
 
-def entry(tx: sqlite3.Connection, account_id: int, transfer_id: int) -> Entry | None:
+def entry(tx: Tx, account_id: int, transfer_id: int) -> Entry | None:
     """One transfer as the account sees it; None if it has no part in it."""
     row = tx.execute(
         f"{SELECT_ENTRIES} AND t.id = :transfer", {"account": account_id, "transfer": transfer_id}
@@ -407,13 +402,13 @@ def entry(tx: sqlite3.Connection, account_id: int, transfer_id: int) -> Entry | 
     return None if row is None else _entry(row)
 
 
-def latest_outgoing(tx: sqlite3.Connection, account_id: int) -> Entry | None:
+def latest_outgoing(tx: Tx, account_id: int) -> Entry | None:
     """The customer's latest transfer to somebody, made or refused; None if there is none."""
     row = tx.execute(LATEST_OUTGOING, (account_id,)).fetchone()
     return None if row is None else entry(tx, account_id, int(row[0]))
 
 
-def has_transfers(tx: sqlite3.Connection, business_id: str) -> bool:
+def has_transfers(tx: Tx, business_id: str) -> bool:
     """Whether anything was ever recorded for the business."""
     row = tx.execute(
         "SELECT 1 FROM accounts a JOIN transfers t ON t.debit_account_id = a.id "
@@ -423,12 +418,12 @@ def has_transfers(tx: sqlite3.Connection, business_id: str) -> bool:
     return row is not None
 
 
-def redenominate(tx: sqlite3.Connection, business_id: str, currency: str) -> None:
+def redenominate(tx: Tx, business_id: str, currency: str) -> None:
     """Put the accounts of a business, none of which has ever been used, into another currency."""
     tx.execute("UPDATE accounts SET currency = ? WHERE business_id = ?", (currency, business_id))
 
 
-def _post(tx: sqlite3.Connection, transfer_id: int, movement: Movement) -> None:
+def _post(tx: Tx, transfer_id: int, movement: Movement) -> None:
     legs = (
         (movement.debit_account_id, -movement.amount_minor),
         (movement.credit_account_id, movement.amount_minor),
@@ -438,14 +433,14 @@ def _post(tx: sqlite3.Connection, transfer_id: int, movement: Movement) -> None:
         tx.execute(ADD_TO_BALANCE, (account_id, amount_minor))
 
 
-def _hold(tx: sqlite3.Connection, account_id: int, amount_minor: int) -> None:
+def _hold(tx: Tx, account_id: int, amount_minor: int) -> None:
     if not tx.execute(HOLD, (amount_minor, account_id)).rowcount:  # on an overdraft alone
         tx.execute(ADD_TO_BALANCE, (account_id, 0))
         tx.execute(HOLD, (amount_minor, account_id))
 
 
 def _open(
-    tx: sqlite3.Connection,
+    tx: Tx,
     business_id: str,
     kind: str,
     *,
@@ -468,7 +463,7 @@ _RESOLVED = {
 }
 
 
-def state_of(row: sqlite3.Row) -> TransferState:
+def state_of(row: Row) -> TransferState:
     """Where a transfer stands, by its phase, `resolution` and `is_reversed`."""
     if row["phase"] == "refused":
         return TransferState.REFUSED
@@ -477,7 +472,7 @@ def state_of(row: sqlite3.Row) -> TransferState:
     return _RESOLVED[row["resolution"]] if row["phase"] == "pending" else TransferState.POSTED
 
 
-def _entry(row: sqlite3.Row) -> Entry:
+def _entry(row: Row) -> Entry:
     is_incoming, kind = bool(row["is_incoming"]), TransferKind(row["kind"])
     # What was written as the payee is the payer's own word, and stays on the payer's side, where a
     # reversal brings money in.

@@ -1,6 +1,5 @@
 """The whole ledger at once: what verification, export and the operator's statements read."""
 
-import sqlite3
 from collections.abc import Iterator
 
 import msgspec
@@ -9,6 +8,7 @@ from wbot.domain.errors import RefusedError
 from wbot.domain.ledger import TransferState, reference_of
 from wbot.storage import ledger
 from wbot.storage.customers import LABEL
+from wbot.storage.tx import Row, Tx
 
 SELECT_TRANSFERS = """
 SELECT t.*, x.payee, x.memo, e.message_id,
@@ -110,18 +110,18 @@ class Counts(msgspec.Struct, frozen=True):
     postings: int
 
 
-def counts(tx: sqlite3.Connection) -> Counts:
+def counts(tx: Tx) -> Counts:
     return Counts(*tx.execute(COUNT).fetchone())
 
 
-def transfers(tx: sqlite3.Connection, selection: Selection) -> Iterator[Transfer]:
+def transfers(tx: Tx, selection: Selection) -> Iterator[Transfer]:
     """The transfers that were asked for in the period, oldest first."""
     wanted = msgspec.structs.asdict(selection)
     for row in tx.execute(f"{SELECT_TRANSFERS} AND {SELECTED} ORDER BY t.id", wanted):
         yield _transfer(row)
 
 
-def transfer(tx: sqlite3.Connection, transfer_id: int) -> Transfer:
+def transfer(tx: Tx, transfer_id: int) -> Transfer:
     """One transfer; raises RefusedError where there is none."""
     row = tx.execute(f"{SELECT_TRANSFERS} AND t.id = ?", (transfer_id,)).fetchone()
     if row is None:
@@ -129,9 +129,9 @@ def transfer(tx: sqlite3.Connection, transfer_id: int) -> Transfer:
     return _transfer(row)
 
 
-def posted(tx: sqlite3.Connection, selection: Selection) -> Iterator[list[sqlite3.Row]]:
+def posted(tx: Tx, selection: Selection) -> Iterator[list[Row]]:
     """The postings that each transfer made in the period, the paying account first."""
-    rows: list[sqlite3.Row] = []
+    rows: list[Row] = []
     for row in tx.execute(SELECT_POSTED, msgspec.structs.asdict(selection)):
         if rows and rows[0]["id"] != row["id"]:
             yield rows
@@ -141,29 +141,29 @@ def posted(tx: sqlite3.Connection, selection: Selection) -> Iterator[list[sqlite
         yield rows
 
 
-def accounts(tx: sqlite3.Connection, business_id: str | None = None) -> dict[int, Account]:
+def accounts(tx: Tx, business_id: str | None = None) -> dict[int, Account]:
     """Every account by its number; of one business where it is named."""
     condition = "WHERE ?1 IS NULL OR a.business_id = ?1"
     rows = tx.execute(f"{SELECT_ACCOUNTS} {condition}", (business_id,)).fetchall()
     return {int(row["id"]): _account(row) for row in rows}
 
 
-def account(tx: sqlite3.Connection, account_id: int) -> Account:
+def account(tx: Tx, account_id: int) -> Account:
     """One account."""
     return _account(tx.execute(f"{SELECT_ACCOUNTS} WHERE a.id = ?", (account_id,)).fetchone())
 
 
-def lowest(tx: sqlite3.Connection, business_id: str) -> tuple[str, int] | None:
+def lowest(tx: Tx, business_id: str) -> tuple[str, int] | None:
     """The customer with the least available, and how much; None where nobody had money yet."""
     row = tx.execute(SELECT_LOWEST, (business_id,)).fetchone()
     return None if row is None else (row["customer"], row["available_minor"])
 
 
-def _account(row: sqlite3.Row) -> Account:
+def _account(row: Row) -> Account:
     return Account(**{name: row[name] for name in Account.__struct_fields__})
 
 
-def _transfer(row: sqlite3.Row) -> Transfer:
+def _transfer(row: Row) -> Transfer:
     return Transfer(
         id=row["id"],
         business_id=row["business_id"],

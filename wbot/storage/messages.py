@@ -1,13 +1,13 @@
 """What came in: raw webhooks, message ids, and the messages in the order of their conversation."""
 
 import json
-import sqlite3
 
 import msgspec
 
 from wbot.domain.foreign import ForeignWords
 from wbot.domain.messages import log_id_of
 from wbot.domain.redaction import words_of_message
+from wbot.storage.tx import Row, Tx
 
 INSERT_MESSAGE = """
 INSERT INTO messages (message_id, log_id, business_id, conversation_id, phone_number_id, number,
@@ -148,7 +148,7 @@ class InLine(msgspec.Struct, frozen=True):
         return self.sort_at, self.message_id
 
 
-def keep_webhook(tx: sqlite3.Connection, body: bytes, kept: str | None, now: str) -> int:
+def keep_webhook(tx: Tx, body: bytes, kept: str | None, now: str) -> int:
     """Store a raw body and the names of the parts that nothing else reads; its number."""
     cursor = tx.execute(
         "INSERT INTO webhooks (received_at, body, kept) VALUES (?, ?, ?)", (now, body, kept)
@@ -156,13 +156,13 @@ def keep_webhook(tx: sqlite3.Connection, body: bytes, kept: str | None, now: str
     return int(cursor.lastrowid or 0)
 
 
-def claim(tx: sqlite3.Connection, message_id: str) -> bool:
+def claim(tx: Tx, message_id: str) -> bool:
     """Whether this id comes for the first time."""
     cursor = tx.execute("INSERT OR IGNORE INTO message_ids VALUES (?)", (message_id,))
     return cursor.rowcount == 1
 
 
-def insert(tx: sqlite3.Connection, message: NewMessage) -> None:
+def insert(tx: Tx, message: NewMessage) -> None:
     """Store a claimed message at the next number of its conversation."""
     values = msgspec.structs.asdict(message)
     values["log_id"] = log_id_of(message.message_id)
@@ -175,24 +175,22 @@ def insert(tx: sqlite3.Connection, message: NewMessage) -> None:
         _note_inbound(tx, message.conversation_id, message.sent_at or message.received_at)
 
 
-def count_duplicate(tx: sqlite3.Connection, message_id: str) -> None:
+def count_duplicate(tx: Tx, message_id: str) -> None:
     """Remember that a known id came again."""
     tx.execute(
         "UPDATE messages SET duplicates = duplicates + 1 WHERE message_id = ?", (message_id,)
     )
 
 
-def by_id(tx: sqlite3.Connection, message_id: str) -> sqlite3.Row | None:
+def by_id(tx: Tx, message_id: str) -> Row | None:
     """The whole row, or None."""
-    row: sqlite3.Row | None = tx.execute(
+    row: Row | None = tx.execute(
         "SELECT * FROM messages WHERE message_id = ?", (message_id,)
     ).fetchone()
     return row
 
 
-def replace_content(
-    tx: sqlite3.Connection, message_id: str, *, type_: str, content: str, webhook_id: int
-) -> None:
+def replace_content(tx: Tx, message_id: str, *, type_: str, content: str, webhook_id: int) -> None:
     """Put the real body in a placeholder's place; it need not wait any longer."""
     tx.execute(
         "UPDATE messages SET type = ?, content = ?, webhook_id = ?, not_before = NULL "
@@ -201,9 +199,7 @@ def replace_content(
     )
 
 
-def requeue(
-    tx: sqlite3.Connection, message_id: str, now: str, *, conversation_id: int | None = None
-) -> int | None:
+def requeue(tx: Tx, message_id: str, now: str, *, conversation_id: int | None = None) -> int | None:
     """Give an ended message its next revision at the tail; its conversation, if it has one.
 
     That is another one from now on where it is named.
@@ -217,7 +213,7 @@ def requeue(
     return place["conversation_id"]
 
 
-def next_of(tx: sqlite3.Connection, conversation_id: int) -> StoredMessage | None:
+def next_of(tx: Tx, conversation_id: int) -> StoredMessage | None:
     """Whose turn it is: the one already begun, else the oldest by WhatsApp's time, then number."""
     row = tx.execute(NEXT_OF, (conversation_id,)).fetchone()
     if row is None:
@@ -226,9 +222,7 @@ def next_of(tx: sqlite3.Connection, conversation_id: int) -> StoredMessage | Non
     return StoredMessage(**values)
 
 
-def waiting_stale(
-    tx: sqlite3.Connection, conversation_id: int, *, since: str, before: str
-) -> list[sqlite3.Row]:
+def waiting_stale(tx: Tx, conversation_id: int, *, since: str, before: str) -> list[Row]:
     """Messages not begun that were asked for between two instants, or at an unknown time, in order.
 
     A message is asked for when it is written, or by a yes to going on with it. One of unknown time
@@ -239,12 +233,12 @@ def waiting_stale(
     ).fetchall()
 
 
-def approve_stale(tx: sqlite3.Connection, message_id: str) -> None:
+def approve_stale(tx: Tx, message_id: str) -> None:
     """The customer said to go on with it, however old it is."""
     tx.execute("UPDATE messages SET is_taken_up = 1 WHERE message_id = ?", (message_id,))
 
 
-def note_lateness(tx: sqlite3.Connection, message: StoredMessage) -> bool:
+def note_lateness(tx: Tx, message: StoredMessage) -> bool:
     """Whether a message written later has already had its turn; remembered in the row."""
     if message.sent_at is None:
         return False
@@ -257,12 +251,12 @@ def note_lateness(tx: sqlite3.Connection, message: StoredMessage) -> bool:
     return is_late
 
 
-def postpone(tx: sqlite3.Connection, message_id: str, until: str) -> None:
+def postpone(tx: Tx, message_id: str, until: str) -> None:
     """Let the message, and with it its conversation, wait."""
     tx.execute("UPDATE messages SET not_before = ? WHERE message_id = ?", (until, message_id))
 
 
-def note_foreign(tx: sqlite3.Connection, message_id: str, met: ForeignWords) -> None:
+def note_foreign(tx: Tx, message_id: str, met: ForeignWords) -> None:
     """Keep that the message's turn met another person's words; what it read outweighs its past."""
     tx.execute(
         "UPDATE messages SET foreign_words = ?1 WHERE message_id = ?2 "
@@ -271,7 +265,7 @@ def note_foreign(tx: sqlite3.Connection, message_id: str, met: ForeignWords) -> 
     )
 
 
-def has_met_foreign(tx: sqlite3.Connection, message_id: str) -> bool:
+def has_met_foreign(tx: Tx, message_id: str) -> bool:
     """Whether the message's turn has met another person's words, in whatever attempt or life."""
     row = tx.execute(
         "SELECT foreign_words FROM messages WHERE message_id = ?", (message_id,)
@@ -279,21 +273,19 @@ def has_met_foreign(tx: sqlite3.Connection, message_id: str) -> bool:
     return row is not None and row[0] is not None
 
 
-def finish(
-    tx: sqlite3.Connection, message_id: str, *, state: str, reason: str | None, now: str
-) -> None:
+def finish(tx: Tx, message_id: str, *, state: str, reason: str | None, now: str) -> None:
     """End the message's life in one of answered, silent, failed."""
     row = tx.execute(FINISH, (state, reason, now, message_id)).fetchall()[0]
     if row["conversation_id"] is not None and row["sent_at"] is not None:
         tx.execute(NOTE_HANDLED, (row["sent_at"], row["conversation_id"]))
 
 
-def in_line(tx: sqlite3.Connection, after: tuple[str, str], limit: int) -> list[InLine]:
+def in_line(tx: Tx, after: tuple[str, str], limit: int) -> list[InLine]:
     """The next unfinished messages of active businesses, the longest waiting first."""
     return [InLine(*row) for row in tx.execute(IN_LINE, (*after, limit)).fetchall()]
 
 
-def backlog(tx: sqlite3.Connection, now: str) -> Backlog:
+def backlog(tx: Tx, now: str) -> Backlog:
     """How much could be worked on now; what must still wait is not counted as oldest."""
     row = tx.execute(
         "SELECT count(*), min(CASE WHEN coalesce(m.not_before, '') <= ? "
@@ -304,12 +296,12 @@ def backlog(tx: sqlite3.Connection, now: str) -> Backlog:
     return Backlog(int(row[0]), row[1])
 
 
-def past(tx: sqlite3.Connection, conversation_id: int, limit: int) -> list[sqlite3.Row]:
+def past(tx: Tx, conversation_id: int, limit: int) -> list[Row]:
     """Handled messages of the conversation, newest first, as rows of PAST."""
     return tx.execute(PAST, (conversation_id, limit)).fetchall()
 
 
-def unfinished_of(tx: sqlite3.Connection, customer_id: int) -> int:
+def unfinished_of(tx: Tx, customer_id: int) -> int:
     """How many of the customer's messages wait or are being worked on."""
     row = tx.execute(
         "SELECT count(*) FROM messages m JOIN conversations v ON v.id = m.conversation_id "
@@ -319,13 +311,13 @@ def unfinished_of(tx: sqlite3.Connection, customer_id: int) -> int:
     return int(row[0])
 
 
-def latest_body_of(tx: sqlite3.Connection, business_id: str) -> bytes | None:
+def latest_body_of(tx: Tx, business_id: str) -> bytes | None:
     """The raw webhook that brought a business's latest message, while it is kept."""
     row = tx.execute(LATEST_BODY, (business_id,)).fetchone()
     return None if row is None or row[0] is None else bytes(row[0])
 
 
-def unmatched_phone_number_ids(tx: sqlite3.Connection) -> list[tuple[str, int]]:
+def unmatched_phone_number_ids(tx: Tx) -> list[tuple[str, int]]:
     """Phone number ids that got messages but belong to no business, with how many."""
     rows = tx.execute(
         "SELECT phone_number_id, count(*) FROM messages WHERE business_id IS NULL "
@@ -334,7 +326,7 @@ def unmatched_phone_number_ids(tx: sqlite3.Connection) -> list[tuple[str, int]]:
     return [(str(row[0]), int(row[1])) for row in rows]
 
 
-def _take_number(tx: sqlite3.Connection, conversation_id: int) -> int:
+def _take_number(tx: Tx, conversation_id: int) -> int:
     row = tx.execute(
         "UPDATE conversations SET next_number = next_number + 1 WHERE id = ? "
         "RETURNING next_number - 1",
@@ -343,7 +335,7 @@ def _take_number(tx: sqlite3.Connection, conversation_id: int) -> int:
     return int(row[0][0])
 
 
-def _note_inbound(tx: sqlite3.Connection, conversation_id: int, at: str) -> None:
+def _note_inbound(tx: Tx, conversation_id: int, at: str) -> None:
     tx.execute(
         "UPDATE conversations SET last_inbound_at = max(coalesce(last_inbound_at, ''), ?) "
         "WHERE id = ?",

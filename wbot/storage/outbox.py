@@ -1,7 +1,6 @@
 """What goes out: replies in the order of their conversation, attempts to send them, statuses."""
 
 import json
-import sqlite3
 
 import msgspec
 
@@ -9,6 +8,7 @@ from wbot.domain.delivery import REPORTED, UNSETTLED, ReplyState, later_state
 from wbot.domain.redaction import words_of_message
 from wbot.storage import customers
 from wbot.storage import errors as failures
+from wbot.storage.tx import Row, Tx
 
 ADD = """
 INSERT INTO outbox (business_id, conversation_id, cause, part, message_id, reply_phone,
@@ -123,7 +123,7 @@ class StateChange(msgspec.Struct, frozen=True, kw_only=True):
         return self.before in UNSETTLED and self.after not in UNSETTLED
 
 
-def installation_id(tx: sqlite3.Connection) -> str:
+def installation_id(tx: Tx) -> str:
     """What tells our own sends from those of another database."""
     return str(tx.execute("SELECT id FROM installation").fetchone()[0])
 
@@ -133,12 +133,12 @@ def opaque_of(installation: str, attempt_id: int) -> str:
     return f"wbot:{installation}:{attempt_id}"
 
 
-def add(tx: sqlite3.Connection, reply: NewReply) -> None:
+def add(tx: Tx, reply: NewReply) -> None:
     """Store a reply once; the same cause and part again change nothing."""
     tx.execute(ADD, msgspec.structs.asdict(reply))
 
 
-def next_of(tx: sqlite3.Connection, conversation_id: int) -> Reply | None:
+def next_of(tx: Tx, conversation_id: int) -> Reply | None:
     """The oldest reply of the conversation whose fate is open; None if all are settled."""
     row = tx.execute(NEXT_OF, (conversation_id,)).fetchone()
     if row is None:
@@ -152,7 +152,7 @@ def next_of(tx: sqlite3.Connection, conversation_id: int) -> Reply | None:
     return Reply(**values)
 
 
-def open_attempt(tx: sqlite3.Connection, outbox_id: int, now: str) -> int | None:
+def open_attempt(tx: Tx, outbox_id: int, now: str) -> int | None:
     """Count an attempt and mark the reply as being sent; the attempt, or None if it is settled."""
     changed = tx.execute(
         "UPDATE outbox SET state = 'sending', attempts = attempts + 1, not_before = NULL "
@@ -170,7 +170,7 @@ def open_attempt(tx: sqlite3.Connection, outbox_id: int, now: str) -> int | None
 
 
 def close_attempt(
-    tx: sqlite3.Connection,
+    tx: Tx,
     attempt_id: int,
     *,
     outcome: str,
@@ -187,7 +187,7 @@ def close_attempt(
     )
 
 
-def accept(tx: sqlite3.Connection, outbox_id: int, wamid: str, now: str) -> list[StateChange]:
+def accept(tx: Tx, outbox_id: int, wamid: str, now: str) -> list[StateChange]:
     """The Graph API took the reply: raise it, and take up statuses that came before the answer."""
     raised_now = _advance(tx, _row(tx, outbox_id), ReplyState.ACCEPTED, wamid=wamid, now=now)
     early = tx.execute(
@@ -198,7 +198,7 @@ def accept(tx: sqlite3.Connection, outbox_id: int, wamid: str, now: str) -> list
     return raised_now
 
 
-def wait_again(tx: sqlite3.Connection, outbox_id: int, until: str, *, counts: bool) -> None:
+def wait_again(tx: Tx, outbox_id: int, until: str, *, counts: bool) -> None:
     """Nothing left, or it was refused for now: send again later, unless a status knows better.
 
     An attempt that failed for no fault of the reply's does not count against it.
@@ -210,7 +210,7 @@ def wait_again(tx: sqlite3.Connection, outbox_id: int, until: str, *, counts: bo
     )
 
 
-def become_unknown(tx: sqlite3.Connection, outbox_id: int, now: str) -> None:
+def become_unknown(tx: Tx, outbox_id: int, now: str) -> None:
     """Nobody can say whether it left: wait for a status, unless one has come."""
     tx.execute(
         "UPDATE outbox SET state = 'unknown', unknown_at = ? WHERE id = ? AND state = 'sending'",
@@ -218,7 +218,7 @@ def become_unknown(tx: sqlite3.Connection, outbox_id: int, now: str) -> None:
     )
 
 
-def fail(tx: sqlite3.Connection, outbox_id: int, error: str) -> bool:
+def fail(tx: Tx, outbox_id: int, error: str) -> bool:
     """Give the reply up; False if a status had settled it meanwhile."""
     cursor = tx.execute(
         "UPDATE outbox SET state = 'failed', error = ? "
@@ -228,7 +228,7 @@ def fail(tx: sqlite3.Connection, outbox_id: int, error: str) -> bool:
     return cursor.rowcount == 1
 
 
-def attempts_alike(tx: sqlite3.Connection, outbox_id: int, outcome: str, code: int | None) -> int:
+def attempts_alike(tx: Tx, outbox_id: int, outcome: str, code: int | None) -> int:
     """How many attempts of the reply ended like this."""
     row = tx.execute(
         "SELECT count(*) FROM send_attempts WHERE outbox_id = ? AND outcome = ? AND code IS ?",
@@ -237,7 +237,7 @@ def attempts_alike(tx: sqlite3.Connection, outbox_id: int, outcome: str, code: i
     return int(row[0])
 
 
-def orphan_attempts_become_unknown(tx: sqlite3.Connection, now: str) -> None:
+def orphan_attempts_become_unknown(tx: Tx, now: str) -> None:
     """After a crash: sends that were under way have an outcome nobody saw."""
     tx.execute(
         "UPDATE send_attempts SET closed_at = ?, outcome = 'unknown', "
@@ -252,7 +252,7 @@ def orphan_attempts_become_unknown(tx: sqlite3.Connection, now: str) -> None:
     )
 
 
-def interrupted(tx: sqlite3.Connection, outbox_id: int, now: str) -> None:
+def interrupted(tx: Tx, outbox_id: int, now: str) -> None:
     """An attempt whose end could not be stored: nobody can say what became of it."""
     tx.execute(
         "UPDATE send_attempts SET closed_at = ?, outcome = 'unknown', "
@@ -262,7 +262,7 @@ def interrupted(tx: sqlite3.Connection, outbox_id: int, now: str) -> None:
     become_unknown(tx, outbox_id, now)
 
 
-def has_status(tx: sqlite3.Connection, wamid: str, *, status: str, participant: str) -> bool:
+def has_status(tx: Tx, wamid: str, *, status: str, participant: str) -> bool:
     """Whether this status was stored before."""
     row = tx.execute(
         "SELECT 1 FROM statuses WHERE wamid = ? AND status = ? AND participant = ?",
@@ -271,9 +271,7 @@ def has_status(tx: sqlite3.Connection, wamid: str, *, status: str, participant: 
     return row is not None
 
 
-def record_status(
-    tx: sqlite3.Connection, status: NewStatus, installation: str
-) -> list[StateChange] | None:
+def record_status(tx: Tx, status: NewStatus, installation: str) -> list[StateChange] | None:
     """Store a status and raise the reply it speaks of; None when it was known already.
 
     One that matches nothing yet is kept for `accept` to take up.
@@ -291,15 +289,13 @@ def record_status(
     return _match(tx, row, outbox_id, wamid=status.wamid, now=status.received_at)
 
 
-def latest_quotable(tx: sqlite3.Connection, limit: int) -> tuple[str, ...]:
+def latest_quotable(tx: Tx, limit: int) -> tuple[str, ...]:
     """Numbers and texts of the latest replies, and of the messages that they answer."""
     rows = tx.execute(f"{QUOTABLE} ORDER BY o.id DESC LIMIT ?", (limit,)).fetchall()
     return tuple(dict.fromkeys(words for row in rows for words in _quotable(*row)))
 
 
-def quotable_by(
-    tx: sqlite3.Connection, wamid: str, opaque: str | None, installation: str
-) -> tuple[str, ...]:
+def quotable_by(tx: Tx, wamid: str, opaque: str | None, installation: str) -> tuple[str, ...]:
     """Numbers and texts that the status of a reply may quote, where the reply is known."""
     outbox_id = _outbox_of(tx, wamid, opaque, installation)
     row = tx.execute(f"{QUOTABLE} WHERE o.id = ?", (outbox_id,)).fetchone()
@@ -314,12 +310,12 @@ def _quotable(
     return (*names, *said, *words_of_message(json.loads(answers or "{}")))
 
 
-def in_line(tx: sqlite3.Connection, after: int, limit: int) -> list[InLine]:
+def in_line(tx: Tx, after: int, limit: int) -> list[InLine]:
     """The next replies of active businesses whose fate is open, oldest first."""
     return [InLine(*row) for row in tx.execute(IN_LINE, (after, limit)).fetchall()]
 
 
-def count_unsettled(tx: sqlite3.Connection) -> int:
+def count_unsettled(tx: Tx) -> int:
     """Replies whose fate is open."""
     row = tx.execute(
         "SELECT count(*) FROM outbox WHERE state IN ('waiting', 'sending', 'unknown')"
@@ -327,7 +323,7 @@ def count_unsettled(tx: sqlite3.Connection) -> int:
     return int(row[0])
 
 
-def unsettled_of(tx: sqlite3.Connection, customer_id: int) -> int:
+def unsettled_of(tx: Tx, customer_id: int) -> int:
     """How many replies to the customer have an open fate."""
     row = tx.execute(
         "SELECT count(*) FROM outbox o JOIN conversations v ON v.id = o.conversation_id "
@@ -337,7 +333,7 @@ def unsettled_of(tx: sqlite3.Connection, customer_id: int) -> int:
     return int(row[0])
 
 
-def said(tx: sqlite3.Connection, message_id: str) -> list[str]:
+def said(tx: Tx, message_id: str) -> list[str]:
     """The payloads of the replies a message got, in order."""
     rows = tx.execute(
         "SELECT payload FROM outbox WHERE message_id = ? ORDER BY id", (message_id,)
@@ -345,9 +341,7 @@ def said(tx: sqlite3.Connection, message_id: str) -> list[str]:
     return [str(row[0]) for row in rows]
 
 
-def _outbox_of(
-    tx: sqlite3.Connection, wamid: str, opaque: str | None, installation: str
-) -> int | None:
+def _outbox_of(tx: Tx, wamid: str, opaque: str | None, installation: str) -> int | None:
     prefix = opaque_of(installation, 0)[:-1]
     if opaque is not None and opaque.startswith(prefix):
         attempt = opaque[len(prefix) :]
@@ -357,9 +351,7 @@ def _outbox_of(
     return None if row is None else int(row[0])
 
 
-def _match(
-    tx: sqlite3.Connection, status: sqlite3.Row, outbox_id: int, *, wamid: str, now: str
-) -> list[StateChange]:
+def _match(tx: Tx, status: Row, outbox_id: int, *, wamid: str, now: str) -> list[StateChange]:
     tx.execute("UPDATE statuses SET outbox_id = ? WHERE id = ?", (outbox_id, status["id"]))
     # Whatever the word, Meta has the message: sending it again would send it twice.
     is_known = status["status"] in REPORTED
@@ -370,8 +362,8 @@ def _match(
 
 
 def _advance(
-    tx: sqlite3.Connection,
-    row: sqlite3.Row,
+    tx: Tx,
+    row: Row,
     reported: ReplyState,
     *,
     wamid: str,
@@ -411,6 +403,6 @@ def _advance(
     ]
 
 
-def _row(tx: sqlite3.Connection, outbox_id: int) -> sqlite3.Row:
-    row: sqlite3.Row = tx.execute("SELECT * FROM outbox WHERE id = ?", (outbox_id,)).fetchone()
+def _row(tx: Tx, outbox_id: int) -> Row:
+    row: Row = tx.execute("SELECT * FROM outbox WHERE id = ?", (outbox_id,)).fetchone()
     return row

@@ -1,8 +1,7 @@
 """Whom a customer pays: names that are private to him, and other customers."""
 
-import sqlite3
-
 from wbot.domain.payees import folded_name
+from wbot.storage.tx import Row, Tx
 
 SELECT_OF_CUSTOMER = """
 SELECT p.id, p.name, p.created_at, coalesce(b.posted_minor, 0) AS posted_minor
@@ -38,18 +37,18 @@ LEARN_NAME = "UPDATE payees SET known_since = coalesce(known_since, ?) WHERE id 
 LEARN_CUSTOMER = "INSERT INTO known_customers VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 
 
-def of_customer(tx: sqlite3.Connection, customer_id: int) -> list[sqlite3.Row]:
+def of_customer(tx: Tx, customer_id: int) -> list[Row]:
     """The payees who are known to the customer or were paid, with what each has got, by name."""
     return tx.execute(SELECT_OF_CUSTOMER, (customer_id,)).fetchall()
 
 
-def names_paid(tx: sqlite3.Connection, customer_id: int) -> dict[str, str]:
+def names_paid(tx: Tx, customer_id: int) -> dict[str, str]:
     """The names of the customer's payees who are known or have money, by what they compare by."""
     rows = tx.execute(SELECT_NAMES_PAID, (customer_id,))
     return {str(row[0]): str(row[1]) for row in rows.fetchall()}
 
 
-def is_known(tx: sqlite3.Connection, customer_id: int, name: str) -> bool:
+def is_known(tx: Tx, customer_id: int, name: str) -> bool:
     """Whether the customer has a known payee of this name, however it is written."""
     row = tx.execute(
         "SELECT 1 FROM payees WHERE customer_id = ? AND folded = ? AND known_since IS NOT NULL",
@@ -58,7 +57,7 @@ def is_known(tx: sqlite3.Connection, customer_id: int, name: str) -> bool:
     return row is not None
 
 
-def is_known_customer(tx: sqlite3.Connection, customer_id: int, payee_customer_id: int) -> bool:
+def is_known_customer(tx: Tx, customer_id: int, payee_customer_id: int) -> bool:
     """Whether the customer has confirmed a transfer to this one, or an operator vouched for him."""
     row = tx.execute(
         "SELECT 1 FROM known_customers WHERE customer_id = ? AND payee_customer_id = ?",
@@ -67,7 +66,7 @@ def is_known_customer(tx: sqlite3.Connection, customer_id: int, payee_customer_i
     return row is not None
 
 
-def is_known_account(tx: sqlite3.Connection, customer_id: int, account_id: int) -> bool:
+def is_known_account(tx: Tx, customer_id: int, account_id: int) -> bool:
     """Whether the customer knows whoever holds this account."""
     row = tx.execute(
         "SELECT a.customer_id, p.known_since FROM accounts a LEFT JOIN payees p "
@@ -79,7 +78,7 @@ def is_known_account(tx: sqlite3.Connection, customer_id: int, account_id: int) 
     return row["known_since"] is not None
 
 
-def learn(tx: sqlite3.Connection, customer_id: int, account_id: int, now: str) -> None:
+def learn(tx: Tx, customer_id: int, account_id: int, now: str) -> None:
     """Make whoever holds this account, payee or customer, known to the customer."""
     holder = tx.execute(
         "SELECT payee_id, customer_id FROM accounts WHERE id = ?", (account_id,)
@@ -90,7 +89,7 @@ def learn(tx: sqlite3.Connection, customer_id: int, account_id: int, now: str) -
         tx.execute(LEARN_CUSTOMER, (customer_id, holder["customer_id"], now))
 
 
-def hand_over(tx: sqlite3.Connection, from_id: int, into_id: int) -> None:
+def hand_over(tx: Tx, from_id: int, into_id: int) -> None:
     """Give one customer's payees to another, but for those of a name the other uses too.
 
     Such a name is known to him from then on, if only the first one's payee was.

@@ -1,8 +1,7 @@
 """Questions about stale messages, and which question of any kind a plain yes or no can answer."""
 
-import sqlite3
-
 from wbot.storage import messages
+from wbot.storage.tx import Tx
 
 # WhatsApp's times have whole seconds. What this message has answered itself, before a crash, is
 # still what it answers; of a confirmation its effects tell that.
@@ -28,7 +27,7 @@ WHERE o.state <> 'failed' AND o.id > coalesce(v.model_spoke_after, 0)
 """
 
 
-def ask(tx: sqlite3.Connection, conversation_id: int, message_ids: list[str], now: str) -> int:
+def ask(tx: Tx, conversation_id: int, message_ids: list[str], now: str) -> int:
     """Store a question about these messages; its number."""
     cursor = tx.execute(
         "INSERT INTO stale_questions (conversation_id, asked_at) VALUES (?, ?)",
@@ -42,9 +41,7 @@ def ask(tx: sqlite3.Connection, conversation_id: int, message_ids: list[str], no
     return question_id
 
 
-def answerable(
-    tx: sqlite3.Connection, message: messages.StoredMessage, *, since: str
-) -> list[tuple[str, str]]:
+def answerable(tx: Tx, message: messages.StoredMessage, *, since: str) -> list[tuple[str, str]]:
     """Kind and key of each question that a plain yes or no can be about.
 
     WhatsApp had taken the question before, and the model has not spoken since. Those about stale
@@ -64,7 +61,7 @@ def answerable(
     return [(row["kind"], row["key"]) for row in open_ or rows]
 
 
-def note_model_spoke(tx: sqlite3.Connection, conversation_id: int) -> None:
+def note_model_spoke(tx: Tx, conversation_id: int) -> None:
     """From now on a plain answer may be meant for the model, not for a question from before."""
     tx.execute(
         "UPDATE conversations SET model_spoke_after = (SELECT max(id) FROM outbox) WHERE id = ?",
@@ -73,7 +70,7 @@ def note_model_spoke(tx: sqlite3.Connection, conversation_id: int) -> None:
 
 
 def settle(
-    tx: sqlite3.Connection,
+    tx: Tx,
     key: str,
     *,
     conversation_id: int,
@@ -102,7 +99,7 @@ def settle(
     return True
 
 
-def answered_at(tx: sqlite3.Connection, question_id: int | None) -> str | None:
+def answered_at(tx: Tx, question_id: int | None) -> str | None:
     """When the question was answered, or None."""
     row = tx.execute(
         "SELECT answered_at FROM stale_questions WHERE id = ?", (question_id,)
@@ -110,7 +107,7 @@ def answered_at(tx: sqlite3.Connection, question_id: int | None) -> str | None:
     return None if row is None or row[0] is None else str(row[0])
 
 
-def _approve_stale(tx: sqlite3.Connection, question_id: int, now: str) -> None:
+def _approve_stale(tx: Tx, question_id: int, now: str) -> None:
     asked = tx.execute(
         "SELECT message_id FROM messages WHERE question_id = ? ORDER BY sort_at, number",
         (question_id,),

@@ -1,8 +1,8 @@
 """One message's whole life, as the tables have it; read, never written."""
 
-import sqlite3
-
 import msgspec
+
+from wbot.storage.tx import Row, Tx
 
 SELECT_MESSAGE = """
 SELECT m.*, b.status AS business_status, v.customer_id, v.mode,
@@ -63,25 +63,25 @@ class Latest(msgspec.Struct, frozen=True, kw_only=True):
     messages: int
 
 
-def message(tx: sqlite3.Connection, message_id: str) -> sqlite3.Row | None:
+def message(tx: Tx, message_id: str) -> Row | None:
     """The message with its business's status and how many of its conversation go before it."""
-    row: sqlite3.Row | None = tx.execute(SELECT_MESSAGE, (message_id,)).fetchone()
+    row: Row | None = tx.execute(SELECT_MESSAGE, (message_id,)).fetchone()
     return row
 
 
-def message_answered_by(tx: sqlite3.Connection, wamid: str) -> str | None:
+def message_answered_by(tx: Tx, wamid: str) -> str | None:
     """The message that one we sent was the answer to, or None."""
     row = tx.execute("SELECT message_id FROM outbox WHERE wamid = ?", (wamid,)).fetchone()
     return None if row is None or row[0] is None else str(row[0])
 
 
-def message_logged_as(tx: sqlite3.Connection, log_id: str) -> str | None:
+def message_logged_as(tx: Tx, log_id: str) -> str | None:
     """The message that logs name so, or None."""
     row = tx.execute("SELECT message_id FROM messages WHERE log_id = ?", (log_id,)).fetchone()
     return None if row is None else str(row[0])
 
 
-def known_as(tx: sqlite3.Connection, alias: str) -> list[int]:
+def known_as(tx: Tx, alias: str) -> list[int]:
     """Who has this number or user id: at most one customer of each business."""
     rows = tx.execute(
         "SELECT customer_id FROM customer_aliases WHERE value = ? AND retired_at IS NULL "
@@ -91,7 +91,7 @@ def known_as(tx: sqlite3.Connection, alias: str) -> list[int]:
     return [int(row[0]) for row in rows]
 
 
-def latest_by(tx: sqlite3.Connection, customer_id: int) -> Latest | None:
+def latest_by(tx: Tx, customer_id: int) -> Latest | None:
     """The customer's latest message and how many there are; None where none has come."""
     rows = tx.execute(SELECT_LATEST, (customer_id,)).fetchall()
     if not rows:
@@ -103,7 +103,7 @@ def latest_by(tx: sqlite3.Connection, customer_id: int) -> Latest | None:
     )
 
 
-def first_unfinished(tx: sqlite3.Connection, conversation_id: int) -> str | None:
+def first_unfinished(tx: Tx, conversation_id: int) -> str | None:
     """The message of a conversation that all its others wait for."""
     row = tx.execute(
         "SELECT message_id FROM messages WHERE conversation_id = ? "
@@ -113,7 +113,7 @@ def first_unfinished(tx: sqlite3.Connection, conversation_id: int) -> str | None
     return None if row is None else str(row[0])
 
 
-def latest_unrouted(tx: sqlite3.Connection, alias: str) -> Latest | None:
+def latest_unrouted(tx: Tx, alias: str) -> Latest | None:
     """The latest message from this number or user id that reached no business; None without one."""
     rows = tx.execute(SELECT_UNROUTED, {"alias": alias}).fetchall()
     if not rows:
@@ -121,43 +121,43 @@ def latest_unrouted(tx: sqlite3.Connection, alias: str) -> Latest | None:
     return Latest(business_id="", message_id=str(rows[0]["message_id"]), messages=len(rows))
 
 
-def is_unanswered(tx: sqlite3.Connection, question_id: int) -> bool:
+def is_unanswered(tx: Tx, question_id: int) -> bool:
     """Whether the customer has not answered this question about stale messages."""
     row = tx.execute("SELECT answer FROM stale_questions WHERE id = ?", (question_id,)).fetchone()
     return row is not None and row[0] is None
 
 
-def turns(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.Row]:
+def turns(tx: Tx, message_id: str) -> list[Row]:
     """Every attempt of every life, in order."""
     return tx.execute(
         "SELECT * FROM turns WHERE message_id = ? ORDER BY revision, attempt", (message_id,)
     ).fetchall()
 
 
-def steps(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.Row]:
+def steps(tx: Tx, message_id: str) -> list[Row]:
     """Every model answer and tool result of every life, in order."""
     return tx.execute(
         "SELECT * FROM steps WHERE message_id = ? ORDER BY revision, number", (message_id,)
     ).fetchall()
 
 
-def transfers(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.Row]:
+def transfers(tx: Tx, message_id: str) -> list[Row]:
     """What the message did in the ledger, in order."""
     return tx.execute(SELECT_TRANSFERS, (message_id,)).fetchall()
 
 
-def replies(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.Row]:
+def replies(tx: Tx, message_id: str) -> list[Row]:
     """The outbox rows of the message, in order."""
     return tx.execute(
         "SELECT * FROM outbox WHERE message_id = ? ORDER BY id", (message_id,)
     ).fetchall()
 
 
-def attempts(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.Row]:
+def attempts(tx: Tx, message_id: str) -> list[Row]:
     """Every attempt to send one of its replies, in order."""
     return tx.execute(SELECT_ATTEMPTS, (message_id,)).fetchall()
 
 
-def statuses(tx: sqlite3.Connection, message_id: str) -> list[sqlite3.Row]:
+def statuses(tx: Tx, message_id: str) -> list[Row]:
     """Every status of one of its replies, in the order they came."""
     return tx.execute(SELECT_STATUSES, (message_id,)).fetchall()

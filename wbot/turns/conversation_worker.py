@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import sqlite3
 from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
 
@@ -33,6 +32,7 @@ from wbot.payments import consent
 from wbot.settings import Settings
 from wbot.storage import customers, journal, messages
 from wbot.storage.database import Database
+from wbot.storage.tx import Tx
 from wbot.turns import finish
 from wbot.turns.config_cache import BusinessCache, Configured
 from wbot.turns.finish import Ending
@@ -179,9 +179,7 @@ class Conversations:
         self._model_gate.wait(business_id, conversation_id)
         return max(seconds, STALE_MARGIN_S)
 
-    def _begin(
-        self, tx: sqlite3.Connection, conversation_id: int, *, may_ask: bool
-    ) -> Begun | Waits | RetryDelay:
+    def _begin(self, tx: Tx, conversation_id: int, *, may_ask: bool) -> Begun | Waits | RetryDelay:
         message = messages.next_of(tx, conversation_id)
         if message is None:
             return None
@@ -418,7 +416,7 @@ class Conversations:
         now = self._clock.now()
         message, claim = begun.message, begun.claim
 
-        def put(tx: sqlite3.Connection) -> None:
+        def put(tx: Tx) -> None:
             journal.guard(tx, message.conversation_id, claim.epoch)
             messages.postpone(tx, message.message_id, to_text(later(now, wait_s)))
             journal.end(tx, message.message_id, claim.epoch, outcome, to_text(now))
@@ -476,7 +474,7 @@ def _asked_for_at(message: messages.StoredMessage) -> datetime:
     return from_text(message.taken_up_at or message.sent_at or message.received_at)
 
 
-def _has_steps(tx: sqlite3.Connection, message: messages.StoredMessage) -> bool:
+def _has_steps(tx: Tx, message: messages.StoredMessage) -> bool:
     return bool(journal.steps(tx, message.message_id, message.revision))
 
 

@@ -1,7 +1,6 @@
 """How a message ends: reply, error text or silence, and the record of it, in one transaction."""
 
 import json
-import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from wbot.payments import consent
 from wbot.storage import businesses, errors, journal, messages, outbox, questions
 from wbot.storage.journal import Claim
 from wbot.storage.messages import StoredMessage
+from wbot.storage.tx import Tx
 
 ASKED_ABOUT = "asked_about"
 """Why a stale message is silent: the question put for another one speaks of it too."""
@@ -55,9 +55,7 @@ class Closed(msgspec.Struct, frozen=True):
     also_ended: tuple[str, ...]
 
 
-def close(
-    tx: sqlite3.Connection, message: StoredMessage, claim: Claim, *, ending: Ending, now: str
-) -> Closed:
+def close(tx: Tx, message: StoredMessage, claim: Claim, *, ending: Ending, now: str) -> Closed:
     """Store the reply and end the message; what it left pending is asked about instead.
 
     Raises OvertakenError if another turn has taken the conversation.
@@ -78,9 +76,7 @@ def close(
     return Closed(has_reply=bool(payloads), also_ended=tuple(also_ended))
 
 
-def _payloads(
-    tx: sqlite3.Connection, message: StoredMessage, ending: Ending, now: str
-) -> list[dict[str, Any]]:
+def _payloads(tx: Tx, message: StoredMessage, ending: Ending, now: str) -> list[dict[str, Any]]:
     business = businesses.required(tx, message.business_id)
     receipts = unique([*consent.tell_of_expiry(tx, message, business), *ending.receipts])
     asked = consent.question(tx, message, business, receipts=receipts, now=now)
@@ -93,7 +89,7 @@ def _payloads(
 
 
 def _ask(
-    tx: sqlite3.Connection, message: StoredMessage, *, before: str, now: str
+    tx: Tx, message: StoredMessage, *, before: str, now: str
 ) -> tuple[dict[str, Any], list[str]]:
     """Put one question for the whole run of stale messages, and end those that wait with it."""
     run = {message.message_id: _words(message.content)}
@@ -124,7 +120,7 @@ def _words(text: str | None) -> str | None:
 
 
 def fail(
-    tx: sqlite3.Connection,
+    tx: Tx,
     message: StoredMessage,
     claim: Claim,
     *,
@@ -155,13 +151,13 @@ def fail(
     )
 
 
-def receipts_of(tx: sqlite3.Connection, message_id: str, revision: int) -> tuple[str, ...]:
+def receipts_of(tx: Tx, message_id: str, revision: int) -> tuple[str, ...]:
     """What the message did to money in any of its lives, then what this life read."""
     done = [effect.receipt for effect in journal.effects(tx, message_id)]
     return unique([*done, *receipts_read(tx, message_id, revision)])
 
 
-def receipts_read(tx: sqlite3.Connection, message_id: str, revision: int) -> tuple[str, ...]:
+def receipts_read(tx: Tx, message_id: str, revision: int) -> tuple[str, ...]:
     """The lines of what this life of the message only read."""
     done = {effect.receipt for effect in journal.effects(tx, message_id)}
     lines = [

@@ -1,7 +1,6 @@
 """What the model reads: who it speaks for, the recent past, and the customer's words verbatim."""
 
 import json
-import sqlite3
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -23,6 +22,7 @@ from wbot.domain.history import LINES_MAX, ChatMessage, fit
 from wbot.domain.names import clean_name
 from wbot.domain.receipts import MARK
 from wbot.storage import messages, outbox
+from wbot.storage.tx import Tx
 
 _RULES = f"""\
 You answer the customers of {{name}} on WhatsApp. Be brief and plain; no Markdown tables.
@@ -87,7 +87,7 @@ def tool_message(call_id: str, result: str) -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": call_id, "content": result}
 
 
-def recent_history(tx: sqlite3.Connection, conversation_id: int) -> tuple[ChatMessage, ...]:
+def recent_history(tx: Tx, conversation_id: int) -> tuple[ChatMessage, ...]:
     """What was said lately by the customer and to him, within the prompt's limits."""
     lines: list[ChatMessage] = []
     for row in reversed(messages.past(tx, conversation_id, LINES_MAX // 2)):
@@ -101,9 +101,7 @@ def recent_history(tx: sqlite3.Connection, conversation_id: int) -> tuple[ChatMe
     return fit(lines)
 
 
-def _replies(
-    tx: sqlite3.Connection, message_id: str, met: ForeignWords | None
-) -> Iterator[ChatMessage]:
+def _replies(tx: Tx, message_id: str, met: ForeignWords | None) -> Iterator[ChatMessage]:
     for payload in outbox.said(tx, message_id):
         reply = msgspec.json.decode(payload)
         words = words_of(reply)

@@ -1,7 +1,6 @@
 """The tools on offer, and how one proposed call becomes a result inside a step's transaction."""
 
 import json
-import sqlite3
 from typing import Any
 
 import msgspec
@@ -10,6 +9,7 @@ from wbot.clients.model import ToolCall
 from wbot.domain.errors import MalformedError, RefusedError
 from wbot.domain.foreign import ForeignWords
 from wbot.storage import journal, messages
+from wbot.storage.tx import Tx
 from wbot.turns.tools import CallContext, Outcome, Tool, refused
 from wbot.turns.tools.balance import BALANCE
 from wbot.turns.tools.cancel import CANCEL
@@ -43,7 +43,7 @@ class ToolStep(msgspec.Struct, frozen=True, kw_only=True):
     """The conversation whose outbox has something new because of it."""
 
 
-def call(tx: sqlite3.Connection, customer: CallContext, proposed: ToolCall) -> ToolStep:
+def call(tx: Tx, customer: CallContext, proposed: ToolCall) -> ToolStep:
     """Do what the model proposes, once per effect; a bad call gets a sentence, never an error."""
     try:
         tool = _tool(proposed.name)
@@ -73,7 +73,7 @@ def _tool(name: str) -> Tool:
     return TOOLS[name]
 
 
-def _act(tx: sqlite3.Connection, customer: CallContext, tool: Tool, arguments: Any) -> Outcome:
+def _act(tx: Tx, customer: CallContext, tool: Tool, arguments: Any) -> Outcome:
     if tool.effect_key is None:
         return tool.run(tx, customer, arguments)
     key = tool.effect_key(customer, arguments)

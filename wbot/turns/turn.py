@@ -1,6 +1,5 @@
 """One attempt of one message: rounds of model and tools, each kept before the next begins."""
 
-import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from wbot.storage import businesses, customers, journal, ledger, messages, quest
 from wbot.storage.database import Database
 from wbot.storage.journal import Claim, Step
 from wbot.storage.messages import StoredMessage
+from wbot.storage.tx import Tx
 from wbot.turns import toolbox
 from wbot.turns.finish import Ending, receipts_read, unique
 from wbot.turns.prompt import (
@@ -148,7 +148,7 @@ class Turn:
         if not await self._are_books_right():
             return Ending(state="answered", words=BOOKS_ARE_WRONG)
 
-        def settle(tx: sqlite3.Connection) -> consent.Settled:
+        def settle(tx: Tx) -> consent.Settled:
             journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
             return consent.settle(
                 tx,
@@ -166,7 +166,7 @@ class Turn:
     async def _approve_stale(self, decision: Decision) -> Ending:
         """An answer to the question about stale messages, handled without the model."""
 
-        def settle(tx: sqlite3.Connection) -> bool:
+        def settle(tx: Tx) -> bool:
             journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
             return questions.settle(
                 tx,
@@ -186,7 +186,7 @@ class Turn:
     async def _receipts_alone(self) -> Ending:
         message_id, revision = self._message.message_id, self._begun.claim.revision
 
-        def look(tx: sqlite3.Connection) -> tuple[str, ...]:
+        def look(tx: Tx) -> tuple[str, ...]:
             done = consent.lines_now(tx, message_id, self._business)
             return unique([*done, *receipts_read(tx, message_id, revision)])
 
@@ -214,12 +214,12 @@ class Turn:
                 return Ending(state="answered", receipts=unique(receipts))
         raise RejectedError(f"The model called tools {ROUNDS_MAX} times without an answer.")
 
-    def _has_asked(self, tx: sqlite3.Connection) -> bool:
+    def _has_asked(self, tx: Tx) -> bool:
         """Whether something is pending now that only the customer can say yes to."""
         return bool(ledger.open_of_message(tx, self._message.message_id))
 
     async def _first_prompt(self) -> list[dict[str, Any]]:
-        def look(tx: sqlite3.Connection) -> tuple[str, tuple[ChatMessage, ...]]:
+        def look(tx: Tx) -> tuple[str, tuple[ChatMessage, ...]]:
             name = customers.name_of(tx, self._begun.customer_id)
             system = system_text(
                 self._business,
@@ -244,7 +244,7 @@ class Turn:
             return
         message = self._message
 
-        def note(tx: sqlite3.Connection) -> None:
+        def note(tx: Tx) -> None:
             journal.guard(tx, message.conversation_id, self._begun.claim.epoch)
             messages.note_foreign(tx, message.message_id, met)
 
@@ -283,9 +283,7 @@ class Turn:
             self._notify_outbound(step.notify_conversation_ids, self._business.id)
         return step
 
-    def _act(
-        self, tx: sqlite3.Connection, call: ToolCall, number: int, *, may_act: bool
-    ) -> toolbox.ToolStep:
+    def _act(self, tx: Tx, call: ToolCall, number: int, *, may_act: bool) -> toolbox.ToolStep:
         # The effect and the journal's record of it are one transaction: both or neither.
         started = self._clock.monotonic()
         customer = CallContext(
@@ -303,7 +301,7 @@ class Turn:
         self._keep(tx, Step(number, "tool", content, duration_ms))
         return step
 
-    def _keep(self, tx: sqlite3.Connection, step: Step) -> None:
+    def _keep(self, tx: Tx, step: Step) -> None:
         claim, message = self._begun.claim, self._message
         journal.guard(tx, message.conversation_id, claim.epoch)
         now = to_text(self._clock.now())

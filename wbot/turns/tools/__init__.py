@@ -1,12 +1,12 @@
 """What the model may ask for; one module a tool, each bound to the customer who wrote."""
 
-import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from wbot.domain.business import Business
+from wbot.storage.tx import Tx
 
 
 class CallContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +36,7 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     description: str
     parameters: Mapping[str, Any]
-    run: Callable[[sqlite3.Connection, CallContext, Any], Outcome]
+    run: Callable[[Tx, CallContext, Any], Outcome]
     arguments: type[msgspec.Struct]
     effect_key: Callable[[CallContext, Any], str] | None = None
     """The normalised arguments under which an effect happens once a message; None for a read."""

@@ -1,12 +1,11 @@
 """balance: what the customer has."""
 
-import sqlite3
-
 import msgspec
 
 from wbot.domain.money import format_amount
 from wbot.domain.receipts import ReceiptFormatter
 from wbot.storage import ledger
+from wbot.storage.tx import Tx
 from wbot.turns.tools import CallContext, Outcome, Tool
 
 
@@ -14,7 +13,7 @@ class Arguments(msgspec.Struct, frozen=True):
     """Nothing to choose."""
 
 
-def run(tx: sqlite3.Connection, customer: CallContext, arguments: Arguments) -> Outcome:  # noqa: ARG001  the shape of every tool
+def run(tx: Tx, customer: CallContext, arguments: Arguments) -> Outcome:  # noqa: ARG001  the shape of every tool
     account = ledger.account_of_customer(tx, customer.business.id, customer.customer_id)
     balance = ledger.balance(tx, account)
     currency = customer.business.currency

@@ -1,7 +1,5 @@
 """cancel: what waits for a yes is voided, else the latest transfer, or a named one, taken back."""
 
-import sqlite3
-
 import msgspec
 
 from wbot.clock import from_text
@@ -21,6 +19,7 @@ from wbot.domain.policy import Refusal, cancel_refusal, sentence_of
 from wbot.domain.receipts import ReceiptFormatter, receipt
 from wbot.payments import consent
 from wbot.storage import ledger
+from wbot.storage.tx import Tx
 from wbot.turns.tools import CallContext, Outcome, Tool, refused
 
 
@@ -35,7 +34,7 @@ def effect_key(customer: CallContext, arguments: Arguments) -> str:  # noqa: ARG
     return ""
 
 
-def run(tx: sqlite3.Connection, customer: CallContext, arguments: Arguments) -> Outcome:
+def run(tx: Tx, customer: CallContext, arguments: Arguments) -> Outcome:
     account = ledger.account_of_customer(tx, customer.business.id, customer.customer_id)
     named = (arguments.transfer or "").strip()
     open_ = [] if named else ledger.open_of_account(tx, account)
@@ -60,9 +59,7 @@ def run(tx: sqlite3.Connection, customer: CallContext, arguments: Arguments) -> 
     return _reversed(tx, customer, account, entry)
 
 
-def _voided(
-    tx: sqlite3.Connection, customer: CallContext, account: int, transfer_ids: list[int]
-) -> Outcome:
+def _voided(tx: Tx, customer: CallContext, account: int, transfer_ids: list[int]) -> Outcome:
     void_id = 0
     for transfer_id in transfer_ids:
         cause = _cause(customer, reference_of(transfer_id))
@@ -92,7 +89,7 @@ def _voided(
     )
 
 
-def _reversed(tx: sqlite3.Connection, customer: CallContext, account: int, entry: Entry) -> Outcome:
+def _reversed(tx: Tx, customer: CallContext, account: int, entry: Entry) -> Outcome:
     reversal_id = ledger.reverse(tx, entry.transfer_id, _cause(customer, ""), customer.now)
     currency = customer.business.currency
     left_minor = ledger.balance(tx, account).available_minor
@@ -118,7 +115,7 @@ def _cause(customer: CallContext, what: str) -> Cause:
     return Cause(CauseKind.CALL, f"{customer.message_id}/cancel/{what}")
 
 
-def _wanted(tx: sqlite3.Connection, account: int, reference: str) -> Entry | None:
+def _wanted(tx: Tx, account: int, reference: str) -> Entry | None:
     if not reference:
         return ledger.latest_outgoing(tx, account)
     transfer_id = transfer_id_of(reference)

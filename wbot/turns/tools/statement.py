@@ -1,7 +1,5 @@
 """statement: the customer's latest transfers."""
 
-import sqlite3
-
 import msgspec
 
 from wbot.clock import from_text
@@ -10,6 +8,7 @@ from wbot.domain.ledger import Entry, TransferState
 from wbot.domain.money import Currency, format_amount, format_money
 from wbot.domain.receipts import receipt
 from wbot.storage import ledger
+from wbot.storage.tx import Tx
 from wbot.turns.tools import CallContext, Outcome, Tool
 
 LIMIT_DEFAULT = 5
@@ -22,7 +21,7 @@ class Arguments(msgspec.Struct, frozen=True):
     limit: int | None = None
 
 
-def run(tx: sqlite3.Connection, customer: CallContext, arguments: Arguments) -> Outcome:
+def run(tx: Tx, customer: CallContext, arguments: Arguments) -> Outcome:
     account = ledger.account_of_customer(tx, customer.business.id, customer.customer_id)
     limit = min(max(arguments.limit or LIMIT_DEFAULT, 1), LIMIT_MAX)
     entries = ledger.entries(tx, account, limit)

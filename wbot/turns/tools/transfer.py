@@ -1,7 +1,5 @@
 """transfer: money from the customer to a payee of his, or to another customer by phone number."""
 
-import sqlite3
-
 import msgspec
 
 from wbot.clock import from_text, later, to_text
@@ -28,6 +26,7 @@ from wbot.domain.receipts import (
 )
 from wbot.payments import notifications, unknown_numbers
 from wbot.storage import customers, ledger, messages, payees
+from wbot.storage.tx import Tx
 from wbot.turns.tools import CallContext, Outcome, Tool, refused
 
 
@@ -57,7 +56,7 @@ def effect_key(customer: CallContext, arguments: Arguments) -> str:
     return msgspec.json.encode([amount_minor, _normalised(arguments.to)]).decode()
 
 
-def run(tx: sqlite3.Connection, customer: CallContext, arguments: Arguments) -> Outcome:
+def run(tx: Tx, customer: CallContext, arguments: Arguments) -> Outcome:
     amount_minor = parse_amount(arguments.amount, customer.business.currency)
     payee = _payee(tx, customer, arguments.to)
     account = ledger.account_of_customer(tx, customer.business.id, customer.customer_id)
@@ -97,7 +96,7 @@ def run(tx: sqlite3.Connection, customer: CallContext, arguments: Arguments) -> 
 
 
 def _refused(
-    tx: sqlite3.Connection,
+    tx: Tx,
     customer: CallContext,
     transfer_id: int,
     *,
@@ -115,7 +114,7 @@ def _refused(
 
 
 def _made(
-    tx: sqlite3.Connection, customer: CallContext, transfer_id: int, *, payee: _Payee, phase: Phase
+    tx: Tx, customer: CallContext, transfer_id: int, *, payee: _Payee, phase: Phase
 ) -> Outcome:
     amount_minor, left_minor, facts = _facts(tx, customer, transfer_id, payee)
     result = {"ok": True, "state": str(phase), **facts}
@@ -133,7 +132,7 @@ def _made(
 
 
 def _facts(
-    tx: sqlite3.Connection, customer: CallContext, transfer_id: int, payee: _Payee
+    tx: Tx, customer: CallContext, transfer_id: int, payee: _Payee
 ) -> tuple[int, int, dict[str, str]]:
     """The amount, what is available after it, and what the model is told of both."""
     row, currency = ledger.required(tx, transfer_id), customer.business.currency
@@ -149,9 +148,7 @@ def _facts(
     return amount_minor, left_minor, facts
 
 
-def _standing(
-    tx: sqlite3.Connection, customer: CallContext, account: int, payee: _Payee
-) -> Standing:
+def _standing(tx: Tx, customer: CallContext, account: int, payee: _Payee) -> Standing:
     since = to_text(later(from_text(customer.now), -DAY_S))
     day_count, day_total_minor = ledger.made_since(tx, account, since)
     return Standing(
@@ -167,7 +164,7 @@ def _standing(
     )
 
 
-def _may_guess(tx: sqlite3.Connection, customer: CallContext, account: int, payee: _Payee) -> bool:
+def _may_guess(tx: Tx, customer: CallContext, account: int, payee: _Payee) -> bool:
     if not payee.is_number or payee.is_known:
         return True
     to = None if payee.customer_id is None else ledger.find_account(tx, payee.customer_id)
@@ -179,7 +176,7 @@ def _normalised(to: str) -> str:
     return phone_digits(name) or folded_name(name)
 
 
-def _payee(tx: sqlite3.Connection, customer: CallContext, to: str) -> _Payee:
+def _payee(tx: Tx, customer: CallContext, to: str) -> _Payee:
     name = one_line(to, PAYEE_LENGTH_MAX)
     if not name:
         raise MalformedError("Whom should the money go to?")
@@ -187,7 +184,7 @@ def _payee(tx: sqlite3.Connection, customer: CallContext, to: str) -> _Payee:
     return _customer(tx, customer, digits) if digits else _named(tx, customer, name)
 
 
-def _customer(tx: sqlite3.Connection, customer: CallContext, digits: str) -> _Payee:
+def _customer(tx: Tx, customer: CallContext, digits: str) -> _Payee:
     number = f"+{digits}"
     payee_id = customers.find_by_phone(tx, customer.business.id, digits)
     return _Payee(
@@ -200,7 +197,7 @@ def _customer(tx: sqlite3.Connection, customer: CallContext, digits: str) -> _Pa
     )
 
 
-def _named(tx: sqlite3.Connection, customer: CallContext, name: str) -> _Payee:
+def _named(tx: Tx, customer: CallContext, name: str) -> _Payee:
     paid, folded = payees.names_paid(tx, customer.customer_id), folded_name(name)
     if folded in paid:  # under whatever rules for names
         is_known = payees.is_known(tx, customer.customer_id, name)
@@ -213,7 +210,7 @@ def _named(tx: sqlite3.Connection, customer: CallContext, name: str) -> _Payee:
     return _Payee(name=name, is_new_name=True)
 
 
-def _account_of(tx: sqlite3.Connection, customer: CallContext, payee: _Payee) -> int:
+def _account_of(tx: Tx, customer: CallContext, payee: _Payee) -> int:
     business_id = customer.business.id
     if payee.customer_id is not None:
         return ledger.account_of_customer(tx, business_id, payee.customer_id)
