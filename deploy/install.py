@@ -71,7 +71,7 @@ def failure(said: str) -> str:
             "(and at PIP_INDEX_URL), then run the same again."
         )
     else:
-        advice = "pip could not install what is locked; its own words are above."
+        advice = "pip could not install what is locked; see its output above."
     return "\n".join([*errors[-3:], advice])
 
 

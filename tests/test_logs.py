@@ -18,7 +18,7 @@ def logged(style: str) -> str:
     try:
         break_with("sword" + "fish")
     except ValueError as error:
-        get_log().error("turn.broke", exc_info=error)
+        get_log().error("turn.crashed", exc_info=error)
     finally:
         configure_logs(level="critical", style="json")
     return stream.getvalue()
@@ -26,7 +26,7 @@ def logged(style: str) -> str:
 
 def test_a_failure_is_one_json_line_without_anybodys_variables() -> None:
     line = json.loads(logged("json"))
-    assert (line["event"], line["level"]) == ("turn.broke", "error")
+    assert (line["event"], line["level"]) == ("turn.crashed", "error")
     assert "ValueError: broken" in line["exception"]
     assert "swordfish" not in json.dumps(line)
 

@@ -1,7 +1,6 @@
 """The one entry point: `wbot`, also `python -m wbot`."""
 
 import importlib
-import sqlite3
 import sys
 
 import click
@@ -80,7 +79,7 @@ def main() -> None:
         _end(str(error), MISUSED)
     except RefusedError as error:
         _end(str(error), FAILED)
-    except (WbotError, sqlite3.Error) as error:
+    except WbotError as error:
         _end(str(error), FAILED)
 
 

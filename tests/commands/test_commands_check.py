@@ -248,7 +248,7 @@ def test_a_token_that_cannot_be_read_is_not_tried(
     found, subjects = stored(tx, {"OTHER": "x", **variables})
     token = found["access token of shop"]
     assert (token.ok, words in token.detail) == (False, True)
-    assert subjects[0].line is None
+    assert subjects[0].credentials is None
     tx.close()
 
 
@@ -278,7 +278,7 @@ def test_the_account_is_known_by_the_latest_webhook(body: bytes, account_id: str
 def subject(account_id: str | None = WABA, token: str = ACCESS_TOKEN, **changes: Any) -> Subject:
     business = msgspec.structs.replace(BUSINESS, **changes)
     line = PhoneNumberCredentials(business.phone_number_id, token)
-    return Subject(business=business, line=line, account_id=account_id)
+    return Subject(business=business, credentials=line, account_id=account_id)
 
 
 async def outside(simulator: Simulator, *subjects: Subject, **changes: Any) -> dict[str, Check]:

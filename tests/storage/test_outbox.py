@@ -230,7 +230,7 @@ def test_a_settled_reply_is_left_alone_by_what_comes_late(box: Box) -> None:
 # Statuses --------------------------------------------------------------------------------------
 
 
-def test_a_status_that_comes_before_the_answer_is_taken_up_with_it(box: Box) -> None:
+def test_a_status_that_comes_before_the_answer_is_stale_approved_with_it(box: Box) -> None:
     attempt = box.open()
     assert box.status("delivered", "wamid.OUT1") == []
     assert box.status("sent", "wamid.OUT1") == []

@@ -105,7 +105,7 @@ def make_payee(tx: Tx, business: Business, person: Person, name: str, now: str) 
     if phone_digits(shown) is not None:
         other = required(tx, business, shown)
         if other.customer_id == person.customer_id:
-            raise RefusedError("Nobody pays himself.")
+            raise RefusedError("A customer cannot be their own payee.")
         account_id = ledger.account_of_customer(tx, business.id, other.customer_id)
         shown = f"+{other.label}"
     else:

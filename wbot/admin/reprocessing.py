@@ -38,7 +38,7 @@ def retry(tx: Tx, error_id: int, *, now: datetime, stale_after_s: float) -> Revi
     messages.requeue(tx, message_id, to_text(now))
     errors.mark_retried(tx, message_id)
     taken_up_at = (
-        questions.answered_at(tx, message["question_id"]) if message["is_taken_up"] else None
+        questions.answered_at(tx, message["question_id"]) if message["is_stale_approved"] else None
     )
     asked_for_at = taken_up_at or message["sent_at"]
     staleness = staleness_of(

@@ -199,7 +199,7 @@ def _failure(status: int, code: str, shown: str, headers: Mapping[str, str]) -> 
         )
     # What to do hangs on the code as it came: no customer's words may change that.
     if status in _HELD_STATUSES or code in _HELD_CODES:
-        refused = f"The model endpoint refuses us: HTTP {status}"
+        refused = f"The model endpoint rejected the credentials or the model: HTTP {status}"
         return BlockedError(
             f"{refused}, {shown}.",
             own_words=f"{refused}.",

@@ -13,9 +13,9 @@ from wbot.commands.console import (
     counted,
     json_option,
     load_settings,
-    open_database,
     print_facts,
     print_json,
+    reading,
 )
 from wbot.commands.loopback import BUSINESS, database_at, loopback
 from wbot.commands.serve import run
@@ -128,7 +128,7 @@ def _aim(target: str, phone_number_id: str | None) -> dict[str, Any]:
             "http://127.0.0.1:5000/api/webhook."
         )
     if phone_number_id is None:
-        with open_database() as tx:
+        with reading() as tx:
             known = businesses.every(tx)
         if not known:
             raise ConfigurationError("Name the number to write to with --phone-number-id.")

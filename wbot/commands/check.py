@@ -1,7 +1,6 @@
 """wbot check: whether everything the service needs is there, and what to fix."""
 
 import asyncio
-import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -104,7 +103,7 @@ def _database(
         with reading() as tx:
             stored, subjects = preflight.stored(tx, variables)
             known = _Known(subjects, preflight.quotable(tx))
-    except (ConfigurationError, StorageError, sqlite3.Error) as error:
+    except (ConfigurationError, StorageError) as error:
         return preflight.failed(name, str(error)), [], _Known()
     return preflight.passed(name, f"{settings.database.absolute()} opens"), stored, known
 

@@ -1,7 +1,6 @@
 """What every command shares: settings, the database, JSON or tables, and plain errors."""
 
 import json
-import sqlite3
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -25,8 +24,9 @@ from wbot.settings import (
     unknown_variables,
 )
 from wbot.storage import files, migrations
-from wbot.storage.database import connect, transaction
+from wbot.storage.database import Connection, connect, connected, snapshot, transaction
 from wbot.storage.lock import check_name, locked
+from wbot.storage.tx import Tx
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 
@@ -115,7 +115,7 @@ def now() -> datetime:
 
 
 @contextmanager
-def open_database(*, creates: bool = False) -> Iterator[sqlite3.Connection]:
+def _connected(*, creates: bool = False) -> Iterator[Connection]:
     """The configured database, brought up to date unless a service has it in use.
 
     One that somebody named is begun where there is none, if the command may. Raises
@@ -124,28 +124,21 @@ def open_database(*, creates: bool = False) -> Iterator[sqlite3.Connection]:
     configuration = load_configuration()
     path = find_database(configuration, creates=creates and configuration.is_database_named)
     _prepare(path, creates=creates)
-    connection = connect(path)
-    try:
+    with connected(path) as connection:
         yield connection
-    finally:
-        connection.close()
 
 
 @contextmanager
-def reading() -> Iterator[sqlite3.Connection]:
+def reading() -> Iterator[Tx]:
     """The configured database as it is at one moment, whatever a service writes meanwhile."""
-    with open_database() as connection:
-        connection.execute("BEGIN")
-        try:
-            yield connection
-        finally:
-            connection.execute("ROLLBACK")
+    with _connected() as connection, snapshot(connection) as tx:
+        yield tx
 
 
 @contextmanager
-def writing(*, creates: bool = False) -> Iterator[sqlite3.Connection]:
+def writing(*, creates: bool = False) -> Iterator[Tx]:
     """One transaction on the configured database: kept when the block ends, undone by an error."""
-    with open_database(creates=creates) as connection, transaction(connection) as tx:
+    with _connected(creates=creates) as connection, transaction(connection) as tx:
         yield tx
 
 

@@ -105,7 +105,7 @@ class ServiceProcess:
                 else:
                     writer.close()
                     return
-        raise ConfigurationError("The service did not start; its own words are above.")
+        raise ConfigurationError("The service did not start; see its output above.")
 
 
 class Loopback(msgspec.Struct, frozen=True, kw_only=True):

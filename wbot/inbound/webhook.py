@@ -48,7 +48,7 @@ class _Timing:
 
 
 class Webhooks:
-    """Takes Meta's webhooks; `notify_conversation` and `notify_sender` are the next stages' bells."""
+    """Takes Meta's webhooks; `notify_conversation` and `notify_sender` wake the next stages."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class Webhooks:
         except Exception as error:  # noqa: BLE001  what is not on disk is an honest 503, not a 500
             parsed = payload.messages if payload else ()
             said = [words for one in parsed for words in words_of_message(one.raw)]
-            self._log.error("intake.broke", exc_info=error, quotable=said)
+            self._log.error("intake.crashed", exc_info=error, quotable=said)
         else:
             return HTTPStatus.OK, "ok"
         return HTTPStatus.SERVICE_UNAVAILABLE, "The webhook cannot be stored now."
@@ -209,7 +209,9 @@ class Webhooks:
                 self._log.warning("message.undated", message_id=message.message_id)
             if message.warning is not None:
                 self._log.warning(
-                    "customer.ambiguous", message_id=message.message_id, warning=message.warning
+                    "customer.identity_conflict",
+                    message_id=message.message_id,
+                    warning=message.warning,
                 )
         for change in recorded.state_changes:
             self._metrics.statuses.labels(change.after).inc()
@@ -228,7 +230,7 @@ class Webhooks:
         )
         for (field, event, reason, phone_number_id), count in kinds.most_common(KEPT_NAMES_MAX):
             self._log.info(
-                "webhook.kept",
+                "webhook.unhandled_part",
                 field=field[:KEPT_NAME_MAX],
                 notice=event[:KEPT_NAME_MAX],
                 reason=reason,

@@ -152,6 +152,6 @@ class Audit:
         before = self.breaches
         self._found[name] = found
         if found:
-            self._log.error("books.wrong", breaches=len(found), first=found[0])
+            self._log.error("ledger.inconsistent", breaches=len(found), first=found[0])
         elif before and not self.breaches:
-            self._log.info("books.right")
+            self._log.info("ledger.consistent")

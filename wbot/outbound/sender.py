@@ -181,7 +181,7 @@ class Sender:
         except Exception as error:  # noqa: BLE001  the attempt boundary: it is closed, whatever it was
             words = opened.reply.words
             self._log.error(
-                "attempt.broke", outbox_id=opened.reply.id, exc_info=error, quotable=words
+                "attempt.crashed", outbox_id=opened.reply.id, exc_info=error, quotable=words
             )
             result = Result(outcome="unknown", detail=f"The send broke: {type(error).__name__}.")
         send_ms = elapsed_ms(started, self._clock.monotonic())

@@ -20,6 +20,7 @@ import aiosqlite
 from wbot.clock import Clock, elapsed_ms
 from wbot.domain.errors import ConfigurationError, StorageError
 from wbot.storage.files import Watched, check_access, identity_of
+from wbot.storage.tx import Tx
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -30,6 +31,10 @@ WRITER_CACHE_KIB = 16 * 1024
 """Room for the upper pages of every index that a write goes through, however large they are."""
 PIECES_PER_COMMIT_MAX = 512
 PIECES_WAITING_MAX = 20_000
+
+
+Connection = sqlite3.Connection
+"""A connection to the file, as commands hold one; storage functions see its `Tx`."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -56,6 +61,28 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     connection = connect(path)
     connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
     return connection
+
+
+@contextmanager
+def connected(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection for one command; raises StorageError for whatever the engine says meanwhile."""
+    connection = connect(path)
+    try:
+        yield connection
+    except sqlite3.Error as error:
+        raise StorageError(str(error)) from error
+    finally:
+        connection.close()
+
+
+@contextmanager
+def snapshot(connection: sqlite3.Connection) -> Iterator[Tx]:
+    """The database as it is at one moment, whatever is written meanwhile."""
+    connection.execute("BEGIN")
+    try:
+        yield connection
+    finally:
+        connection.execute("ROLLBACK")
 
 
 @contextmanager
@@ -158,7 +185,7 @@ class Database:
         """
         self._check_open()
         if len(self._pieces) >= PIECES_WAITING_MAX:
-            raise StorageError("Too much waits to be written.")
+            raise StorageError("The write queue is full.")
         done: asyncio.Future[T] = self._loop.create_future()
         with self._lock:
             self._pieces.append(_Piece(work, done))

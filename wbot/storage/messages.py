@@ -29,7 +29,7 @@ UPDATE messages SET conversation_id = :conversation_id, number = :number,
 WHERE message_id = :message_id
 """
 NEXT_OF = """
-SELECT m.*, CASE WHEN m.is_taken_up THEN q.answered_at END AS taken_up_at
+SELECT m.*, CASE WHEN m.is_stale_approved THEN q.answered_at END AS taken_up_at
 FROM messages m JOIN businesses b ON b.id = m.business_id
 LEFT JOIN stale_questions q ON q.id = m.question_id
 WHERE m.conversation_id = ? AND m.state IN ('waiting', 'begun') AND b.status = 'active'
@@ -69,7 +69,7 @@ ORDER BY number DESC LIMIT ?
 WAITING_STALE = """
 SELECT message_id, content FROM (
     SELECT m.message_id, m.content, m.sort_at, m.number, m.received_at,
-        CASE WHEN m.is_taken_up THEN q.answered_at ELSE m.sent_at END AS asked_for_at
+        CASE WHEN m.is_stale_approved THEN q.answered_at ELSE m.sent_at END AS asked_for_at
     FROM messages m LEFT JOIN stale_questions q ON q.id = m.question_id
     WHERE m.conversation_id = :conversation AND m.state = 'waiting')
 WHERE (asked_for_at IS NULL OR asked_for_at < :before)
@@ -235,7 +235,7 @@ def waiting_stale(tx: Tx, conversation_id: int, *, since: str, before: str) -> l
 
 def approve_stale(tx: Tx, message_id: str) -> None:
     """The customer said to go on with it, however old it is."""
-    tx.execute("UPDATE messages SET is_taken_up = 1 WHERE message_id = ?", (message_id,))
+    tx.execute("UPDATE messages SET is_stale_approved = 1 WHERE message_id = ?", (message_id,))
 
 
 def note_lateness(tx: Tx, message: StoredMessage) -> bool:

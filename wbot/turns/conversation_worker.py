@@ -263,7 +263,7 @@ class Conversations:
     ) -> RetryDelay:
         match error:
             case StaleClaimError():
-                self._log.warning("turn.overtaken", message_id=begun.message.message_id)
+                self._log.warning("turn.claim_lost", message_id=begun.message.message_id)
                 raise error
             case StoppingError():
                 return await self._release(begun, "stopped", 0)
@@ -274,7 +274,7 @@ class Conversations:
             case _:
                 message = begun.message
                 self._log.error(
-                    "turn.broke",
+                    "turn.crashed",
                     message_id=message.message_id,
                     exc_info=error,
                     quotable=message.words,
@@ -378,7 +378,7 @@ class Conversations:
         business_id, conversation_id = begun.message.business_id, begun.message.conversation_id
         words = begun.message.words
         reason = redacted(str(error), secrets=self._secrets, messages=words)
-        self._log.error("turn.held", message_id=begun.message.message_id, error=reason)
+        self._log.error("turn.blocked", message_id=begun.message.message_id, error=reason)
         if configured is None:
             self._hold_business(business_id, error)
         else:
@@ -389,7 +389,7 @@ class Conversations:
 
     def _hold_business(self, business_id: str, error: BlockedError) -> None:
         reason = redacted(str(error), secrets=self._secrets)
-        self._log.error("business.held", business=business_id, error=reason)
+        self._log.error("business.blocked", business=business_id, error=reason)
         self._model_gate.block(business_id, Block(error.own_words, None))
 
     def _open_gate(self, configured: Configured | None) -> None:

@@ -24,10 +24,10 @@ class Block(msgspec.Struct, frozen=True):
 
 
 class ModelGate:
-    """By business: open, blocked, or on trial by one conversation; `notify` wakes those who wait."""
+    """By business: open, blocked, or on trial by one conversation; `notify` wakes all that wait."""
 
     def __init__(self, notify: Callable[[int, str], None]) -> None:
-        self._ring = notify
+        self._notify = notify
         self._open: set[str] = set()
         self._blocks: dict[str, Block] = {}
         self._trials: dict[str, int] = {}
@@ -68,7 +68,7 @@ class ModelGate:
         """The conversation has ended its look; a trial that showed nothing goes to the next."""
         if self._trials.get(business_id) == conversation_id:
             del self._trials[business_id]
-            self._ring_next(business_id)
+            self._notify_next(business_id)
 
     def open(self, business_id: str) -> None:
         """The model was asked and did not refuse: everybody may go on."""
@@ -78,7 +78,7 @@ class ModelGate:
         self._blocks.pop(business_id, None)
         self._open.add(business_id)
         for conversation_id in self._waiting.pop(business_id, {}):
-            self._ring(conversation_id, business_id)
+            self._notify(conversation_id, business_id)
 
     def block(self, business_id: str, block: Block) -> None:
         """What the business's turns need was refused: nobody may go on until `retry`."""
@@ -97,14 +97,14 @@ class ModelGate:
     def _try_again(self, business_id: str, block: Block) -> None:
         if self._blocks.get(business_id) is block:
             del self._blocks[business_id]
-            self._ring_next(business_id)
+            self._notify_next(business_id)
 
-    def _ring_next(self, business_id: str) -> None:
+    def _notify_next(self, business_id: str) -> None:
         waiting = self._waiting.get(business_id)
         if waiting:
             conversation_id = next(iter(waiting))
             del waiting[conversation_id]
-            self._ring(conversation_id, business_id)
+            self._notify(conversation_id, business_id)
 
     def _end_slow_trial(self, business_id: str, conversation_id: int) -> None:
         if self._trials.get(business_id) == conversation_id:
