@@ -194,7 +194,8 @@ def test_every_event_that_the_guide_names_is_logged() -> None:
 
 def test_every_answer_of_why_that_the_guide_names_is_given() -> None:
     source = "".join(
-        (ROOT / f"wbot/operations/{name}.py").read_text("utf-8") for name in ("causes", "life")
+        (ROOT / f"wbot/admin/{name}.py").read_text("utf-8")
+        for name in ("no_reply_causes", "message_timeline")
     )
     source = re.sub(r'"\s*\n\s*f?"', "", source)  # sentences are written over several lines
     table = OPERATIONS.partition("| it says |")[2].partition("\n\n")[0]

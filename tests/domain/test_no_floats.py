@@ -20,15 +20,16 @@ from db_factories import make_tx
 
 import wbot
 
-HOUSE = Path(wbot.__file__).parents[1]
+HOUSE = Path(wbot.__file__).parent
 SOURCES = {
     path.relative_to(HOUSE).as_posix(): path.read_text("utf-8") for path in HOUSE.rglob("*.py")
 }
 MONEY_BY_NAME = re.compile(
-    r"domain/(money|ledger|policy|receipts|business|options|rules)\.py"
-    r"|storage/(ledger|books|payees)\.py"
+    r"domain/(money|ledger|policy|receipts|business|business_settings|policy_summary)\.py"
+    r"|storage/(ledger|ledger_queries|payees)\.py"
+    r"|payments/\w+\.py"
     r"|turns/(toolbox|tools/\w+)\.py"
-    r"|operations/(bookkeeping|merging|export)\.py"
+    r"|admin/(ledger_adjustments|customer_merge|ledger_export)\.py"
     r"|commands/ledger\.py"
 )
 # Whatever else comes to handle minor units or currencies is near money as well.

@@ -417,7 +417,7 @@ async def test_too_much_waiting_is_refused_at_once(
         for number in range(5):
             tasks.create_task(database.write(noting(f"note {number}")))
         await queued(database, 5)
-        with pytest.raises(StorageError, match="Too much"):
+        with pytest.raises(StorageError, match="queue is full"):
             await database.write(noting("one too many"))
         gate.open()
 

@@ -16,7 +16,7 @@ from db_factories import make_tx
 import wbot
 from wbot.storage import migrations
 
-HOUSE = Path(wbot.__file__).parents[1]
+HOUSE = Path(wbot.__file__).parent
 SMALL_TABLES = {"businesses", "installation", "schema_version", "sqlite_master", "sqlite_sequence"}
 """A row a business or a migration; every other table grows with what customers do."""
 
