@@ -145,6 +145,13 @@ def test_the_import_rule_finds_what_breaks_it(file: str, source: str, found: lis
     assert forbidden_imports(file, source) == found
 
 
+def test_only_payments_move_money() -> None:
+    """Tools, taps, expiry and operators all ask one layer: a rule stands there, or nowhere."""
+    moves = r"ledger\.(record|resolve|reverse)|wbot\.storage\.ledger\.(record|resolve|reverse)"
+    movers = {part_of(file) for file, source in SOURCES.items() if uses(source, moves)}
+    assert movers == {"payments"}
+
+
 def test_only_storage_knows_its_engine() -> None:
     """A second engine is a second implementation of one small interface, not fifty files."""
     users = {file for file, source in SOURCES.items() if "sqlite3" in set(imports_of(source))}

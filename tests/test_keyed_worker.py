@@ -243,17 +243,17 @@ class Mailboxes:
 async def test_no_bell_is_ever_lost(keys: int, running_max: int) -> None:
     """Thousands of rings at random moments: all done, in order, never two at once of one key."""
     mail = Mailboxes(seed=keys + running_max)
-    notify_conversation_ids = 10_000
-    mail.left = notify_conversation_ids
+    notifications = 10_000
+    mail.left = notifications
     async with started(mail.work, running_max=running_max) as lanes:
-        for number in range(notify_conversation_ids):
+        for number in range(notifications):
             key = mail.chance.randrange(keys)
             mail.boxes[key].append(number)
             lanes.notify(key, "all")
             if mail.chance.random() < 0.3:
                 await asyncio.sleep(0)
         await mail.all_done.wait()
-    assert sum(map(len, mail.done.values())) == notify_conversation_ids
+    assert sum(map(len, mail.done.values())) == notifications
     assert all(done == sorted(done) for done in mail.done.values())
     assert min(2, running_max) <= mail.busy_most <= running_max
 

@@ -39,6 +39,7 @@ from wbot.domain.questions import Decision, QuestionKind
 from wbot.inbound.intake import record
 from wbot.inbound.webhook_parser import parse_payload
 from wbot.payments import consent
+from wbot.payments.context import PaymentContext
 from wbot.storage import (
     businesses,
     confirmations,
@@ -54,7 +55,6 @@ from wbot.storage.database import connect, connect_writer, transaction
 from wbot.turns import finish, toolbox
 from wbot.turns.finish import Ending
 from wbot.turns.prompt import recent_history
-from wbot.turns.tools import CallContext
 
 HOST = "127.0.0.1"
 GOAL = 1.3
@@ -280,7 +280,7 @@ class Journey:
                 now=to_text(clock.now()),
             )
         with self.timed("transfer proposed"):
-            customer = CallContext(
+            customer = PaymentContext(
                 business=self.business,
                 customer_id=1,
                 message_id=message_id,

@@ -30,13 +30,13 @@ from wbot.clock import later
 from wbot.inbound.intake import record
 from wbot.inbound.webhook_parser import parse_payload
 from wbot.payments import consent
+from wbot.payments.context import PaymentContext
 from wbot.simulator.people import SimulatedCustomer
 from wbot.simulator.webhooks.bodies import body_of, message_update
 from wbot.simulator.webhooks.wire import to_wire
 from wbot.storage import customers, invariants, journal, ledger, messages, outbox
 from wbot.turns import finish, toolbox
 from wbot.turns.finish import Ending
-from wbot.turns.tools import CallContext
 
 PHONES = ("15550101001", "15550101002", "15550101003")
 PEOPLE = {phone: SimulatedCustomer(f"c{phone[-1]}", phone) for phone in PHONES}
@@ -355,7 +355,7 @@ class Machine(RuleBasedStateMachine):
         self.has_read_others = False
         for propose in calls:
             proposed = propose()
-            customer = CallContext(
+            customer = PaymentContext(
                 business=self.shop.business,
                 customer_id=self.ids[who],
                 message_id=message_id,

@@ -26,10 +26,10 @@ from wbot.clients.model import ToolCall
 from wbot.domain.business import Business, PayeeRule
 from wbot.domain.policy import SENTENCES, Refusal
 from wbot.domain.receipts import MARK
+from wbot.payments.context import PaymentContext
 from wbot.storage import customers, invariants, journal, ledger
 from wbot.turns import toolbox
 from wbot.turns.toolbox import ToolStep
-from wbot.turns.tools import CallContext
 
 ALICE, BOB = "15550101001", "15550101002"
 BIDI = "\N{RIGHT-TO-LEFT OVERRIDE}"
@@ -61,7 +61,7 @@ class Desk:
             make_message(self.tx, customer_id, message)
             self.said.add(message)
         text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-        customer = CallContext(
+        customer = PaymentContext(
             business=self.business, customer_id=customer_id, message_id=message, now=now
         )
         step = toolbox.call(self.tx, customer, ToolCall("call_1", tool, text))

@@ -6,8 +6,8 @@ from wbot.admin import customer_lookup
 from wbot.admin.customer_lookup import Person
 from wbot.domain.business import Business
 from wbot.domain.errors import RefusedError
-from wbot.domain.ledger import Cause, CauseKind, TransferKind
 from wbot.domain.money import format_amount
+from wbot.payments import adjustments
 from wbot.storage import customers, ledger, messages, outbox, payees
 from wbot.storage.tx import Tx
 
@@ -38,36 +38,11 @@ def merge(tx: Tx, business: Business, *, from_text: str, into_text: str, now: st
     leaving = customer_lookup.required(tx, business, from_text)
     _check(tx, leaving, into)
     _check_debt(tx, business, leaving, into)
-    move_balance(tx, leaving.customer_id, into.customer_id, now=now)
+    adjustments.move_balance(tx, leaving.customer_id, into.customer_id, now=now)
     customers.hand_over_aliases(tx, leaving.customer_id, into.customer_id, now)
     payees.hand_over(tx, leaving.customer_id, into.customer_id)
     customers.mark_merged(tx, leaving.customer_id, into.customer_id)
     return _merged(tx, leaving.customer_id, into, is_repeated=False)
-
-
-def move_balance(tx: Tx, from_id: int, into_id: int, *, now: str, why: str = "") -> None:
-    """Move what the first customer has to the second, if anything.
-
-    The transfer's key names both, and why where that is not the merge itself.
-    """
-    account_id = ledger.find_account(tx, from_id)
-    amount_minor = 0 if account_id is None else ledger.balance(tx, account_id).posted_minor
-    if account_id is None or amount_minor == 0:
-        return
-    account = ledger.account(tx, account_id)
-    into_account_id = ledger.account_of_customer(tx, account["business_id"], into_id)
-    # A debt moves too: then the money goes the other way.
-    ways = (account_id, into_account_id) if amount_minor > 0 else (into_account_id, account_id)
-    movement = ledger.Movement(
-        business_id=account["business_id"],
-        kind=TransferKind.MERGE,
-        debit_account_id=ways[0],
-        credit_account_id=ways[1],
-        amount_minor=abs(amount_minor),
-        currency=account["currency"],
-        cause=_cause(from_id, into_id, why),
-    )
-    ledger.record(tx, movement, now)
 
 
 def _done_already(tx: Tx, business: Business, from_text: str, into: Person) -> Merged | None:
@@ -124,7 +99,9 @@ def _check_debt(tx: Tx, business: Business, leaving: Person, into: Person) -> No
 
 def _merged(tx: Tx, from_id: int, into: Person, *, is_repeated: bool) -> Merged:
     row = customers.by_id(tx, from_id)
-    moved = ledger.by_cause(tx, _cause(from_id, row["merged_into"] if row else None))
+    moved = ledger.by_cause(
+        tx, adjustments.merge_cause(from_id, row["merged_into"] if row else None)
+    )
     return Merged(
         from_id=from_id,
         into=into,
@@ -132,7 +109,3 @@ def _merged(tx: Tx, from_id: int, into: Person, *, is_repeated: bool) -> Merged:
         amount_minor=0 if moved is None else int(moved["amount_minor"]),
         is_repeated=is_repeated,
     )
-
-
-def _cause(from_id: int, into_id: int | None, why: str = "") -> Cause:
-    return Cause(CauseKind.OPERATOR, f"merge:{from_id}:{into_id}{why and f':{why}'}")

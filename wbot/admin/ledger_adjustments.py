@@ -7,7 +7,7 @@ import secrets
 
 import msgspec
 
-from wbot.admin import customer_lookup, customer_merge
+from wbot.admin import customer_lookup
 from wbot.admin.customer_lookup import Person
 from wbot.domain.business import Business
 from wbot.domain.errors import MalformedError, RefusedError
@@ -16,13 +16,12 @@ from wbot.domain.ledger import (
     Cause,
     CauseKind,
     TransferKind,
-    TransferState,
     reference_of,
     transfer_id_of,
 )
-from wbot.domain.money import Currency, currency_of, format_amount, parse_amount
-from wbot.domain.policy import withdrawal_refusal
+from wbot.domain.money import Currency, parse_amount
 from wbot.domain.receipts import MEMO_LENGTH_MAX, one_line
+from wbot.payments import adjustments
 from wbot.storage import customers, ledger, ledger_queries
 from wbot.storage.ledger_queries import Transfer
 from wbot.storage.tx import Tx
@@ -73,10 +72,7 @@ def reverse(tx: Tx, reference: str, now: str) -> Reversed:
     if transfer_id is None:
         raise MalformedError(f"{reference[:20]!r} is no transfer; they are called T12 or 12.")
     transfer = ledger_queries.transfer(tx, transfer_id)
-    if transfer.state is TransferState.POSTED and transfer.credit_account_id is not None:
-        _check_reversible(tx, transfer, transfer.credit_account_id)
-    cause = Cause(CauseKind.OPERATOR, f"{transfer.business_id}/reverse/{reference_of(transfer_id)}")
-    reversal_id = ledger.reverse(tx, transfer_id, cause, now)
+    reversal_id = adjustments.reverse(tx, transfer, now)
     return Reversed(
         transfer=transfer,
         reversal_id=reversal_id,
@@ -103,23 +99,9 @@ def _book(tx: Tx, business: Business, order: Order, *, kind: TransferKind, now: 
         booked = _booked(tx, known["id"], person, own)
         _check_same(tx, booked, amount_minor=amount_minor, memo=memo)
         return msgspec.structs.replace(booked, is_repeated=True)
-    outside = ledger.account_of_business(tx, business.id)
-    is_deposit = kind is TransferKind.DEPOSIT
-    refusal = None if is_deposit else withdrawal_refusal(amount_minor, ledger.balance(tx, own))
-    transfer_id = ledger.record(
-        tx,
-        ledger.Movement(
-            business_id=business.id,
-            kind=kind,
-            debit_account_id=outside if is_deposit else own,
-            credit_account_id=own if is_deposit else outside,
-            amount_minor=amount_minor,
-            currency=business.currency_code,
-            cause=cause,
-            refusal=refusal,
-            memo=memo,
-        ),
-        now,
+    book = adjustments.deposit if kind is TransferKind.DEPOSIT else adjustments.withdraw
+    transfer_id = book(
+        tx, business, own, amount_minor=amount_minor, memo=memo, cause=cause, now=now
     )
     return _booked(tx, transfer_id, person, own)
 
@@ -167,26 +149,11 @@ def _booked(tx: Tx, transfer_id: int, person: Person, account_id: int) -> Booked
     )
 
 
-def _check_reversible(tx: Tx, transfer: Transfer, holder_id: int) -> None:
-    reference = reference_of(transfer.id)
-    if transfer.kind == TransferKind.MERGE:
-        raise RefusedError(f"{reference} moved a balance in a merge, which cannot be undone.")
-    holder = ledger_queries.account(tx, holder_id)
-    available_minor = ledger.balance(tx, holder_id).available_minor
-    if holder.kind != "business" and available_minor < transfer.amount_minor:
-        currency = currency_of(transfer.currency)
-        raise RefusedError(
-            f"Reversing {reference} would overdraw the account of {holder.holder}: "
-            f"{format_amount(transfer.amount_minor, currency)} {currency.code} would have to come "
-            f"back, and {format_amount(available_minor, currency)} is available."
-        )
-
-
 def _pass_on(tx: Tx, account_id: int, reversal_id: int, now: str) -> str | None:
     """What comes back to somebody merged since goes on to the one the money belongs to now."""
     owner = ledger.account(tx, account_id)["customer_id"]
     survivor = None if owner is None else customers.survivor(tx, owner)
     if survivor is None or survivor == owner:
         return None
-    customer_merge.move_balance(tx, owner, survivor, why=reference_of(reversal_id), now=now)
+    adjustments.move_balance(tx, owner, survivor, why=reference_of(reversal_id), now=now)
     return customers.label(tx, survivor)

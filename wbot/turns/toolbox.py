@@ -8,9 +8,10 @@ import msgspec
 from wbot.clients.model import ToolCall
 from wbot.domain.errors import MalformedError, RefusedError
 from wbot.domain.foreign import ForeignWords
+from wbot.payments.context import PaymentContext
 from wbot.storage import journal, messages
 from wbot.storage.tx import Tx
-from wbot.turns.tools import CallContext, Outcome, Tool, refused
+from wbot.turns.tools import Outcome, Tool, refused
 from wbot.turns.tools.balance import BALANCE
 from wbot.turns.tools.cancel import CANCEL
 from wbot.turns.tools.statement import STATEMENT
@@ -39,17 +40,17 @@ class ToolStep(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     result: str
     receipt: str | None = None
-    notify_conversation_ids: int | None = None
+    notify_conversation_id: int | None = None
     """The conversation whose outbox has something new because of it."""
 
 
-def call(tx: Tx, customer: CallContext, proposed: ToolCall) -> ToolStep:
+def call(tx: Tx, context: PaymentContext, proposed: ToolCall) -> ToolStep:
     """Do what the model proposes, once per effect; a bad call gets a sentence, never an error."""
     try:
         tool = _tool(proposed.name)
-        outcome = _act(tx, customer, tool, _arguments(tool, proposed.arguments))
+        outcome = _act(tx, context, tool, _arguments(tool, proposed.arguments))
         if outcome.is_foreign:  # in the same transaction: no later call may act as if it were not
-            messages.note_foreign(tx, customer.message_id, ForeignWords.READ)
+            messages.note_foreign(tx, context.message_id, ForeignWords.READ)
     except (MalformedError, RefusedError) as error:
         outcome = Outcome(result=refused(str(error)))
     return ToolStep(
@@ -57,7 +58,7 @@ def call(tx: Tx, customer: CallContext, proposed: ToolCall) -> ToolStep:
         name=proposed.name,
         result=msgspec.json.encode(outcome.result).decode(),
         receipt=outcome.receipt,
-        notify_conversation_ids=outcome.notify_conversation_ids,
+        notify_conversation_id=outcome.notify_conversation_id,
     )
 
 
@@ -73,16 +74,16 @@ def _tool(name: str) -> Tool:
     return TOOLS[name]
 
 
-def _act(tx: Tx, customer: CallContext, tool: Tool, arguments: Any) -> Outcome:
+def _act(tx: Tx, context: PaymentContext, tool: Tool, arguments: Any) -> Outcome:
     if tool.effect_key is None:
-        return tool.run(tx, customer, arguments)
-    key = tool.effect_key(customer, arguments)
-    done = journal.effect(tx, customer.message_id, tool.name, key)
+        return tool.run(tx, context, arguments)
+    key = tool.effect_key(context, arguments)
+    done = journal.effect(tx, context.message_id, tool.name, key)
     if done is not None:
         first = msgspec.json.decode(done.result)
         repeated = {**first, "repeated": "The same call in one message acts once."}
         return Outcome(result=repeated, receipt=done.receipt)
-    outcome = tool.run(tx, customer, arguments)
+    outcome = tool.run(tx, context, arguments)
     effect = journal.Effect(
         tool=tool.name,
         arguments=key,
@@ -90,7 +91,7 @@ def _act(tx: Tx, customer: CallContext, tool: Tool, arguments: Any) -> Outcome:
         receipt=outcome.receipt,
         transfer_id=outcome.transfer_id,
     )
-    journal.add_effect(tx, customer.message_id, effect, customer.now)
+    journal.add_effect(tx, context.message_id, effect, context.now)
     return outcome
 
 

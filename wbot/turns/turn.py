@@ -17,6 +17,7 @@ from wbot.domain.messages import ButtonReply, Content, Context
 from wbot.domain.questions import Decision, QuestionKind
 from wbot.domain.triage import Handling
 from wbot.payments import consent
+from wbot.payments.context import PaymentContext
 from wbot.storage import businesses, customers, journal, ledger, messages, questions
 from wbot.storage.database import Database
 from wbot.storage.journal import Claim, Step
@@ -31,7 +32,6 @@ from wbot.turns.prompt import (
     system_text,
     tool_message,
 )
-from wbot.turns.tools import CallContext
 
 ROUNDS_MAX = 6
 CALLS_PER_ANSWER_MAX = 10
@@ -279,14 +279,14 @@ class Turn:
         may_act = await self._are_books_right()
         step = await self._database.write(lambda tx: self._act(tx, call, number, may_act=may_act))
         self.tools_ms += elapsed_ms(started, self._clock.monotonic())
-        if step.notify_conversation_ids is not None:
-            self._notify_outbound(step.notify_conversation_ids, self._business.id)
+        if step.notify_conversation_id is not None:
+            self._notify_outbound(step.notify_conversation_id, self._business.id)
         return step
 
     def _act(self, tx: Tx, call: ToolCall, number: int, *, may_act: bool) -> toolbox.ToolStep:
         # The effect and the journal's record of it are one transaction: both or neither.
         started = self._clock.monotonic()
-        customer = CallContext(
+        context = PaymentContext(
             # As it is now, not as it was cached: a limit counts from the moment it is set.
             business=businesses.required(tx, self._business.id),
             customer_id=self._begun.customer_id,
@@ -294,7 +294,7 @@ class Turn:
             now=to_text(self._clock.now()),
         )
         journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
-        act = toolbox.call(tx, customer, call) if may_act else None
+        act = toolbox.call(tx, context, call) if may_act else None
         step = act or toolbox.refusal(call, BOOKS_ARE_WRONG)
         content = msgspec.json.encode(step).decode()
         duration_ms = elapsed_ms(started, self._clock.monotonic())

@@ -5,17 +5,8 @@ from typing import Any
 
 import msgspec
 
-from wbot.domain.business import Business
+from wbot.payments.context import PaymentContext
 from wbot.storage.tx import Tx
-
-
-class CallContext(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom a call acts for, and which message asked; the model can change none of it."""
-
-    business: Business
-    customer_id: int
-    message_id: str
-    now: str
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +15,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     result: dict[str, Any]
     receipt: str | None = None
     transfer_id: int | None = None
-    notify_conversation_ids: int | None = None
+    notify_conversation_id: int | None = None
     """The conversation whose outbox has something new because of it."""
     is_foreign: bool = False
     """Whether the result or the receipt holds what another person wrote, see domain/foreign.py."""
@@ -36,9 +27,9 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     description: str
     parameters: Mapping[str, Any]
-    run: Callable[[Tx, CallContext, Any], Outcome]
+    run: Callable[[Tx, PaymentContext, Any], Outcome]
     arguments: type[msgspec.Struct]
-    effect_key: Callable[[CallContext, Any], str] | None = None
+    effect_key: Callable[[PaymentContext, Any], str] | None = None
     """The normalised arguments under which an effect happens once a message; None for a read."""
 
 

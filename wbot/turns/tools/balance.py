@@ -4,19 +4,20 @@ import msgspec
 
 from wbot.domain.money import format_amount
 from wbot.domain.receipts import ReceiptFormatter
+from wbot.payments.context import PaymentContext
 from wbot.storage import ledger
 from wbot.storage.tx import Tx
-from wbot.turns.tools import CallContext, Outcome, Tool
+from wbot.turns.tools import Outcome, Tool
 
 
 class Arguments(msgspec.Struct, frozen=True):
     """Nothing to choose."""
 
 
-def run(tx: Tx, customer: CallContext, arguments: Arguments) -> Outcome:  # noqa: ARG001  the shape of every tool
-    account = ledger.account_of_customer(tx, customer.business.id, customer.customer_id)
+def run(tx: Tx, context: PaymentContext, arguments: Arguments) -> Outcome:  # noqa: ARG001  the shape of every tool
+    account = ledger.account_of_customer(tx, context.business.id, context.customer_id)
     balance = ledger.balance(tx, account)
-    currency = customer.business.currency
+    currency = context.business.currency
     return Outcome(
         result={
             "ok": True,

@@ -7,9 +7,10 @@ from wbot.domain import foreign
 from wbot.domain.ledger import Entry, TransferState
 from wbot.domain.money import Currency, format_amount, format_money
 from wbot.domain.receipts import receipt
+from wbot.payments.context import PaymentContext
 from wbot.storage import ledger
 from wbot.storage.tx import Tx
-from wbot.turns.tools import CallContext, Outcome, Tool
+from wbot.turns.tools import Outcome, Tool
 
 LIMIT_DEFAULT = 5
 LIMIT_MAX = 20
@@ -21,11 +22,11 @@ class Arguments(msgspec.Struct, frozen=True):
     limit: int | None = None
 
 
-def run(tx: Tx, customer: CallContext, arguments: Arguments) -> Outcome:
-    account = ledger.account_of_customer(tx, customer.business.id, customer.customer_id)
+def run(tx: Tx, context: PaymentContext, arguments: Arguments) -> Outcome:
+    account = ledger.account_of_customer(tx, context.business.id, context.customer_id)
     limit = min(max(arguments.limit or LIMIT_DEFAULT, 1), LIMIT_MAX)
     entries = ledger.entries(tx, account, limit)
-    currency, show = customer.business.currency, customer.business.show_payer
+    currency, show = context.business.currency, context.business.show_payer
     named = [(entry, foreign.counterparty(entry, show)) for entry in entries]
     lines = [receipt(_line(entry, other, currency)) for entry, other in named]
     return Outcome(

@@ -1,0 +1,74 @@
+"""Who is to get the money: another customer by number, or somebody whom the payer names."""
+
+import msgspec
+
+from wbot.domain.errors import MalformedError
+from wbot.domain.names import clean_name
+from wbot.domain.payees import begun_by, check_name, folded_name, phone_digits
+from wbot.domain.receipts import PAYEE_LENGTH_MAX, one_line, quoted, quoted_payee
+from wbot.payments.context import PaymentContext
+from wbot.storage import customers, ledger, payees
+from wbot.storage.tx import Tx
+
+
+class Recipient(msgspec.Struct, frozen=True, kw_only=True):
+    """Another customer, a number that may be nobody's, or a name that may become a payee."""
+
+    name: str
+    is_known: bool = False
+    customer_id: int | None = None
+    is_number: bool = False
+    """Of a customer, or of nobody: what is said of both is the same until a yes."""
+    is_own: bool = False
+    is_new_name: bool = False
+
+
+def normalised(to: str) -> str:
+    """A recipient as compared: two spellings of one recipient have the same key."""
+    name = one_line(to, PAYEE_LENGTH_MAX)  # as `find` reads it, or one payee had two keys
+    return phone_digits(name) or folded_name(name)
+
+
+def find(tx: Tx, context: PaymentContext, to: str) -> Recipient:
+    """The recipient that the payer means; raises MalformedError with a sentence for the payer."""
+    name = one_line(to, PAYEE_LENGTH_MAX)
+    if not name:
+        raise MalformedError("Whom should the money go to?")
+    digits = phone_digits(name)
+    return _by_number(tx, context, digits) if digits else _by_name(tx, context, name)
+
+
+def account_of(tx: Tx, context: PaymentContext, recipient: Recipient) -> int:
+    """The account that gets the money; made where there is none yet."""
+    business_id = context.business.id
+    if recipient.customer_id is not None:
+        return ledger.account_of_customer(tx, business_id, recipient.customer_id)
+    if recipient.is_number:  # a hold needs an account to go to; this one never goes, see consent.py
+        return ledger.account_of_business(tx, business_id)
+    return ledger.account_of_payee(
+        tx, business_id, context.customer_id, recipient.name, context.now
+    )
+
+
+def _by_number(tx: Tx, context: PaymentContext, digits: str) -> Recipient:
+    found = customers.find_by_phone(tx, context.business.id, digits)
+    return Recipient(
+        name=f"+{digits}",
+        is_known=found is not None and payees.is_known_customer(tx, context.customer_id, found),
+        customer_id=found,
+        is_number=True,
+        is_own=found == context.customer_id,
+    )
+
+
+def _by_name(tx: Tx, context: PaymentContext, name: str) -> Recipient:
+    paid, folded = payees.names_paid(tx, context.customer_id), folded_name(name)
+    if folded in paid:  # under whatever rules for names
+        is_known = payees.is_known(tx, context.customer_id, name)
+        return Recipient(name=paid[folded], is_known=is_known)
+    check_name(name)
+    name = clean_name(name) or name
+    if longer := begun_by(folded, paid):  # one John or two: only the customer knows which
+        named = " or ".join(quoted_payee(paid[one]) for one in longer)
+        raise MalformedError(f"Which {quoted(name)}? You have paid {named}; give the full name.")
+    return Recipient(name=name, is_new_name=True)

@@ -1,0 +1,108 @@
+"""A transfer that a customer asks for: posted, held until their yes, or refused by a rule."""
+
+import msgspec
+
+from wbot.clock import from_text, later, to_text
+from wbot.domain.ledger import Cause, CauseKind, Phase, TransferKind
+from wbot.domain.policy import DAY_S, Refusal, Standing, needs_confirmation, transfer_refusal
+from wbot.payments import notifications, recipients, unknown_numbers
+from wbot.payments.context import PaymentContext
+from wbot.payments.recipients import Recipient
+from wbot.storage import ledger, messages
+from wbot.storage.tx import Tx
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What the payer asks for; the same `key` of the same message never moves money twice."""
+
+    amount_minor: int
+    to: str
+    key: str
+    memo: str | None = None
+
+
+class Transfer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an order, as it stands in the ledger now."""
+
+    transfer_id: int
+    amount_minor: int
+    payee: str
+    phase: Phase
+    refusal: Refusal | None
+    available_minor: int
+    is_foreign: bool = False
+    """Whether the payee's name may be words of another person that a model passed on."""
+    notify_conversation_id: int | None = None
+    """The payee's conversation, where they have a notice in their outbox."""
+
+
+def transfer(tx: Tx, context: PaymentContext, order: Order) -> Transfer:
+    """Record the transfer as the business's rules have it; raises MalformedError for no payee."""
+    recipient = recipients.find(tx, context, order.to)
+    account_id = ledger.account_of_customer(tx, context.business.id, context.customer_id)
+    standing = _standing(tx, context, account_id, recipient)
+    policy = context.business.policy
+    refusal = transfer_refusal(order.amount_minor, standing, policy)
+    if recipient.is_own:
+        refusal = Refusal.OWN_ACCOUNT
+    phase = Phase.POSTED
+    if needs_confirmation(order.amount_minor, standing, policy):
+        phase = Phase.PENDING
+    transfer_id = ledger.record(
+        tx,
+        ledger.Movement(
+            business_id=context.business.id,
+            kind=TransferKind.TRANSFER,
+            debit_account_id=account_id,
+            credit_account_id=None if refusal else recipients.account_of(tx, context, recipient),
+            amount_minor=order.amount_minor,
+            currency=context.business.currency_code,
+            cause=Cause(CauseKind.CALL, f"{context.message_id}/transfer/{order.key}"),
+            phase=phase,
+            refusal=refusal,
+            payee=recipient.name,
+            memo=order.memo,
+        ),
+        context.now,
+    )
+    is_posted = refusal is None and phase is Phase.POSTED
+    return Transfer(
+        transfer_id=transfer_id,
+        amount_minor=order.amount_minor,
+        payee=recipient.name,
+        phase=Phase.REFUSED if refusal else phase,
+        refusal=refusal,
+        available_minor=ledger.balance(tx, account_id).available_minor,
+        # A new name may be one that the model has read, so it is not the payer's own yet.
+        is_foreign=recipient.is_new_name and standing.has_met_foreign,
+        notify_conversation_id=notifications.tell_receiver(
+            tx, context.business, transfer_id, context.now
+        )
+        if is_posted
+        else None,
+    )
+
+
+def _standing(tx: Tx, context: PaymentContext, account_id: int, recipient: Recipient) -> Standing:
+    since = to_text(later(from_text(context.now), -DAY_S))
+    day_count, day_total_minor = ledger.made_since(tx, account_id, since)
+    return Standing(
+        balance=ledger.balance(tx, account_id),
+        is_payee_known=recipient.is_known,
+        day_count=day_count,
+        day_total_minor=day_total_minor,
+        asked_at_once=len(ledger.open_of_message(tx, context.message_id)),
+        unasked_minor=ledger.posted_by_call_minor(tx, context.message_id),
+        has_met_foreign=messages.has_met_foreign(tx, context.message_id),
+        is_nobody=recipient.is_number and recipient.customer_id is None,
+        may_guess=_may_guess(tx, context, account_id, recipient),
+    )
+
+
+def _may_guess(tx: Tx, context: PaymentContext, account_id: int, recipient: Recipient) -> bool:
+    if not recipient.is_number or recipient.is_known:
+        return True
+    to = None
+    if recipient.customer_id is not None:
+        to = ledger.find_account(tx, recipient.customer_id)
+    return unknown_numbers.may_guess(tx, account_id, to, now=context.now)
