@@ -345,6 +345,15 @@ def said(tx: sqlite3.Connection, message_id: str) -> list[str]:
     return [str(row[0]) for row in rows]
 
 
+def sent_as(tx: sqlite3.Connection, conversation_id: int, wamid: str) -> str | None:
+    """The payload that WhatsApp took under this id in a conversation; None if there is none."""
+    row = tx.execute(
+        "SELECT payload FROM outbox WHERE wamid = ? AND conversation_id = ?",
+        (wamid, conversation_id),
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
 def _outbox_of(
     tx: sqlite3.Connection, wamid: str, opaque: str | None, installation: str
 ) -> int | None:
