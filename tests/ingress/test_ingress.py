@@ -370,6 +370,27 @@ async def test_a_body_that_comes_byte_by_byte_is_taken(make_world: MakeWorld) ->
         assert world.rows("SELECT body FROM webhooks") == [{"body": body}]
 
 
+@pytest.mark.parametrize("before", [b"", b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n"])
+@pytest.mark.parametrize("size", [b"1", b"0001", b"1;x"])
+async def test_a_body_of_nothing_but_small_chunks_is_cut_off(
+    make_world: MakeWorld, before: bytes, size: bytes
+) -> None:
+    """Each costs some microseconds of everybody's, and 4 MiB hold 700,000."""
+    async with make_world() as world, clients(port_of(world)) as opens:
+        dense = [(size + b"\r\nz\r\n") * 10_000] * 3
+        client = await opens(before + head("Connection: close"), *dense, b"0\r\n\r\n")
+        assert b" 401 " not in await client.rest()
+        assert await small(world, "wamid.1") == 200
+
+
+async def test_a_large_body_in_chunks_of_some_size_is_taken(make_world: MakeWorld) -> None:
+    async with make_world() as world, clients(port_of(world)) as opens:
+        body = json.dumps(envelope(text("wamid.1", "hi" * MIB)), indent=1).encode()
+        parts = [chunk(body[place : place + 256]) for place in range(0, len(body), 256)]
+        client = await opens(head(signed(body)), b"".join(parts), b"0\r\n\r\n")
+        assert await client.status() == 200
+
+
 # Connections -------------------------------------------------------------------------------------
 
 

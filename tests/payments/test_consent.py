@@ -81,6 +81,12 @@ class Chat:
     async def say(self, text: str, who: SimulatedCustomer = ALICE) -> Send:
         return await self.next_reply(who, self.simulator.say(who, text, sent_at=self.clock.now()))
 
+    async def say_quoting(self, text: str, quoted: Send, who: SimulatedCustomer = ALICE) -> Send:
+        context = {"from": SHOP.display_phone_number, "id": quoted.wamid}
+        content = {"type": "text", "text": {"body": text}, "context": context}
+        sent = self.simulator.send_inbound(who, content, sent_at=self.clock.now())
+        return await self.next_reply(who, sent)
+
     async def tap(self, question: Send, answer: str, who: SimulatedCustomer = ALICE) -> Send:
         return await self.next_reply(who, self.touch(question, answer, who))
 
@@ -366,6 +372,27 @@ async def test_a_yes_counts_for_the_question_that_was_there_when_it_was_written(
     await chat.simulator.wait_for_reply_to(ALICE, after=2, timeout_s=WAIT_S)
     await chat.simulator.wait_until_quiet(timeout_s=WAIT_S)
     assert chat.balance() == (8_000, 3_000)
+
+
+async def test_a_yes_that_quotes_answers_what_it_quotes(chat: Chat) -> None:
+    first = await chat.say("Transfer $20 to John")
+    second = await chat.say("Transfer $30 to Mary")
+    assert "Cancelled T3" in (await chat.say_quoting("no", first)).text
+    # The other question is open alone, and yet is not what this yes is about.
+    assert (await chat.say_quoting("yes", first)).text == consent.SENTENCES["cancelled"]
+    assert chat.balance() == (10_000, 3_000)
+    chat.simulator.responder = lambda _: "Shall I show you the weather?"
+    weather = await chat.say("hello")
+    await chat.say_quoting("yes", weather)
+    assert chat.balance() == (10_000, 3_000)
+    receipt = await chat.say_quoting("yes", second)
+    assert receipt.text.startswith(f"{MARK} Sent $30.00 to “Mary” (T4)")
+
+
+async def test_a_yes_that_quotes_another_customers_question_does_nothing(chat: Chat) -> None:
+    asked = await chat.say("Transfer $20 to John")
+    await chat.say_quoting("yes", asked, BOB)
+    assert chat.balance() == (10_000, 2_000)
 
 
 @pytest.mark.parametrize("mark", ["forwarded", "frequently_forwarded"])

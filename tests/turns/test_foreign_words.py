@@ -126,6 +126,16 @@ class Gullible:
             "J. P. Smith",
         ),
         *("J.P. Smith", "Smith & Sons", "Mary-Ann 2nd", "Flat 12", "Zoe\u0308", "AT&T", "Dr. Who"),
+        *(
+            "Nguye\u0302\u0303n",
+            "संजय सिंह",
+            "บุญมี",
+            "བསྒྲུབས",
+            "マリー",
+            "佐々木",
+            "Kaʻahumanu",
+            "علي ٢",
+        ),
     ],
 )
 def test_what_people_are_called_is_a_name(name: str) -> None:
@@ -156,6 +166,11 @@ def test_what_people_are_called_is_a_name(name: str) -> None:
         ),
         *(f"{MARK} Bob", "Bob\x00", "Bob 👍", "<b>Bob</b>", "Bob/Al", 'Bob"', "“Bob”", "12", "-.&"),
         "evil\u3002com",
+        # What looks like a dot, a colon or a slash, and is a letter, a mark or a digit by its kind.
+        *(f"evil{sign}com" for sign in "\u0660\u06f0\u02d0\u1427\u1c79\ua4f8\ua78f\U0001d16d"),
+        "https\ua4fd\u3033evil",
+        # Marks that fall on the line itself, or run over others.
+        *("\u0338Bob", "evil \u0323com", "Bob" + 5 * "\u0301", "Flat 1\u0338"),
     ],
 )
 def test_what_may_be_a_link_a_number_or_a_sentence_of_ours_is_no_name(name: str | None) -> None:

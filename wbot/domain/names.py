@@ -2,11 +2,18 @@
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 NAME_LENGTH_MAX = 24
 DIGITS_MAX = 2
 _SIGNS = frozenset("'\N{RIGHT SINGLE QUOTATION MARK}-.&")
-_KINDS = frozenset({"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Nd"})
+_KINDS = frozenset({"Lu", "Ll", "Lt", "Lo", "Mn", "Mc", "Nd"})
+# Of the letters that modify others those that names are written with: many others look like a sign.
+_MODIFIERS = frozenset("\u02bb\u02bc\u0640\u0e46\u0ec6\u3005\u309d\u309e\u30fc\u30fd\u30fe\uff70")
+# By their kind letters, marks and digits, but they look like a dot.
+_DOT_ALIKE = frozenset("\u0660\u06f0\u1427\u18df\ua78f\U0001d16d")
+# More of them on one letter would run over the lines around it.
+_MARKS_MAX = 4
 # A dot ends a word or follows an initial; anywhere else it may make a link.
 _LINK = re.compile(r"(?:[^\s.]{2,}\.|\.)\S")
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)+")
@@ -43,8 +50,21 @@ def masked_number(phone: str | None) -> str | None:
     return f"…{phone[-4:]}" if phone else None
 
 
+def _kept(name: str) -> Iterator[str]:
+    marks = _MARKS_MAX  # without a letter before it a mark falls on what is around the name
+    for c in name:
+        kind = unicodedata.category(c)
+        if kind in {"Mn", "Mc"}:
+            marks += 1
+        else:
+            marks = 0 if kind.startswith("L") else _MARKS_MAX
+        is_letter = kind in _KINDS and c not in _DOT_ALIKE and marks <= _MARKS_MAX
+        if is_letter or c == " " or c in _SIGNS or c in _MODIFIERS:
+            yield c
+
+
 def _readable(name: str) -> str:
-    kept = "".join(c for c in name if c == " " or c in _SIGNS or unicodedata.category(c) in _KINDS)
+    kept = "".join(_kept(name))
     if sum(c.isdecimal() for c in kept) > DIGITS_MAX:
         kept = "".join(c for c in kept if not c.isdecimal())
     words = (word if _INITIALS.fullmatch(word) else _without_link(word) for word in kept.split())

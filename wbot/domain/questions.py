@@ -1,5 +1,6 @@
 """A question with two buttons, and what counts as its answer: a tap, or a plain yes or no."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -41,6 +42,12 @@ def question_payload(
     ]
     interactive = {"type": "button", "body": {"text": body}, "action": {"buttons": buttons}}
     return {"type": "interactive", "interactive": interactive}
+
+
+def button_ids(payload: Mapping[str, Any]) -> tuple[str, ...]:
+    """The ids of the buttons of a message of ours in the Graph API's form."""
+    action = payload.get("interactive", {}).get("action", {})
+    return tuple(button["reply"]["id"] for button in action.get("buttons", ()))
 
 
 def decision_of_button(button_id: str | None) -> Decision | None:

@@ -1,6 +1,7 @@
 """Every open connection: slow and idle ones give way, so that a new one is always taken."""
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import cast
@@ -15,6 +16,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SWEEP_S = 1.0
 _HEADERS_END = b"\r\n\r\n"
+# The line before a chunk of less than 256 bytes; in JSON no line looks like it.
+_SMALL_CHUNK = re.compile(rb"\r\n0*[0-9A-Fa-f]{1,2}[;\r\t ]")
 
 
 class _Connection(asyncio.Protocol):
@@ -29,6 +32,8 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._is_waiting_for_request = True
         self._headers = b""
+        self._bytes = 0
+        self._small_chunks = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -38,6 +43,9 @@ class _Connection(asyncio.Protocol):
         self._connections.opened(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_too_dense(data):
+            self.abort()
+            return
         if self._is_waiting_for_request:
             self._follow_headers(data)
         self.handler.data_received(data)
@@ -59,9 +67,18 @@ class _Connection(asyncio.Protocol):
     def request_ended(self, *, is_body_left: bool) -> None:
         """Its answer is about to be written; the rest of a body is none of the next headers."""
         self._is_waiting_for_request = not is_body_left
+        self._bytes = self._small_chunks = 0
 
     def abort(self) -> None:
         self._transport.abort()
+
+    def _is_too_dense(self, data: bytes) -> bool:
+        # Asked before aiohttp reads all that came, which would keep everybody waiting.
+        limits = self._connections.limits
+        self._bytes += len(data)
+        self._small_chunks += len(_SMALL_CHUNK.findall(data))
+        allowed = limits.small_chunks_max + self._bytes // limits.bytes_a_small_chunk
+        return self._small_chunks > allowed
 
     def _follow_headers(self, data: bytes) -> None:
         limits = self._connections.limits

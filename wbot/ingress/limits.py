@@ -19,6 +19,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     connections_per_address_max: int = 256
     """Of a peer that is not on this machine: whatever comes through a proxy has its address."""
     headers_bytes_max: int = 32 * 1024
+    small_chunks_max: int = 8_000
+    """Chunks of less than 256 bytes in one body: each costs as much as some kilobytes do."""
+    bytes_a_small_chunk: int = 200
+    """For each so many bytes of it a body may have one small chunk more."""
     headers_timeout_s: float = 10.0
     """From a request's first byte to its last header."""
     keepalive_s: float = 75.0

@@ -26,6 +26,7 @@ from wbot.domain.policy import Refusal, sentence_of
 from wbot.domain.questions import (
     Decision,
     QuestionKind,
+    button_ids,
     decision_of_button,
     plain_answer,
     question_payload,
@@ -38,6 +39,7 @@ from wbot.storage import (
     journal,
     ledger,
     messages,
+    outbox,
     payees,
     questions,
 )
@@ -106,9 +108,10 @@ def question(
 def taps_by(tx: Tx, message: StoredMessage) -> tuple[Decision, ...]:
     """The answers to questions of ours that a message can be; none for all others.
 
-    A button names its question. A plain yes or no answers the open question, whatever else code has
-    sent since; with several open, nobody can say which one. Once the model has spoken it may be
-    meant for the model, which reads it then, and forwarded words are somebody else's.
+    A button names its question, and a plain yes or no that quotes one answers that one alone. Else
+    it answers the open question, whatever else code has sent since; with several open, nobody can
+    say which one. Once the model has spoken it may be meant for the model, which reads it then, and
+    forwarded words are somebody else's.
     """
     raw = json.loads(message.content or "{}")
     match content_of(raw):
@@ -117,10 +120,22 @@ def taps_by(tx: Tx, message: StoredMessage) -> tuple[Decision, ...]:
             return () if tap is None else (tap,)
         case Text(body=body) if (is_yes := plain_answer(body)) is not None:
             context = context_of(raw) or Context()
-            is_forwarded = context.is_forwarded or context.is_frequently_forwarded
-            return () if is_forwarded else _taps_meant(tx, message, is_yes=is_yes)
+            if context.is_forwarded or context.is_frequently_forwarded:
+                return ()
+            if context.message_id is not None:
+                return _taps_quoting(tx, message, context.message_id, is_yes=is_yes)
+            return _taps_meant(tx, message, is_yes=is_yes)
         case _:
             return ()
+
+
+def _taps_quoting(
+    tx: Tx, message: StoredMessage, quoted: str, *, is_yes: bool
+) -> tuple[Decision, ...]:
+    payload = outbox.sent_as(tx, message.conversation_id, quoted)
+    ids = [] if payload is None else button_ids(json.loads(payload))
+    taps = [tap for button_id in ids if (tap := decision_of_button(button_id)) is not None]
+    return tuple(tap for tap in taps if tap.is_yes is is_yes)
 
 
 def _taps_meant(tx: Tx, message: StoredMessage, *, is_yes: bool) -> tuple[Decision, ...]:

@@ -341,6 +341,15 @@ def said(tx: Tx, message_id: str) -> list[str]:
     return [str(row[0]) for row in rows]
 
 
+def sent_as(tx: Tx, conversation_id: int, wamid: str) -> str | None:
+    """The payload that WhatsApp took under this id in a conversation; None if there is none."""
+    row = tx.execute(
+        "SELECT payload FROM outbox WHERE wamid = ? AND conversation_id = ?",
+        (wamid, conversation_id),
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
 def _outbox_of(tx: Tx, wamid: str, opaque: str | None, installation: str) -> int | None:
     prefix = opaque_of(installation, 0)[:-1]
     if opaque is not None and opaque.startswith(prefix):
