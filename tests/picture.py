@@ -63,8 +63,10 @@ async def say(page: Page, name: str, number: str, text: str) -> Locator:
 
 
 async def play(page: Page) -> None:
-    """One payment with its yes, one balance, and one payment that the rules refuse."""
+    """One payment whose turn is killed, one balance, and one payment that the rules refuse."""
     alice = await say(page, "Alice", "15550101001", "Transfer $20 to John")
+    await expect(alice.get_by_label("typing")).to_be_visible(timeout=WAIT_MS)
+    await page.get_by_role("button", name="Kill it now").click()
     await alice.get_by_role("button", name="Confirm").click(timeout=WAIT_MS)
     await expect(alice.get_by_text("Sent $20.00")).to_be_visible(timeout=WAIT_MS)
     bob = await say(page, "Bob", "15550101002", "What's my balance?")
@@ -74,6 +76,7 @@ async def play(page: Page) -> None:
     for phone in (alice, bob, carol):
         unread = phone.locator("li.bubble:not([data-state=read])")
         await expect(unread).to_have_count(0, timeout=WAIT_MS)
+    await expect(page.locator("#proof-list")).to_contain_text("resumed", timeout=WAIT_MS)
     await page.evaluate("document.activeElement.blur()")
 
 
