@@ -101,5 +101,34 @@ async def as_webp(page: Page, png: bytes) -> bytes:
     return b64decode(converted.partition(",")[2])
 
 
+DIFFERENCE = """async (urls) => {
+    const [width, height] = [80, 48];
+    const pixels = await Promise.all(urls.map(async (url) => {
+        const image = new Image();
+        image.src = url;
+        await image.decode();
+        const canvas = document.createElement("canvas");
+        [canvas.width, canvas.height] = [width, height];
+        const context = canvas.getContext("2d");
+        context.imageSmoothingQuality = "high";
+        context.drawImage(image, 0, 0, width, height);
+        return context.getImageData(0, 0, width, height).data;
+    }));
+    const apart = pixels[0].reduce((sum, one, at) => sum + Math.abs(one - pixels[1][at]), 0);
+    return apart / (width * height * 3);
+}"""
+
+
+async def difference(one: bytes, other: bytes) -> float:
+    """How far two pictures are from each other, by the mean of their channels (0 to 255)."""
+    urls = [f"data:image/webp;base64,{b64encode(picture).decode()}" for picture in (one, other)]
+    async with async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = await browser.new_page()
+        found: float = await page.evaluate(DIFFERENCE, urls)
+        await browser.close()
+    return found
+
+
 if __name__ == "__main__":
     Path(sys.argv[1]).write_bytes(asyncio.run(take()))

@@ -561,9 +561,7 @@ def told(path: Path, number: int) -> list[str]:
         row = tx.execute("SELECT message_id FROM messages WHERE number = ?", (number,)).fetchone()
         stages = life.tell(tx, row[0], to_text(Clock().now())).stages
     kinds = {"ledger", "asked", "asked_ended"}
-    return [
-        re.sub(r"wamid\S+|20\S+Z", "…", one.detail) for one in stages if one.stage in kinds
-    ]
+    return [re.sub(r"wamid\S+|20\S+Z", "…", one.detail) for one in stages if one.stage in kinds]
 
 
 async def test_both_lives_are_told_afterwards(chat: Chat) -> None:
