@@ -63,8 +63,10 @@ async def say(page: Page, name: str, number: str, text: str) -> Locator:
 
 
 async def play(page: Page) -> None:
-    """One payment with its yes, one balance, and one payment that the rules refuse."""
+    """One payment whose turn is killed, one balance, and one payment that the rules refuse."""
     alice = await say(page, "Alice", "15550101001", "Transfer $20 to John")
+    await expect(alice.get_by_label("typing")).to_be_visible(timeout=WAIT_MS)
+    await page.get_by_role("button", name="Kill it now").click()
     await alice.get_by_role("button", name="Confirm").click(timeout=WAIT_MS)
     await expect(alice.get_by_text("Sent $20.00")).to_be_visible(timeout=WAIT_MS)
     bob = await say(page, "Bob", "15550101002", "What's my balance?")
@@ -74,6 +76,7 @@ async def play(page: Page) -> None:
     for phone in (alice, bob, carol):
         unread = phone.locator("li.bubble:not([data-state=read])")
         await expect(unread).to_have_count(0, timeout=WAIT_MS)
+    await expect(page.locator("#proof-list")).to_contain_text("resumed", timeout=WAIT_MS)
     await page.evaluate("document.activeElement.blur()")
 
 
@@ -96,6 +99,35 @@ async def as_webp(page: Page, png: bytes) -> bytes:
     url = f"data:image/png;base64,{b64encode(png).decode()}"
     converted: str = await page.evaluate(TO_WEBP, url)
     return b64decode(converted.partition(",")[2])
+
+
+DIFFERENCE = """async (urls) => {
+    const [width, height] = [80, 48];
+    const pixels = await Promise.all(urls.map(async (url) => {
+        const image = new Image();
+        image.src = url;
+        await image.decode();
+        const canvas = document.createElement("canvas");
+        [canvas.width, canvas.height] = [width, height];
+        const context = canvas.getContext("2d");
+        context.imageSmoothingQuality = "high";
+        context.drawImage(image, 0, 0, width, height);
+        return context.getImageData(0, 0, width, height).data;
+    }));
+    const apart = pixels[0].reduce((sum, one, at) => sum + Math.abs(one - pixels[1][at]), 0);
+    return apart / (width * height * 3);
+}"""
+
+
+async def difference(one: bytes, other: bytes) -> float:
+    """How far two pictures are from each other, by the mean of their channels (0 to 255)."""
+    urls = [f"data:image/webp;base64,{b64encode(picture).decode()}" for picture in (one, other)]
+    async with async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = await browser.new_page()
+        found: float = await page.evaluate(DIFFERENCE, urls)
+        await browser.close()
+    return found
 
 
 if __name__ == "__main__":

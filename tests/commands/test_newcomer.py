@@ -207,6 +207,15 @@ def test_a_burst_against_a_running_service_needs_a_yes(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9", "http://127.0.0.1:9/"])
+def test_a_burst_against_a_service_without_a_path_means_its_webhook(
+    wbot: Wbot, address: str
+) -> None:
+    wbot.set(**COMPLETE)
+    ran = wbot("burst", "--target", address, "--phone-number-id", "1")
+    assert ran.err.startswith("wbot: http://127.0.0.1:9/api/webhook will keep 200 simulated")
+
+
 def test_its_own_burst_asks_nothing_and_prints_json_alone(tmp_path: Path) -> None:
     ran = burst(tmp_path, "--json")
     assert (ran.returncode, ran.stderr) == (0, "")

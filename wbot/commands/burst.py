@@ -3,11 +3,13 @@
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
 from rich.progress import Progress
 
+from wbot.admin.preflight import WEBHOOK_PATH
 from wbot.clock import Clock
 from wbot.commands.console import (
     counted,
@@ -55,7 +57,7 @@ def burst(
         raise click.UsageError("--phone-number-id is only used together with --target.")
     aim = None if target is None else _aim(target, phone_number_id)
     if aim is not None and not is_agreed:
-        _ask(target, users * messages)
+        _ask(aim["target_url"], users * messages)
     reports: list[BurstReport] = []
     bar = Console(stderr=True)
     with (
@@ -78,7 +80,7 @@ def burst(
         print_json(report)
     else:
         _show(report)
-    _judge(report, target)
+    _judge(report, aim and aim["target_url"])
 
 
 def _ask(target: str | None, number: int) -> None:
@@ -134,10 +136,16 @@ def _aim(target: str, phone_number_id: str | None) -> dict[str, Any]:
             raise ConfigurationError("Name the number to write to with --phone-number-id.")
         phone_number_id = known[0].phone_number_id
     return {
-        "target_url": target,
+        "target_url": _webhook_of(target),
         "app_secret": settings.app_secret,
         "phone_number_id": phone_number_id,
     }
+
+
+def _webhook_of(target: str) -> str:
+    """The address itself, or the webhook of a service that is named without a path."""
+    parts = urlsplit(target)
+    return parts._replace(path=WEBHOOK_PATH).geturl() if parts.path in ("", "/") else target
 
 
 def _show(report: dict[str, Any]) -> None:
