@@ -396,9 +396,10 @@ async def test_a_yes_that_quotes_another_customers_question_does_nothing(chat: C
 
 
 @pytest.mark.parametrize("mark", ["forwarded", "frequently_forwarded"])
-async def test_a_forwarded_yes_is_somebody_elses(chat: Chat, mark: str) -> None:
+@pytest.mark.parametrize("value", [True, "true", 1])
+async def test_a_forwarded_yes_is_somebody_elses(chat: Chat, mark: str, value: Any) -> None:
     await chat.say("Transfer $20 to John")
-    content = {"type": "text", "text": {"body": "yes"}, "context": {mark: True}}
+    content = {"type": "text", "text": {"body": "yes"}, "context": {mark: value}}
     await chat.next_reply(ALICE, chat.simulator.send_inbound(ALICE, content))
     assert chat.balance() == (10_000, 2_000)
 

@@ -80,7 +80,7 @@ def burst(
         print_json(report)
     else:
         _show(report)
-    _judge(report, aim and aim["target_url"])
+    _judge(report, None if aim is None else aim["target_url"])
 
 
 def _ask(target: str | None, number: int) -> None:

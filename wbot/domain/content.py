@@ -63,10 +63,15 @@ def context_of(raw: Mapping[str, Any]) -> Context | None:
     return Context(
         message_id=json_access.identifier(context, "id", "message_id"),
         sender=json_access.text(context, "from"),
-        is_forwarded=json_access.flag(context, "forwarded"),
-        is_frequently_forwarded=json_access.flag(context, "frequently_forwarded"),
+        is_forwarded=_is_marked(context, "forwarded"),
+        is_frequently_forwarded=_is_marked(context, "frequently_forwarded"),
         product=_product(product) if product else None,
     )
+
+
+def _is_marked(context: JsonObject, key: str) -> bool:
+    # An odd mark is a mark all the same: taken for none, somebody else's words would be a yes.
+    return str(context.get(key) or "").strip().lower() not in {"", "false", "0", "no"}
 
 
 def _product(raw: JsonObject) -> Product:
