@@ -218,19 +218,19 @@ async def test_trouble_is_caused_shown_and_ended(rig: Rig) -> None:
             await control(rig, "trouble", {"name": name, "wanted": False})
         while await page.switched_on() > 0:
             pass
-    assert rig.faults.take(Endpoint.WEBHOOK, "") is None
+    assert rig.faults.next_fault(Endpoint.WEBHOOK, "") is None
 
 
 def test_a_page_that_does_not_keep_up_is_cut_off() -> None:
     pages = Pages()
     slow, quick = pages.open(), pages.open()
     for number in range(EVENTS_WAITING_MAX + 1):
-        pages.tell("bubble", {"number": number})
+        pages.publish("bubble", {"number": number})
         quick.get_nowait()
     assert slow.get_nowait() is None
     assert slow.empty()
     assert quick.empty()
-    pages.tell("bubble", {})
+    pages.publish("bubble", {})
     assert (slow.qsize(), quick.qsize()) == (0, 1)
 
 

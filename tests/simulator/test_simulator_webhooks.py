@@ -495,7 +495,7 @@ async def test_the_same_seed_gives_the_same_ids() -> None:
 def drawn(seed: int) -> list[Fault | None]:
     faults = Faults(seed=seed)
     faults.at_random(Endpoint.SEND, 0.5, [dropped(), dropped(acts=True), refused(500, 131000)])
-    return [faults.take(Endpoint.SEND, "") for _ in range(50)]
+    return [faults.next_fault(Endpoint.SEND, "") for _ in range(50)]
 
 
 def test_a_random_plan_repeats_from_its_seed() -> None:
@@ -509,13 +509,13 @@ def test_scripted_faults_strike_before_lasting_ones_and_each_once() -> None:
     faults.listeners.append(lambda: changes.append(None))
     faults.always(Endpoint.MODEL, slow(5))
     faults.add(Endpoint.MODEL, refused(429, 0, about="Bob"), dropped())
-    assert faults.take(Endpoint.MODEL, "Alice") == dropped()
-    assert faults.take(Endpoint.MODEL, "Alice") == slow(5)
+    assert faults.next_fault(Endpoint.MODEL, "Alice") == dropped()
+    assert faults.next_fault(Endpoint.MODEL, "Alice") == slow(5)
     assert faults.waiting(Endpoint.MODEL) == (refused(429, 0, about="Bob"),)
     faults.remove(Endpoint.MODEL, refused(429, 0, about="Bob"))
-    assert faults.take(Endpoint.MODEL, "Bob") == slow(5)
+    assert faults.next_fault(Endpoint.MODEL, "Bob") == slow(5)
     faults.clear()
-    assert faults.take(Endpoint.MODEL, "Bob") is None
+    assert faults.next_fault(Endpoint.MODEL, "Bob") is None
     assert len(changes) == 5
 
 

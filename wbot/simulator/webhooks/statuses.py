@@ -1,4 +1,4 @@
-"""What becomes of an accepted send: sent, delivered, read, or failed."""
+"""The statuses of an accepted send: sent, delivered, read, or failed."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ NO_SUCH_MESSAGE = failure_of(
 )
 
 StatusListener = Callable[[Send, str, str], None]
-"""Told a send, its new status, and why it failed (empty unless it did)."""
+"""Called with a send, its new status, and why it failed (empty unless it did)."""
 
 
 class _Fate(msgspec.Struct):
@@ -115,9 +115,9 @@ class Statuses:
         return None if may else WINDOW_CLOSED
 
     def _report(self, send: Send, status: str, failure: dict[str, Any] | None = None) -> bool:
-        """Whether it went well; a fault may turn any status into a failure."""
+        """Whether it succeeded; a fault may turn any status into a failure."""
         update = status_update(send, status, at=self._clock.now(), error=failure)
-        fault = self._faults.take(Endpoint.STATUS, update.about)
+        fault = self._faults.next_fault(Endpoint.STATUS, update.about)
         if fault is not None and fault.kind is Kind.REFUSE:
             failure = failure_of(fault.code, fault.message, fault.message)
             update = status_update(send, "failed", at=self._clock.now(), error=failure)
