@@ -1,4 +1,4 @@
-"""One coroutine a key: in order inside a key, side by side between keys, and no bell lost."""
+"""One coroutine per key: ordered within a key, concurrent across keys, no notification lost."""
 
 import asyncio
 import random
@@ -24,7 +24,7 @@ async def started(work: Work, *, running_max: int = 100) -> AsyncIterator[KeyedW
 
 
 class Script:
-    """Work that answers as told, then None; every look is on record and can be held back."""
+    """Work that returns the scripted answers, then None; calls are recorded and can be blocked."""
 
     def __init__(self, **answers: list[RetryDelay]) -> None:
         self.answers = {int(key[1:]): deque(given) for key, given in answers.items()}
@@ -47,14 +47,14 @@ class Script:
         self._gates[key].set()
 
     async def looked(self, times: int) -> list[int]:
-        """The looks, once there are so many."""
+        """The calls, once there are this many."""
         async with self._changed:
             await self._changed.wait_for(lambda: len(self.looks) >= times)
         return self.looks
 
 
 async def idle(lanes: KeyedWorker) -> None:
-    """Return when every coroutine of now has ended."""
+    """Return when all current coroutines have ended."""
     if lanes._running:
         await asyncio.wait(lanes._running)
 
@@ -203,7 +203,7 @@ async def test_free_places_go_to_the_groups_in_turn() -> None:
 
 
 class Mailboxes:
-    """Keys with things to do: one at a time is taken from the front, as a conversation does it."""
+    """Keys with queued items: each call handles the first one, as for a conversation."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
@@ -241,7 +241,7 @@ class Mailboxes:
 
 @pytest.mark.parametrize(("keys", "running_max"), [(50, 100), (50, 3), (3, 1)])
 async def test_no_bell_is_ever_lost(keys: int, running_max: int) -> None:
-    """Thousands of rings at random moments: all done, in order, never two at once of one key."""
+    """Thousands of notifications at random times: all done, in order, one call per key at a time."""
     mail = Mailboxes(seed=keys + running_max)
     notify_conversation_ids = 10_000
     mail.left = notify_conversation_ids
@@ -259,7 +259,7 @@ async def test_no_bell_is_ever_lost(keys: int, running_max: int) -> None:
 
 
 async def test_a_bell_for_work_that_ends_at_that_moment_is_not_lost() -> None:
-    """Each look takes all there is and asks for nothing: only bells bring it back."""
+    """Each call handles everything and requests no retry: only notifications bring it back."""
     inbox: deque[int] = deque()
     done: list[int] = []
     last = asyncio.Event()
@@ -335,7 +335,7 @@ async def test_stopping_when_idle_is_at_once() -> None:
 
 
 async def test_work_that_breaks_takes_its_group_down() -> None:
-    """A dead lane nobody hears of would leave its conversation waiting for ever."""
+    """A silently dead worker would leave its conversation waiting forever."""
 
     async def work(_: int, __: str) -> RetryDelay:
         raise ArithmeticError("broken")

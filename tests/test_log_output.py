@@ -1,4 +1,4 @@
-"""Log lines leave without anybody waiting for them, and what is lost is told."""
+"""Writing a log line blocks no caller, and lost lines are reported."""
 
 import errno
 import json
@@ -16,7 +16,7 @@ WAIT_S = 20.0
 
 
 class Slow:
-    """A place that takes no line before it is told to, and keeps those it took."""
+    """An output that accepts no line until it is told to, and records those it accepted."""
 
     def __init__(self) -> None:
         self.may_write = threading.Event()
@@ -32,7 +32,7 @@ class Slow:
 
 
 class Broken(Slow):
-    """A place that loses its first line."""
+    """An output that loses its first line."""
 
     def write(self, line: bytes) -> None:
         if not self.is_asked.is_set():

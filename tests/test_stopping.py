@@ -1,4 +1,4 @@
-"""A stop ends every task, also one that misses the first word of it."""
+"""A stop ends every task, including one that misses the first cancellation."""
 
 import asyncio
 import threading
@@ -48,7 +48,7 @@ async def test_a_database_that_closes_is_asked_nothing_more(tmp_path: Path) -> N
 
 
 class Stubborn:
-    """Work that swallows the first cancellation, as what waits in Python 3.11's wait_for can."""
+    """Work that swallows the first cancellation, as wait_for can in Python 3.11."""
 
     def __init__(self) -> None:
         self.started = asyncio.Event()
@@ -116,7 +116,7 @@ async def test_the_cache_waits_for_nothing_that_could_swallow_a_cancellation(
 async def test_a_stop_goes_on_whatever_breaks_on_its_way(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A database that stays open keeps the process from ending."""
+    """A database that stays open would keep the process running."""
     whole = Conversations.stop
 
     async def stop(self: Conversations, grace_s: float) -> None:

@@ -33,7 +33,7 @@ def wbot(
 
 
 async def cause_told(wbot: Wbot, who: str, words: str) -> str:
-    """What `wbot why` gives as the cause, once these words are in it."""
+    """The cause that `wbot why` shows, once it contains these words."""
     async with asyncio.timeout(WAIT_S):
         while True:
             ran = await asyncio.to_thread(wbot, "why", who)
@@ -200,7 +200,7 @@ def test_a_failed_attempt_is_told_as_repeated(tx: sqlite3.Connection) -> None:
 
 
 def answered(tx: sqlite3.Connection) -> int:
-    """A message whose reply is stored; the reply's outbox id."""
+    """Store a message with its reply; returns the reply's outbox id."""
     conversation_id = make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
     messages.finish(tx, "wamid.1", state="answered", reason=None, now=NOW)
     outbox.add(

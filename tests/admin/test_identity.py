@@ -1,4 +1,4 @@
-"""Who is who: numbers and user ids that come, go and change hands, through real webhooks."""
+"""Customer identity: numbers and user ids that appear, vanish and change owners, via webhooks."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,7 +31,7 @@ def wbot(
 
 
 async def balance_seen_by(world: World, customer: SimulatedCustomer) -> str:
-    """The balance line of whoever writes under these ids."""
+    """The balance line that a customer with these ids gets."""
     seen = len(world.simulator.sends)
     await world.simulator.say(customer, "What's my balance?")
     sends = await world.simulator.wait_for_sends(seen + 1, timeout_s=WAIT_S)
@@ -40,7 +40,7 @@ async def balance_seen_by(world: World, customer: SimulatedCustomer) -> str:
 
 @asynccontextmanager
 async def paused(world: World) -> AsyncIterator[None]:
-    """The business answers nothing inside, and everything as it ends."""
+    """The business is paused inside the block, and its messages are answered at the end."""
     path = world.service.settings.database
     seen = len(world.simulator.sends)
     for is_paused in (True, False):
@@ -112,7 +112,7 @@ async def test_a_changed_user_id_keeps_the_account(
 async def test_a_reply_follows_the_customer_to_his_new_number(
     make_world: MakeWorld, database_path: Path
 ) -> None:
-    """The old number may belong to somebody else by then."""
+    """The old number may belong to another customer by then."""
     deposit(database_path, ALICE, 50_000)
     async with make_world() as world, paused(world):
         await world.simulator.say(ALICE, "What's my balance?")
@@ -153,7 +153,7 @@ async def test_a_change_to_somebody_elses_number_changes_nothing(
 async def test_a_text_that_comes_after_a_merge_acts_for_the_one_who_is_left(
     make_world: MakeWorld, database_path: Path
 ) -> None:
-    """Its placeholder was answered, then its writer was merged away; now the real text comes."""
+    """Its placeholder was answered, then its sender was merged; now the real text arrives."""
     placeholder = {"type": "unsupported", "errors": [{"code": 131060}]}
     deposit(database_path, ALICE, 7_000)
     deposit(database_path, BOB, 500)
@@ -175,7 +175,7 @@ async def test_a_text_that_comes_after_a_merge_acts_for_the_one_who_is_left(
 
 
 def last_heard(path: Path, *, days: float) -> None:
-    """Everybody wrote, and got every alias, so long ago."""
+    """Set the last activity of all customers and aliases to that long ago."""
     at = to_text(Clock().now() - timedelta(days=days))
     with writing(path) as tx:
         tx.execute("UPDATE conversations SET last_inbound_at = ?", (at,))
@@ -237,7 +237,7 @@ async def test_a_number_is_enough_where_no_user_id_is_on_file(
 async def test_a_number_long_unheard_takes_no_account_along_as_it_changes(
     make_world: MakeWorld, database_path: Path
 ) -> None:
-    """Its new owner may be who changes it."""
+    """The customer who changes it may be its new owner."""
     deposit(database_path, ALICE, 50_000)
     async with make_world() as world:
         assert "$500.00" in await balance_seen_by(world, ALICE)

@@ -1,10 +1,10 @@
-"""What each step of the flow costs as the database grows: one table, a column a size.
+"""What each step of the flow costs as the database grows: a table with a column per size.
 
-A database of so many finished messages, each with its reply and three statuses, is written straight
-by SQL: a tenth of them in one long conversation, and a tenth with a confirmed transfer. Then one
-message travels through the real functions over and over, each step timed inside its transaction
+A database of so many finished messages, each with its reply and three statuses, is written
+directly in SQL: a tenth in one long conversation, and a tenth with a confirmed transfer. Then one
+message passes through the real functions repeatedly, each step timed inside its transaction
 without the commit, and the real `wbot serve` is started on the file. The goal is the last column:
-nothing costs more at the largest size than 1.3 times what it costs at the smallest.
+nothing at the largest size costs more than 1.3 times its cost at the smallest.
 """
 
 # ruff: noqa: S608  our own statements
@@ -128,7 +128,7 @@ LEDGER_ROW = (
 
 
 def fill(path: Path, count: int) -> None:
-    """A database with so many finished messages, all of them older than an hour."""
+    """Fill the database with finished messages, all older than an hour."""
     connection = connect(path)
     migrations.migrate(connection, path, clock.now())
     connection.execute("PRAGMA synchronous = OFF")
@@ -148,7 +148,7 @@ def fill(path: Path, count: int) -> None:
 
 
 def fill_ledger(tx: sqlite3.Connection, count: int, customers: int) -> None:
-    """A deposit for everybody; then every tenth message's transfer, pending and confirmed."""
+    """A deposit for every customer; then every tenth message's transfer, pending and confirmed."""
     rows: list[tuple[Any, ...]] = []
     postings: list[tuple[int, int, int]] = []
     effects: list[tuple[Any, ...]] = []
@@ -192,7 +192,7 @@ def fill_ledger(tx: sqlite3.Connection, count: int, customers: int) -> None:
 
 
 def fill_summaries(tx: sqlite3.Connection) -> None:
-    """What the service keeps beside the rows, so that it need not read them."""
+    """The summaries that the service stores so that it need not read all rows."""
     tx.execute(
         "INSERT INTO balances (account_id, posted_minor) "
         "SELECT account_id, sum(amount_minor) FROM postings GROUP BY account_id"
@@ -241,7 +241,7 @@ class Journey:
             record(self.tx, payload, body=body, now=clock.now(), installation="growth")
 
     def travel(self, number: int) -> None:
-        """The whole flow once, on the longest conversation, undone at its end."""
+        """The whole flow once, on the longest conversation, rolled back at the end."""
         self.tx.execute("BEGIN IMMEDIATE")
         try:
             message_id = f"wamid.new.{number}"
@@ -331,7 +331,7 @@ class Journey:
             messages.requeue(self.tx, message.message_id, to_text(clock.now()))
 
     def look(self, number: int) -> None:
-        """What the service and its operator look at from time to time."""
+        """The periodic queries of the service and its operator."""
         now = to_text(clock.now())
         steps: dict[str, Callable[[], object]] = {
             "holds that are due": lambda: confirmations.due(self.tx, now),
@@ -366,7 +366,7 @@ class Journey:
         outbox.in_line(self.tx, 0, 1_000)
 
     def audit(self) -> None:
-        """What is verified each minute, after a busy one."""
+        """The audit of one minute, after a busy one."""
         with self.timed("audit each minute"):
             found = invariants.unguarded(self.tx)
             since = self.tx.execute(
@@ -394,7 +394,7 @@ def measure(path: Path, count: int) -> dict[str, float]:
 
 
 async def start(path: Path, rounds: int = 3) -> dict[str, float]:
-    """Seconds until the real service answers, and its memory then."""
+    """Seconds until the real service answers, and its memory use then."""
     seconds, mebibytes = [], []
     for _ in range(rounds):
         with socket.socket() as probe:

@@ -1,4 +1,4 @@
-"""The model client: what it makes of whatever an OpenAI-compatible endpoint answers."""
+"""The model client: how it handles any answer of an OpenAI-compatible endpoint."""
 
 import copy
 import os
@@ -178,7 +178,7 @@ async def test_a_failure_carries_the_wait_that_the_endpoint_asks_for(
     headers: dict[str, str],
     retry_after_s: float | None,
 ) -> None:
-    """Nothing is asked for by a failure without the header, unless it is one of a quota."""
+    """A failure without the header requests no wait, unless it is a quota failure."""
     with pytest.raises(RetryableError) as raised:
         await answer_to(rig, model, web.Response(status=status, headers=headers))
     assert raised.value.retry_after_s == retry_after_s
@@ -251,7 +251,7 @@ async def test_where_models_can_be_looked_up_that_answer_stands(
 
 @asynccontextmanager
 async def thief() -> AsyncIterator[tuple[str, list[str]]]:
-    """The address of somebody else's server, and the keys that it was shown."""
+    """The address of another party's server, and the keys that it received."""
     shown: list[str] = []
 
     async def take(request: web.Request) -> web.Response:
@@ -271,7 +271,7 @@ async def thief() -> AsyncIterator[tuple[str, list[str]]]:
 async def test_a_redirect_is_not_followed_and_waits_for_the_operator(
     rig: Rig, model: OpenAIModel, status: int
 ) -> None:
-    """Neither elsewhere nor on the same host: the key and the words go where they were sent."""
+    """Neither elsewhere nor on the same host: the key and the text go only where they were sent."""
     for path in ("/v1/chat/completions", "{elsewhere}"):
         async with thief() as (elsewhere, shown):
             location = {"Location": path.format(elsewhere=elsewhere)}

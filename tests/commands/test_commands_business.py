@@ -286,7 +286,7 @@ def test_a_new_currency_reaches_accounts_that_were_never_used(wbot: Wbot) -> Non
 
 
 def owe(wbot: Wbot, *, posted_minor: int, held_minor: int) -> None:
-    """Alice's account as transfers would have left it under an overdraft."""
+    """Leave Alice's account as transfers would under an overdraft."""
     wbot.add_business("shop", "--overdraft", "50")
     wbot.done("ledger", "deposit", "shop", ALICE, "5")
     wbot.done("ledger", "deposit", "shop", BOB, "5")

@@ -1,4 +1,4 @@
-"""wbot check: each thing that can be wrong is named with its mend, and nothing else."""
+"""wbot check: each problem is reported with its fix, and nothing else is."""
 
 import asyncio
 import json
@@ -161,7 +161,7 @@ def stored(
 
 
 def put_message(tx: sqlite3.Connection, *, business_id: str | None, body: bytes) -> None:
-    """A silent message that came with this webhook."""
+    """Store a silent message that came with this webhook."""
     message_id = f"wamid.{messages.keep_webhook(tx, b'', None, NOW)}"
     messages.claim(tx, message_id)
     conversation_id = None
@@ -404,7 +404,7 @@ Served = tuple[web.AppRunner, int]
 
 
 async def served(status: int, body: str, context: ssl.SSLContext | None = None) -> Served:
-    """A server on loopback that answers everything the same."""
+    """A server on loopback that gives every request the same answer."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.Response(status=status, text=body, content_type="application/json")
@@ -471,7 +471,7 @@ async def test_a_number_that_customers_block_is_warned_of() -> None:
 
 @pytest.fixture
 def distrusted(tmp_path: Path) -> ssl.SSLContext:
-    """A server's side of TLS under a certificate that nobody has signed."""
+    """The server side of TLS with an untrusted certificate."""
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     subprocess.run(
         [

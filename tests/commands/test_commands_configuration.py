@@ -1,4 +1,4 @@
-"""Where a command finds its configuration and its database, and what it says when it does not."""
+"""Where a command finds its configuration and database, and its message when it does not."""
 
 import shutil
 from pathlib import Path
@@ -138,7 +138,7 @@ async def test_the_service_logs_an_unknown_variable(tmp_path: Path, database_pat
 async def test_service_and_command_line_read_one_file_from_any_folder(
     wbot: Wbot, tmp_path: Path
 ) -> None:
-    """The service runs in one folder, the operator in another; the file's paths are relative."""
+    """The service runs in one folder, the operator in another; paths in the file are relative."""
     file = configure(
         tmp_path,
         f"WBOT_PORT={free_port()}\nWBOT_APP_SECRET=s\nWBOT_VERIFY_TOKEN=v\nWBOT_MODEL=offline\n",

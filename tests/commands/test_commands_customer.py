@@ -1,4 +1,4 @@
-"""wbot customer and payee: two customers become one, and no money is lost on the way."""
+"""wbot customer and payee: two customers are merged, and no money is lost."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ def merge(tx: sqlite3.Connection, from_text: str, into_text: str) -> Merged:
 
 
 def pay(tx: sqlite3.Connection, customer_id: int, name: str, amount_minor: int, key: str) -> int:
-    """A transfer to a payee of the customer's."""
+    """A transfer to one of the customer's payees."""
     movement = ledger.Movement(
         business_id=SHOP.id,
         kind=TransferKind.TRANSFER,
@@ -59,7 +59,7 @@ def pay(tx: sqlite3.Connection, customer_id: int, name: str, amount_minor: int, 
 
 
 def put_reply(tx: sqlite3.Connection, conversation_id: int) -> int:
-    """A reply that waits to be sent."""
+    """Store a reply that waits to be sent."""
     reply = outbox.NewReply(
         business_id=SHOP.id,
         conversation_id=conversation_id,

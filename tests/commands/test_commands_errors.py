@@ -1,4 +1,4 @@
-"""wbot errors: failures are shown, and their messages live again once."""
+"""wbot errors: failures are shown, and each failed message can be retried once."""
 
 import sqlite3
 from contextlib import closing

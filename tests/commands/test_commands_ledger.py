@@ -1,4 +1,4 @@
-"""wbot ledger: money in and out by an operator's hand, and proof that the books are right."""
+"""wbot ledger: an operator moves money in and out, and verifies that the ledger is consistent."""
 
 import re
 import sqlite3
@@ -429,7 +429,7 @@ def test_the_books_stay_right_whatever_operators_do(
 
 
 def do(tx: sqlite3.Connection, step: tuple[str, str, int, str | None]) -> None:
-    """One step as the command line makes it, in a transaction that a refusal undoes."""
+    """One step as the command line runs it, in a transaction that a refusal rolls back."""
     verb, customer, number, key = step
     tx.execute("SAVEPOINT step")
     try:

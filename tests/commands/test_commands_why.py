@@ -1,4 +1,4 @@
-"""wbot why: the whole life of a message, from the tables alone."""
+"""wbot why: the whole timeline of a message, from the tables alone."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def tx() -> Iterator[sqlite3.Connection]:
 
 
 def told(tx: sqlite3.Connection, message_id: str = "wamid.1") -> list[tuple[str, str]]:
-    """Stage and detail, in order; each is checked to come no earlier than the one before."""
+    """Stage and detail, in order; checks that the times do not decrease."""
     found = message_timeline.tell(tx, message_id, LATER)
     times = [one.at for one in found.stages]
     assert times == sorted(times)
@@ -43,7 +43,7 @@ def details(stages: list[tuple[str, str]], name: str) -> list[str]:
 
 
 async def a_transfer(world: World) -> str:
-    """A message that transfers twice, the second time in vain; its id."""
+    """A message that transfers twice, the second time without success; returns its id."""
     await world.ask(ALICE, "Transfer $20 to John; send 9000 to Mary")
     await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
     message_id: str = world.rows("SELECT message_id FROM messages")[0]["message_id"]

@@ -1,4 +1,4 @@
-"""What a stranger types wrong, and the plain sentence with the next step that they read."""
+"""Typical mistakes of a new user, and the plain sentence with the next step that they get."""
 
 import os
 import pty
@@ -176,7 +176,7 @@ def test_a_failed_check_is_told_once(wbot: Wbot) -> None:
 
 
 def burst(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """`wbot burst` as a process of its own, with nobody at a terminal."""
+    """`wbot burst` in its own process, without a terminal."""
     return subprocess.run(
         [sys.executable, "-m", "wbot", "burst", "--users", "1", "--messages", "2", *arguments],
         cwd=folder,

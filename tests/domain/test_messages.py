@@ -1,4 +1,4 @@
-"""The content of each kind of message, what the customer said in it, and what is done about it."""
+"""The content of each kind of message, its text, and how it is handled."""
 
 import json
 from decimal import Decimal

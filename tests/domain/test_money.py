@@ -1,4 +1,4 @@
-"""Amounts as people and models write them, and as we write them."""
+"""Amounts as people and models write them, and as we format them."""
 
 import pytest
 from hypothesis import given, settings
@@ -318,7 +318,7 @@ def test_a_code_outside_the_active_list_is_refused_in_a_sentence(code: str) -> N
 
 
 def test_signs_are_unmistakable() -> None:
-    """No two currencies are written with the same sign, and all signs belong to known codes."""
+    """No two currencies share a sign, and every sign belongs to a known code."""
     assert len(set(money._SYMBOLS.values())) == len(money._SYMBOLS)
     named = set(money._SYMBOLS) | {code for codes in money._MEANINGS.values() for code in codes}
     assert named == {currency.code for currency in EVERY_CURRENCY}

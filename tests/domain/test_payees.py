@@ -1,4 +1,4 @@
-"""Whom a customer means: names that are compared, look-alikes, numbers, and two of one name."""
+"""Which payee a customer means: compared names, look-alikes, numbers, and two of one name."""
 
 import sqlite3
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What is refused, and why, in which order."""
+"""What is refused, why, and in which order."""
 
 from datetime import datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Lines that only the ledger writes: nobody else's words can look like one, or turn one around."""
+"""Receipt lines come only from the ledger: no other text can look like one or alter one."""
 
 import pytest
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""What others say holds no secret, no number and no message, however it is spelled."""
+"""Text from other systems contains no secret, number or message, in whatever encoding."""
 
 import base64
 import json

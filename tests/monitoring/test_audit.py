@@ -1,4 +1,4 @@
-"""The service proves its books right while it runs, and moves no money while they are wrong."""
+"""The service audits its ledger while it runs, and moves no money while it is inconsistent."""
 
 import asyncio
 import sqlite3
@@ -25,7 +25,7 @@ WRONG = "UPDATE balances SET posted_minor = posted_minor + ? WHERE account_id = 
 
 
 class Minutes(Clock):
-    """A clock whose minutes pass when the test says so."""
+    """A clock whose minutes pass when the test advances it."""
 
     def __init__(self) -> None:
         self._passed = asyncio.Condition()
@@ -140,7 +140,7 @@ def long_ledger(path: Path, transfers: int) -> None:
 
 
 def steps_of(tx: sqlite3.Connection, work: Callable[[sqlite3.Connection], object]) -> int:
-    """How many instructions of SQLite's machine the work takes: the same on every machine."""
+    """How many instructions of SQLite's virtual machine the work takes: the same on any machine."""
     taken = 0
 
     def count() -> int:
@@ -286,7 +286,7 @@ async def test_an_old_row_changed_by_hand_is_found_by_the_audit_of_everything(
 async def test_money_does_not_wait_for_long_books_at_a_start(
     make_world: MakeWorld, database_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rest is verified beside it; what is wrong then stops money as ever."""
+    """The rest is audited in the background; what is found wrong then still stops money."""
     deposit(database_path, ALICE, 10_000)
     by_hand(database_path, 5)
     goes_on = threading.Event()

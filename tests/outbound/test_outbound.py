@@ -1,4 +1,4 @@
-"""The outbox's sender: what is sent, once, in order, whatever the Graph API does."""
+"""The outbox sender: what is sent, once and in order, whatever the Graph API does."""
 
 from pathlib import Path
 
@@ -129,7 +129,7 @@ async def test_a_failed_status_is_recorded_for_the_operator(make_world: MakeWorl
 
 
 async def test_an_attempt_whose_end_was_never_stored_blocks_nobody(make_world: MakeWorld) -> None:
-    """It counts as unknown, and after the grace its reply goes out."""
+    """It counts as unknown, and after the grace period its reply is sent."""
     async with make_world(variables={"WBOT_UNKNOWN_GRACE": "0.2"}) as world:
         with writing(world.service.settings.database) as tx:
             tx.execute("UPDATE businesses SET status = 'paused'")

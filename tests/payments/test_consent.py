@@ -1,4 +1,4 @@
-"""Money that waits for a customer's own yes: by a button, by a word, in time, once."""
+"""Money that waits for the customer's own confirmation: by a button or a word, in time, once."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ SOON_S = consent.EXPIRY_GRACE_S + 2 * LOOK_EVERY_S
 
 
 class Ahead(Clock):
-    """The real clock, put forward by so many seconds."""
+    """The real clock, set ahead by this many seconds."""
 
     def __init__(self) -> None:
         self.ahead_s = 0.0
@@ -41,7 +41,7 @@ class Ahead(Clock):
 
 
 def change(path: Path, **rules: Any) -> None:
-    """Other money rules for the shop."""
+    """Change the money rules of the shop."""
     with writing(path) as tx:
         business = businesses.required(tx, "shop")
         businesses.change(tx, msgspec.structs.replace(business, policy=Policy(**rules)))
@@ -63,7 +63,7 @@ def path(database_path: Path) -> Path:
 
 
 class Chat:
-    """The shop's customers, by what they say and tap."""
+    """The shop's customers, who write and tap."""
 
     def __init__(self, world: World, path: Path, clock: Ahead) -> None:
         self.world = world
@@ -100,7 +100,7 @@ class Chat:
         await self.simulator.send_inbound(who, content, sent_at=self.clock.now())
 
     def balance(self) -> tuple[int, int]:
-        """What Alice has posted and held, and the proof that the books are right."""
+        """What Alice has posted and held; also checks that the ledger is consistent."""
         connection = connect(self.path)
         try:
             assert invariants.breaches(connection) == []
@@ -144,7 +144,7 @@ def button(question: Send, answer: str) -> dict[str, str]:
 
 
 def calls(*calls: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-    """One answer of a model that makes these calls, and says something it should not."""
+    """A model's answer that makes these calls, with a text that it should not send."""
     return {
         "choices": [
             {
@@ -316,7 +316,7 @@ async def test_a_plain_no_frees_the_money(chat: Chat) -> None:
 
 
 async def test_a_yes_after_the_model_has_spoken_goes_to_the_model(chat: Chat) -> None:
-    """It may be the answer to what the model asked, and the model could ask anything."""
+    """It may answer what the model asked, and the model can ask anything."""
     await chat.say("Transfer $20 to John")
     chat.simulator.responder = lambda _: "Shall I show you the weather?"
     await chat.say("hello")
@@ -450,7 +450,7 @@ async def test_a_hold_expires_by_itself_and_the_customer_hears_of_it_once(chat: 
 
 
 async def test_a_tap_counts_by_when_it_came_however_late_its_turn_is(chat: Chat) -> None:
-    """Paused, and the tap even gets stale: the hold waits for it, and the yes counts."""
+    """Paused until the tap is stale: the hold waits for it, and the yes counts."""
     question = await chat.say("Transfer $20 to John")
     pause(chat.path, is_paused=True)
     chat.clock.ahead_s = 590
@@ -466,7 +466,7 @@ async def test_a_tap_counts_by_when_it_came_however_late_its_turn_is(chat: Chat)
 
 
 async def test_a_tap_that_came_too_late_ends_the_hold_itself(chat: Chat) -> None:
-    """An unhandled message from before holds the expiry up; the late tap is late all the same."""
+    """An unhandled earlier message delays the expiry; the late tap is still late."""
     question = await chat.say("Transfer $20 to John")
     pause(chat.path, is_paused=True)
     await chat.simulator.say(ALICE, "hello", sent_at=chat.clock.now())
@@ -540,7 +540,7 @@ async def test_a_contact_card_names_whom_to_pay(chat: Chat) -> None:
 
 
 async def test_a_customer_out_of_reach_is_paid_in_silence(chat: Chat) -> None:
-    """What he said in a group lets nobody write to him."""
+    """They wrote in a group, which does not allow a direct reply to them."""
     content = {"type": "text", "text": {"body": "hello"}, "group_id": "group.1"}
     await chat.simulator.send_inbound(BOB, content)
     await chat.simulator.wait_until_quiet(timeout_s=WAIT_S)
@@ -556,7 +556,7 @@ async def test_a_customer_out_of_reach_is_paid_in_silence(chat: Chat) -> None:
 
 
 def told(path: Path, number: int) -> list[str]:
-    """What `wbot why` tells of money and questions in the life of Alice's n-th message."""
+    """The money and question stages that `wbot why` shows for Alice's n-th message."""
     with writing(path) as tx:
         row = tx.execute("SELECT message_id FROM messages WHERE number = ?", (number,)).fetchone()
         stages = message_timeline.tell(tx, row[0], to_text(Clock().now())).stages
@@ -633,7 +633,7 @@ async def test_an_operator_reverses_what_reached_a_customer_and_nothing_that_wai
 
 
 def undo_the_close(path: Path, *, attempts: int) -> None:
-    """As if the process had died just before it wrote the reply to the first message."""
+    """Undo the reply to the first message, as if the process had died just before writing it."""
     with writing(path) as tx:
         tx.execute(
             "UPDATE messages SET state = 'begun', attempts = ?, revision = 0 WHERE number = 1",
@@ -645,7 +645,7 @@ def undo_the_close(path: Path, *, attempts: int) -> None:
 
 
 async def test_a_failure_after_a_hold_still_asks(make_world: MakeWorld, path: Path) -> None:
-    """The process dies at each attempt after the call: the reply is the question, no error text."""
+    """The process dies at each attempt after the call: the reply is the question, not an error text."""
     async with chatting(make_world, path) as chat:
         chat.simulator.responder = lambda _: calls(pay("20", "John"))
         question = await chat.say("Transfer $20 to John")

@@ -1,4 +1,4 @@
-"""Whose number it is stays unknown until a yes, and who guesses learns little in a day."""
+"""The owner of a number stays unknown until a yes, and a day of guessing reveals little."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def desk() -> Iterator[Desk]:
 
 
 def alike(text: str) -> str:
-    """The text with neither number in it, and no reference."""
+    """The text without the two numbers and without a reference."""
     for number in (NOBODY, str(BOB.phone)):
         text = text.replace(number, "NUMBER")
     return text.replace("T3", "T").replace("T4", "T").replace("T5", "T").replace("T6", "T")
@@ -107,7 +107,7 @@ async def confirmed(chat: Chat, number: str) -> str:
 
 
 async def test_who_guesses_learns_little_in_a_day(make_world: MakeWorld, path: Path) -> None:
-    """Across a restart, and with questions asked before the last guess was made."""
+    """Across a restart, and with questions asked before the last guess."""
     simulator, clock = make_simulator(), Ahead()
     async with make_world(simulator=simulator, clock=clock) as world:
         chat = Chat(world, path, clock)

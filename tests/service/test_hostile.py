@@ -1,4 +1,4 @@
-"""Hostile input: whatever bytes come, the answer is honest and never a 5xx."""
+"""Hostile input: for any bytes, the answer is correct and never a 5xx."""
 
 import asyncio
 import io
@@ -79,7 +79,7 @@ def odd_value(draw: random.Random) -> Any:
 
 
 def mutate(draw: random.Random, node: Any) -> Any:
-    """The value with a few of its parts replaced, dropped or repeated."""
+    """The value with a few of its parts replaced, removed or repeated."""
     if isinstance(node, dict):
         kept = {key: mutate(draw, value) for key, value in node.items() if draw.random() > 0.03}
         return kept | (

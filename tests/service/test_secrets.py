@@ -1,4 +1,4 @@
-"""Nothing secret gets out: Graph and model quote back all they know, and no trace of it is left."""
+"""No secret leaks: Graph and model quote everything they know, and no trace of it is left."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ def quotation(spelling: Spelling) -> str:
 
 
 def traces_in(text: str) -> Iterator[str]:
-    """What of the planted stands in the text, in whatever spelling."""
+    """The planted secrets that the text contains, in any encoding."""
     folded = text.casefold()
     for spelled in (SPELLINGS[name](one) for name in SPELLINGS for one in PLANTED):
         if spelled.casefold() in folded:
@@ -40,7 +40,7 @@ def traces_in(text: str) -> Iterator[str]:
 
 
 async def rows(path: Path, sql: str, count: int) -> list[dict[str, Any]]:
-    """The rows, once there are so many."""
+    """The rows, once there are this many."""
     async with asyncio.timeout(WAIT_S):
         while len(found := query(path, sql)) < count:  # noqa: ASYNC110  no bell between processes
             await asyncio.sleep(0.05)
@@ -48,7 +48,7 @@ async def rows(path: Path, sql: str, count: int) -> list[dict[str, Any]]:
 
 
 async def fail_in_every_spelling(simulator: Simulator, database: Path) -> None:
-    """One message after the other whose model, read mark, reply and status fail, quoting."""
+    """Messages whose model call, read mark, reply and status fail one after another, quoting."""
     failures = "SELECT * FROM processing_errors"
     for number, spelling in enumerate(SPELLINGS.values()):
         said = quotation(spelling)
@@ -63,7 +63,7 @@ async def fail_in_every_spelling(simulator: Simulator, database: Path) -> None:
 
 
 async def is_held(simulator: Simulator, url: str) -> str:
-    """What the public /health says while account and model are refused, quoting."""
+    """The public /health while account and model are refused, quoting."""
     said = quotation(str)
     simulator.faults.always(Endpoint.SEND, refused(401, TOKEN_GONE, said))
     await simulator.say(ALICE, TEXT)

@@ -1,4 +1,4 @@
-"""The torture in its short form, proof that its judge finds fault, and what it found."""
+"""The torture test in its short form, proof that its judge detects faults, and regressions."""
 
 import asyncio
 import sqlite3
@@ -39,7 +39,7 @@ SEED = 7
 
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
-    """One run of the short form, for all who look at it."""
+    """One run of the short form, shared by all its tests."""
     folder = tmp_path_factory.mktemp("torture")
     return asyncio.run(Torture(SHORT, seed=SEED, folder=folder, is_warm=True).run())
 
@@ -158,7 +158,7 @@ def test_the_judge_finds_what_is_wrong(
 
 
 class SteppingClock(Clock):
-    """A wall clock that somebody sets; durations stay right."""
+    """A wall clock that is set while the service runs; durations stay right."""
 
     def __init__(self) -> None:
         self.ahead = timedelta()
@@ -169,14 +169,14 @@ class SteppingClock(Clock):
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Another process holds the database."""
+    """Another process locks the database."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
 
 
 def test_a_start_on_a_locked_database_ends_with_one_sentence(tmp_path: Path) -> None:
-    """It used to hang with its threads, and no supervisor would have started it again."""
+    """It used to hang with its threads, and no supervisor would have restarted it."""
     path = tmp_path / "wbot.db"
     make_database(path)
     with locked(path):
@@ -196,7 +196,7 @@ def test_a_start_on_a_locked_database_ends_with_one_sentence(tmp_path: Path) -> 
 
 
 async def test_a_service_stops_whose_start_failed_half_way(database_path: Path) -> None:
-    """It used to fail once more while stopping, and its threads kept the process up."""
+    """It used to fail again while stopping, and its threads kept the process running."""
     settings = read_settings({"WBOT_DATABASE": str(database_path), "WBOT_MODEL": "offline"})
     async with aiohttp.ClientSession() as session:
         service = Service(settings, {}, clock=Clock(), session=session)
@@ -247,7 +247,7 @@ async def test_a_clock_that_steps_ahead_does_not_end_the_grace(make_world: MakeW
 async def test_the_grace_does_not_count_while_no_status_can_be_stored(
     make_world: MakeWorld, database_path: Path
 ) -> None:
-    """Meta comes back with a status later than the database with its lock."""
+    """Meta may report a status after the database lock has ended."""
     simulator = make_simulator(status_delays_s=(0.2, 9.0, 9.0), retry_delays_s=(1.0,))
     async with make_world(simulator=simulator, variables={"WBOT_UNKNOWN_GRACE": "1.5"}) as world:
         simulator.faults.add(Endpoint.SEND, dropped(acts=True))
@@ -263,7 +263,7 @@ async def test_the_grace_does_not_count_while_no_status_can_be_stored(
 async def test_a_send_that_cannot_be_recorded_at_once_is_recorded_later(
     make_world: MakeWorld, database_path: Path
 ) -> None:
-    """It used to count as being sent until the next start, and its conversation waited."""
+    """It used to count as sending until the next start, and its conversation waited."""
     simulator = make_simulator()
     late = msgspec.structs.replace(refused(500, 131000), delay_s=0.5)
     simulator.faults.add(Endpoint.SEND, late)

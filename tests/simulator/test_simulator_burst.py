@@ -1,4 +1,4 @@
-"""The burst: what it sends, what it sees come back, and how it judges that."""
+"""The burst: what it sends, which replies it sees, and how it judges them."""
 
 import asyncio
 from typing import Any
@@ -23,7 +23,7 @@ KEYS = [
 
 
 class Bot:
-    """A small honest bot: asks the chat endpoint, sends what it says, one message at a time."""
+    """A small correct bot: asks the chat endpoint, sends the answer, one message at a time."""
 
     def __init__(self, rig: Rig, group: asyncio.TaskGroup) -> None:
         self.rig = rig

@@ -1,4 +1,4 @@
-"""The simulated chat endpoint, read by the real openai package."""
+"""The simulated chat endpoint, used by the real openai package."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -25,7 +25,7 @@ async def _rig() -> AsyncIterator[Rig]:
 
 
 class Page:
-    """An open page without a browser: the events as they come."""
+    """An open page without a browser: its stream of events."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.response = response
@@ -46,7 +46,7 @@ class Page:
                 return data
 
     async def switched_on(self) -> int:
-        """How many kinds of trouble the next event shows as on."""
+        """How many faults the next event shows as on."""
         shown = await self.until("troubles")
         return sum(one["on"] for one in shown["troubles"])
 

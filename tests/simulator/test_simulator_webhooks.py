@@ -1,4 +1,4 @@
-"""The simulated Meta: what it signs, when it delivers, and how its deliveries go wrong."""
+"""The simulated Meta: signatures, deliveries, retries, and injected faults."""
 
 import asyncio
 import json
@@ -65,7 +65,7 @@ def statuses(rig: Rig, wamid: str) -> list[dict[str, Any]]:
 
 
 def states(rig: Rig, wamid: str) -> list[str]:
-    """In the order of the alphabet, for webhooks are delivered side by side."""
+    """In alphabetical order, because webhooks are delivered concurrently."""
     return sorted(one["status"] for one in statuses(rig, wamid))
 
 

@@ -1,4 +1,4 @@
-"""Who a sender is: by user id first, then by number, and never somebody else."""
+"""Who a sender is: by user id first, then by number, and never another customer."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -144,7 +144,7 @@ PLUS = st.sampled_from(["", "+"])
 
 
 class People(RuleBasedStateMachine):
-    """Senders with any ids in any order, against two dictionaries of who holds what."""
+    """Senders with any ids in any order, against two dictionaries of which customer has which id."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The database's files: whose they are, who holds them, and what happens when they are changed."""
+"""The database's files: who owns them, who holds them, and what happens when they change."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ INSTALLATION = "SELECT id FROM installation"
 
 
 def copy(source: Path, target: Path) -> None:
-    """As an operator copies; in this process it would take SQLite's locks away."""
+    """Copy as an operator does; copying in this process would drop SQLite's locks."""
     subprocess.run(["cp", source, target], check=True)
 
 
@@ -93,7 +93,7 @@ def replace_the_wal(path: Path) -> None:
 
 
 def shell(path: Path, sql: str) -> None:
-    """Another program that writes the database, as the sqlite3 shell would."""
+    """Another program that writes to the database, as the sqlite3 shell does."""
     script = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.argv[2])"
     subprocess.run([sys.executable, "-c", script, path, sql], check=True)
 
@@ -184,7 +184,7 @@ async def test_what_was_acknowledged_is_in_the_file_after_the_wal_is_gone(
 async def test_the_wal_of_a_file_that_was_moved_is_not_read_into_the_next_one(
     make_world: MakeWorld, database_path: Path
 ) -> None:
-    """The moved file is whole by itself, and what took its place stays as it was."""
+    """The moved file is complete by itself, and the file in its place stays unchanged."""
     other, moved = beside(database_path, ".other"), beside(database_path, ".moved")
     begin_database(other)
     async with make_world() as world:
@@ -430,7 +430,7 @@ async def test_serve_create_goes_on_with_the_ledger_there_is(
 def open_wbot(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Wbot]:
-    """In a folder that every user reaches, with a business in a folder below."""
+    """In a folder that every user can read, with a business in a subfolder."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -479,7 +479,7 @@ def test_root_makes_the_files_for_the_owner_of_their_folder(tmp_path: Path) -> N
 
 @pytest.fixture
 def another_user() -> AnotherUser:
-    """Makes this process somebody else's for the length of a block."""
+    """Runs the block as another operating-system user."""
 
     @contextmanager
     def as_nobody() -> Iterator[None]:

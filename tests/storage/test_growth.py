@@ -1,4 +1,4 @@
-"""No step costs more on a large database than on a small one, by what SQLite's machine executes."""
+"""No step costs more on a large database than on a small one, in SQLite instructions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ GOAL = 1.3
 
 
 class Counted(growth.Journey):
-    """The journey, measured in instructions instead of time: the same on every machine."""
+    """The journey, measured in instructions instead of time: the same on any machine."""
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:

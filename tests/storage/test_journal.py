@@ -1,4 +1,4 @@
-"""What a turn did, kept step by step under the epoch that guards it."""
+"""The journal of a turn's steps, and the epoch that fences them."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -101,7 +101,7 @@ def test_the_epoch_of_one_conversation_says_nothing_of_another(talk: Talk) -> No
 
 
 def test_an_attempt_that_is_taken_back_is_not_counted(talk: Talk) -> None:
-    """The journal of turns still shows it, so that nobody wonders what happened."""
+    """The journal of turns still shows it, so that an operator can see what happened."""
     for _ in range(3):
         assert talk.take().attempt == 1
         journal.refund_attempt(talk.tx, "wamid.1")

@@ -1,4 +1,4 @@
-"""Double entry that stays true: against a reference, against repeats, against hands in the file."""
+"""Double entry stays consistent: against a reference, repeated requests, and edits to the file."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def called(key: str) -> Cause:
 def paying(
     tx: sqlite3.Connection, customer_id: int, credit_account_id: int | None, **changes: object
 ) -> Movement:
-    """A transfer of 5.00 out of a customer of The Shop."""
+    """A transfer of 5.00 from a customer of The Shop."""
     transfers = tx.execute("SELECT count(*) FROM transfers").fetchone()[0]
     movement = Movement(
         business_id=SHOP.id,
@@ -80,7 +80,7 @@ def to_payee(tx: sqlite3.Connection, customer_id: int, name: str) -> int:
 
 
 class Made(msgspec.Struct):
-    """A transfer as the reference remembers it."""
+    """A transfer as the reference records it."""
 
     id: int
     kind: TransferKind
@@ -298,7 +298,7 @@ TestBooks.settings = settings(max_examples=40, stateful_step_count=25, deadline=
 
 @pytest.fixture
 def busy(tx: sqlite3.Connection) -> sqlite3.Connection:
-    """Books with a deposit, transfers, a refusal and a reversal: T1 to T5."""
+    """A ledger with a deposit, transfers, a refusal and a reversal: T1 to T5."""
     alice, bob = make_customer(tx, ALICE), make_customer(tx, BOB)
     give(tx, alice, 10_000)
     ledger.record(tx, paying(tx, alice, to_customer(tx, bob)), NOW)
@@ -365,7 +365,7 @@ def test_a_row_changed_by_hand_is_found(
 
 
 def test_an_amount_changed_on_both_sides_is_still_found(busy: sqlite3.Connection) -> None:
-    """Whoever edits a transfer with its postings and balances still breaks the chain."""
+    """Editing a transfer together with its postings and balances still breaks the chain."""
     for table in ("transfers", "postings"):
         busy.execute(f"DROP TRIGGER {table}_are_not_edited")
     busy.execute("UPDATE transfers SET amount_minor = 100 WHERE id = 2")

@@ -1,4 +1,4 @@
-"""What goes out: replies in order, attempts on record, and states that only ever rise."""
+"""The outbox: replies in order, recorded attempts, and states that only advance."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ ALICE, BOB = "15550101001", "15550101002"
 
 
 class Box:
-    """A conversation of Alice with one reply in it, and Meta's answers about it."""
+    """A conversation of Alice with one reply, and Meta's statuses of it."""
 
     def __init__(self) -> None:
         self.tx = make_tx()
@@ -146,7 +146,7 @@ def test_a_reply_is_read_as_it_was_stored(box: Box) -> None:
 
 
 def in_line(tx: sqlite3.Connection) -> list[int]:
-    """The conversations of the replies whose fate is open, one page after another."""
+    """The conversations of the unfinished replies, one page after another."""
     found: list[int] = []
     page = [outbox.InLine(0, 0, "")]
     while page := outbox.in_line(tx, page[-1].id, 1):
@@ -253,7 +253,7 @@ def test_a_status_with_our_value_settles_a_send_nobody_saw_end(box: Box) -> None
 
 
 def test_a_word_nobody_knows_still_proves_that_meta_has_the_message(box: Box) -> None:
-    """Otherwise it would be sent again after the grace, and reach the customer twice."""
+    """Otherwise it would be sent again after the grace period, and arrive twice."""
     attempt = box.open()
     outbox.become_unknown(box.tx, box.reply, NOW)
     (raised,) = box.status("in_orbit", "wamid.OUT1", opaque=box.ours(attempt)) or []
@@ -313,7 +313,7 @@ def test_a_status_of_another_sender_raises_nothing_and_is_kept(
 
 
 def test_two_sends_of_one_reply_keep_both_their_ids(box: Box) -> None:
-    """The first went out unseen, the second after the grace: statuses of both are the reply's."""
+    """The first send was unseen, the second came after the grace: both ids belong to the reply."""
     first = box.open()
     outbox.close_attempt(box.tx, first, outcome="unknown", now=NOW)
     outbox.become_unknown(box.tx, box.reply, NOW)
@@ -340,9 +340,9 @@ OUTCOMES = st.sampled_from(["accepted", "unknown", "not_sent", "refused", "given
 
 
 class Sends(RuleBasedStateMachine):
-    """Attempts of one reply and statuses of any of them, each at any time and any number of times.
+    """Attempts of one reply and statuses of any of them, in any order and any number of times.
 
-    The reference: what was ever reported, and where the latest attempt stands while nothing was.
+    The reference: all reported statuses, and the state of the latest attempt until one comes.
     """
 
     def __init__(self) -> None:

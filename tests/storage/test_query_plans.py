@@ -1,4 +1,4 @@
-"""No statement reads more because the tables have grown: its plan, with and without statistics."""
+"""No statement reads more as the tables grow: its plan, with and without statistics."""
 
 import ast
 import importlib
@@ -114,7 +114,7 @@ def local_texts(module: ModuleType, function: ast.AST) -> dict[str, str]:
 
 
 def value_of(module: ModuleType, node: ast.expr, names: dict[str, str]) -> str | None:
-    """The text that an expression of names and literals stands for; None where it is no such."""
+    """The text that an expression of names and literals yields; None if it is no such expression."""
     literal = ast.Constant | ast.JoinedStr | ast.FormattedValue | ast.BinOp | ast.Add
     parts = ast.Name | ast.Attribute | ast.Load
     if not all(isinstance(part, literal | parts) for part in ast.walk(node)):
@@ -137,7 +137,7 @@ def plan_of(tx: sqlite3.Connection, sql: str) -> list[str]:
 
 
 def scans(tx: sqlite3.Connection, sql: str) -> list[str]:
-    """The lines of the plan that read a table from end to end, but for small and open ones."""
+    """The lines of the plan that scan a table, except small and open ones."""
     tables = {
         alias or name: name
         for name, alias in re.findall(
@@ -165,7 +165,7 @@ def plain() -> sqlite3.Connection:
 
 
 def large() -> sqlite3.Connection:
-    """With the statistics of large tables, as an operator's ANALYZE would leave them."""
+    """With the statistics of large tables, as an operator's ANALYZE leaves them."""
     tx = make_tx()
     tx.execute("ANALYZE")
     tx.execute("DELETE FROM sqlite_stat1")
@@ -190,7 +190,7 @@ def allowed(one: Statement) -> bool:
 
 
 def test_every_statement_can_be_read_from_the_source() -> None:
-    """What cannot be read cannot be judged: a statement is literals and names of constants."""
+    """An unreadable statement cannot be checked: it must be literals and names of constants."""
     assert [one for one in found() if isinstance(one, Unreadable)] == []
     assert len(found()) > 150
 

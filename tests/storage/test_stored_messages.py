@@ -1,4 +1,4 @@
-"""Messages in the order of their conversation, their further lives, and what waits for whom."""
+"""Messages in the order of their conversation, their later revisions, and the waiting ones."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def next_id(tx: sqlite3.Connection, conversation_id: int) -> str | None:
 
 
 def handled_in_order(tx: sqlite3.Connection, conversation_id: int) -> list[str]:
-    """Take and end messages until none is left."""
+    """Claim and finish messages until none is left."""
     order = []
     while (message := messages.next_of(tx, conversation_id)) is not None:
         journal.claim_conversation(tx, conversation_id, message.message_id, NOW)
@@ -52,7 +52,7 @@ def test_an_id_is_claimed_once(tx: sqlite3.Connection) -> None:
 
 
 def test_nothing_but_the_key_makes_a_claim_fail(tx: sqlite3.Connection) -> None:
-    """INSERT OR IGNORE would swallow the violation of any other constraint as a duplicate."""
+    """INSERT OR IGNORE would hide the violation of any other constraint as a duplicate."""
     (table,) = tx.execute("SELECT sql FROM sqlite_master WHERE name = 'message_ids'").fetchone()
     assert table == "CREATE TABLE message_ids (message_id TEXT PRIMARY KEY) WITHOUT ROWID"
     with pytest.raises(sqlite3.IntegrityError):

@@ -1,4 +1,4 @@
-"""What the model may ask for: good calls and bad ones, each effect once, and never too much."""
+"""What the model may call: valid and invalid calls, each effect once, and within limits."""
 
 import json
 import sqlite3
@@ -36,7 +36,7 @@ BIDI = "\N{RIGHT-TO-LEFT OVERRIDE}"
 
 
 class Desk:
-    """A customer with $100.00 who says things, and the calls a model makes of them."""
+    """A customer with $100.00 whose messages make the model call tools."""
 
     def __init__(self, tx: sqlite3.Connection) -> None:
         self.tx = tx
@@ -55,7 +55,7 @@ class Desk:
         who: int | None = None,
         now: str = NOW,
     ) -> ToolStep:
-        """One call; arguments are JSON text, or what is to become it."""
+        """Make one call; arguments are JSON text, or a value to be encoded."""
         customer_id = self.alice if who is None else who
         if message not in self.said:
             make_message(self.tx, customer_id, message)
@@ -496,7 +496,7 @@ def test_a_transfer_before_the_latest_is_cancelled_by_its_reference(desk: Desk) 
 
 
 def refusal_of(desk: Desk, **more: Any) -> str:
-    """Why a cancel in a message of its own is refused; nothing moves by it."""
+    """Why a cancel in a separate message is refused; it moves nothing."""
     before = desk.left
     step = desk.call("cancel", more.pop("arguments", {}), message="wamid.cancel", **more)
     result = json.loads(step.result)
@@ -515,7 +515,7 @@ def test_without_a_transfer_there_is_nothing_to_cancel(desk: Desk) -> None:
     "reference", ["T1", "T99", "latest", "T3; T2", "-2", "2.0", "²", "T" * 999]
 )
 def test_what_is_no_transfer_of_the_customer_is_not_cancelled(desk: Desk, reference: str) -> None:
-    """T1 is the deposit, which came in."""
+    """T1 is the deposit, an incoming transfer."""
     desk.pay()
     arguments = {"transfer": reference}
     assert refusal_of(desk, arguments=arguments) == Refusal.NOTHING_TO_CANCEL

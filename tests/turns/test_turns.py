@@ -1,4 +1,4 @@
-"""A turn: what it asks the model, what it keeps, and how it fails."""
+"""A turn: what it asks the model, what it stores, and how it fails."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ def change_business(path: Path, **changes: Any) -> None:
 
 
 def completion(text: str | None = None, *calls: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-    """An answer of the model's: words, or tool calls with fresh ids."""
+    """An answer of the model: text, or tool calls with new ids."""
     tool_calls = [
         {
             "id": f"call_{number}",
@@ -217,7 +217,7 @@ async def test_after_an_effect_a_failing_model_leaves_the_receipt_and_no_error_t
 async def test_a_second_life_that_is_interrupted_goes_on_from_its_own_steps(
     make_world: MakeWorld, database_path: Path
 ) -> None:
-    """Only what an earlier life has moved ends a message; it used to lose the second payment."""
+    """Only money moved in an earlier revision ends a message; the second payment used to be lost."""
     deposit(database_path, ALICE, 50_000)
     simulator = make_simulator()
     answers: list[Any] = [
