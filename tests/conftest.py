@@ -152,7 +152,7 @@ MakeWorld = Callable[..., AbstractAsyncContextManager[World]]
 
 @pytest.fixture
 def make_world(database_path: Path) -> MakeWorld:
-    """A factory of worlds on the test's database; keywords are settings, or the simulator's options."""
+    """A factory of worlds on the test's database; keywords are settings or simulator options."""
 
     @asynccontextmanager
     async def world(

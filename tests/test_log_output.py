@@ -115,11 +115,11 @@ def test_a_pipe_that_was_made_not_to_wait_gets_whole_lines(pipe: tuple[int, int]
     line = b"x" * 300_000 + b"\n"
     thread = threading.Thread(target=Pipe(writer).write, args=(line,))
     thread.start()
-    taken = b""
-    while len(taken) < len(line):
-        taken += os.read(reader, 65_536)
+    output = b""
+    while len(output) < len(line):
+        output += os.read(reader, 65_536)
     thread.join(WAIT_S)
-    assert taken == line
+    assert output == line
 
 
 def test_a_pipe_without_a_reader_loses_the_line(pipe: tuple[int, int]) -> None:

@@ -21,22 +21,22 @@ from wbot.turns.model_health import ModelWatch
 
 
 async def test_a_task_that_swallows_a_cancellation_is_told_again() -> None:
-    started, told = asyncio.Event(), 0
+    started, cancellations = asyncio.Event(), 0
 
     async def stubborn() -> None:
-        nonlocal told
+        nonlocal cancellations
         started.set()
-        while told < 2:
+        while cancellations < 2:
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
-                told += 1
+                cancellations += 1
 
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
         task = tasks.create_task(stubborn())
         await started.wait()
         await cancel_and_wait([task])
-        assert (task.done(), told) == (True, 2)
+        assert (task.done(), cancellations) == (True, 2)
 
 
 async def test_a_database_that_closes_is_asked_nothing_more(tmp_path: Path) -> None:
@@ -52,18 +52,18 @@ class Stubborn:
 
     def __init__(self) -> None:
         self.started = asyncio.Event()
-        self.told = 0
+        self.cancellations = 0
 
     async def wait(self) -> None:
         self.started.set()
-        while self.told < 2:
+        while self.cancellations < 2:
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
-                self.told += 1
+                self.cancellations += 1
 
 
-async def test_lanes_that_stop_end_also_what_swallows_a_cancellation() -> None:
+async def test_a_worker_that_stops_ends_also_what_swallows_a_cancellation() -> None:
     stubborn = Stubborn()
 
     async def work(_: int, __: str) -> RetryDelay:
@@ -71,12 +71,12 @@ async def test_lanes_that_stop_end_also_what_swallows_a_cancellation() -> None:
         return None
 
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
-        lanes = KeyedWorker("test", work, running_max=1)
-        lanes.start(tasks)
-        lanes.notify(1, "all")
+        worker = KeyedWorker("test", work, running_max=1)
+        worker.start(tasks)
+        worker.notify(1, "all")
         await stubborn.started.wait()
-        await lanes.stop(0.01)
-        assert (lanes.running, stubborn.told) == (0, 2)
+        await worker.stop(0.01)
+        assert (worker.running, stubborn.cancellations) == (0, 2)
 
 
 async def test_a_stop_waits_for_read_marks_and_the_watch_of_the_models(
@@ -96,7 +96,7 @@ async def test_a_stop_waits_for_read_marks_and_the_watch_of_the_models(
         await world.ask(ALICE, "hello")
         await mark.started.wait()
         await world.service.conversations.stop(1)
-        assert (mark.told, watch.told) == (2, 2)
+        assert (mark.cancellations, watch.cancellations) == (2, 2)
 
 
 async def test_the_cache_waits_for_nothing_that_could_swallow_a_cancellation(

@@ -109,7 +109,7 @@ async def test_a_changed_user_id_keeps_the_account(
         assert "$500.00" in await balance_seen_by(world, as_alice(phone=None, user_id=NEW_USER_ID))
 
 
-async def test_a_reply_follows_the_customer_to_his_new_number(
+async def test_a_reply_follows_customers_to_a_new_number(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     """The old number may belong to another customer by then."""
@@ -132,8 +132,10 @@ async def test_a_reply_does_not_go_to_the_new_owner_of_a_number(
         for one in (ALICE, stranger):
             await world.simulator.say(one, "What's my balance?")
             await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
-    told = {send.recipient: send.text.splitlines()[0].split()[-1] for send in world.simulator.sends}
-    assert told == {ALICE.user_id: "$500.00.", ALICE.phone: "$0.00."}
+    lines = {
+        send.recipient: send.text.splitlines()[0].split()[-1] for send in world.simulator.sends
+    }
+    assert lines == {ALICE.user_id: "$500.00.", ALICE.phone: "$0.00."}
 
 
 async def test_a_change_to_somebody_elses_number_changes_nothing(
@@ -171,7 +173,7 @@ async def test_a_text_that_comes_after_a_merge_acts_for_the_one_who_is_left(
         assert reply[-1].text.startswith(f"{MARK} Available: $75.00.")
 
 
-# Numbers that nobody heard of for a year --------------------------------------------------------
+# Numbers unused for a year --------------------------------------------------------------------
 
 
 def last_heard(path: Path, *, days: float) -> None:
@@ -195,8 +197,8 @@ async def test_a_number_long_unheard_without_its_user_id_is_the_operators_to_dec
         assert "$0.00" in await balance_seen_by(world, WITHOUT_ID)
         assert "$0.00" in await balance_seen_by(world, WITHOUT_ID)
         await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
-        (told,) = wbot.json("errors", "list")["errors"]
-        command = told["error_message"].rpartition("run: wbot ")[2]
+        (error,) = wbot.json("errors", "list")["errors"]
+        command = error["error_message"].rpartition("run: wbot ")[2]
         assert command == "customer merge shop C2 C1"
         wbot.done(*command.split())
         assert "$500.00" in await balance_seen_by(world, WITHOUT_ID)
@@ -256,6 +258,6 @@ async def test_the_operator_hears_of_a_number_that_came_with_another_user_id(
     async with make_world() as world:
         assert "$500.00" in await balance_seen_by(world, ALICE)
         assert "$0.00" in await balance_seen_by(world, as_alice(user_id="US.7777"))
-        (told,) = world.rows("SELECT error_message FROM processing_errors")
-        assert told["error_message"].startswith("C2 writes from the number that C1 had")
-        assert "wbot customer merge shop C2 C1" in told["error_message"]
+        (error,) = world.rows("SELECT error_message FROM processing_errors")
+        assert error["error_message"].startswith("C2 writes from the number that C1 had")
+        assert "wbot customer merge shop C2 C1" in error["error_message"]

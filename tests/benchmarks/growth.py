@@ -259,15 +259,15 @@ class Journey:
         message = messages.next_of(self.tx, 1)
         assert message is not None
         consent.taps_by(self.tx, message)
-        taken = journal.claim_conversation(self.tx, 1, message.message_id, to_text(clock.now()))
+        claim = journal.claim_conversation(self.tx, 1, message.message_id, to_text(clock.now()))
         journal.moved_money(self.tx, message.message_id)
         journal.has_decided(self.tx, message.message_id)
         messages.note_lateness(self.tx, message)
-        return message, taken
+        return message, claim
 
     def turn(self, message_id: str) -> None:
         with self.timed("turn begins"):
-            message, taken = self.begin()
+            message, claim = self.begin()
         with self.timed("prompt"):
             recent_history(self.tx, 1)
         call = ToolCall("call_1", "transfer", '{"amount":"20.00","to":"John"}')
@@ -275,7 +275,7 @@ class Journey:
             journal.add_step(
                 self.tx,
                 message_id,
-                taken.revision,
+                claim.revision,
                 step=journal.Step(1, "model", "{}", 1.0),
                 now=to_text(clock.now()),
             )
@@ -292,7 +292,7 @@ class Journey:
             finish.close(
                 self.tx,
                 message,
-                taken,
+                claim,
                 ending=Ending(state="answered", receipts=(), words="Sure."),
                 now=to_text(clock.now()),
             )

@@ -76,9 +76,9 @@ def test_a_file_that_others_may_read_is_warned_of_with_the_command_that_mends_it
         path.chmod(mode)
     found = {one["check"]: one for one in wbot.json("check", "--offline")}
     assert found["files"]["ok"]
-    mend = f"chmod 600 {' '.join(map(str, wide))}"
-    assert found["files"]["detail"].endswith(mend)
-    subprocess.run(mend.split(), check=True)
+    fix = f"chmod 600 {' '.join(map(str, wide))}"
+    assert found["files"]["detail"].endswith(fix)
+    subprocess.run(fix.split(), check=True)
     found = {one["check"]: one for one in wbot.json("check", "--offline")}
     assert found["files"]["detail"] == "for their owner alone"
 
@@ -150,7 +150,7 @@ async def test_the_whole_command_asks_outside_at_once(wbot: Wbot) -> None:
     assert lines[f"model {MODEL}"].startswith("✓")
 
 
-# What the database tells ------------------------------------------------------------------------
+# What the database shows ------------------------------------------------------------------------
 
 
 def stored(
@@ -341,7 +341,7 @@ async def test_a_wrong_token_is_told_with_its_mend() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "mend"),
+    ("code", "fix"),
     [
         (100, "check phone_number_id"),
         (33, "check phone_number_id"),
@@ -351,14 +351,14 @@ async def test_a_wrong_token_is_told_with_its_mend() -> None:
         (4, "try again later"),
     ],
 )
-async def test_each_refusal_has_its_mend_and_no_token(code: int, mend: str) -> None:
+async def test_each_refusal_has_its_fix_and_no_token(code: int, fix: str) -> None:
     simulator = make_simulator()
     words = f"Malformed access token {ACCESS_TOKEN}"
     simulator.faults.always(Endpoint.LOOKUP, refused(400, code, words))
     found = await outside(simulator, subject())
     detail = found["number of shop"].detail
     assert f"(code {code}): " in detail
-    assert mend in detail
+    assert fix in detail
     assert all(ACCESS_TOKEN not in one.detail for one in found.values())
     assert "Malformed access token (secret)" in detail
 

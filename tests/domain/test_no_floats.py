@@ -106,7 +106,7 @@ def test_a_source_near_money_makes_no_float(file: str) -> None:
 
 
 def test_the_walk_reaches_every_source_of_the_rule() -> None:
-    """Each name in the rule is an existing file; otherwise a moved file would drop out unnoticed."""
+    """Each name in the rule is an existing file; otherwise a moved one would drop out unnoticed."""
     assert len([file for file in MONEY if MONEY_BY_NAME.fullmatch(file)]) >= 20
     for file in ("domain/money.py", "storage/ledger.py", "turns/tools/transfer.py"):
         assert file in MONEY
@@ -197,7 +197,7 @@ def leaves(hint: Any) -> set[Any]:
 
 
 def wrong_fields(struct: type[msgspec.Struct], *, is_near_money: bool) -> list[str]:
-    """Fields with a type that money must not have: minor units are int, amounts as written are text."""
+    """Fields of a type that money must not have: minor units are int, written amounts are text."""
     found = []
     for name, hint in typing.get_type_hints(struct, include_extras=True).items():
         kinds = leaves(hint) - {type(None)}

@@ -15,9 +15,9 @@ import pytest
 from conftest import SHOP, WAIT_S, MakeWorld, World, query
 from db_factories import STARTED_AT, make_tx
 from test_webhook import envelope, post, text
-from torture.lives import Service
 from torture.preparation import free_port, make_database, variables
-from torture.victim import Cue, Moment, Place
+from torture.processes import Service
+from torture.target import Cue, Moment, Place
 
 from wbot.clock import Clock
 from wbot.domain.errors import OversizedError
@@ -89,7 +89,7 @@ def calls_of(work: Callable[[], Any]) -> int:
 
 @pytest.mark.parametrize("kind", DENSE)
 def test_a_refusal_costs_no_more_than_a_body_that_is_taken(kind: str) -> None:
-    """Building an object for each of two million notices would block everything else for seconds."""
+    """An object for each of two million notices would block everything else for seconds."""
 
     def refused() -> None:
         with pytest.raises(OversizedError, match="10,000 updates"):

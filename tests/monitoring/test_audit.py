@@ -141,11 +141,11 @@ def long_ledger(path: Path, transfers: int) -> None:
 
 def steps_of(tx: sqlite3.Connection, work: Callable[[sqlite3.Connection], object]) -> int:
     """How many instructions of SQLite's virtual machine the work takes: the same on any machine."""
-    taken = 0
+    steps = 0
 
     def count() -> int:
-        nonlocal taken
-        taken += 1
+        nonlocal steps
+        steps += 1
         return 0
 
     tx.set_progress_handler(count, 1)
@@ -153,23 +153,23 @@ def steps_of(tx: sqlite3.Connection, work: Callable[[sqlite3.Connection], object
         work(tx)
     finally:
         tx.set_progress_handler(None, 1)
-    return taken
+    return steps
 
 
 def test_the_whole_audit_takes_as_long_as_the_ledger_and_no_longer() -> None:
     """Reversals of confirmed transfers once made it quadratic."""
-    taken = []
+    steps = []
     for transfers in (200, 800):
         tx = make_tx()
         alice = Paying(tx)
         for _ in range(transfers):
             alice.reverse(alice.posted("John", 1))
-        taken.append(steps_of(tx, invariants.breaches))
-    assert taken[1] < taken[0] * 4.5
+        steps.append(steps_of(tx, invariants.breaches))
+    assert steps[1] < steps[0] * 4.5
 
 
 def test_what_is_new_is_verified_at_the_cost_of_what_is_new() -> None:
-    taken = []
+    steps = []
     for transfers in (100, 1_000):
         tx = make_tx()
         old, new = Paying(tx), Paying(tx, "15550101002")
@@ -179,14 +179,14 @@ def test_what_is_new_is_verified_at_the_cost_of_what_is_new() -> None:
         for _ in range(20):
             new.posted("Mary", 1)
             new.reverse(new.pay("Paul", 1))
-        taken.append(
+        steps.append(
             steps_of(tx, partial(invariants.verify_latest, since=reached, rows=2_000, sums={}))
         )
-    assert taken[1] < taken[0] * 1.05
+    assert steps[1] < steps[0] * 1.05
 
 
 def test_an_account_that_is_long_is_not_added_up_every_minute() -> None:
-    taken = []
+    steps = []
     for transfers in (100, 1_000):
         tx = make_tx()
         alice = Paying(tx)
@@ -195,11 +195,11 @@ def test_an_account_that_is_long_is_not_added_up_every_minute() -> None:
         first = invariants.verify_latest(tx, Checkpoint(), 10**6, {})
         alice.posted("John", 1)
         again = partial(invariants.verify_latest, since=first.upto, rows=2_000, sums=first.sums)
-        taken.append(steps_of(tx, again))
+        steps.append(steps_of(tx, again))
         assert again(tx).breaches == []
         tx.execute("UPDATE balances SET posted_minor = posted_minor + 1 WHERE account_id = 2")
         assert len(again(tx).breaches) == 1
-    assert taken[1] < taken[0] * 1.05
+    assert steps[1] < steps[0] * 1.05
 
 
 def test_a_ledger_is_as_right_in_slices_as_in_one() -> None:

@@ -645,7 +645,7 @@ def undo_the_close(path: Path, *, attempts: int) -> None:
 
 
 async def test_a_failure_after_a_hold_still_asks(make_world: MakeWorld, path: Path) -> None:
-    """The process dies at each attempt after the call: the reply is the question, not an error text."""
+    """The process dies at each attempt after the call: the reply is the question, no error text."""
     async with chatting(make_world, path) as chat:
         chat.simulator.responder = lambda _: calls(pay("20", "John"))
         question = await chat.say("Transfer $20 to John")

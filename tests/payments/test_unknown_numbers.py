@@ -8,7 +8,7 @@ import pytest
 from conftest import ALICE, BOB, MakeWorld, deposit, make_simulator, writing
 from db_factories import NOW, SHOP, after, make_tx
 from test_consent import Ahead, Chat, calls, change, chatting, pay
-from test_toolbox import Desk, under
+from test_toolbox import ToolCaller, under
 
 from wbot.admin import customer_lookup
 from wbot.domain.business import PayeeRule
@@ -31,10 +31,10 @@ def path(database_path: Path) -> Path:
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
+def caller() -> Iterator[ToolCaller]:
     tx = make_tx()
-    desk = Desk(tx)
-    yield desk
+    caller = ToolCaller(tx)
+    yield caller
     assert invariants.breaches(tx) == []
     tx.close()
 
@@ -130,22 +130,22 @@ async def test_who_guesses_learns_little_in_a_day(make_world: MakeWorld, path: P
 # Where no yes is needed --------------------------------------------------------------------------
 
 
-def test_below_the_threshold_guesses_are_counted_too(desk: Desk) -> None:
+def test_below_the_threshold_guesses_are_counted_too(caller: ToolCaller) -> None:
     for number in range(UNKNOWN_NUMBERS_A_DAY):
-        result = desk.pay("1", f"+1555010800{number}", message=f"wamid.a{number}")
+        result = caller.pay("1", f"+1555010800{number}", message=f"wamid.a{number}")
         assert result["refusal"] == Refusal.UNKNOWN_CUSTOMER
     results = [
-        desk.pay("1", f"+{one}", message=f"wamid.b{one}")
+        caller.pay("1", f"+{one}", message=f"wamid.b{one}")
         for one in (BOB.phone, NOBODY, "15550108000")
     ]
     assert {one["refusal"] for one in results} == {Refusal.TOO_MANY_UNKNOWN}
     assert len({one["error"] for one in results}) == 1
-    assert desk.pay("1", "John", message="wamid.c")["ok"]
-    assert desk.pay("1", f"+{ALICE.phone}", who=desk.bob, message="wamid.d")["refusal"] != (
+    assert caller.pay("1", "John", message="wamid.c")["ok"]
+    assert caller.pay("1", f"+{ALICE.phone}", who=caller.bob, message="wamid.d")["refusal"] != (
         Refusal.TOO_MANY_UNKNOWN
     )
     day = after(24 * 3600 + 1)
-    assert desk.pay("1", f"+{BOB.phone}", message="wamid.e", now=day)["ok"]
+    assert caller.pay("1", f"+{BOB.phone}", message="wamid.e", now=day)["ok"]
 
 
 @pytest.fixture
@@ -155,16 +155,16 @@ def bob() -> str:
 
 @pytest.mark.parametrize("is_confirmed", [False, True])
 def test_whoever_was_paid_or_confirmed_before_is_paid_all_the_same(
-    desk: Desk, bob: str, *, is_confirmed: bool
+    caller: ToolCaller, bob: str, *, is_confirmed: bool
 ) -> None:
     if is_confirmed:
-        alice = customer_lookup.Person(desk.alice, str(ALICE.phone))
-        customer_lookup.make_payee(desk.tx, SHOP, alice, bob, NOW)
+        alice = customer_lookup.Person(caller.alice, str(ALICE.phone))
+        customer_lookup.make_payee(caller.tx, SHOP, alice, bob, NOW)
     else:
-        assert desk.pay("1", bob, message="wamid.first")["ok"]
+        assert caller.pay("1", bob, message="wamid.first")["ok"]
     for number in range(UNKNOWN_NUMBERS_A_DAY + 2):
-        desk.pay("1", f"+1555010800{number}", message=f"wamid.a{number}")
-    assert desk.pay("1", bob, message="wamid.b")["ok"]
+        caller.pay("1", f"+1555010800{number}", message=f"wamid.a{number}")
+    assert caller.pay("1", bob, message="wamid.b")["ok"]
 
 
 @pytest.mark.parametrize(
@@ -178,29 +178,29 @@ def test_whoever_was_paid_or_confirmed_before_is_paid_all_the_same(
     ],
 )
 def test_a_rule_refuses_both_alike(
-    desk: Desk, bob: str, rules: dict[str, object], refusal: str
+    caller: ToolCaller, bob: str, rules: dict[str, object], refusal: str
 ) -> None:
-    under(desk, **rules)
-    results = [desk.pay("1", one, message=f"wamid.{one}") for one in (bob, NOBODY)]
+    under(caller, **rules)
+    results = [caller.pay("1", one, message=f"wamid.{one}") for one in (bob, NOBODY)]
     assert [one["refusal"] for one in results] == [refusal, refusal]
 
 
-def test_what_there_is_no_money_for_tells_nothing(desk: Desk, bob: str) -> None:
-    results = [desk.pay("500", one, message=f"wamid.{one}") for one in (bob, NOBODY)]
+def test_what_there_is_no_money_for_tells_nothing(caller: ToolCaller, bob: str) -> None:
+    results = [caller.pay("500", one, message=f"wamid.{one}") for one in (bob, NOBODY)]
     assert [one["refusal"] for one in results] == ["insufficient_funds"] * 2
 
 
-def test_what_waits_counts_alike(desk: Desk, bob: str) -> None:
-    under(desk, confirm_above_minor=0, daily_count=2)
+def test_what_waits_counts_alike(caller: ToolCaller, bob: str) -> None:
+    under(caller, confirm_above_minor=0, daily_count=2)
     for one in (bob, NOBODY):
-        assert desk.pay("1", one, message=f"wamid.{one}")["state"] == "pending"
-    assert desk.pay("1", "John", message="wamid.3")["refusal"] == "daily_count"
-    assert desk.left == 9_800
+        assert caller.pay("1", one, message=f"wamid.{one}")["state"] == "pending"
+    assert caller.pay("1", "John", message="wamid.3")["refusal"] == "daily_count"
+    assert caller.left == 9_800
 
 
-def test_the_tables_that_grow_are_not_searched(desk: Desk) -> None:
+def test_the_tables_that_grow_are_not_searched(caller: ToolCaller) -> None:
     for statement in (ledger.PAID, ledger.UNKNOWN_NUMBERS):
-        plan = _plan(desk.tx, statement)
+        plan = _plan(caller.tx, statement)
         assert "SCAN" not in plan
         assert "USING" in plan
 

@@ -290,17 +290,17 @@ class Machine(RuleBasedStateMachine):
     def _begin(self, who: str) -> tuple[messages.StoredMessage, journal.Claim]:
         message = messages.next_of(self.tx, self.conversations[who])
         assert message is not None
-        taken = journal.claim_conversation(
+        claim = journal.claim_conversation(
             self.tx, message.conversation_id, message.message_id, after(self.now)
         )
-        return message, taken
+        return message, claim
 
     def _close(
-        self, message: messages.StoredMessage, taken: journal.Claim, ending: Ending
+        self, message: messages.StoredMessage, claim: journal.Claim, ending: Ending
     ) -> dict[str, Any]:
         """Close the turn; returns the last part of the reply."""
         now = after(self.now)
-        self._work(lambda: finish.close(self.tx, message, taken, ending=ending, now=now))
+        self._work(lambda: finish.close(self.tx, message, claim, ending=ending, now=now))
         row = self.tx.execute(
             "SELECT id, payload FROM outbox WHERE message_id = ? ORDER BY id DESC",
             (message.message_id,),
@@ -315,7 +315,7 @@ class Machine(RuleBasedStateMachine):
         return payload
 
     def _pass(self, seconds: float, *, waiting: tuple[str, float] | None) -> None:
-        """Advance the clock and run the expiry; `waiting` is who wrote when, and has no turn yet."""
+        """Advance the clock and run the expiry; `waiting` is who wrote when, with no turn yet."""
         self.now += seconds
         self._work(lambda: consent.expire_due(self.tx, after(self.now)))
         for question in self.questions.values():
@@ -350,7 +350,7 @@ class Machine(RuleBasedStateMachine):
 
     def _turn(self, who: str, calls: list[Callable[[], Proposed]]) -> None:
         message_id = self._receive(who, {"type": "text", "text": {"body": "Hello"}})
-        message, taken = self._begin(who)
+        message, claim = self._begin(who)
         done: dict[Any, dict[str, Any]] = {}
         self.has_read_others = False
         for propose in calls:
@@ -366,7 +366,7 @@ class Machine(RuleBasedStateMachine):
             self._compare(who, message_id, proposed, json.loads(step.result), done)
             self.has_read_others |= "written by another customer" in step.result
         ending = Ending(state="answered", words="Done.", is_by_model=True)
-        self._expect_question(who, message_id, self._close(message, taken, ending))
+        self._expect_question(who, message_id, self._close(message, claim, ending))
 
     def _compare(
         self,
@@ -482,13 +482,13 @@ class Machine(RuleBasedStateMachine):
         written: float,
         waiting: float | None = None,
     ) -> None:
-        """The turn of an answer; `waiting` is when another of theirs, still queued, was received."""
-        message, taken = self._begin(who)
+        """The turn of an answer; `waiting` is when another of theirs, still queued, arrived."""
+        message, claim = self._begin(who)
         taps = consent.taps_by(self.tx, message)
         assert {(tap.key, tap.is_yes) for tap in taps} == self._meant(who, content, written)
         if len(taps) != 1:
             ending = Ending(state="answered", words="Sorry?", is_by_model=not taps)
-            self._close(message, taken, ending)
+            self._close(message, claim, ending)
             return
         tap = taps[0]
         settled = self._work(
@@ -502,7 +502,7 @@ class Machine(RuleBasedStateMachine):
         else:
             self._compare_settled(who, tap.key, received, settled, is_yes=tap.is_yes)
         ending = Ending(state="answered", receipts=settled.receipts, words=settled.words)
-        assert self._close(message, taken, ending)["type"] == "text"
+        assert self._close(message, claim, ending)["type"] == "text"
 
     def _meant(self, who: str, content: dict[str, Any], written: float) -> set[tuple[str, bool]]:
         """The tokens that a message can refer to, with the answer it gives."""

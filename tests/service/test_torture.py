@@ -49,12 +49,12 @@ def test_20_kills_lose_nothing_double_nothing_and_keep_the_order(evidence: Evide
     assert verdict.breaches == []
     ended = verdict.answered + verdict.told + verdict.noted
     assert evidence.deliveries.acknowledged == SHORT.messages == ended
-    assert sum(life.exit_code == KILLED for life in evidence.lives) == SHORT.kills
-    assert {life.ended_by for life in evidence.lives} >= {End.START, End.STOPPED}
+    assert sum(process.exit_code == KILLED for process in evidence.processes) == SHORT.kills
+    assert {process.ended_by for process in evidence.processes} >= {End.START, End.STOPPED}
     assert {ask.kind for ask in evidence.asks} == set(Kind)
 
 
-def test_every_end_of_a_life_comes_up_in_the_long_form() -> None:
+def test_every_end_of_a_process_comes_up_in_the_long_form() -> None:
     ends = Counter(plan.end for plan in schedule(Hostility(), Random(SEED)))
     assert set(ends) == set(End)
     assert ends.total() - ends[End.STOPPED] == Hostility().kills
@@ -89,8 +89,8 @@ def misdirect_a_reply(evidence: Evidence) -> None:
     sends[place] = msgspec.structs.replace(sends[place], recipient=other.recipient)
 
 
-def end_a_life_by_itself(evidence: Evidence) -> None:
-    evidence.lives[-1] = msgspec.structs.replace(evidence.lives[-1], exit_code=1)
+def end_a_process_by_itself(evidence: Evidence) -> None:
+    evidence.processes[-1] = msgspec.structs.replace(evidence.processes[-1], exit_code=1)
 
 
 def in_the_database(sql: str) -> Callable[[Evidence], None]:
@@ -123,7 +123,7 @@ FROM messages JOIN latest USING (conversation_id) WHERE number = 1;
         (repeat_a_reply, "replies doubled"),
         (swap_two_replies, "out of order"),
         (misdirect_a_reply, "misdirected"),
-        (end_a_life_by_itself, "ended itself"),
+        (end_a_process_by_itself, "ended itself"),
         (in_the_database("DELETE FROM messages WHERE rowid = 1"), "lost"),
         (in_the_database("UPDATE messages SET state = 'waiting' WHERE rowid = 1"), "stuck"),
         (in_the_database("UPDATE outbox SET state = 'unknown' WHERE id = 1"), "stuck"),
@@ -143,7 +143,7 @@ def test_the_judge_finds_what_is_wrong(
         evidence,
         database=tmp_path / "wbot.db",
         sends=list(evidence.sends),
-        lives=list(evidence.lives),
+        processes=list(evidence.processes),
     )
     with (
         closing(sqlite3.connect(evidence.database)) as original,

@@ -150,7 +150,7 @@ def test_replies_are_judged_by_what_they_answer(
     assert judge(replies(*numbers), messages=3) == expected
 
 
-def test_the_first_reply_counts_and_untold_ones_fill_the_gaps() -> None:
+def test_the_first_reply_counts_and_unnumbered_ones_fill_the_gaps() -> None:
     assert first_replies(replies(1, 1, None), messages=3) == {0: 2.0, 1: 0.0}
 
 

@@ -144,7 +144,7 @@ PLUS = st.sampled_from(["", "+"])
 
 
 class People(RuleBasedStateMachine):
-    """Senders with any ids in any order, against two dictionaries of which customer has which id."""
+    """Senders with any ids in any order, against two dictionaries of the owner of each id."""
 
     def __init__(self) -> None:
         super().__init__()

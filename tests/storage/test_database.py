@@ -203,7 +203,7 @@ def swallow_the_full_disk(tx: sqlite3.Connection) -> None:
 async def test_a_full_disk_fails_the_whole_batch_and_keeps_no_half(
     path: Path, fill: Callable[[sqlite3.Connection], None]
 ) -> None:
-    """SQLite rolls everything back, savepoints included: nothing of the batch may be reported done."""
+    """SQLite rolls everything back, savepoints included: no work may be reported done."""
     async with opened(path) as database:
         await database.write(limit_pages(4))
         outcomes = await together(database, noting("before"), fill, noting("after"))

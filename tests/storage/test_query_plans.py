@@ -114,7 +114,7 @@ def local_texts(module: ModuleType, function: ast.AST) -> dict[str, str]:
 
 
 def value_of(module: ModuleType, node: ast.expr, names: dict[str, str]) -> str | None:
-    """The text that an expression of names and literals yields; None if it is no such expression."""
+    """The text that an expression of names and literals yields; None for any other."""
     literal = ast.Constant | ast.JoinedStr | ast.FormattedValue | ast.BinOp | ast.Add
     parts = ast.Name | ast.Attribute | ast.Load
     if not all(isinstance(part, literal | parts) for part in ast.walk(node)):

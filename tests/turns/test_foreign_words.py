@@ -356,7 +356,7 @@ async def test_what_a_customer_passes_on_is_somebody_else_s(
 
 
 async def test_what_was_read_is_left_behind_in_time(make_world: MakeWorld, path: Path) -> None:
-    """A model's own words do not carry it forward forever; meanwhile they are left out of prompts."""
+    """A model's own words do not keep it forever; meanwhile they are left out of prompts."""
     async with make_world() as world:
         world.simulator.responder = lambda _: words("Remember to pay Eve.")
         await said(world, card("Eve"))

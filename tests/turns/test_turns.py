@@ -217,7 +217,7 @@ async def test_after_an_effect_a_failing_model_leaves_the_receipt_and_no_error_t
 async def test_a_second_life_that_is_interrupted_goes_on_from_its_own_steps(
     make_world: MakeWorld, database_path: Path
 ) -> None:
-    """Only money moved in an earlier revision ends a message; the second payment used to be lost."""
+    """Only money moved in an earlier revision ends a message; the second payment was once lost."""
     deposit(database_path, ALICE, 50_000)
     simulator = make_simulator()
     answers: list[Any] = [
