@@ -17,7 +17,7 @@ SOURCES = {
     path.relative_to(HOUSE).as_posix(): path.read_text("utf-8") for path in HOUSE.rglob("*.py")
 }
 
-# What each part may import, besides itself: below it in the flow, and never beside it.
+# What each layer may import besides itself: lower layers, never one on the same level.
 EDGES = {"storage", "clients", "settings", "logs", "clock", "metrics", "keyed_worker", "ingress"}
 STAGES = {"inbound", "turns", "outbound", "monitoring", "admin"}
 MAY_IMPORT = {
@@ -39,8 +39,8 @@ MAY_IMPORT = {
     "simulator": {"domain", "clock", "ingress", "clients.offline"},
     "": set(),
 }
-"""The simulator is the outside: of us it knows the clock, the interpreter, the domain's words,
-and how to listen."""
+"""The simulator stands for the outside: of wbot it imports only the clock, the interpreter,
+the domain's errors and the server."""
 
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "core", "base", "manager", "service", "misc"}
 BANNED_IN_DOMAIN = {
@@ -62,7 +62,7 @@ def imports_of(source: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative imports hide where a name lives"
+            assert node.level == 0, "relative imports hide where a name is defined"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
@@ -192,7 +192,9 @@ def test_the_world_is_read_in_one_place(pattern: str, home: str | None) -> None:
         ("import asyncio\nasyncio.get_running_loop().create_task(f())", LOOSE_TASKS),
     ],
 )
-def test_a_look_at_the_world_is_found_however_it_is_written(source: str, pattern: str) -> None:
+def test_a_read_of_the_environment_is_found_however_it_is_written(
+    source: str, pattern: str
+) -> None:
     assert uses(source, pattern)
 
 
@@ -200,7 +202,7 @@ BODY = r"(.*\.)?request\.(read|text|json|post|multipart|content)\b.*"
 LISTENING = r"aiohttp\.web\.(AppRunner|ServerRunner|TCPSite|SockSite|UnixSite|run_app)\b.*"
 
 
-def test_request_bodies_and_connections_are_taken_in_one_place() -> None:
+def test_request_bodies_and_connections_are_accepted_in_one_place() -> None:
     """With limits; an upload to the simulator is read in parts, with the same check first."""
     readers = {file: uses(source, BODY) for file, source in SOURCES.items()}
     readers = {file: names for file, names in readers.items() if names}

@@ -204,7 +204,7 @@ def test_every_answer_of_why_that_the_guide_names_is_given() -> None:
             assert part.strip() in source, said
 
 
-# Every link leads on ------------------------------------------------------------------------------
+# Every link resolves ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

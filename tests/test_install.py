@@ -27,7 +27,7 @@ def installed(folder: Path, pip: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_each_package_is_told(tmp_path: Path) -> None:
+def test_each_package_is_reported(tmp_path: Path) -> None:
     pip = "echo 'Collecting aiohttp==3.14.5 (from x)'; echo 'Processing /a/click-8.5.1.whl'"
     ran = installed(tmp_path, pip)
     assert ran.returncode == 0, ran.stderr

@@ -283,7 +283,7 @@ async def test_a_notification_for_work_that_ends_at_that_moment_is_not_lost() ->
     assert done == list(range(20_000))
 
 
-async def test_stopping_lets_work_in_hand_end() -> None:
+async def test_stopping_lets_running_work_end() -> None:
     script = Script(k1=[0, 0, 0])
     script.blocked.add(1)
     async with started(script) as worker, asyncio.TaskGroup() as tasks:

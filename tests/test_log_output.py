@@ -49,7 +49,7 @@ def record(text: object) -> logging.LogRecord:
     return logging.LogRecord("wbot", logging.INFO, "", 0, text, None, None)
 
 
-def test_what_does_not_fit_is_counted_and_told_when_there_is_room_again() -> None:
+def test_what_does_not_fit_is_counted_and_reported_when_there_is_room_again() -> None:
     place = Slow()
     output = output_to(place)
     output.put(record("first"))
@@ -74,7 +74,7 @@ def test_a_place_that_takes_nothing_does_not_keep_the_process_from_ending() -> N
     place.may_write.set()
 
 
-def test_a_line_that_is_lost_is_told_after_the_next_one() -> None:
+def test_a_line_that_is_lost_is_reported_after_the_next_one() -> None:
     place = Broken()
     output = output_to(place)
     output.put(record("lost"))

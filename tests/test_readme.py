@@ -49,10 +49,10 @@ async def test_run_it_for_real_runs_as_it_is_written(tmp_path: Path) -> None:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        told = (await process.communicate())[0].decode()
-    assert process.returncode == 0, told
-    assert "Added shop." in told
-    assert "100.00 USD deposited for 15550101001" in told
+        output = (await process.communicate())[0].decode()
+    assert process.returncode == 0, output
+    assert "Added shop." in output
+    assert "100.00 USD deposited for 15550101001" in output
     assert (folder / "data" / "wbot.db").exists()
 
 

@@ -20,7 +20,7 @@ from wbot.turns.conversation_worker import Conversations
 from wbot.turns.model_health import ModelWatch
 
 
-async def test_a_task_that_swallows_a_cancellation_is_told_again() -> None:
+async def test_a_task_that_swallows_a_cancellation_is_cancelled_again() -> None:
     started, cancellations = asyncio.Event(), 0
 
     async def stubborn() -> None:

@@ -127,7 +127,7 @@ def test_payees_reach_the_export_under_names_of_their_own(tx: sqlite3.Connection
 
 
 @pytest.mark.parametrize("sign", [*"=+-@\t＝＋－＠"])
-def test_no_cell_of_somebodys_words_is_a_formula(tx: sqlite3.Connection, sign: str) -> None:
+def test_no_cell_of_customer_text_is_a_formula(tx: sqlite3.Connection, sign: str) -> None:
     alice = Paying(tx)
     alice.pay("John", 1, f"{sign}HYPERLINK(1)")
     alice.pay("John", 1, f"5 {sign} 2")
@@ -268,7 +268,7 @@ def test_a_memo_is_words_and_no_syntax_of_the_journal(tx: sqlite3.Connection) ->
     assert described == "2026-11-23 T2 transfer: one , two / three four five"
 
 
-async def test_what_a_customer_confirms_is_exported_under_the_number_he_read(
+async def test_what_a_customer_confirms_is_exported_under_the_number_they_read(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     deposit(database_path, CUSTOMER, 100_00)

@@ -57,7 +57,7 @@ def as_alice(**ids: Any) -> SimulatedCustomer:
     return msgspec.structs.replace(ALICE, **ids)
 
 
-async def test_a_recycled_number_with_another_user_id_sees_nobodys_balance(
+async def test_a_recycled_number_with_another_user_id_sees_no_balance(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     deposit(database_path, ALICE, 50_000)
@@ -138,7 +138,7 @@ async def test_a_reply_does_not_go_to_the_new_owner_of_a_number(
     assert lines == {ALICE.user_id: "$500.00.", ALICE.phone: "$0.00."}
 
 
-async def test_a_change_to_somebody_elses_number_changes_nothing(
+async def test_a_change_to_another_customers_number_changes_nothing(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     other = SimulatedCustomer("Other", NEW_PHONE, "US.5555")
@@ -205,7 +205,7 @@ async def test_a_number_long_unheard_without_its_user_id_is_the_operators_to_dec
         assert "$500.00" in await balance_seen_by(world, ALICE)
 
 
-async def test_whoever_comes_with_the_user_id_keeps_the_account_however_long_it_was(
+async def test_a_known_user_id_keeps_the_account_however_long_it_was_unused(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     deposit(database_path, ALICE, 50_000)

@@ -61,7 +61,7 @@ GOAL = 1.3
 ROUNDS = 300
 WARM_UP = 30
 LATEST = 100
-"""Transfers since the last audit: what a busy minute brings."""
+"""Transfers since the last audit, in a busy minute."""
 clock = Clock()
 SHOP = Business(
     id="shop",
@@ -251,7 +251,7 @@ class Journey:
             self.turn(message_id)
             self.send(message_id)
             self.confirm(message_id, number)
-            self.look(number)
+            self.run_periodic_queries(number)
         finally:
             self.tx.execute("ROLLBACK")
 
@@ -310,8 +310,8 @@ class Journey:
             outbox.accept(self.tx, reply.id, wamid, now)
         for status in ("sent", "delivered", "read"):
             at = str(int(clock.now().timestamp()))
-            told = {"id": wamid, "status": status, "timestamp": at, "recipient_id": "15550000001"}
-            self.store("status webhook", webhook(statuses=[told]))
+            update = {"id": wamid, "status": status, "timestamp": at, "recipient_id": "15550000001"}
+            self.store("status webhook", webhook(statuses=[update]))
 
     def confirm(self, message_id: str, number: int) -> None:
         self.store("tap webhook", text_of(f"wamid.tap.{number}"))
@@ -327,10 +327,10 @@ class Journey:
                 now=to_text(clock.now()),
             )
         assert settled.receipts, settled
-        with self.timed("another life"):
+        with self.timed("requeue"):
             messages.requeue(self.tx, message.message_id, to_text(clock.now()))
 
-    def look(self, number: int) -> None:
+    def run_periodic_queries(self, number: int) -> None:
         """The periodic queries of the service and its operator."""
         now = to_text(clock.now())
         steps: dict[str, Callable[[], object]] = {
@@ -416,7 +416,7 @@ async def start(path: Path, rounds: int = 3) -> dict[str, float]:
         try:
             await answered(f"http://{HOST}:{port}/health")
             seconds.append(clock.monotonic() - started)
-            await asyncio.sleep(1.5)  # the first audit is under way
+            await asyncio.sleep(1.5)  # the first audit is in progress
             mebibytes.append(memory(process.pid))
             process.send_signal(signal.SIGTERM)
             await process.wait()

@@ -119,7 +119,7 @@ async def test_the_words_are_found(rig: Rig, model: OpenAIModel, scripted: Any, 
 
 
 @pytest.mark.parametrize(("scripted", "calls"), CALLS.values(), ids=CALLS)
-async def test_each_call_is_read_and_told_apart(
+async def test_each_call_is_read_separately(
     rig: Rig, model: OpenAIModel, scripted: Any, calls: list[ToolCall]
 ) -> None:
     assert list((await answer_to(rig, model, scripted)).tool_calls) == calls
@@ -235,13 +235,13 @@ async def _list_only() -> AsyncIterator[OpenAIModel]:
     await runner.cleanup()
 
 
-async def test_where_models_can_only_be_listed_the_list_tells(list_only: OpenAIModel) -> None:
+async def test_where_models_can_only_be_listed_the_list_counts(list_only: OpenAIModel) -> None:
     await list_only.check(MODEL)
     with pytest.raises(BlockedError, match="404"):
         await list_only.check("another")
 
 
-async def test_where_models_can_be_looked_up_that_answer_stands(
+async def test_where_models_can_be_described_that_answer_counts(
     rig: Rig, model: OpenAIModel
 ) -> None:
     await model.check(MODEL)

@@ -227,7 +227,7 @@ def test_an_id_that_would_not_fit_elsewhere_is_refused(wbot: Wbot, business_id: 
     assert "cannot be a business's id" in ran.err
 
 
-def test_ids_and_numbers_are_taken_once(wbot: Wbot) -> None:
+def test_ids_and_numbers_are_used_once(wbot: Wbot) -> None:
     wbot.add_business("shop")
     number = wbot.json("business", "show", "shop")["phone_number_id"]
     wbot.add_business("cafe")

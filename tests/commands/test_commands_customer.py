@@ -104,7 +104,7 @@ def test_customers_are_listed_and_shown(wbot: Wbot) -> None:
     assert f"Phone         {ALICE}, since 2" in wbot.done("customer", "show", "shop", "C1")
 
 
-def test_a_merge_is_told_and_shown(wbot: Wbot) -> None:
+def test_a_merge_is_reported_and_shown(wbot: Wbot) -> None:
     wbot.done("ledger", "deposit", "shop", ALICE, "5")
     wbot.done("ledger", "deposit", "shop", BOB, "2")
     first = wbot.json("customer", "merge", "shop", f"+{ALICE}", BOB)
@@ -181,7 +181,7 @@ def test_a_payee_is_added_once_however_it_is_written(wbot: Wbot) -> None:
         ("J\u043ehn", 2, "mixes letters of different alphabets"),
     ],
 )
-def test_a_name_that_nobody_could_be_paid_by_is_refused(
+def test_a_name_that_no_payment_could_use_is_refused(
     wbot: Wbot, name: str, code: int, words: str
 ) -> None:
     wbot.done("ledger", "deposit", "shop", ALICE, "5")
@@ -307,7 +307,7 @@ def test_two_debts_are_not_merged_beyond_the_overdraft(tx: sqlite3.Connection) -
     assert invariants.breaches(tx) == []
 
 
-def test_shown_payees_tell_whose_they_were(wbot: Wbot) -> None:
+def test_shown_payees_name_their_former_owner(wbot: Wbot) -> None:
     for customer in (ALICE, BOB):
         wbot.done("ledger", "deposit", "shop", customer, "5")
         wbot.done("payee", "add", "shop", customer, "John")

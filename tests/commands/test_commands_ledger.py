@@ -338,7 +338,7 @@ def test_a_refused_transfer_cannot_be_reversed(wbot: Wbot) -> None:
 # Verification -----------------------------------------------------------------------------------
 
 
-def test_right_books_are_said_to_be_right(wbot: Wbot) -> None:
+def test_a_consistent_ledger_is_reported_as_such(wbot: Wbot) -> None:
     wbot.done("ledger", "deposit", "shop", ALICE, "1")
     assert wbot.done("ledger", "verify") == (
         "The books are right; checked 1 transfer, 2 postings and 2 accounts.\n"
@@ -413,7 +413,7 @@ steps = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(steps=steps)
-def test_the_books_stay_right_whatever_operators_do(
+def test_the_ledger_stays_consistent_whatever_operators_do(
     steps: list[tuple[str, str, int, str | None]],
 ) -> None:
     tx = make_tx()

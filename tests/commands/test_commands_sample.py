@@ -50,7 +50,7 @@ def test_a_sample_is_one_message_of_now_for_the_first_business(wbot: Wbot) -> No
     assert began <= int(message["timestamp"]) <= Clock().now().timestamp()
 
 
-def test_its_number_text_and_business_can_be_told(wbot: Wbot) -> None:
+def test_its_number_text_and_business_can_be_given(wbot: Wbot) -> None:
     wbot.add_business("cafe")
     wbot.add_business("shop")
     options = ("--count", "3", "--text", "Überweise 20 € an Zoë 🙂", "--business", "shop")

@@ -178,14 +178,14 @@ def test_an_uninstalled_source_prints_commands_that_find_it(
     assert printed == (f"cd {SOURCE} && WBOT_DATABASE={tmp_path}/demo.db {tmp_path}/python -m wbot")
 
 
-async def test_a_taken_port_makes_way_for_the_next_free_one(tmp_path: Path) -> None:
+async def test_a_used_port_is_replaced_by_the_next_free_one(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             taken.bind(("127.0.0.1", command.FIRST_PORT))
             taken.listen()
         except OSError:
-            pass  # somebody else has it, which is as good
+            pass  # another program uses it, which serves as well
         async with demo(tmp_path, port="") as running:
             port = int(running.url.rstrip("/").rsplit(":", 1)[1])
             assert port > command.FIRST_PORT

@@ -67,7 +67,7 @@ RETRY, PAIR, REFUSED, ACCOUNT = (
     Verdict.ACCOUNT,
 )
 # Code, HTTP status (400 where none is known), and what the fact sheet says: R the same request
-# again, N never, F something must be mended first.
+# again, N never, F something must be fixed first.
 CODES = {
     0: (401, "F", ACCOUNT),
     190: (401, "F", ACCOUNT),

@@ -21,7 +21,7 @@ CLF, CAD, INR, BRL = (currency_of(code) for code in ("CLF", "CAD", "INR", "BRL")
 EVERY_CURRENCY = sorted(money._CURRENCIES.values(), key=lambda currency: currency.code)
 LARGEST_MINOR = 10**MINOR_DIGITS_MAX - 1
 
-# Sentences, by what they tell the customer to mend.
+# Sentences, by what they ask the customer to fix.
 EMPTY = "Please give an amount"
 UNREADABLE = "could not read that amount"
 NOT_POSITIVE = "must be more than zero"

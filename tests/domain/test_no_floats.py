@@ -32,9 +32,9 @@ MONEY_BY_NAME = re.compile(
     r"|admin/(ledger_adjustments|customer_merge|ledger_export)\.py"
     r"|commands/ledger\.py"
 )
-# Whatever else comes to handle minor units or currencies is near money as well.
+# Any other module that handles minor units or currencies is near money as well.
 MONEY_BY_CONTENT = re.compile(r"_minor\b|wbot\.domain\.money|import money\b")
-# It tells how many seconds each stage of a message took, and quotes amounts as they are formatted.
+# It shows the seconds that each stage of a message took, and quotes formatted amounts.
 DURATIONS = {"admin/message_timeline.py"}
 MONEY = sorted(
     file

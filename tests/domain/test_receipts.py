@@ -32,7 +32,7 @@ def test_a_receipt_begins_with_the_mark() -> None:
         ("", ""),
     ],
 )
-def test_the_mark_and_controls_are_taken_out_and_nothing_else(text: str, left: str) -> None:
+def test_the_mark_and_controls_are_removed_and_nothing_else(text: str, left: str) -> None:
     assert without_mark(text) == left
 
 

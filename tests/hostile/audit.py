@@ -440,9 +440,9 @@ class Audit:
         sums = Counter[int]()
         for row in self.books.rows("SELECT account_id, amount_minor FROM postings"):
             sums[row["account_id"]] += row["amount_minor"]
-        told = {row["account_id"]: row for row in self.books.rows("SELECT * FROM balances")}
+        stored = {row["account_id"]: row for row in self.books.rows("SELECT * FROM balances")}
         for account_id, account in self.books.accounts.items():
-            balance = told.get(account_id)
+            balance = stored.get(account_id)
             says = (balance["posted_minor"], balance["held_minor"]) if balance else (0, 0)
             expected = sums[account_id], 0
             if account.kind == "customer":

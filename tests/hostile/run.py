@@ -80,7 +80,7 @@ class Findings(msgspec.Struct, kw_only=True):
 
     breaches: list[Breach]
     figures: Counter[str]
-    told: Counter[str]
+    reported: Counter[str]
     """Lines behind the mark that customers got, by kind."""
     kills: int
     seconds: float
@@ -227,10 +227,10 @@ class Run:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        told, _ = await process.communicate()
+        output, _ = await process.communicate()
         self.record.counts["verified"] += 1
         if process.returncode != 0:
-            self._verdicts.append(Breach(BROKEN, f"{when}: {told.decode(errors='replace')}"))
+            self._verdicts.append(Breach(BROKEN, f"{when}: {output.decode(errors='replace')}"))
 
     def _make_database(self) -> None:
         connection = connect(self.database)
@@ -298,7 +298,7 @@ class Run:
         return Findings(
             breaches=[*verdict.breaches, *self._verdicts, *ended],
             figures=verdict.figures,
-            told=verdict.told,
+            reported=verdict.reported,
             kills=sum(process.exit_code == -signal.SIGKILL for process in service.processes),
             seconds=seconds,
         )

@@ -49,7 +49,7 @@ def _table(findings: Findings) -> Table:
         "taps that counted": f"{counted:,}",
         "plain answers that counted": f"{figures['words that counted']:,}",
         "taps without effect": f"{figures['taps'] - counted:,}",
-        "lines behind the mark, all checked": f"{sum(findings.told.values()):,}",
+        "lines behind the mark, all checked": f"{sum(findings.reported.values()):,}",
         "kills": f"{findings.kills:,}",
         "ledger verify, each time": f"{figures['verified']:,}",
     }

@@ -53,7 +53,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
     breaches: list[Breach]
     figures: Counter[str]
-    told: Counter[str]
+    reported: Counter[str]
 
 
 def judged(database: Path, record: Record, names: dict[str, str]) -> Verdict:
@@ -108,21 +108,21 @@ class Truth:
 
     def _untold(self) -> Iterator[Breach]:
         """Each effect has its line in a reply, unless there was no more room for it."""
-        told: Counter[tuple[str, int]] = Counter()
+        reported: Counter[tuple[str, int]] = Counter()
         full: set[str] = set()
         for reply in self._audit.books.replies.values():
             text = _text_of(reply)
             if _MORE in text:
                 full.add(reply["message_id"])
-            told.update(_told_in(text))
+            reported.update(_reported_in(text))
         for number, story in self._audit.stories.items():
             for place, state in enumerate(story.states):
-                count = told[state.name, number]
+                count = reported[state.name, number]
                 is_own = state.name in {"posted", "void", "reversed"} and story.place[1]
                 # A message that sends and reverses may report only the end.
                 later = [one for one in story.states[place + 1 :] if one.by == state.by]
-                is_told = count or any(told[one.name, number] for one in later)
-                if is_own and not is_told and state.by not in full:
+                is_reported = count or any(reported[one.name, number] for one in later)
+                if is_own and not is_reported and state.by not in full:
                     yield Breach(UNTOLD, f"{story.place} never heard T{number} {state.name}")
                 if state.name == "expired" and count > 1:
                     yield Breach(UNTOLD, f"{story.place} heard {count} times T{number} expired")
@@ -262,7 +262,7 @@ def money(minor: int, rules: Rules) -> str:
     return f"{'-' if minor < 0 else ''}{symbol}{int(digits[:cut]):,}{decimals}"
 
 
-def _told_in(text: str) -> set[tuple[str, int]]:
+def _reported_in(text: str) -> set[tuple[str, int]]:
     """What a reply says was done, by state and number."""
     lines = [line.removeprefix(f"{RECEIPT} ") for line in text.split("\n")]
     kinds = ("posted", "void", "reversed", "expired")

@@ -202,14 +202,14 @@ class Record:
 
     def aim_at(self, person: Person, shop: Shop, phones: list[str]) -> Aim:
         """What a model that speaks with this customer could aim at."""
-        told = [one.text for one in self.sent_to[shop.id, person.phone][-5:]]
+        texts = [one.text for one in self.sent_to[shop.id, person.phone][-5:]]
         return Aim(
             exponent=shop.rules.exponent,
             code=shop.rules.currency,
             own_phone=person.phone,
             phones=phones,
             references=self.references[-400:],
-            own_references=[f"T{one}" for text in told for one in _REFERENCE.findall(text)],
+            own_references=[f"T{one}" for text in texts for one in _REFERENCE.findall(text)],
         )
 
     def note(self, send: Send) -> Sent | None:

@@ -88,7 +88,7 @@ def calls_of(work: Callable[[], Any]) -> int:
 
 
 @pytest.mark.parametrize("kind", DENSE)
-def test_a_refusal_costs_no_more_than_a_body_that_is_taken(kind: str) -> None:
+def test_a_refusal_costs_no_more_than_an_accepted_body(kind: str) -> None:
     """An object for each of two million notices would block everything else for seconds."""
 
     def refused() -> None:
@@ -102,7 +102,7 @@ def test_a_refusal_costs_no_more_than_a_body_that_is_taken(kind: str) -> None:
     ("within", "key"),
     [("statuses", "errors"), ("messages", "errors"), ("messages", "contacts"), ("messages", "odd")],
 )
-def test_one_update_may_hold_whatever_it_likes(within: str, key: str) -> None:
+def test_one_update_may_hold_any_content(within: str, key: str) -> None:
     """It is stored unchanged, and only the displayed part of its lists is parsed."""
     before, after = LISTS[within]
     begun = b'{"id":"wamid.1","status":"failed","type":"contacts","%s":[' % key.encode()
@@ -153,7 +153,7 @@ def test_the_parts_are_the_whole(messages: int, statuses: int) -> None:
 async def first_part(world: World) -> None:
     """Wait until part of the large webhook is on disk."""
     async with asyncio.timeout(WAIT_S):
-        while not world.rows("SELECT 1 FROM messages LIMIT 1"):  # noqa: ASYNC110  nothing tells
+        while not world.rows("SELECT 1 FROM messages LIMIT 1"):  # noqa: ASYNC110  no event to wait for
             await asyncio.sleep(0.001)
 
 

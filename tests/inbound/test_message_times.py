@@ -145,7 +145,7 @@ async def test_an_order_a_little_ahead_of_our_clock_is_fresh(
         assert receipt.text.startswith(f"{MARK} Sent $20.00")
 
 
-async def test_an_undated_message_is_told_as_such_to_the_operator(
+async def test_an_undated_message_is_shown_as_such_to_the_operator(
     make_world: MakeWorld, path: Path
 ) -> None:
     async with make_world() as world:

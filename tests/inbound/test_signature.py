@@ -52,7 +52,7 @@ def test_another_apps_secret_is_refused() -> None:
     assert not is_valid(BODY, sign(BODY, "another-secret"), SECRET)
 
 
-def test_an_empty_secret_believes_nobody() -> None:
+def test_an_empty_secret_accepts_no_signature() -> None:
     assert not is_valid(BODY, sign(BODY, ""), "")
 
 

@@ -80,7 +80,9 @@ async def test_only_a_signed_envelope_is_answered_200(make_world: MakeWorld) -> 
         assert await post(world, good) == 200
 
 
-async def test_a_body_up_to_4_mib_is_taken_and_a_larger_one_refused(make_world: MakeWorld) -> None:
+async def test_a_body_up_to_4_mib_is_accepted_and_a_larger_one_refused(
+    make_world: MakeWorld,
+) -> None:
     async with make_world() as world:
         body = envelope(text("wamid.1", "x"))
         body["padding"] = ""

@@ -261,7 +261,7 @@ def test_a_contact_that_differs_from_the_sender_in_a_word_is_kept_a_repetition_i
 # --- characters, numbers, encodings
 
 
-def test_what_a_database_cannot_keep_is_taken_out_of_words_and_keys() -> None:
+def test_what_a_database_cannot_store_is_removed_from_text_and_keys() -> None:
     (message,) = parse_own("strange_characters").messages
     assert Text("café \N{GRINNING FACE} \ufffd  end") == message.content
     assert message.name == "Ada"
@@ -465,7 +465,7 @@ def test_a_mutated_body_is_read_whole_or_refused(body: bytes) -> None:
     for message in payload.messages:
         handling_of(message.content, message.group_id)
         again = json.loads(json.dumps(message.raw))
-        # By their words, for no NaN equals another.
+        # By their text, because no NaN equals another.
         assert repr(content_of(again)) == repr(message.content)
         assert 0 < len(message.message_id) <= json_access.ID_LENGTH_MAX
     for piece in pieces_of(payload):

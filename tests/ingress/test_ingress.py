@@ -152,7 +152,7 @@ async def test_a_compressed_body_is_refused_by_its_header(
         assert world.rows("SELECT * FROM webhooks") == []
 
 
-async def test_a_body_that_says_it_is_not_compressed_is_taken(make_world: MakeWorld) -> None:
+async def test_a_body_that_says_it_is_not_compressed_is_accepted(make_world: MakeWorld) -> None:
     async with make_world() as world, clients(port_of(world)) as opens:
         for number, encoding in enumerate(("identity", "Identity", "", "identity, identity")):
             body = json.dumps(envelope(text(f"wamid.{number}", "hi"))).encode()
@@ -174,7 +174,7 @@ async def test_the_simulator_refuses_compressed_bodies_too() -> None:
                 assert answer.status == 415, path
 
 
-# Bytes under way ---------------------------------------------------------------------------------
+# Bytes in progress -------------------------------------------------------------------------------
 
 
 async def small(world: World, message_id: str) -> int:
@@ -324,7 +324,7 @@ def test_an_address_counts_as_what_one_client_has(address: str, counted: str | N
     assert counted_address(address) == counted
 
 
-# Bodies that are not what their headers say ------------------------------------------------------
+# Bodies that contradict their headers ------------------------------------------------------------
 
 
 async def test_a_body_shorter_than_it_says_is_answered_when_time_is_up(
@@ -353,15 +353,15 @@ async def test_a_body_over_4_mib_is_refused_by_its_length_or_where_it_passes_it(
     make_world: MakeWorld,
 ) -> None:
     async with make_world() as world, clients(port_of(world)) as opens:
-        told = await opens(head(length=BODY_BYTES_MAX + 1))
-        assert await told.status() == 413
+        refused = await opens(head(length=BODY_BYTES_MAX + 1))
+        assert await refused.status() == 413
         found = await opens(head(), *[chunk(b"x" * MIB)] * 4, chunk(b"x"))
         assert await found.status() == 413
         await answered(world, 413, 2)
         assert await small(world, "wamid.1") == 200
 
 
-async def test_a_body_that_comes_byte_by_byte_is_taken(make_world: MakeWorld) -> None:
+async def test_a_body_that_comes_byte_by_byte_is_accepted(make_world: MakeWorld) -> None:
     async with make_world() as world, clients(port_of(world)) as opens:
         body = json.dumps(envelope(text("wamid.1", "hi"))).encode()
         parts = [chunk(bytes([byte])) for byte in body]

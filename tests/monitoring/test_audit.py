@@ -47,7 +47,7 @@ def by_hand(path: Path, amount_minor: int) -> None:
         tx.execute(WRONG, (amount_minor,))
 
 
-async def test_wrong_books_stop_money_but_not_words_until_they_are_right(
+async def test_an_inconsistent_ledger_stops_money_but_not_replies_until_it_is_fixed(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     deposit(database_path, ALICE, 10_000)
@@ -77,7 +77,7 @@ async def test_wrong_books_stop_money_but_not_words_until_they_are_right(
         ("none", "UPDATE sqlite_sequence SET seq = 'x'"),
     ],
 )
-async def test_books_that_cannot_be_checked_count_as_wrong(
+async def test_a_ledger_that_cannot_be_checked_counts_as_inconsistent(
     make_world: MakeWorld, database_path: Path, guard: str, damage: str
 ) -> None:
     deposit(database_path, ALICE, 10_000)
@@ -89,7 +89,7 @@ async def test_books_that_cannot_be_checked_count_as_wrong(
         await world.health_of(503)
 
 
-async def test_wrong_books_are_found_at_the_start_before_money_moves(
+async def test_an_inconsistent_ledger_is_found_at_the_start_before_money_moves(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     deposit(database_path, ALICE, 10_000)
@@ -99,7 +99,7 @@ async def test_wrong_books_are_found_at_the_start_before_money_moves(
         await world.health_of(503)
 
 
-async def test_a_tap_while_the_books_are_wrong_can_be_made_again(
+async def test_a_tap_while_the_ledger_is_inconsistent_can_be_repeated(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     deposit(database_path, ALICE, 10_000)
@@ -126,7 +126,7 @@ async def test_a_tap_while_the_books_are_wrong_can_be_made_again(
                 await world.health_of(200)
 
 
-# What it costs ---------------------------------------------------------------------------------
+# Cost ------------------------------------------------------------------------------------------
 
 
 def long_ledger(path: Path, transfers: int) -> None:
@@ -283,7 +283,7 @@ async def test_an_old_row_changed_by_hand_is_found_by_the_audit_of_everything(
         assert "T4 does not continue the chain" in (await world.health_of(503))["reasons"][0]
 
 
-async def test_money_does_not_wait_for_long_books_at_a_start(
+async def test_money_does_not_wait_for_a_long_audit_at_a_start(
     make_world: MakeWorld, database_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rest is audited in the background; what is found wrong then still stops money."""

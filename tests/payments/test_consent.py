@@ -245,7 +245,7 @@ async def test_what_was_only_read_makes_room_for_what_was_done(chat: Chat) -> No
     assert f"{MARK} And " in question.text
 
 
-async def test_below_the_threshold_nobody_is_asked(chat: Chat) -> None:
+async def test_below_the_threshold_no_customer_is_asked(chat: Chat) -> None:
     change(chat.path, confirm_above_minor=2_000)
     await chat.say("hello")
     assert (await chat.say("Transfer $20 to John")).type == "text"
@@ -283,7 +283,7 @@ async def test_an_older_question_is_not_the_newer_one(chat: Chat) -> None:
     assert chat.balance() == (8_000, 3_000)
 
 
-async def test_nobody_confirms_for_another_customer(chat: Chat) -> None:
+async def test_no_customer_confirms_for_another(chat: Chat) -> None:
     question = await chat.say("Transfer $20 to John")
     assert (await chat.tap(question, "yes", BOB)).text == consent.NOT_ASKED
     assert chat.balance() == (10_000, 2_000)
@@ -369,14 +369,14 @@ async def test_a_yes_counts_for_the_question_that_was_there_when_it_was_written(
 
 
 @pytest.mark.parametrize("mark", ["forwarded", "frequently_forwarded"])
-async def test_a_forwarded_yes_is_somebody_elses(chat: Chat, mark: str) -> None:
+async def test_a_forwarded_yes_does_not_count(chat: Chat, mark: str) -> None:
     await chat.say("Transfer $20 to John")
     content = {"type": "text", "text": {"body": "yes"}, "context": {mark: True}}
     await chat.next_reply(ALICE, chat.simulator.send_inbound(ALICE, content))
     assert chat.balance() == (10_000, 2_000)
 
 
-async def test_a_yes_after_the_time_was_over_is_told_so(chat: Chat) -> None:
+async def test_a_yes_after_the_time_gets_an_explanation(chat: Chat) -> None:
     await chat.say("Transfer $20 to John")
     chat.clock.ahead_s = 600 + SOON_S
     await chat.until_phase("expire")
@@ -410,7 +410,7 @@ async def test_a_yes_from_before_the_question_was_out_goes_to_the_model(chat: Ch
     assert chat.balance() == (10_000, 2_000)
 
 
-async def test_cancel_that_voids_whatever_waits(chat: Chat) -> None:
+async def test_cancel_voids_every_pending_transfer(chat: Chat) -> None:
     first = await chat.say("Transfer $20 to John")
     await chat.say("Transfer $30 to Mary")
     reply = await chat.say("Cancel that")
@@ -432,7 +432,7 @@ async def test_one_of_several_is_cancelled_by_its_reference(chat: Chat) -> None:
     assert chat.balance() == (7_000, 0)
 
 
-# Its end by itself -----------------------------------------------------------------------------
+# Expiry ----------------------------------------------------------------------------------------
 
 
 async def test_a_hold_expires_by_itself_and_the_customer_hears_of_it_once(chat: Chat) -> None:
@@ -508,7 +508,7 @@ async def test_a_late_tap_leaves_the_hold_to_one_that_came_in_time(chat: Chat) -
 # To another customer ---------------------------------------------------------------------------
 
 
-async def test_a_customer_who_is_paid_hears_of_it_while_his_window_is_open(chat: Chat) -> None:
+async def test_a_customer_who_is_paid_is_notified_while_their_window_is_open(chat: Chat) -> None:
     await chat.say("hello", BOB)
     question = await chat.say(f"Transfer $20 to +{BOB.phone}")
     assert f"$20.00 to “+{BOB.phone}” (T3), a new payee" in question.text
@@ -555,7 +555,7 @@ async def test_a_customer_out_of_reach_is_paid_in_silence(chat: Chat) -> None:
 # Afterwards ------------------------------------------------------------------------------------
 
 
-def told(path: Path, number: int) -> list[str]:
+def stages_shown(path: Path, number: int) -> list[str]:
     """The money and question stages that `wbot why` shows for Alice's n-th message."""
     with writing(path) as tx:
         row = tx.execute("SELECT message_id FROM messages WHERE number = ?", (number,)).fetchone()
@@ -564,18 +564,18 @@ def told(path: Path, number: int) -> list[str]:
     return [re.sub(r"wamid\S+|20\S+Z", "…", one.detail) for one in stages if one.stage in kinds]
 
 
-async def test_both_lives_are_told_afterwards(chat: Chat) -> None:
+async def test_both_transfers_are_shown_afterwards(chat: Chat) -> None:
     question = await chat.say("Transfer $20 to John")
     await chat.tap(question, "yes")
-    assert told(chat.path, 1) == [
+    assert stages_shown(chat.path, 1) == [
         "T3: 20.00 USD to John, posted",
         "the customer to confirm, until …",
         "confirmed by message …",
     ]
-    assert told(chat.path, 2) == ["T4: 20.00 USD, posting T3"]
+    assert stages_shown(chat.path, 2) == ["T4: 20.00 USD, posting T3"]
 
 
-async def test_the_books_name_the_transfer_not_its_ends(chat: Chat) -> None:
+async def test_the_ledger_names_the_transfer_not_its_ends(chat: Chat) -> None:
     question = await chat.say("Transfer $20 to John")
     await chat.tap(question, "yes")
     reply = await chat.say("Cancel T3")
@@ -586,7 +586,7 @@ async def test_the_books_name_the_transfer_not_its_ends(chat: Chat) -> None:
     assert chat.balance() == (10_000, 0)
 
 
-async def test_a_later_life_tells_how_it_stands_now(chat: Chat) -> None:
+async def test_a_later_revision_reports_the_current_state(chat: Chat) -> None:
     change(chat.path, confirm_above_minor=10_000)
     await chat.say("Transfer $20 to John")
     await chat.say("Cancel that")
@@ -597,7 +597,7 @@ async def test_a_later_life_tells_how_it_stands_now(chat: Chat) -> None:
     assert again.text == f"{MARK} Cancelled T3: $20.00 to “John” is back. Available: $100.00."
 
 
-async def test_a_later_life_tells_of_its_own_cancel_once(chat: Chat) -> None:
+async def test_a_later_revision_reports_its_own_cancel_once(chat: Chat) -> None:
     change(chat.path, confirm_above_minor=10_000)
     answers = [
         calls(pay("20", "John"), ("cancel", {}), pay("30", "Mary")),
@@ -629,7 +629,7 @@ async def test_an_operator_reverses_what_reached_a_customer_and_nothing_that_wai
     assert chat.balance() == (10_000, 0)
 
 
-# Whatever dies when ----------------------------------------------------------------------------
+# Crashes ---------------------------------------------------------------------------------------
 
 
 def undo_the_close(path: Path, *, attempts: int) -> None:

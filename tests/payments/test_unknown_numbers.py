@@ -46,7 +46,9 @@ def alike(text: str) -> str:
     return text.replace("T3", "T").replace("T4", "T").replace("T5", "T").replace("T6", "T")
 
 
-async def test_nobody_is_asked_about_like_a_customer(make_world: MakeWorld, path: Path) -> None:
+async def test_an_unassigned_number_is_asked_about_like_a_customer(
+    make_world: MakeWorld, path: Path
+) -> None:
     async with chatting(make_world, path) as chat:
         asked = [await chat.say(f"Send 1 to +{number}") for number in (NOBODY, BOB.phone)]
         assert alike(asked[0].text) == alike(asked[1].text)
@@ -60,7 +62,7 @@ async def test_nobody_is_asked_about_like_a_customer(make_world: MakeWorld, path
         assert alike(cancelled[0]) == alike(cancelled[1])
 
 
-async def test_only_a_yes_tells_that_nobody_has_the_number(
+async def test_only_a_yes_reveals_that_a_number_is_unassigned(
     make_world: MakeWorld, path: Path
 ) -> None:
     async with chatting(make_world, path) as chat:
@@ -127,7 +129,7 @@ async def test_who_guesses_learns_little_in_a_day(make_world: MakeWorld, path: P
         assert "Please confirm" in (await chat.say(f"Send 2 to +{NOBODY}")).text
 
 
-# Where no yes is needed --------------------------------------------------------------------------
+# Without a confirmation --------------------------------------------------------------------------
 
 
 def test_below_the_threshold_guesses_are_counted_too(caller: ToolCaller) -> None:
@@ -154,7 +156,7 @@ def bob() -> str:
 
 
 @pytest.mark.parametrize("is_confirmed", [False, True])
-def test_whoever_was_paid_or_confirmed_before_is_paid_all_the_same(
+def test_a_payee_paid_or_confirmed_before_is_paid_anyway(
     caller: ToolCaller, bob: str, *, is_confirmed: bool
 ) -> None:
     if is_confirmed:
@@ -185,7 +187,7 @@ def test_a_rule_refuses_both_alike(
     assert [one["refusal"] for one in results] == [refusal, refusal]
 
 
-def test_what_there_is_no_money_for_tells_nothing(caller: ToolCaller, bob: str) -> None:
+def test_a_transfer_without_the_money_reveals_nothing(caller: ToolCaller, bob: str) -> None:
     results = [caller.pay("500", one, message=f"wamid.{one}") for one in (bob, NOBODY)]
     assert [one["refusal"] for one in results] == ["insufficient_funds"] * 2
 

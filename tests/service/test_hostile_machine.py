@@ -49,7 +49,7 @@ NARROW = Rules(
     cancel_window_s=5,
     hold_ttl_s=3,
 )
-"""So little is allowed that its limits are met at once."""
+"""Low limits, which are reached at once."""
 NARROW_SHOP = msgspec.structs.replace(SHOPS[1], rules=NARROW)
 GRACE_S = 2
 SENTENCES = {
@@ -57,7 +57,7 @@ SENTENCES = {
     "cancelled": "was cancelled",
     "expired": "not confirmed in time",
 }
-"""What each answer that comes too late is told, by how its question ended."""
+"""The reply to each answer that comes too late, by how its question ended."""
 YES, NO = ("yes", "Yes please!", "CONFIRM"), ("no", "No, thanks"[:2], "nope.")
 
 WHO = st.sampled_from(PHONES)
@@ -84,7 +84,7 @@ class Question(msgspec.Struct):
     expires: float
     outcome: str | None = None
     is_told: bool = False
-    """Its customer has heard of its end by itself."""
+    """Its customer was notified of its expiry."""
 
 
 class Machine(RuleBasedStateMachine):
@@ -102,7 +102,7 @@ class Machine(RuleBasedStateMachine):
         self.crashes = False
         self.questions: dict[str, Question] = {}
         self.spoken: dict[str, int] = dict.fromkeys(PHONES, 0)
-        """By customer: the row of the outbox in which the model last spoke."""
+        """By customer, the outbox row of the model's last text."""
         self.conversations: dict[str, int] = {}
         self.ids: dict[str, int] = {}
         for phone in PHONES:
@@ -560,7 +560,7 @@ def _tapped(token: str, answer: str) -> dict[str, Any]:
     return {"type": "interactive", "interactive": {"type": "button_reply", "button_reply": reply}}
 
 
-# Enough to make a failure small; it is found in a few seconds.
+# Enough to shrink a failure within a few seconds.
 pytestmark = pytest.mark.timeout(400)
 
 TestMachine = Machine.TestCase

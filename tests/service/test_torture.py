@@ -47,7 +47,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
 def test_20_kills_lose_nothing_double_nothing_and_keep_the_order(evidence: Evidence) -> None:
     verdict = judged(evidence)
     assert verdict.breaches == []
-    ended = verdict.answered + verdict.told + verdict.noted
+    ended = verdict.answered + verdict.reported + verdict.noted
     assert evidence.deliveries.acknowledged == SHORT.messages == ended
     assert sum(process.exit_code == KILLED for process in evidence.processes) == SHORT.kills
     assert {process.ended_by for process in evidence.processes} >= {End.START, End.STOPPED}
@@ -154,7 +154,7 @@ def test_the_judge_finds_what_is_wrong(
     assert kind in {breach.kind for breach in judged(copy).breaches}
 
 
-# What the torture found. --------------------------------------------------------------------------
+# Regressions --------------------------------------------------------------------------------------
 
 
 class SteppingClock(Clock):
@@ -224,7 +224,7 @@ def test_messages_keep_their_order_when_the_clock_steps_back() -> None:
 async def first_reply(world: World, state: str) -> None:
     """Wait until the first reply is in this state."""
     async with asyncio.timeout(WAIT_S):
-        while world.rows("SELECT state FROM outbox") != [{"state": state}]:  # noqa: ASYNC110  no bell
+        while world.rows("SELECT state FROM outbox") != [{"state": state}]:  # noqa: ASYNC110  no event to wait for
             await asyncio.sleep(0.01)
 
 

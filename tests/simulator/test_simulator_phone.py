@@ -84,7 +84,7 @@ async def test_the_page_loads_nothing_from_elsewhere(
     assert all("w3.org" in word or "https?:" in word for word in outside), outside
 
 
-async def test_an_opened_page_is_told_everything_and_then_each_change(rig: Rig) -> None:
+async def test_an_opened_page_gets_the_state_and_then_each_change(rig: Rig) -> None:
     async with opened(rig) as page:
         name, state = await page.next()
         assert name == "everything"

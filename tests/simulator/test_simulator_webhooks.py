@@ -131,7 +131,7 @@ async def test_an_answer_names_the_message_it_answers(rig: Rig, kind: str) -> No
     assert context["id"].startswith("wamid.")
 
 
-async def test_a_change_of_a_hidden_number_tells_the_user_ids_alone(rig: Rig) -> None:
+async def test_a_change_of_a_hidden_number_has_only_the_user_ids(rig: Rig) -> None:
     await rig.simulator.send_inbound(HIDDEN, "system")
     await rig.quiet()
     (message,) = rig.target.messages
@@ -231,7 +231,7 @@ async def test_a_customer_may_have_written_before_the_simulator_started() -> Non
         assert failures(rig, late) == [("failed", 131047)]
 
 
-async def test_a_number_nobody_has_gets_a_failed_status(rig: Rig) -> None:
+async def test_an_unknown_number_gets_a_failed_status(rig: Rig) -> None:
     wamid = await rig.graph.send(SimulatedCustomer("Nobody", "15550109999"))
     await rig.quiet()
     assert failures(rig, wamid) == [("failed", 131026)]

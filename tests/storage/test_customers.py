@@ -69,7 +69,7 @@ def in_use(tx: sqlite3.Connection, customer_id: int) -> set[str]:
         (BENS_PHONE, CIDS_ID, CID, {CIDS_ID}, True),
     ],
 )
-def test_a_sender_is_who_his_ids_say(
+def test_a_sender_is_found_by_their_ids(
     tx: sqlite3.Connection,
     *,
     plus: str,

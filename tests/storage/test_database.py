@@ -127,7 +127,7 @@ async def test_everything_that_waits_shares_one_commit(path: Path) -> None:
         statements = await traced(database)
         words = [f"note {number}" for number in range(100)]
         assert await together(database, *map(noting, words)) == words
-        assert statements.count("COMMIT") == 2  # one of them of what kept the writer busy
+        assert statements.count("COMMIT") == 2  # one of them for the work that kept the writer busy
         assert notes_on_disk(path) == words
 
 
@@ -279,7 +279,7 @@ async def test_a_lock_held_elsewhere_for_a_moment_is_waited_for(path: Path) -> N
     other.close()
 
 
-async def test_a_cancelled_caller_hurts_nobody(path: Path) -> None:
+async def test_a_cancelled_caller_affects_no_other(path: Path) -> None:
     """Random cancellations: a caller with a result has its rows, and no piece is half done."""
     chance = random.Random(20_261_123)
     results: dict[int, str] = {}
@@ -433,7 +433,7 @@ async def test_the_version_changes_with_other_connections_alone(path: Path) -> N
         assert await database.version_elsewhere() != before
 
 
-async def test_the_version_is_told_however_much_waits(
+async def test_the_version_is_notified_under_any_load(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The notification between processes also works under load: between any two transactions."""
@@ -451,7 +451,7 @@ async def test_the_version_is_told_however_much_waits(
         later.open()
 
 
-async def test_the_time_of_a_commit_is_told(path: Path) -> None:
+async def test_the_time_of_a_commit_is_reported(path: Path) -> None:
     async with opened(path) as database:
         await database.write(noting("timed"))
         assert database.commit_ms > 0
@@ -524,6 +524,6 @@ def test_a_transaction_under_anothers_lock_is_a_storage_error(
         one.close()
 
 
-def test_a_file_in_a_folder_that_is_not_there_is_the_operators_to_mend(tmp_path: Path) -> None:
+def test_a_file_in_a_missing_folder_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be used"):
         connect(tmp_path / "nowhere" / "wbot.db")

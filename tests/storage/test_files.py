@@ -117,7 +117,7 @@ async def lost(world: World) -> str:
     """The reason that /health gives, once every webhook is refused."""
     async with asyncio.timeout(WAIT_S):
         reason = ""
-        while "Nothing is stored" not in reason:  # a reader may see the damage first
+        while "Nothing is stored" not in reason:  # a reader may detect the damage first
             reason = str((await world.health_of(503))["reasons"][0])
     assert await post(world, envelope(text("wamid.after", "hi"))) == 503
     return reason
@@ -220,7 +220,7 @@ async def test_a_turn_under_way_sends_and_moves_nothing_any_more(
         await lost(world)
         answers.set()
         async with asyncio.timeout(WAIT_S):
-            while world.service.conversations.running:  # noqa: ASYNC110  its end tells nobody
+            while world.service.conversations.running:  # noqa: ASYNC110  no event at its end
                 await asyncio.sleep(0.01)
         assert simulator.sends == ()
         assert len(simulator.completions) == 1
@@ -271,7 +271,7 @@ async def test_what_other_programs_do_through_sqlite_is_no_trouble(
         assert len(sizes) > 1
 
 
-def test_trouble_is_seen_at_every_look(tmp_path: Path) -> None:
+def test_a_problem_is_found_at_every_check(tmp_path: Path) -> None:
     path = tmp_path / "wbot.db"
     begin_database(path)
     connection = connect(path)
@@ -288,7 +288,7 @@ def test_trouble_is_seen_at_every_look(tmp_path: Path) -> None:
     watched.close()
 
 
-# Held by one service ----------------------------------------------------------------------------
+# Locked by one service --------------------------------------------------------------------------
 
 
 def names_of(path: Path, kind: str) -> Path:
@@ -339,7 +339,7 @@ async def test_a_command_by_another_name_of_the_file_is_refused_while_a_service_
     assert (await asyncio.to_thread(run, other, tmp_path, "business", "list")).returncode == 0
 
 
-async def test_the_lock_holds_the_name_when_another_file_has_taken_it(
+async def test_the_lock_holds_the_name_when_another_file_has_it(
     database_path: Path, tmp_path: Path
 ) -> None:
     settings = variables(database_path, "http://127.0.0.1:9", free_port())
@@ -359,7 +359,7 @@ async def test_the_lock_holds_the_file_when_its_lock_file_is_gone(
         assert "already serves" in one_sentence(second)
 
 
-# Begun only where somebody wants that ------------------------------------------------------------
+# Created only on request -------------------------------------------------------------------------
 
 
 def nothing(path: Path) -> None:
@@ -409,7 +409,7 @@ def test_a_ledger_that_is_missing_is_not_begun_anew(
 
 
 @pytest.mark.parametrize("become", MISSING)
-async def test_serve_begins_one_where_it_is_told_to(
+async def test_serve_creates_one_on_request(
     database_path: Path, tmp_path: Path, become: Callable[[Path], None]
 ) -> None:
     become(database_path)
@@ -440,14 +440,14 @@ def open_wbot(
         yield made
 
 
-# For their owner alone ---------------------------------------------------------------------------
+# Private to their owner --------------------------------------------------------------------------
 
 
 def modes(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir() if path.is_file()}
 
 
-async def test_whatever_the_service_makes_is_for_its_own_user_alone(tmp_path: Path) -> None:
+async def test_every_file_of_the_service_is_private_to_its_user(tmp_path: Path) -> None:
     settings = variables(
         tmp_path / "wbot.db", "http://127.0.0.1:9", free_port(), WBOT_LOG_FILE="wbot.log"
     )
@@ -497,7 +497,7 @@ def another_user() -> AnotherUser:
 @pytest.mark.parametrize(
     ("folder_mode", "file_mode"), [(0o700, 0o600), (0o755, 0o600), (0o755, 0o644)]
 )
-def test_a_database_of_another_user_is_told_with_its_owner(
+def test_a_database_of_another_user_is_reported_with_its_owner(
     open_wbot: Wbot, another_user: AnotherUser, folder_mode: int, file_mode: int
 ) -> None:
     database = open_wbot.database
@@ -510,7 +510,7 @@ def test_a_database_of_another_user_is_told_with_its_owner(
     assert "`sudo -u root wbot ...`" in ran.err
 
 
-def test_a_configuration_of_another_user_is_told_with_the_way_to_use_it(
+def test_a_configuration_of_another_user_is_reported_with_the_way_to_use_it(
     open_wbot: Wbot, another_user: AnotherUser
 ) -> None:
     file = settings_module.INSTALLED_FILE

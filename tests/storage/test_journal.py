@@ -153,7 +153,7 @@ def test_an_effect_belongs_to_a_message_that_is_there(conversation: Conversation
         )
 
 
-def test_effects_are_told_in_the_order_they_happened(conversation: Conversation) -> None:
+def test_effects_are_listed_in_the_order_they_happened(conversation: Conversation) -> None:
     give(conversation.tx, conversation.alice, 1_000)
     for second, key in ((3, "c"), (1, "b"), (2, "a")):
         effect = Effect("transfer", key, "{}", None, conversation.record(key))

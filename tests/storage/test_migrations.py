@@ -112,7 +112,7 @@ def test_migrating_again_changes_nothing(path: Path) -> None:
     assert copies(path) == []
 
 
-def test_what_is_missing_is_told_and_nothing_is_changed(path: Path) -> None:
+def test_what_is_missing_is_reported_and_nothing_is_changed(path: Path) -> None:
     connection = connect(path)
     assert migrations.pending(connection) == migrations.migrations()
     assert schema(path) == []
@@ -306,7 +306,7 @@ VALUES ('a', 'shop', 1, 1, 'text', '2026-11-01', '2026-11-01', '', 'answered'),
 """
 
 
-def test_what_is_kept_beside_the_rows_is_there_after_the_upgrade(
+def test_stored_summaries_are_there_after_the_upgrade(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Which message was handled last, and which pending transfers are still open."""

@@ -244,7 +244,7 @@ def test_a_status_that_comes_before_the_answer_is_stale_approved_with_it(case: O
     assert case.state == "delivered"
 
 
-def test_a_status_with_our_value_settles_a_send_nobody_saw_end(case: OneReply) -> None:
+def test_a_status_with_our_value_settles_a_send_of_unknown_outcome(case: OneReply) -> None:
     attempt = case.open()
     outbox.become_unknown(case.tx, case.reply, NOW)
     (raised,) = case.status("sent", "wamid.OUT1", opaque=case.ours(attempt)) or []
@@ -252,7 +252,7 @@ def test_a_status_with_our_value_settles_a_send_nobody_saw_end(case: OneReply) -
     assert (case.state, case.row()["wamid"]) == ("sent", "wamid.OUT1")
 
 
-def test_a_word_nobody_knows_still_proves_that_meta_has_the_message(case: OneReply) -> None:
+def test_an_unknown_status_still_proves_that_meta_has_the_message(case: OneReply) -> None:
     """Otherwise it would be sent again after the grace period, and arrive twice."""
     attempt = case.open()
     outbox.become_unknown(case.tx, case.reply, NOW)
@@ -280,7 +280,7 @@ def test_a_delivered_reply_does_not_fail_any_more(case: OneReply) -> None:
     assert (case.state, case.row()["error"]) == ("delivered", None)
 
 
-def test_a_known_status_is_told_from_a_new_one(case: OneReply) -> None:
+def test_a_known_status_is_distinguished_from_a_new_one(case: OneReply) -> None:
     case.accept(case.open(), "wamid.OUT1")
     assert case.status("sent", "wamid.OUT1") is not None
     assert case.status("sent", "wamid.OUT1") is None
@@ -333,7 +333,7 @@ def test_two_sends_of_one_reply_keep_both_their_ids(case: OneReply) -> None:
 # Any order of events ---------------------------------------------------------------------
 
 RANK = ["accepted", "sent", "failed", "delivered", "read", "played"]
-"""Raise-only, from cloud-api.md 2.4: a failure counts unless a device has it."""
+"""Advance-only, from cloud-api.md 2.4: a failure counts unless a device has the message."""
 
 WORDS = st.sampled_from([*RANK[1:], "deleted", "warning"])
 OUTCOMES = st.sampled_from(["accepted", "unknown", "not_sent", "refused", "given_up"])

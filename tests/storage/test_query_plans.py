@@ -18,7 +18,7 @@ from wbot.storage import migrations
 
 HOUSE = Path(wbot.__file__).parent
 SMALL_TABLES = {"businesses", "installation", "schema_version", "sqlite_master", "sqlite_sequence"}
-"""A row a business or a migration; every other table grows with what customers do."""
+"""One row per business or migration; every other table grows with customers' activity."""
 
 OPEN_WORK = {
     "messages_unfinished": "messages whose turn has not ended",
@@ -28,7 +28,7 @@ OPEN_WORK = {
     "attempts_open": "sends under way",
     "confirmations_open": "questions under way",
 }
-"""Partial indexes that hold only what is still to be done: reading one whole is the work itself."""
+"""Partial indexes of pending work only: reading one completely is the work itself."""
 
 READS_ALL = {
     "storage/ledger_queries.py": {
@@ -44,14 +44,14 @@ READS_ALL = {
     "storage/outbox.py": {"latest_quotable": "the latest rows, from the end of the primary key"},
     "storage/ledger.py": {"record": "one row, from the end of the primary key"},
 }
-"""Functions that may read a table which grows from end to end, with the reason."""
+"""Functions that may scan a growing table, with the reason."""
 
 READS_ALL_GUARDS = {"transfers_continue_the_chain": "one row, from the end of the primary key"}
 
 NO_STATEMENTS = {"storage/migrations.py": "it runs the schema's own text, once a database"}
 
 SCALE = 1_000
-"""How much larger the tables of the second planning are than those that were measured."""
+"""How much larger the tables are in the second planning than in the measurement."""
 
 
 class Statement(msgspec.Struct, frozen=True):
@@ -100,7 +100,7 @@ def executed(function: ast.AST) -> Iterator[ast.expr]:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             if node.func.attr in {"execute", "executemany"} and node.args:
                 yield node.args[0]
-            assert node.func.attr != "executescript", "a script's statements cannot be told apart"
+            assert node.func.attr != "executescript", "a script's statements cannot be separated"
 
 
 def local_texts(module: ModuleType, function: ast.AST) -> dict[str, str]:

@@ -94,5 +94,5 @@ class _Audit:
         posted: int = self._kept.rows(
             "SELECT coalesce(sum(amount_minor), 0) FROM postings WHERE account_id = ?", found
         )[0][0]
-        told = ledger.balance(self._kept.tx, found).available_minor
-        return abs(posted - account.available_minor) + abs(told - account.available_minor)
+        stored = ledger.balance(self._kept.tx, found).available_minor
+        return abs(posted - account.available_minor) + abs(stored - account.available_minor)

@@ -156,13 +156,13 @@ class Deliveries:
     async def post(self, message_ids: Sequence[str]) -> bool:
         """One delivery of these messages in one body; returns whether it was acknowledged."""
         body = to_wire(body_of([self._updates[one] for one in dict.fromkeys(message_ids)]))
-        told = [self.said[one] for one in message_ids]
+        batch = [self.said[one] for one in message_ids]
         now = self._clock.monotonic()
-        for one in told:
+        for one in batch:
             one.posted_at = one.posted_at or now
         is_acknowledged = await self._post(body)
         now = self._clock.monotonic()
-        for one in told:
+        for one in batch:
             one.deliveries += 1
             if is_acknowledged:
                 one.acknowledged_at = one.acknowledged_at or now

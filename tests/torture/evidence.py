@@ -73,13 +73,15 @@ class Kept:
     def __init__(self, evidence: Evidence) -> None:
         self.tx = connect(evidence.database)
         self.messages = {row["message_id"]: row for row in self.rows("SELECT * FROM messages")}
-        told = {row["outbox_id"] for row in self.rows("SELECT outbox_id FROM processing_errors")}
+        reported = {
+            row["outbox_id"] for row in self.rows("SELECT outbox_id FROM processing_errors")
+        }
         self.replies: defaultdict[str, list[Reply]] = defaultdict(list)
         """By message; in the order of the outbox, which is the order of handling."""
         for row in self.rows("SELECT * FROM outbox ORDER BY id"):
             text = words_of(msgspec.json.decode(row["payload"]))
             asker = row["message_id"] or NOTICES
-            reply = Reply(row["id"], asker, text, row["state"], row["id"] in told)
+            reply = Reply(row["id"], asker, text, row["state"], row["id"] in reported)
             self.replies[asker].append(reply)
         self.unasked: list[Send] = []
         """Sends that the Graph API accepted and that no message asks for."""

@@ -36,7 +36,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     breaches: list[Breach]
     answered: int
-    told: int
+    reported: int
     """Permanently refused replies, each reported to the operator."""
     noted: int
     """Number changes, which get no answer."""
@@ -64,7 +64,7 @@ def judged(evidence: Evidence) -> Verdict:
         return Verdict(
             breaches=breaches + books,
             answered=judge.answered,
-            told=judge.told,
+            reported=judge.reported,
             noted=judge.noted,
             ledger_off_minor=ledger_off_minor,
             unknown_settled=settled,
@@ -80,7 +80,7 @@ class _Judge:
         self._of_customers = [
             list(found) for _, found in groupby(said, lambda one: one.ask.customer.name)
         ]
-        self.answered = self.told = self.noted = 0
+        self.answered = self.reported = self.noted = 0
 
     def lost_or_stuck(self) -> Iterator[Breach]:
         """Each acknowledged message ends in replies that are accepted, or reported as failed."""
@@ -107,7 +107,7 @@ class _Judge:
                 is_marked = one.ask.customer.name in self._evidence.refused
                 if not (is_marked and all(reply.places or reply.is_told for reply in replies)):
                     yield Breach("lost", "has a reply that was never delivered", message_id)
-                self.told += 1
+                self.reported += 1
 
     def doubled(self) -> Iterator[Breach]:
         """Statuses always come before the grace ends here, so no reply may be sent twice."""

@@ -49,7 +49,7 @@ def _verdict_table(title: str, evidence: Evidence, verdict: Verdict) -> Table:
     table.add_row("messages sent", f"{len(said)}, posted {copies} times")
     table.add_row("acknowledged", str(evidence.deliveries.acknowledged))
     table.add_row("answered", str(verdict.answered))
-    table.add_row("refused for good, and told", str(verdict.told))
+    table.add_row("refused for good, and told", str(verdict.reported))
     table.add_row("number changes, noted", str(verdict.noted))
     found = Counter(breach.kind for breach in verdict.breaches)
     for kind in KINDS:
@@ -110,11 +110,11 @@ def _spread(seconds: Sequence[float]) -> str:
 def _show_timeline(console: Console, evidence: Evidence, message_id: str) -> None:
     tx = connect(evidence.database)
     try:
-        told = message_timeline.tell(tx, message_id, to_text(Clock().now()))
+        found = message_timeline.tell(tx, message_id, to_text(Clock().now()))
     except RefusedError as error:
         console.print(f"  {error}")
     else:
-        for stage in told.stages:
+        for stage in found.stages:
             console.print(f"  {stage.at} {stage.stage}: {stage.detail}", markup=False)
     finally:
         tx.close()

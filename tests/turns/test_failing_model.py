@@ -25,7 +25,7 @@ def outcomes(world: World) -> list[Any]:
 async def first_failure(world: World) -> None:
     """Wait until a turn has ended."""
     async with asyncio.timeout(WAIT_S):
-        while not any(outcomes(world)):  # noqa: ASYNC110  no bell
+        while not any(outcomes(world)):  # noqa: ASYNC110  no event to wait for
             await asyncio.sleep(0.01)
 
 

@@ -138,7 +138,7 @@ async def test_a_message_older_than_a_day_is_kept_in_silence(make_world: MakeWor
         assert len(world.simulator.replies_to(ALICE)) == 1
 
 
-async def test_a_message_that_comes_after_a_newer_one_was_handled_is_told_to_be_late(
+async def test_a_message_that_comes_after_a_newer_one_was_handled_is_marked_late(
     make_world: MakeWorld,
 ) -> None:
     simulator = make_simulator()

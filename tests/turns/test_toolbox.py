@@ -93,7 +93,7 @@ def caller() -> Iterator[ToolCaller]:
     tx.close()
 
 
-# What is on offer ------------------------------------------------------------------------------
+# Offered tools ---------------------------------------------------------------------------------
 
 
 def test_the_tools_are_those_of_the_contract() -> None:
@@ -148,7 +148,7 @@ def test_a_transfer_to_a_number_reaches_that_customer(caller: ToolCaller, to: ob
     assert (caller.left, available(caller.tx, caller.bob)) == (8_000, 2_000)
 
 
-def test_a_customer_of_another_business_is_nobody_here() -> None:
+def test_a_customer_of_another_business_is_unknown_here() -> None:
     other = Business(
         id="other",
         name="Other",
@@ -259,7 +259,7 @@ def test_an_empty_memo_is_none(caller: ToolCaller, memo: str | None) -> None:
     assert caller.tx.execute("SELECT memo FROM transfer_texts").fetchone()["memo"] is None
 
 
-# Calls that do not fit -------------------------------------------------------------------------
+# Invalid calls ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_a_call_that_did_not_fit_can_be_made_well(caller: ToolCaller) -> None:
         ('{"amount": "90", "amount": "20", "to": "John"}', 8_000),
     ],
 )
-def test_numbers_and_extra_names_are_taken_for_what_they_say(
+def test_numbers_and_extra_names_are_read_as_written(
     caller: ToolCaller, arguments: object, left: int
 ) -> None:
     """A number's digits are read as written: no amount ever passes through a binary fraction."""
@@ -475,9 +475,7 @@ def test_digits_of_any_script_are_a_number(caller: ToolCaller) -> None:
     "arguments",
     ["", "{}", {"transfer": None}, {"transfer": ""}, {"transfer": " T2"}, {"transfer": 2}],
 )
-def test_the_latest_or_a_named_transfer_is_taken_back(
-    caller: ToolCaller, arguments: object
-) -> None:
+def test_the_latest_or_a_named_transfer_is_reversed(caller: ToolCaller, arguments: object) -> None:
     caller.pay()
     step = caller.call("cancel", arguments, message="wamid.2", now=after(60))
     assert json.loads(step.result) == {
@@ -541,7 +539,7 @@ def test_money_that_came_in_is_not_cancelled_by_its_receiver(caller: ToolCaller)
     assert refusal == Refusal.NOTHING_TO_CANCEL
 
 
-def test_money_that_reached_another_customer_is_not_taken_back(caller: ToolCaller) -> None:
+def test_money_that_reached_another_customer_is_not_reversed(caller: ToolCaller) -> None:
     caller.pay(to=BOB)
     assert refusal_of(caller) == Refusal.REACHED_A_CUSTOMER
     assert available(caller.tx, caller.bob) == 2_000
@@ -620,7 +618,7 @@ def test_a_message_can_pay_and_take_back(caller: ToolCaller) -> None:
 # balance and statement -------------------------------------------------------------------------
 
 
-def test_the_balance_is_told(caller: ToolCaller) -> None:
+def test_the_balance_is_reported(caller: ToolCaller) -> None:
     caller.pay("0.50")
     step = caller.call("balance", {"whose": "Bob"})
     assert json.loads(step.result) == {
@@ -633,7 +631,7 @@ def test_the_balance_is_told(caller: ToolCaller) -> None:
     assert step.receipt == f"{MARK} Available: $99.50."
 
 
-def test_what_is_held_is_told_apart(caller: ToolCaller) -> None:
+def test_held_money_is_reported_separately(caller: ToolCaller) -> None:
     caller.tx.execute("SAVEPOINT a_hold_nothing_makes_yet")
     caller.tx.execute("UPDATE balances SET held_minor = 1000 WHERE posted_minor = 10000")
     step = caller.call("balance", {})
@@ -718,7 +716,7 @@ def test_a_profile_s_name_cannot_forge_a_receipt(caller: ToolCaller) -> None:
     assert all(line.startswith(f"{MARK} 23 Nov") and line.count(MARK) == 1 for line in lines)
 
 
-# Anything at all -------------------------------------------------------------------------------
+# Arbitrary calls -------------------------------------------------------------------------------
 
 WORDS = st.text(max_size=20) | st.text(
     alphabet=f"Jo hn\n{MARK}{BIDI}\0\ud800+15550101002", max_size=20

@@ -155,7 +155,7 @@ async def test_a_failure_of_the_model_that_passes_is_tried_again(
         assert outcomes[1:] == ["answered"]
 
 
-async def test_a_lasting_failure_is_told_recorded_and_does_not_block_the_next_message(
+async def test_a_lasting_failure_is_reported_recorded_and_does_not_block_the_next_message(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     change_business(database_path, error_text="Please call us.")
@@ -214,7 +214,7 @@ async def test_after_an_effect_a_failing_model_leaves_the_receipt_and_no_error_t
         assert len(simulator.completions) == asked
 
 
-async def test_a_second_life_that_is_interrupted_goes_on_from_its_own_steps(
+async def test_an_interrupted_later_revision_continues_from_its_own_steps(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     """Only money moved in an earlier revision ends a message; the second payment was once lost."""
@@ -313,7 +313,7 @@ async def test_a_change_by_the_command_line_is_seen_within_two_seconds(
     ("kind", "words"),
     [("image", "pictures"), ("voice", "voice notes"), ("location", "locations")],
 )
-async def test_a_kind_nobody_handles_yet_gets_one_polite_sentence(
+async def test_an_unhandled_kind_gets_one_polite_sentence(
     make_world: MakeWorld, kind: str, words: str
 ) -> None:
     async with make_world() as world:

@@ -73,7 +73,7 @@ def add_other(path: Path, *, access_token: str | None = None, throughput: int = 
 async def until(is_true: object, timeout_s: float = WAIT_S) -> None:
     assert callable(is_true)
     async with asyncio.timeout(timeout_s):
-        while not is_true():  # noqa: ASYNC110  no bell
+        while not is_true():  # noqa: ASYNC110  no event to wait for
             await asyncio.sleep(0.01)
 
 
@@ -161,7 +161,7 @@ async def test_what_waits_until_the_yes_to_it_is_stale_is_asked_about_once_more(
         assert len(simulator.replies_to(ALICE)) == 2
 
 
-async def test_one_message_that_alone_is_refused_holds_nobody_else_up(
+async def test_one_refused_message_delays_no_other_conversation(
     make_world: MakeWorld,
 ) -> None:
     """For example, a firewall before the endpoint rejects its words."""
