@@ -20,7 +20,7 @@ from wbot.simulator.graph.media import BODY_BYTES_MAX, MediaFile, MediaStore
 from wbot.simulator.model.chat_completions import ChatCompletions, Responder, completion_errors
 from wbot.simulator.people import People, SimulatedBusiness, SimulatedCustomer
 from wbot.simulator.phone.chats import Chats
-from wbot.simulator.phone.fault_buttons import Trouble
+from wbot.simulator.phone.fault_buttons import FaultButtons
 from wbot.simulator.phone.routes import Pages, Phone
 from wbot.simulator.webhooks.bodies import UPDATES_MAX, message_update
 from wbot.simulator.webhooks.delivery import Meta
@@ -134,7 +134,7 @@ class Simulator:
         )
         self._pages = Pages()
         self._chats = Chats(clock=clock, people=self._people, publish=self._pages.publish)
-        self._trouble = Trouble(self.faults)
+        self._fault_buttons = FaultButtons(self.faults)
         self._proof: dict[str, Any] | None = None
         self._listen()
 
@@ -144,7 +144,7 @@ class Simulator:
         self._meta.acknowledged_listeners.append(self._chats.acknowledged)
         self._statuses.listeners.append(self._chats.status)
         self.faults.listeners.append(
-            lambda: self._pages.publish("troubles", {"troubles": self._trouble.state()})
+            lambda: self._pages.publish("troubles", {"troubles": self._fault_buttons.state()})
         )
 
     def build_app(self) -> web.Application:
@@ -153,7 +153,7 @@ class Simulator:
             network=self,
             chats=self._chats,
             pages=self._pages,
-            trouble=self._trouble,
+            fault_buttons=self._fault_buttons,
             proof=lambda: self._proof,
             media=self._media,
             businesses=self.businesses,
@@ -301,12 +301,12 @@ class Simulator:
 
     def cause_trouble(self, name: str, *, wanted: bool) -> None:
         """Start or end one fault, as the page's switches do."""
-        self._trouble.cause(name, wanted=wanted)
+        self._fault_buttons.cause(name, wanted=wanted)
 
     def kill(self) -> None:
         """Kill the service at once; raises ValueError if it cannot or it is already down."""
         if self.on_kill is None:
-            raise ValueError("there is no service here that could be killed")
+            raise ValueError("this simulator has no service to kill")
         self.on_kill()
 
     def show_proof(self, proof: dict[str, Any]) -> None:

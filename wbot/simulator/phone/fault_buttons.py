@@ -32,7 +32,7 @@ CAUSES = {
 }
 
 
-class Trouble:
+class FaultButtons:
     """Switches the page's faults on and off."""
 
     def __init__(self, faults: Faults) -> None:

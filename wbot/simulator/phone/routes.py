@@ -15,7 +15,7 @@ from wbot.ingress.bodies import read_body
 from wbot.simulator.graph.media import BODY_BYTES_MAX, MediaStore
 from wbot.simulator.people import SimulatedBusiness, SimulatedCustomer
 from wbot.simulator.phone.chats import Chats
-from wbot.simulator.phone.fault_buttons import Trouble
+from wbot.simulator.phone.fault_buttons import FaultButtons
 
 EVENTS_WAITING_MAX = 256  # per page; a slower page is disconnected, reconnects and gets the state
 PING_S = 10.0
@@ -113,7 +113,7 @@ class Phone:
         network: Network,
         chats: Chats,
         pages: Pages,
-        trouble: Trouble,
+        fault_buttons: FaultButtons,
         proof: Callable[[], dict[str, Any] | None],
         media: MediaStore,
         businesses: Sequence[SimulatedBusiness],
@@ -122,7 +122,7 @@ class Phone:
         self._network = network
         self._chats = chats
         self._pages = pages
-        self._trouble = trouble
+        self._fault_buttons = fault_buttons
         self._proof = proof
         self._media = media
         self._businesses = tuple(businesses)
@@ -169,7 +169,11 @@ class Phone:
             {"id": one.phone_number_id, "name": one.name, "phone": one.display_phone_number}
             for one in self._businesses
         ]
-        known = {"customers": people, "businesses": businesses, "troubles": self._trouble.state()}
+        known = {
+            "customers": people,
+            "businesses": businesses,
+            "troubles": self._fault_buttons.state(),
+        }
         return known | {"proof": self._proof()} | self._chats.snapshot()
 
     async def _media_file(self, request: web.Request) -> web.Response:
@@ -192,7 +196,7 @@ class Phone:
     async def _say(self, fields: dict[str, Any]) -> str:
         text = str(fields["text"]).strip()
         if not 0 < len(text) <= TEXT_MAX:
-            raise ValueError("there is no text, or too much")
+            raise ValueError("the text is empty or too long")
         customer, business = self._between(fields)
         return await self._network.say(customer, text, business=business)
 
@@ -215,7 +219,7 @@ class Phone:
         self._network.read([str(wamid) for wamid in fields["wamids"]])
 
     async def _cause_trouble(self, fields: dict[str, Any]) -> None:
-        self._trouble.cause(str(fields["name"]), wanted=bool(fields["wanted"]))
+        self._fault_buttons.cause(str(fields["name"]), wanted=bool(fields["wanted"]))
 
     async def _kill(self, _fields: dict[str, Any]) -> None:
         self._network.kill()
