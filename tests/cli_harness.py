@@ -1,4 +1,4 @@
-"""Runs `wbot` in this process, as the shell would: arguments in; exit code, stdout, stderr out."""
+"""Runs `wbot` in this process as the shell would: arguments in; exit code, stdout, stderr out."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def begin_database(path: Path) -> None:
 
 
 class Wbot:
-    """A folder of its own for a database; nothing of the outer environment reaches it."""
+    """A folder with its own database, isolated from the outer environment."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Wbot:
             self._monkeypatch.setenv(name, value)
 
     def __call__(self, *arguments: str) -> Ran:
-        """Run one command to its end."""
+        """Run one command to completion."""
         self._monkeypatch.setattr(sys, "argv", ["wbot", *arguments])
         self._capsys.readouterr()
         code = 0
@@ -76,17 +76,17 @@ class Wbot:
         return Ran(code, captured.out, captured.err)
 
     def done(self, *arguments: str) -> str:
-        """Run a command that must succeed; what it printed."""
+        """Run a command that must succeed; returns its output."""
         ran = self(*arguments)
         assert ran.code == 0, ran.err
         return ran.out
 
     def json(self, *arguments: str) -> Any:
-        """Run a command that must succeed with --json; its value."""
+        """Run a command that must succeed with --json; returns the parsed value."""
         return json.loads(self.done(*arguments, "--json"))
 
     def add_business(self, business_id: str = "shop", *options: str) -> None:
-        """A business with a number of its own."""
+        """Add a business with its own number."""
         number = f"1065000{sum(business_id.encode()):08}"
         name = f"The {business_id.title()}"
         common = ("--name", name, "--phone-number-id", number, "--access-token", "env:TOKEN")

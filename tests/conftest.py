@@ -1,4 +1,4 @@
-"""The whole program in one test: a real service, a real file, and the simulator as the outside."""
+"""Test the whole program: a real service, a real file, and the simulator as Meta and the model."""
 
 import asyncio
 import sqlite3
@@ -38,7 +38,7 @@ SHOP = SimulatedBusiness("106500000000001", "206500000000001", "15550100001", "T
 
 
 class Ahead(Clock):
-    """A clock that a test puts ahead, and whose sleeps are short."""
+    """A clock that a test sets ahead, and whose sleeps are short."""
 
     def __init__(self) -> None:
         self.ahead_s = 0.0
@@ -60,13 +60,13 @@ def _logs() -> None:
 
 @pytest.fixture(autouse=True)
 def _no_installed_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads what a service on this machine is configured by."""
+    """Isolate the tests from a service installed on this machine."""
     monkeypatch.setattr(settings_module, "INSTALLED_FILE", tmp_path / "etc" / "wbot.env")
     monkeypatch.setattr(settings_module, "INSTALLED_FOLDER", tmp_path / "var")
 
 
 class World:
-    """A running service and its outside; `url` is the service's base."""
+    """A running service and the simulator; `url` is the service's base URL."""
 
     def __init__(
         self, *, simulator: Simulator, service: Service, url: str, session: aiohttp.ClientSession
@@ -77,14 +77,14 @@ class World:
         self.session = session
 
     async def ask(self, customer: SimulatedCustomer, text: str) -> str:
-        """What the bot answers to one message."""
+        """The bot's answer to one message."""
         seen = len(self.simulator.replies_to(customer))
         await self.simulator.say(customer, text)
         reply = await self.simulator.wait_for_reply_to(customer, after=seen, timeout_s=WAIT_S)
         return reply.text
 
     async def health_of(self, status: int) -> dict[str, Any]:
-        """What /health says once it answers with this status."""
+        """The body of /health, once it answers with this status."""
         async with asyncio.timeout(WAIT_S):
             while True:
                 async with self.session.get(f"{self.url}/health") as answer:
@@ -93,7 +93,7 @@ class World:
                         return report
 
     def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
-        """What the database holds, read from outside."""
+        """Rows of the database, read over a connection of the test's own."""
         return query(self.service.settings.database, sql, *values)
 
 
@@ -129,7 +129,7 @@ def database_path(tmp_path: Path) -> Path:
 
 @contextmanager
 def writing(path: Path) -> Iterator[sqlite3.Connection]:
-    """One transaction from outside the service, as the command line would make it."""
+    """One transaction from another process's view, as the command line makes it."""
     connection = connect(path)
     try:
         with transaction(connection):
@@ -139,7 +139,7 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def deposit(path: Path, customer: SimulatedCustomer, amount_minor: int) -> None:
-    """Money for a customer, as `wbot ledger deposit` gives it."""
+    """Deposit money for a customer, as `wbot ledger deposit` does."""
     amount = f"{amount_minor // 100}.{amount_minor % 100:02}"
     with writing(path) as tx:
         order = ledger_adjustments.Order(customer=customer.key, amount=amount)
@@ -152,7 +152,7 @@ MakeWorld = Callable[..., AbstractAsyncContextManager[World]]
 
 @pytest.fixture
 def make_world(database_path: Path) -> MakeWorld:
-    """A factory of worlds on the test's database; keywords are settings, or the simulator's."""
+    """A factory of worlds on the test's database; keywords are settings or simulator options."""
 
     @asynccontextmanager
     async def world(
@@ -184,7 +184,7 @@ def make_world(database_path: Path) -> MakeWorld:
 
 
 def make_simulator(**options: Any) -> Simulator:
-    """The outside, with three customers and one business, unless told otherwise."""
+    """A simulator with three customers and one business by default."""
     given: dict[str, Any] = {
         "clock": Clock(),
         "app_secret": APP_SECRET,

@@ -1,4 +1,4 @@
-"""A migrated database in memory, for rules of storage that need no file and no event loop."""
+"""A migrated database in memory, for storage rules that need no file and no event loop."""
 
 import sqlite3
 from datetime import UTC, datetime
@@ -27,12 +27,12 @@ SHOP = Business(
 
 
 def after(seconds: float) -> str:
-    """The instant so many seconds after NOW, as text."""
+    """The instant that many seconds after NOW, as text."""
     return to_text(later(STARTED_AT, seconds))
 
 
 def make_tx(*more: Business) -> sqlite3.Connection:
-    """A connection to a database of its own, with The Shop and these businesses in it."""
+    """A connection to a new database with The Shop and these businesses."""
     connection = connect(Path(":memory:"))
     connection.deserialize(_migrated())
     for business in (SHOP, *more):
@@ -62,7 +62,7 @@ def make_message(
     sort_at: str = NOW,
     not_before: str | None = None,
 ) -> int:
-    """A text of a customer of The Shop, waiting for its turn; its conversation."""
+    """A text from a customer of The Shop, waiting for its turn; with its conversation."""
     conversation_id = customers.conversation_of(tx, SHOP.id, customer_id, NOW)
     assert messages.claim(tx, message_id)
     message = NewMessage(
@@ -87,7 +87,7 @@ def make_message(
 
 
 def give(tx: sqlite3.Connection, customer_id: int, amount_minor: int) -> None:
-    """Money of The Shop for a customer."""
+    """Deposit money of The Shop for a customer."""
     transfers = tx.execute("SELECT count(*) FROM transfers").fetchone()[0]
     movement = ledger.Movement(
         business_id=SHOP.id,

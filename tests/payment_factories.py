@@ -1,4 +1,4 @@
-"""A customer with money who pays by name, at once or in two phases, straight into the ledger."""
+"""A customer with money who pays by name, immediately or in two phases, straight in the ledger."""
 
 import sqlite3
 
@@ -13,7 +13,7 @@ ALICE = "15550101001"
 
 
 class Paying:
-    """Alice of The Shop, or somebody else, with 1,000.00."""
+    """Alice of The Shop, or another customer, with 1,000.00."""
 
     def __init__(self, tx: sqlite3.Connection, phone: str = ALICE) -> None:
         self.tx = tx
@@ -24,7 +24,7 @@ class Paying:
         self._causes = 0
 
     def movement(self, payee: str, minor: int, memo: str | None = None) -> Movement:
-        """A payment to be made at once, of an operator's cause: no message asked for it."""
+        """A payment to be posted at once, initiated by an operator and not by a message."""
         account = ledger.account_of_payee(self.tx, SHOP.id, self.customer_id, payee, NOW)
         return Movement(
             business_id=SHOP.id,
@@ -39,7 +39,7 @@ class Paying:
         )
 
     def pay(self, payee: str, minor: int, memo: str | None = None, at: str = NOW) -> int:
-        """A transfer that posts at once."""
+        """A transfer that is posted at once."""
         return ledger.record(self.tx, self.movement(payee, minor, memo), at)
 
     def hold(self, payee: str, minor: int, memo: str | None = None, at: str = NOW) -> int:
@@ -48,7 +48,7 @@ class Paying:
         return ledger.record(self.tx, movement, at)
 
     def resolve(self, transfer_id: int, phase: Phase, at: str = NOW) -> int:
-        """End a pending transfer; the row that does."""
+        """End a pending transfer; returns the row that ends it."""
         return ledger.resolve(self.tx, transfer_id, phase, cause=self._cause(), now=at)
 
     def posted(self, payee: str, minor: int, memo: str | None = None) -> int:
@@ -58,7 +58,7 @@ class Paying:
         return transfer_id
 
     def reverse(self, transfer_id: int, at: str = NOW) -> int:
-        """Mirror a posted transfer."""
+        """Reverse a posted transfer."""
         return ledger.reverse(self.tx, transfer_id, self._cause(), at)
 
     def _cause(self) -> Cause:

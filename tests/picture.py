@@ -1,4 +1,4 @@
-"""The picture of the phones in README: the demo in a browser, photographed. `make picture`."""
+"""Makes the picture of the phones in README: the demo in a browser. `make picture`."""
 
 import asyncio
 import re
@@ -31,7 +31,7 @@ TO_WEBP = """async (url) => {
 
 @asynccontextmanager
 async def demo(folder: Path) -> AsyncIterator[str]:
-    """`wbot demo` with a database of its own; yields the address of its phones."""
+    """`wbot demo` with its own database; yields the URL of its phone page."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-u", "-m", "wbot", "demo", "--no-browser", "--port", "0"),
@@ -54,7 +54,7 @@ async def demo(folder: Path) -> AsyncIterator[str]:
 
 
 async def say(page: Page, name: str, number: str, text: str) -> Locator:
-    """A customer writes; their phone."""
+    """A customer writes; returns their phone."""
     phone = page.locator(f"#phone-{number}")
     field = phone.get_by_label(f"Message from {name}")
     await field.fill(text)
@@ -81,7 +81,7 @@ async def play(page: Page) -> None:
 
 
 async def take() -> bytes:
-    """The picture, as WebP."""
+    """Take the picture, as WebP."""
     with tempfile.TemporaryDirectory() as folder:
         async with demo(Path(folder)) as url, async_playwright() as driver:
             browser = await driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)

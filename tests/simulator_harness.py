@@ -23,7 +23,7 @@ WAIT_S = 5.0
 
 
 class Target:
-    """Stands for wbot: keeps every webhook, answers with the scripted statuses, then 200."""
+    """Stands in for wbot: records every webhook, answers with the scripted statuses, then 200."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -93,7 +93,7 @@ class Graph:
         )
 
     async def send(self, to: SimulatedCustomer = ALICE, text: str = "Hello", **more: Any) -> str:
-        """The wamid of an accepted text."""
+        """Send a text that must be accepted; returns its wamid."""
         status, answer = await self.post(text_to(to, text) | more)
         assert status == 200, answer
         return str(answer["messages"][0]["id"])

@@ -1,4 +1,4 @@
-"""The rules of the house, read from its source: who may import whom, and who reads the world."""
+"""The architecture rules, checked on the source: allowed imports, and reads of the environment."""
 
 import ast
 import re
@@ -17,7 +17,7 @@ SOURCES = {
     path.relative_to(HOUSE).as_posix(): path.read_text("utf-8") for path in HOUSE.rglob("*.py")
 }
 
-# What each part may import, besides itself: below it in the flow, and never beside it.
+# What each layer may import besides itself: lower layers, never one on the same level.
 EDGES = {"storage", "clients", "settings", "logs", "clock", "metrics", "keyed_worker", "ingress"}
 STAGES = {"inbound", "turns", "outbound", "monitoring", "admin"}
 MAY_IMPORT = {
@@ -39,8 +39,8 @@ MAY_IMPORT = {
     "simulator": {"domain", "clock", "ingress", "clients.offline"},
     "": set(),
 }
-"""The simulator is the outside: of us it knows the clock, the interpreter, the domain's words,
-and how to listen."""
+"""The simulator stands for the outside: of wbot it imports only the clock, the interpreter,
+the domain's errors and the server."""
 
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "core", "base", "manager", "service", "misc"}
 BANNED_IN_DOMAIN = {
@@ -51,7 +51,7 @@ BANNED_IN_DOMAIN = {
 
 
 def part_of(file: str) -> str:
-    """The part of the house a file belongs to: its folder, or its own name at the top."""
+    """The layer a file belongs to: its folder, or its own name at the top level."""
     first = file.split("/", maxsplit=1)[0].removesuffix(".py")
     return "" if first == "__init__" else first
 
@@ -62,12 +62,12 @@ def imports_of(source: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative imports hide where a name lives"
+            assert node.level == 0, "relative imports hide where a name is defined"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def forbidden_imports(file: str, source: str) -> list[str]:
-    """What the file imports of the house although its place does not allow it."""
+    """The imports of the file that its layer does not allow."""
     part = part_of(file)
     allowed = {part, *MAY_IMPORT[part]} - {""}
     found = []
@@ -82,7 +82,7 @@ def forbidden_imports(file: str, source: str) -> list[str]:
 
 @cache
 def names_used(source: str) -> set[str]:
-    """Dotted names as they stand in a source, with whatever module they were imported from."""
+    """Dotted names in a source, qualified by the module they were imported from."""
     tree = ast.parse(source)
     origins: dict[str, str] = {}
     for node in ast.walk(tree):
@@ -178,7 +178,7 @@ def test_the_domain_is_pure(file: str) -> None:
     ("pattern", "home"), [(ENVIRONMENT, "settings.py"), (TIME, "clock.py"), (LOOSE_TASKS, None)]
 )
 def test_the_world_is_read_in_one_place(pattern: str, home: str | None) -> None:
-    """The environment by the settings, the time by the clock; no task is born outside a group."""
+    """Only settings read the environment, only the clock reads time; every task is in a group."""
     users = {file for file, source in SOURCES.items() if uses(source, pattern)}
     assert users == {home} - {None}
 
@@ -199,7 +199,9 @@ def test_the_world_is_read_in_one_place(pattern: str, home: str | None) -> None:
         ("import asyncio\nasyncio.get_running_loop().create_task(f())", LOOSE_TASKS),
     ],
 )
-def test_a_look_at_the_world_is_found_however_it_is_written(source: str, pattern: str) -> None:
+def test_a_read_of_the_environment_is_found_however_it_is_written(
+    source: str, pattern: str
+) -> None:
     assert uses(source, pattern)
 
 
@@ -207,8 +209,8 @@ BODY = r"(.*\.)?request\.(read|text|json|post|multipart|content)\b.*"
 LISTENING = r"aiohttp\.web\.(AppRunner|ServerRunner|TCPSite|SockSite|UnixSite|run_app)\b.*"
 
 
-def test_request_bodies_and_connections_are_taken_in_one_place() -> None:
-    """Within its limits; an upload to the simulator comes in parts, after the same look at it."""
+def test_request_bodies_and_connections_are_accepted_in_one_place() -> None:
+    """With limits; an upload to the simulator is read in parts, with the same check first."""
     readers = {file: uses(source, BODY) for file, source in SOURCES.items()}
     readers = {file: names for file, names in readers.items() if names}
     assert set(readers) == {
@@ -222,9 +224,9 @@ def test_request_bodies_and_connections_are_taken_in_one_place() -> None:
 
 
 def test_a_broad_except_stands_only_where_every_failure_ends() -> None:
-    """At the turn's boundary, around a piece of work whose error is its caller's, in the audit.
+    """At the turn boundary, around a work item whose error is its caller's, and in the audit.
 
-    And around one log line, which must not take the later ones with it.
+    And around one log line, so that its failure does not lose the later ones.
     """
     broad = {
         file

@@ -1,4 +1,4 @@
-"""What the documents show is true: every command runs, every name exists, every link leads on."""
+"""The documents are true: every command runs, every name exists, every link resolves."""
 
 import json
 import os
@@ -34,7 +34,7 @@ OPERATIONS = (ROOT / "docs/OPERATIONS.md").read_text("utf-8")
 
 
 def blocks(text: str, language: str) -> list[str]:
-    """The fenced blocks of a language, in order, also where a list indents them."""
+    """The fenced blocks of a language, in order, including those indented in a list."""
     found = re.findall(rf"^( *)```{language}\n(.*?)^\1```", text, re.DOTALL | re.MULTILINE)
     return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in found]
 
@@ -48,7 +48,7 @@ def without_blocks(text: str) -> str:
 
 @pytest.fixture(scope="module")
 def transcript(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder in which every shell block of OPERATIONS.md was run in order, and its output."""
+    """The folder in which every shell block of OPERATIONS.md was run in order, and the output."""
     folder = tmp_path_factory.mktemp("operations")
     newest = migrations.migrations()[-1].version
     with closing(connect(folder / f"wbot.db.before-{newest:04}")) as connection:
@@ -139,7 +139,7 @@ def test_every_statement_is_one_that_sqlite_takes_and_the_clean_up_spares_the_yo
 
 
 def mentioned(document: str) -> Iterator[str]:
-    """Every `wbot …` that a document names in running text or runs in a block."""
+    """Every `wbot …` command in a document's text or code blocks."""
     text = (ROOT / document).read_text("utf-8")
     for span in re.findall(r"`([^`]+)`", without_blocks(text)):
         yield from re.findall(
@@ -151,7 +151,7 @@ def mentioned(document: str) -> Iterator[str]:
 
 
 def unknown_in(arguments: list[str]) -> list[str]:
-    """Commands and options of these arguments that there are none of."""
+    """The commands and options in these arguments that do not exist."""
     command: click.Command = cli
     context = click.Context(cli)
     found = []
@@ -203,7 +203,7 @@ def test_every_answer_of_why_that_the_guide_names_is_given() -> None:
             assert part.strip() in source, said
 
 
-# Every link leads on ------------------------------------------------------------------------------
+# Every link resolves ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -1,4 +1,4 @@
-"""deploy/install.py and the Makefile: what a clean clone sees before anything of wbot runs."""
+"""deploy/install.py and the Makefile: what a clean clone shows before wbot is installed."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ LOCKED = ROOT / "deploy" / "requirements.txt"
 
 
 def installed(folder: Path, pip: str) -> subprocess.CompletedProcess[str]:
-    """The script against an environment whose pip says this."""
+    """Run the script in an environment whose pip prints this."""
     programs = folder / "venv" / "bin"
     programs.mkdir(parents=True)
     for name in ("pip", "python"):
@@ -27,7 +27,7 @@ def installed(folder: Path, pip: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_each_package_is_told(tmp_path: Path) -> None:
+def test_each_package_is_reported(tmp_path: Path) -> None:
     pip = "echo 'Collecting aiohttp==3.14.5 (from x)'; echo 'Processing /a/click-8.5.1.whl'"
     ran = installed(tmp_path, pip)
     assert ran.returncode == 0, ran.stderr

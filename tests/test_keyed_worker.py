@@ -1,4 +1,4 @@
-"""One coroutine a key: in order inside a key, side by side between keys, and no bell lost."""
+"""One coroutine per key: ordered within a key, concurrent across keys, no notification lost."""
 
 import asyncio
 import random
@@ -17,193 +17,193 @@ Work = Callable[[int, str], Awaitable[RetryDelay]]
 @asynccontextmanager
 async def started(work: Work, *, running_max: int = 100) -> AsyncIterator[KeyedWorker]:
     async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as tasks:
-        lanes = KeyedWorker("test", work, running_max=running_max)
-        lanes.start(tasks)
-        yield lanes
-        await lanes.stop(0)
+        worker = KeyedWorker("test", work, running_max=running_max)
+        worker.start(tasks)
+        yield worker
+        await worker.stop(0)
 
 
 class Script:
-    """Work that answers as told, then None; every look is on record and can be held back."""
+    """Work that returns the scripted answers, then None; calls are recorded and can be blocked."""
 
     def __init__(self, **answers: list[RetryDelay]) -> None:
         self.answers = {int(key[1:]): deque(given) for key, given in answers.items()}
-        self.looks: list[int] = []
-        self.holding: set[int] = set()
+        self.calls: list[int] = []
+        self.blocked: set[int] = set()
         self._changed = asyncio.Condition()
         self._gates: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
 
     async def __call__(self, key: int, group: str) -> RetryDelay:
         async with self._changed:
-            self.looks.append(key)
+            self.calls.append(key)
             self._changed.notify_all()
-        if key in self.holding:
+        if key in self.blocked:
             await self._gates[key].wait()
         left = self.answers.get(key)
         return left.popleft() if left else None
 
-    def let_go(self, key: int) -> None:
-        self.holding.discard(key)
+    def release(self, key: int) -> None:
+        self.blocked.discard(key)
         self._gates[key].set()
 
-    async def looked(self, times: int) -> list[int]:
-        """The looks, once there are so many."""
+    async def called(self, times: int) -> list[int]:
+        """The calls, once there are this many."""
         async with self._changed:
-            await self._changed.wait_for(lambda: len(self.looks) >= times)
-        return self.looks
+            await self._changed.wait_for(lambda: len(self.calls) >= times)
+        return self.calls
 
 
-async def idle(lanes: KeyedWorker) -> None:
-    """Return when every coroutine of now has ended."""
-    if lanes._running:
-        await asyncio.wait(lanes._running)
+async def idle(worker: KeyedWorker) -> None:
+    """Return when all current coroutines have ended."""
+    if worker._running:
+        await asyncio.wait(worker._running)
 
 
-async def test_a_key_gets_a_coroutine_for_a_bell_and_none_when_idle() -> None:
+async def test_a_key_gets_a_coroutine_when_notified_and_none_when_idle() -> None:
     script = Script()
-    async with started(script) as lanes:
-        lanes.notify(1, "all")
-        lanes.notify(1, "all")
-        assert lanes.running == 1
-        await idle(lanes)
-        assert (script.looks, lanes.running) == ([1], 0)
-        lanes.notify(1, "all")
-        await idle(lanes)
-        assert script.looks == [1, 1]
+    async with started(script) as worker:
+        worker.notify(1, "all")
+        worker.notify(1, "all")
+        assert worker.running == 1
+        await idle(worker)
+        assert (script.calls, worker.running) == ([1], 0)
+        worker.notify(1, "all")
+        await idle(worker)
+        assert script.calls == [1, 1]
 
 
-async def test_a_key_with_more_to_do_is_looked_at_again_at_once() -> None:
+async def test_a_key_with_more_to_do_is_called_again_at_once() -> None:
     script = Script(k1=[0, 0.0, 0, None])
-    async with started(script) as lanes:
-        lanes.notify(1, "all")
-        await idle(lanes)
-        assert script.looks == [1] * 4
+    async with started(script) as worker:
+        worker.notify(1, "all")
+        await idle(worker)
+        assert script.calls == [1] * 4
 
 
-async def test_a_bell_during_the_work_means_one_more_look() -> None:
+async def test_a_notification_during_the_work_means_one_more_call() -> None:
     script = Script()
-    script.holding.add(1)
-    async with started(script) as lanes:
-        lanes.notify(1, "all")
-        await script.looked(1)
+    script.blocked.add(1)
+    async with started(script) as worker:
+        worker.notify(1, "all")
+        await script.called(1)
         for _ in range(5):
-            lanes.notify(1, "all")
-        script.let_go(1)
-        await idle(lanes)
-        assert script.looks == [1, 1]
+            worker.notify(1, "all")
+        script.release(1)
+        await idle(worker)
+        assert script.calls == [1, 1]
 
 
 async def test_keys_run_side_by_side() -> None:
     script = Script()
-    script.holding.update(range(10))
-    async with started(script) as lanes:
+    script.blocked.update(range(10))
+    async with started(script) as worker:
         for key in range(10):
-            lanes.notify(key, "all")
-        assert sorted(await script.looked(10)) == list(range(10))
-        assert lanes.running == 10
+            worker.notify(key, "all")
+        assert sorted(await script.called(10)) == list(range(10))
+        assert worker.running == 10
         for key in range(10):
-            script.let_go(key)
+            script.release(key)
 
 
 async def test_a_key_that_must_wait_costs_no_coroutine() -> None:
     script = Script(k1=[0.01, None])
-    async with started(script) as lanes:
-        lanes.notify(1, "all")
-        await idle(lanes)
-        assert (script.looks, lanes.running) == ([1], 0)
-        assert await script.looked(2) == [1, 1]
+    async with started(script) as worker:
+        worker.notify(1, "all")
+        await idle(worker)
+        assert (script.calls, worker.running) == ([1], 0)
+        assert await script.called(2) == [1, 1]
 
 
-async def test_a_bell_makes_a_wait_needless() -> None:
+async def test_a_notification_ends_a_wait() -> None:
     script = Script(k1=[3_600, None])
-    async with started(script) as lanes:
-        lanes.notify(1, "all")
-        await idle(lanes)
-        (timer,) = lanes._timers.values()
-        lanes.notify(1, "all")
-        await idle(lanes)
-        assert script.looks == [1, 1]
+    async with started(script) as worker:
+        worker.notify(1, "all")
+        await idle(worker)
+        (timer,) = worker._timers.values()
+        worker.notify(1, "all")
+        await idle(worker)
+        assert script.calls == [1, 1]
         assert timer.cancelled()
-        assert lanes._timers == {}
+        assert worker._timers == {}
 
 
-async def test_a_bell_during_the_work_is_worth_more_than_the_wait_it_asks_for() -> None:
+async def test_a_notification_during_the_work_overrides_the_wait_it_requests() -> None:
     script = Script(k1=[3_600, None])
-    script.holding.add(1)
-    async with started(script) as lanes:
-        lanes.notify(1, "all")
-        await script.looked(1)
-        lanes.notify(1, "all")
-        script.let_go(1)
-        await idle(lanes)
-        assert script.looks == [1, 1]
-        assert lanes._timers == {}
+    script.blocked.add(1)
+    async with started(script) as worker:
+        worker.notify(1, "all")
+        await script.called(1)
+        worker.notify(1, "all")
+        script.release(1)
+        await idle(worker)
+        assert script.calls == [1, 1]
+        assert worker._timers == {}
 
 
 async def test_who_finds_no_place_gets_one_in_turn() -> None:
     script = Script()
-    script.holding.update(range(6))
-    async with started(script, running_max=2) as lanes:
+    script.blocked.update(range(6))
+    async with started(script, running_max=2) as worker:
         for key in (0, 1, 2, 3, 2, 4, 3):
-            lanes.notify(key, "all")
-        assert lanes.running == 2
+            worker.notify(key, "all")
+        assert worker.running == 2
         for key in range(5):
-            assert (await script.looked(min(5, key + 2)))[: key + 2] == list(range(min(5, key + 2)))
-            script.let_go(key)
-        await idle(lanes)
-        assert script.looks == [0, 1, 2, 3, 4]
+            assert (await script.called(min(5, key + 2)))[: key + 2] == list(range(min(5, key + 2)))
+            script.release(key)
+        await idle(worker)
+        assert script.calls == [0, 1, 2, 3, 4]
 
 
 async def test_a_key_with_much_to_do_leaves_its_place_to_those_who_wait() -> None:
     script = Script(k1=[0] * 3, k2=[0] * 2)
-    async with started(script, running_max=1) as lanes:
+    async with started(script, running_max=1) as worker:
         for key in (1, 2, 3):
-            lanes.notify(key, "all")
-        assert await script.looked(8) == [1, 2, 3, 1, 2, 1, 2, 1]
+            worker.notify(key, "all")
+        assert await script.called(8) == [1, 2, 3, 1, 2, 1, 2, 1]
 
 
 async def test_a_wait_is_not_forgotten_while_others_wait_for_the_place() -> None:
     script = Script(k1=[0.01, None])
-    async with started(script, running_max=1) as lanes:
-        lanes.notify(1, "all")
-        lanes.notify(2, "all")
-        assert await script.looked(3) == [1, 2, 1]
+    async with started(script, running_max=1) as worker:
+        worker.notify(1, "all")
+        worker.notify(2, "all")
+        assert await script.called(3) == [1, 2, 1]
 
 
 async def test_a_group_leaves_places_to_the_others_whatever_it_waits_for() -> None:
     script = Script()
-    script.holding.update(range(20))
-    async with started(script, running_max=8) as lanes:
-        lanes.groups = 2
+    script.blocked.update(range(20))
+    async with started(script, running_max=8) as worker:
+        worker.groups = 2
         for key in range(20):
-            lanes.notify(key, "slow")
-        assert lanes.running == 4
+            worker.notify(key, "slow")
+        assert worker.running == 4
         for key in range(20, 60):
-            lanes.notify(key, "quick")
-        looks = await script.looked(4 + 40)
-        assert sorted(looks[4:44]) == list(range(20, 60))
+            worker.notify(key, "quick")
+        calls = await script.called(4 + 40)
+        assert sorted(calls[4:44]) == list(range(20, 60))
         for key in range(20):
-            script.let_go(key)
-        assert len(await script.looked(60)) == 60
+            script.release(key)
+        assert len(await script.called(60)) == 60
 
 
 async def test_free_places_go_to_the_groups_in_turn() -> None:
     script = Script()
-    script.holding.add(0)
-    async with started(script, running_max=1) as lanes:
-        lanes.groups = 2
-        lanes.notify(0, "many")
+    script.blocked.add(0)
+    async with started(script, running_max=1) as worker:
+        worker.groups = 2
+        worker.notify(0, "many")
         for key in (1, 2, 3):
-            lanes.notify(key, "many")
+            worker.notify(key, "many")
         for key in (7, 8):
-            lanes.notify(key, "few")
-        await script.looked(1)
-        script.let_go(0)
-        assert await script.looked(6) == [0, 1, 7, 2, 8, 3]
+            worker.notify(key, "few")
+        await script.called(1)
+        script.release(0)
+        assert await script.called(6) == [0, 1, 7, 2, 8, 3]
 
 
 class Mailboxes:
-    """Keys with things to do: one at a time is taken from the front, as a conversation does it."""
+    """Keys with queued items: each call handles the first one, as for a conversation."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
@@ -219,12 +219,12 @@ class Mailboxes:
         self.busy.add(key)
         self.busy_most = max(self.busy_most, len(self.busy))
         try:
-            return await self._take(key)
+            return await self._handle(key)
         finally:
             self.busy.remove(key)
 
-    async def _take(self, key: int) -> RetryDelay:
-        # What is there is read first, as from a snapshot: what comes meanwhile needs its own bell.
+    async def _handle(self, key: int) -> RetryDelay:
+        # Read the queue first, as from a snapshot: later items need their own notification.
         seen = list(self.boxes[key])[: self.chance.randint(1, 3)]
         for _ in range(self.chance.randint(0, 2)):
             await asyncio.sleep(0)
@@ -240,16 +240,16 @@ class Mailboxes:
 
 
 @pytest.mark.parametrize(("keys", "running_max"), [(50, 100), (50, 3), (3, 1)])
-async def test_no_bell_is_ever_lost(keys: int, running_max: int) -> None:
-    """Thousands of rings at random moments: all done, in order, never two at once of one key."""
+async def test_no_notification_is_ever_lost(keys: int, running_max: int) -> None:
+    """Thousands of notifications at random times: all done, in order, one call a key at a time."""
     mail = Mailboxes(seed=keys + running_max)
     notifications = 10_000
     mail.left = notifications
-    async with started(mail.work, running_max=running_max) as lanes:
+    async with started(mail.work, running_max=running_max) as worker:
         for number in range(notifications):
             key = mail.chance.randrange(keys)
             mail.boxes[key].append(number)
-            lanes.notify(key, "all")
+            worker.notify(key, "all")
             if mail.chance.random() < 0.3:
                 await asyncio.sleep(0)
         await mail.all_done.wait()
@@ -258,8 +258,8 @@ async def test_no_bell_is_ever_lost(keys: int, running_max: int) -> None:
     assert min(2, running_max) <= mail.busy_most <= running_max
 
 
-async def test_a_bell_for_work_that_ends_at_that_moment_is_not_lost() -> None:
-    """Each look takes all there is and asks for nothing: only bells bring it back."""
+async def test_a_notification_for_work_that_ends_at_that_moment_is_not_lost() -> None:
+    """Each call handles everything and requests no retry: only notifications bring it back."""
     inbox: deque[int] = deque()
     done: list[int] = []
     last = asyncio.Event()
@@ -273,78 +273,78 @@ async def test_a_bell_for_work_that_ends_at_that_moment_is_not_lost() -> None:
         return None
 
     chance = random.Random(7)
-    async with started(work) as lanes:
+    async with started(work) as worker:
         for number in range(20_000):
             inbox.append(number)
-            lanes.notify(1, "all")
+            worker.notify(1, "all")
             for _ in range(chance.randrange(4)):
                 await asyncio.sleep(0)
         await last.wait()
     assert done == list(range(20_000))
 
 
-async def test_stopping_lets_work_in_hand_end() -> None:
+async def test_stopping_lets_running_work_end() -> None:
     script = Script(k1=[0, 0, 0])
-    script.holding.add(1)
-    async with started(script) as lanes, asyncio.TaskGroup() as tasks:
-        lanes.notify(1, "all")
-        await script.looked(1)
-        stopping = tasks.create_task(lanes.stop(WAIT_S))
+    script.blocked.add(1)
+    async with started(script) as worker, asyncio.TaskGroup() as tasks:
+        worker.notify(1, "all")
+        await script.called(1)
+        stopping = tasks.create_task(worker.stop(WAIT_S))
         await asyncio.sleep(0)
-        assert lanes.is_stopping
+        assert worker.is_stopping
         assert not stopping.done()
-        script.let_go(1)
+        script.release(1)
         await stopping
-        assert (script.looks, lanes.running) == ([1], 0)
+        assert (script.calls, worker.running) == ([1], 0)
 
 
 async def test_stopping_cancels_what_takes_too_long() -> None:
     script = Script()
-    script.holding.update({1, 2})
-    async with started(script) as lanes:
-        lanes.notify(1, "all")
-        lanes.notify(2, "all")
-        await script.looked(2)
-        await lanes.stop(0.01)
-        assert lanes.running == 0
+    script.blocked.update({1, 2})
+    async with started(script) as worker:
+        worker.notify(1, "all")
+        worker.notify(2, "all")
+        await script.called(2)
+        await worker.stop(0.01)
+        assert worker.running == 0
 
 
 async def test_after_the_stop_nothing_begins() -> None:
     script = Script(k1=[0.01, None], k2=[3_600])
-    script.holding.add(3)
-    async with started(script, running_max=1) as lanes:
+    script.blocked.add(3)
+    async with started(script, running_max=1) as worker:
         for key in (1, 2):
-            lanes.notify(key, "all")
-            await idle(lanes)
-        lanes.notify(3, "all")
-        lanes.notify(4, "all")
-        await script.looked(3)
-        await lanes.stop(0)
-        looks = list(script.looks)
-        lanes.notify(5, "all")
-        lanes.notify(1, "all")
-        assert (lanes.running, lanes._timers, lanes._waiting) == (0, {}, {})
+            worker.notify(key, "all")
+            await idle(worker)
+        worker.notify(3, "all")
+        worker.notify(4, "all")
+        await script.called(3)
+        await worker.stop(0)
+        calls = list(script.calls)
+        worker.notify(5, "all")
+        worker.notify(1, "all")
+        assert (worker.running, worker._timers, worker._waiting) == (0, {}, {})
         await asyncio.sleep(0)
-        assert script.looks == looks
+        assert script.calls == calls
 
 
 async def test_stopping_when_idle_is_at_once() -> None:
-    async with started(Script()) as lanes:
-        await lanes.stop(3_600)
-        assert lanes.is_stopping
+    async with started(Script()) as worker:
+        await worker.stop(3_600)
+        assert worker.is_stopping
 
 
 async def test_work_that_breaks_takes_its_group_down() -> None:
-    """A dead lane nobody hears of would leave its conversation waiting for ever."""
+    """A silently dead worker would leave its conversation waiting forever."""
 
     async def work(_: int, __: str) -> RetryDelay:
         raise ArithmeticError("broken")
 
     async def serve() -> None:
         async with asyncio.TaskGroup() as tasks:
-            lanes = KeyedWorker("test", work, running_max=1)
-            lanes.start(tasks)
-            lanes.notify(1, "all")
+            worker = KeyedWorker("test", work, running_max=1)
+            worker.start(tasks)
+            worker.notify(1, "all")
             await asyncio.Event().wait()
 
     with pytest.raises(ExceptionGroup) as broken:

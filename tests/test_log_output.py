@@ -1,4 +1,4 @@
-"""Log lines leave without anybody waiting for them, and what is lost is told."""
+"""Writing a log line blocks no caller, and lost lines are reported."""
 
 import errno
 import json
@@ -16,7 +16,7 @@ WAIT_S = 20.0
 
 
 class Slow:
-    """A place that takes no line before it is told to, and keeps those it took."""
+    """An output that accepts no line until it is told to, and records those it accepted."""
 
     def __init__(self) -> None:
         self.may_write = threading.Event()
@@ -32,7 +32,7 @@ class Slow:
 
 
 class Broken(Slow):
-    """A place that loses its first line."""
+    """An output that loses its first line."""
 
     def write(self, line: bytes) -> None:
         if not self.is_asked.is_set():
@@ -49,7 +49,7 @@ def record(text: object) -> logging.LogRecord:
     return logging.LogRecord("wbot", logging.INFO, "", 0, text, None, None)
 
 
-def test_what_does_not_fit_is_counted_and_told_when_there_is_room_again() -> None:
+def test_what_does_not_fit_is_counted_and_reported_when_there_is_room_again() -> None:
     place = Slow()
     output = output_to(place)
     output.put(record("first"))
@@ -74,7 +74,7 @@ def test_a_place_that_takes_nothing_does_not_keep_the_process_from_ending() -> N
     place.may_write.set()
 
 
-def test_a_line_that_is_lost_is_told_after_the_next_one() -> None:
+def test_a_line_that_is_lost_is_reported_after_the_next_one() -> None:
     place = Broken()
     output = output_to(place)
     output.put(record("lost"))
@@ -115,11 +115,11 @@ def test_a_pipe_that_was_made_not_to_wait_gets_whole_lines(pipe: tuple[int, int]
     line = b"x" * 300_000 + b"\n"
     thread = threading.Thread(target=Pipe(writer).write, args=(line,))
     thread.start()
-    taken = b""
-    while len(taken) < len(line):
-        taken += os.read(reader, 65_536)
+    output = b""
+    while len(output) < len(line):
+        output += os.read(reader, 65_536)
     thread.join(WAIT_S)
-    assert taken == line
+    assert output == line
 
 
 def test_a_pipe_without_a_reader_loses_the_line(pipe: tuple[int, int]) -> None:

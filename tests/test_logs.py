@@ -7,12 +7,12 @@ from wbot.logs import configure_logs, get_log, shortened
 
 
 def break_with(secret: str) -> None:
-    """Fail in a frame that holds a secret."""
+    """Raise in a frame that holds a secret."""
     raise ValueError("broken" if secret else "")
 
 
 def logged(style: str) -> str:
-    """One event with an exception out of such a frame."""
+    """One event with an exception from such a frame."""
     stream = io.StringIO()
     configure_logs(level="info", style=style, stream=stream)
     try:

@@ -1,4 +1,4 @@
-"""README's "Run it for real": its lines, word for word, on a machine that has nothing of ours."""
+"""README's "Run it for real": its commands, verbatim, on a machine without wbot."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ END
 
 
 def lines_of(title: str) -> list[str]:
-    """The shell blocks of a chapter of README."""
+    """The shell blocks of a section of README."""
     text = (CHECKOUT / "README.md").read_text("utf-8")
     chapter = re.split(r"^## ", text.split(f"\n## {title}\n")[1], flags=re.MULTILINE)[0]
     return re.findall(r"^ *```sh\n(.*?)^ *```$", chapter, flags=re.MULTILINE | re.DOTALL)
@@ -49,15 +49,15 @@ async def test_run_it_for_real_runs_as_it_is_written(tmp_path: Path) -> None:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        told = (await process.communicate())[0].decode()
-    assert process.returncode == 0, told
-    assert "Added shop." in told
-    assert "100.00 USD deposited for 15550101001" in told
+        output = (await process.communicate())[0].decode()
+    assert process.returncode == 0, output
+    assert "Added shop." in output
+    assert "100.00 USD deposited for 15550101001" in output
     assert (folder / "data" / "wbot.db").exists()
 
 
 def bare_environment(home: Path) -> dict[str, str]:
-    """Neither our virtual environment nor a variable of ours; the way to the registry only."""
+    """Without our virtual environment and variables; only the registry settings remain."""
     ours = str(CHECKOUT)
     path = [one for one in os.environ["PATH"].split(os.pathsep) if not one.startswith(ours)]
     registry = {k: v for k, v in os.environ.items() if k.startswith("PIP_") or "proxy" in k.lower()}

@@ -1,4 +1,4 @@
-"""deploy/SECURITY.md promises nothing that no test holds."""
+"""Every promise in deploy/SECURITY.md has a test."""
 
 import re
 from pathlib import Path

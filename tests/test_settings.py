@@ -1,4 +1,4 @@
-"""Each variable of the contract, what it may hold, and where a secret is found."""
+"""Each variable of the contract, its valid values, and where a secret is found."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A stop ends every task, also one that misses the first word of it."""
+"""A stop ends every task, including one that misses the first cancellation."""
 
 import asyncio
 import threading
@@ -20,23 +20,23 @@ from wbot.turns.conversation_worker import Conversations
 from wbot.turns.model_health import ModelWatch
 
 
-async def test_a_task_that_swallows_a_cancellation_is_told_again() -> None:
-    started, told = asyncio.Event(), 0
+async def test_a_task_that_swallows_a_cancellation_is_cancelled_again() -> None:
+    started, cancellations = asyncio.Event(), 0
 
     async def stubborn() -> None:
-        nonlocal told
+        nonlocal cancellations
         started.set()
-        while told < 2:
+        while cancellations < 2:
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
-                told += 1
+                cancellations += 1
 
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
         task = tasks.create_task(stubborn())
         await started.wait()
         await cancel_and_wait([task])
-        assert (task.done(), told) == (True, 2)
+        assert (task.done(), cancellations) == (True, 2)
 
 
 async def test_a_database_that_closes_is_asked_nothing_more(tmp_path: Path) -> None:
@@ -48,22 +48,22 @@ async def test_a_database_that_closes_is_asked_nothing_more(tmp_path: Path) -> N
 
 
 class Stubborn:
-    """Work that swallows the first cancellation, as what waits in Python 3.11's wait_for can."""
+    """Work that swallows the first cancellation, as wait_for can in Python 3.11."""
 
     def __init__(self) -> None:
         self.started = asyncio.Event()
-        self.told = 0
+        self.cancellations = 0
 
     async def wait(self) -> None:
         self.started.set()
-        while self.told < 2:
+        while self.cancellations < 2:
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
-                self.told += 1
+                self.cancellations += 1
 
 
-async def test_lanes_that_stop_end_also_what_swallows_a_cancellation() -> None:
+async def test_a_worker_that_stops_ends_also_what_swallows_a_cancellation() -> None:
     stubborn = Stubborn()
 
     async def work(_: int, __: str) -> RetryDelay:
@@ -71,12 +71,12 @@ async def test_lanes_that_stop_end_also_what_swallows_a_cancellation() -> None:
         return None
 
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
-        lanes = KeyedWorker("test", work, running_max=1)
-        lanes.start(tasks)
-        lanes.notify(1, "all")
+        worker = KeyedWorker("test", work, running_max=1)
+        worker.start(tasks)
+        worker.notify(1, "all")
         await stubborn.started.wait()
-        await lanes.stop(0.01)
-        assert (lanes.running, stubborn.told) == (0, 2)
+        await worker.stop(0.01)
+        assert (worker.running, stubborn.cancellations) == (0, 2)
 
 
 async def test_a_stop_waits_for_read_marks_and_the_watch_of_the_models(
@@ -96,7 +96,7 @@ async def test_a_stop_waits_for_read_marks_and_the_watch_of_the_models(
         await world.ask(ALICE, "hello")
         await mark.started.wait()
         await world.service.conversations.stop(1)
-        assert (mark.told, watch.told) == (2, 2)
+        assert (mark.cancellations, watch.cancellations) == (2, 2)
 
 
 async def test_the_cache_waits_for_nothing_that_could_swallow_a_cancellation(
@@ -116,7 +116,7 @@ async def test_the_cache_waits_for_nothing_that_could_swallow_a_cancellation(
 async def test_a_stop_goes_on_whatever_breaks_on_its_way(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A database that stays open keeps the process from ending."""
+    """A database that stays open would keep the process running."""
     whole = Conversations.stop
 
     async def stop(self: Conversations, grace_s: float) -> None:

@@ -32,15 +32,15 @@ def wbot(
     return Wbot(tmp_path, monkeypatch, capsys, database_path)
 
 
-async def cause_told(wbot: Wbot, who: str, words: str) -> str:
-    """What `wbot why` gives as the cause, once these words are in it."""
+async def shown_cause(wbot: Wbot, who: str, words: str) -> str:
+    """The cause that `wbot why` shows, once it contains these words."""
     async with asyncio.timeout(WAIT_S):
         while True:
             ran = await asyncio.to_thread(wbot, "why", who)
             lines = [one for one in ran.out.splitlines() if one.startswith("Why no reply")]
-            told = lines[0].removeprefix("Why no reply").strip() if lines else ran.err
-            if words in told:
-                return told
+            cause = lines[0].removeprefix("Why no reply").strip() if lines else ran.err
+            if words in cause:
+                return cause
 
 
 def set_business(path: Path, **changes: object) -> None:
@@ -52,55 +52,53 @@ def set_business(path: Path, **changes: object) -> None:
 # Through the whole program ------------------------------------------------------------------------
 
 
-async def test_a_refused_token_is_told_with_where_to_put_another(
+async def test_a_refused_token_is_shown_with_where_to_replace_it(
     make_world: MakeWorld, wbot: Wbot
 ) -> None:
     async with make_world() as world:
         world.simulator.faults.always(Endpoint.SEND, refused(401, 190, "Session has expired"))
         await world.simulator.say(ALICE, "Hello")
-        told = await cause_told(wbot, f"+{ALICE.phone}", "WhatsApp refuses")
-    assert "Session has expired (code 190)" in told
-    assert "`wbot business show shop`" in told
-    assert "`wbot check` tests the token" in told
+        cause = await shown_cause(wbot, f"+{ALICE.phone}", "WhatsApp refuses")
+    assert "Session has expired (code 190)" in cause
+    assert "`wbot business show shop`" in cause
+    assert "`wbot check` tests the token" in cause
 
 
-async def test_a_blocked_model_is_told_as_what_holds_the_message(
-    make_world: MakeWorld, wbot: Wbot
-) -> None:
+async def test_a_blocked_model_is_shown_as_the_cause(make_world: MakeWorld, wbot: Wbot) -> None:
     async with make_world() as world:
         world.simulator.faults.always(Endpoint.MODEL, refused(401, 0))
         await world.simulator.say(ALICE, "Hello")
-        told = await cause_told(wbot, f"+{ALICE.phone}", "held")
+        cause = await shown_cause(wbot, f"+{ALICE.phone}", "held")
         await world.simulator.say(ALICE, "Are you there?")
-        behind = await cause_told(wbot, f"+{ALICE.phone}", "earlier messages")
+        behind = await shown_cause(wbot, f"+{ALICE.phone}", "earlier messages")
         first = world.rows("SELECT message_id FROM messages ORDER BY number")[0]["message_id"]
-    assert "goes on by itself once this is fixed" in told
-    assert "HTTP 401" in told
-    assert told.endswith("`wbot check` shows what to fix.")
+    assert "goes on by itself once this is fixed" in cause
+    assert "HTTP 401" in cause
+    assert cause.endswith("`wbot check` shows what to fix.")
     assert f"`wbot why {first}` tells why" in behind
 
 
-async def test_a_paused_business_is_told_with_how_to_go_on(
+async def test_a_paused_business_is_shown_with_how_to_resume(
     make_world: MakeWorld, wbot: Wbot, database_path: Path
 ) -> None:
     set_business(database_path, is_paused=True)
     async with make_world() as world:
         message_id = await world.simulator.say(ALICE, "Hello")
-        told = await cause_told(wbot, message_id, "is paused")
+        cause = await shown_cause(wbot, message_id, "is paused")
         as_json = await asyncio.to_thread(wbot.json, "why", message_id)
-    assert "`wbot business resume shop` lets them go on" in told
-    assert (as_json["stages"][-1]["stage"], as_json["stages"][-1]["detail"]) == ("no_reply", told)
+    assert "`wbot business resume shop` lets them go on" in cause
+    assert (as_json["stages"][-1]["stage"], as_json["stages"][-1]["detail"]) == ("no_reply", cause)
 
 
-async def test_a_service_that_is_not_running_is_told(
+async def test_a_service_that_is_not_running_is_shown(
     make_world: MakeWorld, wbot: Wbot, database_path: Path
 ) -> None:
     set_business(database_path, is_paused=True)
     async with make_world() as world:
         await world.simulator.say(ALICE, "Hello")
     set_business(database_path, is_paused=False)
-    told = await cause_told(wbot, f"+{ALICE.phone}", "No service is running")
-    assert "`wbot serve`" in told
+    cause = await shown_cause(wbot, f"+{ALICE.phone}", "No service is running")
+    assert "`wbot serve`" in cause
 
 
 async def old_message(world: World, hours: float) -> str:
@@ -108,28 +106,28 @@ async def old_message(world: World, hours: float) -> str:
     return await world.simulator.say(ALICE, "Hello", sent_at=sent_at)
 
 
-async def test_old_messages_are_told_as_asked_about_or_out_of_the_window(
+async def test_old_messages_are_shown_as_asked_about_or_out_of_the_window(
     make_world: MakeWorld, wbot: Wbot
 ) -> None:
     async with make_world() as world:
-        expired = await cause_told(wbot, await old_message(world, 25), "older than a day")
-        asked = await cause_told(wbot, await old_message(world, 2), "too old")
+        expired = await shown_cause(wbot, await old_message(world, 25), "older than a day")
+        asked = await shown_cause(wbot, await old_message(world, 2), "too old")
     assert "the customer has to write again" in expired
     assert "it goes on when the customer taps the button" in asked
 
 
-async def test_an_unknown_number_is_told_with_how_to_add_it(
+async def test_an_unknown_number_is_shown_with_how_to_add_it(
     make_world: MakeWorld, wbot: Wbot, database_path: Path
 ) -> None:
     set_business(database_path, phone_number_id="999")
     async with make_world() as world:
         await world.simulator.say(BOB, "Hello")
-        told = await cause_told(wbot, f"+{BOB.phone}", "No business here has the phone number id")
-    assert "phone_number_id=106500000000001" in told
-    assert "`wbot business add`" in told
+        cause = await shown_cause(wbot, f"+{BOB.phone}", "No business here has the phone number id")
+    assert "phone_number_id=106500000000001" in cause
+    assert "`wbot business add`" in cause
 
 
-async def test_a_refused_signature_is_told_as_what_to_look_for(
+async def test_a_refused_signature_is_shown_with_what_to_check(
     make_world: MakeWorld, wbot: Wbot
 ) -> None:
     async with make_world() as world:
@@ -167,15 +165,17 @@ def tx() -> Iterator[sqlite3.Connection]:
 
 
 @pytest.mark.parametrize("reason", SilenceReason)
-def test_every_silence_is_told_as_one(tx: sqlite3.Connection, reason: SilenceReason) -> None:
+def test_every_silence_is_shown_with_its_reason(
+    tx: sqlite3.Connection, reason: SilenceReason
+) -> None:
     make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
     messages.finish(tx, "wamid.1", state="silent", reason=reason, now=NOW)
-    told = cause_of(tx, "wamid.1", is_served=True) or ""
-    assert told.startswith("It gets no reply, for ")
-    assert told.endswith("; nothing is to be done.")
+    cause = cause_of(tx, "wamid.1", is_served=True) or ""
+    assert cause.startswith("It gets no reply, for ")
+    assert cause.endswith("; nothing is to be done.")
 
 
-def test_a_failure_is_told_with_its_retry_until_it_is_purged(tx: sqlite3.Connection) -> None:
+def test_a_failure_is_shown_with_its_retry_until_it_is_purged(tx: sqlite3.Connection) -> None:
     conversation_id = make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
     messages.finish(tx, "wamid.1", state="failed", reason="it broke", now=NOW)
     common = {"business_id": SHOP.id, "conversation_id": conversation_id}
@@ -188,7 +188,7 @@ def test_a_failure_is_told_with_its_retry_until_it_is_purged(tx: sqlite3.Connect
     assert "was purged" in (cause_of(tx, "wamid.1", is_served=True) or "")
 
 
-def test_a_failed_attempt_is_told_as_repeated(tx: sqlite3.Connection) -> None:
+def test_a_failed_attempt_is_shown_as_repeated(tx: sqlite3.Connection) -> None:
     conversation_id = make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
     assert "Its turn has not ended yet" in (cause_of(tx, "wamid.1", is_served=True) or "")
     taken = journal.claim_conversation(tx, conversation_id, "wamid.1", after(1))
@@ -200,7 +200,7 @@ def test_a_failed_attempt_is_told_as_repeated(tx: sqlite3.Connection) -> None:
 
 
 def answered(tx: sqlite3.Connection) -> int:
-    """A message whose reply is stored; the reply's outbox id."""
+    """Store a message with its reply; returns the reply's outbox id."""
     conversation_id = make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
     messages.finish(tx, "wamid.1", state="answered", reason=None, now=NOW)
     outbox.add(
@@ -223,23 +223,23 @@ def answered(tx: sqlite3.Connection) -> int:
 def test_each_state_of_a_reply_that_did_not_arrive_has_its_words(tx: sqlite3.Connection) -> None:
     outbox_id = answered(tx)
 
-    def told() -> str | None:
+    def cause() -> str | None:
         return cause_of(tx, "wamid.1", is_served=True)
 
-    assert "stored and waits to be sent" in str(told())
+    assert "stored and waits to be sent" in str(cause())
     assert "No service is running" in str(cause_of(tx, "wamid.1", is_served=False))
     attempt_id = outbox.open_attempt(tx, outbox_id, after(1)) or 0
     detail = "The access token of shop cannot be read: it is not set."
     outbox.close_attempt(tx, attempt_id, outcome="not_sent", now=after(2), detail=detail)
     outbox.wait_again(tx, outbox_id, after(3), counts=False)
-    assert f"is repeated by itself: {detail} If it goes on" in str(told())
+    assert f"is repeated by itself: {detail} If it goes on" in str(cause())
     attempt_id = outbox.open_attempt(tx, outbox_id, after(4)) or 0
     outbox.close_attempt(tx, attempt_id, outcome="unknown", now=after(5), detail="lost")
     outbox.become_unknown(tx, outbox_id, after(5))
-    assert "Nobody can say whether WhatsApp took the reply" in str(told())
+    assert "Nobody can say whether WhatsApp took the reply" in str(cause())
     outbox.accept(tx, outbox_id, "wamid.out", after(6))
-    assert "has not reported it delivered" in str(told())
+    assert "has not reported it delivered" in str(cause())
     tx.execute("UPDATE outbox SET state = 'failed', error = 'Too late (code 131047)'")
-    assert str(told()).startswith("Too late (code 131047): WhatsApp does not deliver the reply")
+    assert str(cause()).startswith("Too late (code 131047): WhatsApp does not deliver the reply")
     tx.execute("UPDATE outbox SET state = 'read'")
-    assert told() is None
+    assert cause() is None

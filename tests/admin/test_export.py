@@ -1,4 +1,4 @@
-"""The books as other programs read them: the CSV file, and a journal tried on the real programs."""
+"""The ledger exported for other programs: CSV, and a journal tested with the real programs."""
 
 import csv
 import io
@@ -127,7 +127,7 @@ def test_payees_reach_the_export_under_names_of_their_own(tx: sqlite3.Connection
 
 
 @pytest.mark.parametrize("sign", [*"=+-@\t＝＋－＠"])
-def test_no_cell_of_somebodys_words_is_a_formula(tx: sqlite3.Connection, sign: str) -> None:
+def test_no_cell_of_customer_text_is_a_formula(tx: sqlite3.Connection, sign: str) -> None:
     alice = Paying(tx)
     alice.pay("John", 1, f"{sign}HYPERLINK(1)")
     alice.pay("John", 1, f"5 {sign} 2")
@@ -183,7 +183,7 @@ def test_a_period_has_its_first_and_its_last_day(
     asked_for: list[str],
     posted: list[str],
 ) -> None:
-    """T3 is asked for in the last moment of the 24th, and posted in the first of the 25th."""
+    """T3 is requested in the last moment of the 24th, and posted in the first of the 25th."""
     alice = Paying(tx)
     alice.pay("John", 1_00, at=f"2026-11-24{EARLY}")
     held = alice.hold("John", 2_00, at=f"2026-11-24{LATE}")
@@ -268,7 +268,7 @@ def test_a_memo_is_words_and_no_syntax_of_the_journal(tx: sqlite3.Connection) ->
     assert described == "2026-11-23 T2 transfer: one , two / three four five"
 
 
-async def test_what_a_customer_confirms_is_exported_under_the_number_he_read(
+async def test_what_a_customer_confirms_is_exported_under_the_number_they_read(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     deposit(database_path, CUSTOMER, 100_00)
@@ -299,7 +299,7 @@ people_write = st.text(max_size=70)
 
 
 def storable(text: str) -> str:
-    """The text as it is when it comes from outside: no half of a pair, no U+0000."""
+    """The text as it arrives from outside: no lone surrogate, no U+0000."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
@@ -332,7 +332,7 @@ Figures = dict[tuple[str, str], int]
 
 
 def ours(tx: sqlite3.Connection) -> Figures:
-    """What each account has, by its exported name and currency; what is held counts as had."""
+    """The balance of each account by exported name and currency, including held money."""
     names = ledger_export._names(ledger_queries.accounts(tx))
     rows = tx.execute(
         "SELECT a.id, a.currency, b.posted_minor FROM balances b JOIN accounts a "
@@ -342,7 +342,7 @@ def ours(tx: sqlite3.Connection) -> Figures:
 
 
 def run(*command: str, journal: str) -> str:
-    """What a program says about a journal that it must accept without a word of complaint."""
+    """Run a program on a journal that it must accept without a warning; returns its output."""
     ran = subprocess.run(
         command,
         input=journal.encode(),
@@ -531,7 +531,7 @@ hostile = st.lists(pieces, max_size=5).map("".join).map(storable)
 def test_no_name_and_no_memo_breaks_the_program(
     program: Program, words: list[tuple[str, str]]
 ) -> None:
-    """One call reads many of them: what one name did to another would show as well."""
+    """One call reads many of them, so that an effect of one name on another shows as well."""
     tx = make_tx()
     alice = Paying(tx)
     for place, (name, memo) in enumerate(words):
@@ -554,7 +554,7 @@ def test_each_piece_of_syntax_is_a_name_like_any_other(
 
 
 def test_a_journal_that_is_wrong_is_noticed(tx: sqlite3.Connection) -> None:
-    """The comparison can fail: a posting that is off by one, an account of another name."""
+    """The comparison can fail: a posting that is off by one, a different account name."""
     alice = Paying(tx)
     alice.pay("John", 5_00)
     for name, read in (("hledger", hledger), ("ledger", ledger_cli)):

@@ -1,4 +1,4 @@
-"""Who is who: numbers and user ids that come, go and change hands, through real webhooks."""
+"""Customer identity: numbers and user ids that appear, vanish and change owners, via webhooks."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,7 +31,7 @@ def wbot(
 
 
 async def balance_seen_by(world: World, customer: SimulatedCustomer) -> str:
-    """The balance line of whoever writes under these ids."""
+    """The balance line that a customer with these ids gets."""
     seen = len(world.simulator.sends)
     await world.simulator.say(customer, "What's my balance?")
     sends = await world.simulator.wait_for_sends(seen + 1, timeout_s=WAIT_S)
@@ -40,7 +40,7 @@ async def balance_seen_by(world: World, customer: SimulatedCustomer) -> str:
 
 @asynccontextmanager
 async def paused(world: World) -> AsyncIterator[None]:
-    """The business answers nothing inside, and everything as it ends."""
+    """The business is paused inside the block, and its messages are answered at the end."""
     path = world.service.settings.database
     seen = len(world.simulator.sends)
     for is_paused in (True, False):
@@ -57,7 +57,7 @@ def as_alice(**ids: Any) -> SimulatedCustomer:
     return msgspec.structs.replace(ALICE, **ids)
 
 
-async def test_a_recycled_number_with_another_user_id_sees_nobodys_balance(
+async def test_a_recycled_number_with_another_user_id_sees_no_balance(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     deposit(database_path, ALICE, 50_000)
@@ -109,10 +109,10 @@ async def test_a_changed_user_id_keeps_the_account(
         assert "$500.00" in await balance_seen_by(world, as_alice(phone=None, user_id=NEW_USER_ID))
 
 
-async def test_a_reply_follows_the_customer_to_his_new_number(
+async def test_a_reply_follows_customers_to_a_new_number(
     make_world: MakeWorld, database_path: Path
 ) -> None:
-    """The old number may belong to somebody else by then."""
+    """The old number may belong to another customer by then."""
     deposit(database_path, ALICE, 50_000)
     async with make_world() as world, paused(world):
         await world.simulator.say(ALICE, "What's my balance?")
@@ -132,11 +132,13 @@ async def test_a_reply_does_not_go_to_the_new_owner_of_a_number(
         for one in (ALICE, stranger):
             await world.simulator.say(one, "What's my balance?")
             await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
-    told = {send.recipient: send.text.splitlines()[0].split()[-1] for send in world.simulator.sends}
-    assert told == {ALICE.user_id: "$500.00.", ALICE.phone: "$0.00."}
+    lines = {
+        send.recipient: send.text.splitlines()[0].split()[-1] for send in world.simulator.sends
+    }
+    assert lines == {ALICE.user_id: "$500.00.", ALICE.phone: "$0.00."}
 
 
-async def test_a_change_to_somebody_elses_number_changes_nothing(
+async def test_a_change_to_another_customers_number_changes_nothing(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     other = SimulatedCustomer("Other", NEW_PHONE, "US.5555")
@@ -153,7 +155,7 @@ async def test_a_change_to_somebody_elses_number_changes_nothing(
 async def test_a_text_that_comes_after_a_merge_acts_for_the_one_who_is_left(
     make_world: MakeWorld, database_path: Path
 ) -> None:
-    """Its placeholder was answered, then its writer was merged away; now the real text comes."""
+    """Its placeholder was answered, then its sender was merged; now the real text arrives."""
     placeholder = {"type": "unsupported", "errors": [{"code": 131060}]}
     deposit(database_path, ALICE, 7_000)
     deposit(database_path, BOB, 500)
@@ -171,11 +173,11 @@ async def test_a_text_that_comes_after_a_merge_acts_for_the_one_who_is_left(
         assert reply[-1].text.startswith(f"{MARK} Available: $75.00.")
 
 
-# Numbers that nobody heard of for a year --------------------------------------------------------
+# Numbers unused for a year --------------------------------------------------------------------
 
 
 def last_heard(path: Path, *, days: float) -> None:
-    """Everybody wrote, and got every alias, so long ago."""
+    """Set the last activity of all customers and aliases to that long ago."""
     at = to_text(Clock().now() - timedelta(days=days))
     with writing(path) as tx:
         tx.execute("UPDATE conversations SET last_inbound_at = ?", (at,))
@@ -195,15 +197,15 @@ async def test_a_number_long_unheard_without_its_user_id_is_the_operators_to_dec
         assert "$0.00" in await balance_seen_by(world, WITHOUT_ID)
         assert "$0.00" in await balance_seen_by(world, WITHOUT_ID)
         await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
-        (told,) = wbot.json("errors", "list")["errors"]
-        command = told["error_message"].rpartition("run: wbot ")[2]
+        (error,) = wbot.json("errors", "list")["errors"]
+        command = error["error_message"].rpartition("run: wbot ")[2]
         assert command == "customer merge shop C2 C1"
         wbot.done(*command.split())
         assert "$500.00" in await balance_seen_by(world, WITHOUT_ID)
         assert "$500.00" in await balance_seen_by(world, ALICE)
 
 
-async def test_whoever_comes_with_the_user_id_keeps_the_account_however_long_it_was(
+async def test_a_known_user_id_keeps_the_account_however_long_it_was_unused(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     deposit(database_path, ALICE, 50_000)
@@ -237,7 +239,7 @@ async def test_a_number_is_enough_where_no_user_id_is_on_file(
 async def test_a_number_long_unheard_takes_no_account_along_as_it_changes(
     make_world: MakeWorld, database_path: Path
 ) -> None:
-    """Its new owner may be who changes it."""
+    """The customer who changes it may be its new owner."""
     deposit(database_path, ALICE, 50_000)
     async with make_world() as world:
         assert "$500.00" in await balance_seen_by(world, ALICE)
@@ -256,6 +258,6 @@ async def test_the_operator_hears_of_a_number_that_came_with_another_user_id(
     async with make_world() as world:
         assert "$500.00" in await balance_seen_by(world, ALICE)
         assert "$0.00" in await balance_seen_by(world, as_alice(user_id="US.7777"))
-        (told,) = world.rows("SELECT error_message FROM processing_errors")
-        assert told["error_message"].startswith("C2 writes from the number that C1 had")
-        assert "wbot customer merge shop C2 C1" in told["error_message"]
+        (error,) = world.rows("SELECT error_message FROM processing_errors")
+        assert error["error_message"].startswith("C2 writes from the number that C1 had")
+        assert "wbot customer merge shop C2 C1" in error["error_message"]

@@ -1,1 +1,1 @@
-"""What is measured, by hand and before a release."""
+"""Benchmarks, run by hand and before a release."""

@@ -1,10 +1,10 @@
-"""What each step of the flow costs as the database grows: one table, a column a size.
+"""What each step of the flow costs as the database grows: a table with a column per size.
 
-A database of so many finished messages, each with its reply and three statuses, is written straight
-by SQL: a tenth of them in one long conversation, and a tenth with a confirmed transfer. Then one
-message travels through the real functions over and over, each step timed inside its transaction
+A database of so many finished messages, each with its reply and three statuses, is written
+directly in SQL: a tenth in one long conversation, and a tenth with a confirmed transfer. Then one
+message passes through the real functions repeatedly, each step timed inside its transaction
 without the commit, and the real `wbot serve` is started on the file. The goal is the last column:
-nothing costs more at the largest size than 1.3 times what it costs at the smallest.
+nothing at the largest size costs more than 1.3 times its cost at the smallest.
 """
 
 # ruff: noqa: S608  our own statements
@@ -61,7 +61,7 @@ GOAL = 1.3
 ROUNDS = 300
 WARM_UP = 30
 LATEST = 100
-"""Transfers since the last audit: what a busy minute brings."""
+"""Transfers since the last audit, in a busy minute."""
 clock = Clock()
 SHOP = Business(
     id="shop",
@@ -128,7 +128,7 @@ LEDGER_ROW = (
 
 
 def fill(path: Path, count: int) -> None:
-    """A database with so many finished messages, all of them older than an hour."""
+    """Fill the database with finished messages, all older than an hour."""
     connection = connect(path)
     migrations.migrate(connection, path, clock.now())
     connection.execute("PRAGMA synchronous = OFF")
@@ -148,7 +148,7 @@ def fill(path: Path, count: int) -> None:
 
 
 def fill_ledger(tx: sqlite3.Connection, count: int, customers: int) -> None:
-    """A deposit for everybody; then every tenth message's transfer, pending and confirmed."""
+    """A deposit for every customer; then every tenth message's transfer, pending and confirmed."""
     rows: list[tuple[Any, ...]] = []
     postings: list[tuple[int, int, int]] = []
     effects: list[tuple[Any, ...]] = []
@@ -192,7 +192,7 @@ def fill_ledger(tx: sqlite3.Connection, count: int, customers: int) -> None:
 
 
 def fill_summaries(tx: sqlite3.Connection) -> None:
-    """What the service keeps beside the rows, so that it need not read them."""
+    """The summaries that the service stores so that it need not read all rows."""
     tx.execute(
         "INSERT INTO balances (account_id, posted_minor) "
         "SELECT account_id, sum(amount_minor) FROM postings GROUP BY account_id"
@@ -241,7 +241,7 @@ class Journey:
             record(self.tx, payload, body=body, now=clock.now(), installation="growth")
 
     def travel(self, number: int) -> None:
-        """The whole flow once, on the longest conversation, undone at its end."""
+        """The whole flow once, on the longest conversation, rolled back at the end."""
         self.tx.execute("BEGIN IMMEDIATE")
         try:
             message_id = f"wamid.new.{number}"
@@ -251,7 +251,7 @@ class Journey:
             self.turn(message_id)
             self.send(message_id)
             self.confirm(message_id, number)
-            self.look(number)
+            self.run_periodic_queries(number)
         finally:
             self.tx.execute("ROLLBACK")
 
@@ -259,15 +259,15 @@ class Journey:
         message = messages.next_of(self.tx, 1)
         assert message is not None
         consent.taps_by(self.tx, message)
-        taken = journal.claim_conversation(self.tx, 1, message.message_id, to_text(clock.now()))
+        claim = journal.claim_conversation(self.tx, 1, message.message_id, to_text(clock.now()))
         journal.moved_money(self.tx, message.message_id)
         journal.has_decided(self.tx, message.message_id)
         messages.note_lateness(self.tx, message)
-        return message, taken
+        return message, claim
 
     def turn(self, message_id: str) -> None:
         with self.timed("turn begins"):
-            message, taken = self.begin()
+            message, claim = self.begin()
         with self.timed("prompt"):
             recent_history(self.tx, 1)
         call = ToolCall("call_1", "transfer", '{"amount":"20.00","to":"John"}')
@@ -275,7 +275,7 @@ class Journey:
             journal.add_step(
                 self.tx,
                 message_id,
-                taken.revision,
+                claim.revision,
                 step=journal.Step(1, "model", "{}", 1.0),
                 now=to_text(clock.now()),
             )
@@ -292,7 +292,7 @@ class Journey:
             finish.close(
                 self.tx,
                 message,
-                taken,
+                claim,
                 ending=Ending(state="answered", receipts=(), words="Sure."),
                 now=to_text(clock.now()),
             )
@@ -310,8 +310,8 @@ class Journey:
             outbox.accept(self.tx, reply.id, wamid, now)
         for status in ("sent", "delivered", "read"):
             at = str(int(clock.now().timestamp()))
-            told = {"id": wamid, "status": status, "timestamp": at, "recipient_id": "15550000001"}
-            self.store("status webhook", webhook(statuses=[told]))
+            update = {"id": wamid, "status": status, "timestamp": at, "recipient_id": "15550000001"}
+            self.store("status webhook", webhook(statuses=[update]))
 
     def confirm(self, message_id: str, number: int) -> None:
         self.store("tap webhook", text_of(f"wamid.tap.{number}"))
@@ -327,11 +327,11 @@ class Journey:
                 now=to_text(clock.now()),
             )
         assert settled.receipts, settled
-        with self.timed("another life"):
+        with self.timed("requeue"):
             messages.requeue(self.tx, message.message_id, to_text(clock.now()))
 
-    def look(self, number: int) -> None:
-        """What the service and its operator look at from time to time."""
+    def run_periodic_queries(self, number: int) -> None:
+        """The periodic queries of the service and its operator."""
         now = to_text(clock.now())
         steps: dict[str, Callable[[], object]] = {
             "holds that are due": lambda: confirmations.due(self.tx, now),
@@ -366,7 +366,7 @@ class Journey:
         outbox.in_line(self.tx, 0, 1_000)
 
     def audit(self) -> None:
-        """What is verified each minute, after a busy one."""
+        """The audit of one minute, after a busy one."""
         with self.timed("audit each minute"):
             found = invariants.unguarded(self.tx)
             since = self.tx.execute(
@@ -394,7 +394,7 @@ def measure(path: Path, count: int) -> dict[str, float]:
 
 
 async def start(path: Path, rounds: int = 3) -> dict[str, float]:
-    """Seconds until the real service answers, and its memory then."""
+    """Seconds until the real service answers, and its memory use then."""
     seconds, mebibytes = [], []
     for _ in range(rounds):
         with socket.socket() as probe:
@@ -416,7 +416,7 @@ async def start(path: Path, rounds: int = 3) -> dict[str, float]:
         try:
             await answered(f"http://{HOST}:{port}/health")
             seconds.append(clock.monotonic() - started)
-            await asyncio.sleep(1.5)  # the first audit is under way
+            await asyncio.sleep(1.5)  # the first audit is in progress
             mebibytes.append(memory(process.pid))
             process.send_signal(signal.SIGTERM)
             await process.wait()

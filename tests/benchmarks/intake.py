@@ -1,7 +1,7 @@
-"""How fast webhooks are acknowledged, beside two baselines in the same run.
+"""How fast webhooks are acknowledged, compared with two baselines in the same run.
 
 `bare` checks the signature and answers without storing anything: the floor of HTTP itself.
-`each its own commit` stores the body with one fsync a webhook: what group commit saves.
+`each its own commit` stores the body with one fsync per webhook: what group commit saves.
 `wbot` is the whole intake: signature, parse, customer, message, commit. Its business is paused, so
 that no turn is measured with it.
 """
@@ -55,7 +55,7 @@ def body_of(number: int) -> bytes:
 
 
 async def acknowledged(url: str, count: int) -> tuple[float, list[float]]:
-    """Webhooks a second, and the milliseconds of each."""
+    """Webhooks per second, and the milliseconds of each."""
     numbers = iter(range(count))
     times: list[float] = []
 

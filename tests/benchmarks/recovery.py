@@ -1,8 +1,8 @@
 """How a start goes with a hundred thousand messages left unfinished by a crash.
 
 A database is filled through the real intake, the real `wbot serve` is started on it, and three
-things are read: seconds until it answers, memory, and messages ended a second. Nothing can be sent
-(the Graph API is a closed port), so only the turns are measured.
+figures are read: seconds until it answers, memory, and messages finished per second. Nothing can
+be sent (the Graph API is a closed port), so only the turns are measured.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The model client: what it makes of whatever an OpenAI-compatible endpoint answers."""
+"""The model client: how it handles any answer of an OpenAI-compatible endpoint."""
 
 import copy
 import os
@@ -119,7 +119,7 @@ async def test_the_words_are_found(rig: Rig, model: OpenAIModel, scripted: Any, 
 
 
 @pytest.mark.parametrize(("scripted", "calls"), CALLS.values(), ids=CALLS)
-async def test_each_call_is_read_and_told_apart(
+async def test_each_call_is_read_separately(
     rig: Rig, model: OpenAIModel, scripted: Any, calls: list[ToolCall]
 ) -> None:
     assert list((await answer_to(rig, model, scripted)).tool_calls) == calls
@@ -178,7 +178,7 @@ async def test_a_failure_carries_the_wait_that_the_endpoint_asks_for(
     headers: dict[str, str],
     retry_after_s: float | None,
 ) -> None:
-    """Nothing is asked for by a failure without the header, unless it is one of a quota."""
+    """A failure without the header requests no wait, unless it is a quota failure."""
     with pytest.raises(RetryableError) as raised:
         await answer_to(rig, model, web.Response(status=status, headers=headers))
     assert raised.value.retry_after_s == retry_after_s
@@ -235,13 +235,13 @@ async def _list_only() -> AsyncIterator[OpenAIModel]:
     await runner.cleanup()
 
 
-async def test_where_models_can_only_be_listed_the_list_tells(list_only: OpenAIModel) -> None:
+async def test_where_models_can_only_be_listed_the_list_counts(list_only: OpenAIModel) -> None:
     await list_only.check(MODEL)
     with pytest.raises(BlockedError, match="404"):
         await list_only.check("another")
 
 
-async def test_where_models_can_be_looked_up_that_answer_stands(
+async def test_where_models_can_be_described_that_answer_counts(
     rig: Rig, model: OpenAIModel
 ) -> None:
     await model.check(MODEL)
@@ -251,7 +251,7 @@ async def test_where_models_can_be_looked_up_that_answer_stands(
 
 @asynccontextmanager
 async def thief() -> AsyncIterator[tuple[str, list[str]]]:
-    """The address of somebody else's server, and the keys that it was shown."""
+    """The address of another party's server, and the keys that it received."""
     shown: list[str] = []
 
     async def take(request: web.Request) -> web.Response:
@@ -271,7 +271,7 @@ async def thief() -> AsyncIterator[tuple[str, list[str]]]:
 async def test_a_redirect_is_not_followed_and_waits_for_the_operator(
     rig: Rig, model: OpenAIModel, status: int
 ) -> None:
-    """Neither elsewhere nor on the same host: the key and the words go where they were sent."""
+    """Neither elsewhere nor on the same host: the key and the text go only where they were sent."""
     for path in ("/v1/chat/completions", "{elsewhere}"):
         async with thief() as (elsewhere, shown):
             location = {"Location": path.format(elsewhere=elsewhere)}

@@ -1,4 +1,4 @@
-"""The built-in interpreter: sentences in, the calls of a model out."""
+"""The built-in interpreter: from sentences to a model's tool calls."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The Graph API client: what it makes of whatever answers a send."""
+"""The Graph API client: how it handles any answer to a send."""
 
 import json
 from collections.abc import Awaitable, Callable

@@ -227,7 +227,7 @@ def test_an_id_that_would_not_fit_elsewhere_is_refused(wbot: Wbot, business_id: 
     assert "cannot be a business's id" in ran.err
 
 
-def test_ids_and_numbers_are_taken_once(wbot: Wbot) -> None:
+def test_ids_and_numbers_are_used_once(wbot: Wbot) -> None:
     wbot.add_business("shop")
     number = wbot.json("business", "show", "shop")["phone_number_id"]
     wbot.add_business("cafe")
@@ -286,7 +286,7 @@ def test_a_new_currency_reaches_accounts_that_were_never_used(wbot: Wbot) -> Non
 
 
 def owe(wbot: Wbot, *, posted_minor: int, held_minor: int) -> None:
-    """Alice's account as transfers would have left it under an overdraft."""
+    """Leave Alice's account as transfers would under an overdraft."""
     wbot.add_business("shop", "--overdraft", "50")
     wbot.done("ledger", "deposit", "shop", ALICE, "5")
     wbot.done("ledger", "deposit", "shop", BOB, "5")

@@ -1,4 +1,4 @@
-"""wbot check: each thing that can be wrong is named with its mend, and nothing else."""
+"""wbot check: each problem is reported with its fix, and nothing else is."""
 
 import asyncio
 import json
@@ -64,7 +64,7 @@ def test_all_is_well_offline(wbot: Wbot) -> None:
     assert "secret-of-the-shop" not in table
 
 
-def test_a_file_that_others_may_read_is_warned_of_with_the_command_that_mends_it(
+def test_a_file_that_others_may_read_is_warned_of_with_the_command_that_fixes_it(
     wbot: Wbot, tmp_path: Path
 ) -> None:
     wbot.set(**COMPLETE, TOKEN="secret")
@@ -76,9 +76,9 @@ def test_a_file_that_others_may_read_is_warned_of_with_the_command_that_mends_it
         path.chmod(mode)
     found = {one["check"]: one for one in wbot.json("check", "--offline")}
     assert found["files"]["ok"]
-    mend = f"chmod 600 {' '.join(map(str, wide))}"
-    assert found["files"]["detail"].endswith(mend)
-    subprocess.run(mend.split(), check=True)
+    fix = f"chmod 600 {' '.join(map(str, wide))}"
+    assert found["files"]["detail"].endswith(fix)
+    subprocess.run(fix.split(), check=True)
     found = {one["check"]: one for one in wbot.json("check", "--offline")}
     assert found["files"]["detail"] == "for their owner alone"
 
@@ -98,7 +98,7 @@ def test_a_token_that_cannot_be_read_ends_with_two(wbot: Wbot) -> None:
     assert (machine.code, [one["ok"] for one in machine.json].count(False)) == (2, 1)
 
 
-def test_no_business_yet_is_a_failure_with_its_mend(wbot: Wbot) -> None:
+def test_no_business_yet_is_a_failure_with_its_fix(wbot: Wbot) -> None:
     begin_database(wbot.database)
     wbot.set(**COMPLETE)
     ran = wbot("check", "--offline")
@@ -150,7 +150,7 @@ async def test_the_whole_command_asks_outside_at_once(wbot: Wbot) -> None:
     assert lines[f"model {MODEL}"].startswith("✓")
 
 
-# What the database tells ------------------------------------------------------------------------
+# What the database shows ------------------------------------------------------------------------
 
 
 def stored(
@@ -161,7 +161,7 @@ def stored(
 
 
 def put_message(tx: sqlite3.Connection, *, business_id: str | None, body: bytes) -> None:
-    """A silent message that came with this webhook."""
+    """Store a silent message that came with this webhook."""
     message_id = f"wamid.{messages.keep_webhook(tx, b'', None, NOW)}"
     messages.claim(tx, message_id)
     conversation_id = None
@@ -198,7 +198,7 @@ def webhook(entry_id: Any, phone_number_id: str = SHOP.phone_number_id) -> bytes
     return json.dumps({"entry": entries}).encode()
 
 
-def test_numbers_that_nobody_has_are_warned_of() -> None:
+def test_unassigned_numbers_are_warned_of() -> None:
     tx = make_tx()
     put_message(tx, business_id=None, body=b"{}")
     put_message(tx, business_id=None, body=b"{}")
@@ -272,7 +272,7 @@ def test_the_account_is_known_by_the_latest_webhook(body: bytes, account_id: str
     tx.close()
 
 
-# What the outside says --------------------------------------------------------------------------
+# What Meta and the model report -----------------------------------------------------------------
 
 
 def subject(account_id: str | None = WABA, token: str = ACCESS_TOKEN, **changes: Any) -> Subject:
@@ -313,7 +313,7 @@ async def test_an_app_that_is_not_subscribed_gets_no_messages() -> None:
     assert f"POST /{WABA}/subscribed_apps with the token" in found.detail
 
 
-async def test_a_missing_callback_is_told_with_where_to_enter_it() -> None:
+async def test_a_missing_callback_is_reported_with_where_to_enter_it() -> None:
     found = (await outside(make_simulator(), subject()))["webhook of shop"]
     assert not found.ok
     assert "https://YOUR-HOST/api/webhook and WBOT_VERIFY_TOKEN" in found.detail
@@ -326,14 +326,14 @@ async def test_a_callback_elsewhere_is_warned_of() -> None:
     assert "does not end in /api/webhook" in found.detail
 
 
-async def test_an_account_nobody_has_heard_of_is_said_not_to_be_checked() -> None:
+async def test_a_missing_account_is_reported_as_not_checked() -> None:
     simulator = make_simulator(webhook_url=CALLBACK)
     found = (await outside(simulator, subject(account_id=None)))["webhook of shop"]
     assert (found.ok, found.is_warning) == (True, True)
     assert "subscription: not checked" in found.detail
 
 
-async def test_a_wrong_token_is_told_with_its_mend() -> None:
+async def test_a_wrong_token_is_reported_with_its_fix() -> None:
     found = await outside(make_simulator(), subject(token=TOKEN))
     assert not found["number of shop"].ok
     assert "(code 190): make a lasting token for a system user" in found["number of shop"].detail
@@ -341,7 +341,7 @@ async def test_a_wrong_token_is_told_with_its_mend() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "mend"),
+    ("code", "fix"),
     [
         (100, "check phone_number_id"),
         (33, "check phone_number_id"),
@@ -351,14 +351,14 @@ async def test_a_wrong_token_is_told_with_its_mend() -> None:
         (4, "try again later"),
     ],
 )
-async def test_each_refusal_has_its_mend_and_no_token(code: int, mend: str) -> None:
+async def test_each_refusal_has_its_fix_and_no_token(code: int, fix: str) -> None:
     simulator = make_simulator()
     words = f"Malformed access token {ACCESS_TOKEN}"
     simulator.faults.always(Endpoint.LOOKUP, refused(400, code, words))
     found = await outside(simulator, subject())
     detail = found["number of shop"].detail
     assert f"(code {code}): " in detail
-    assert mend in detail
+    assert fix in detail
     assert all(ACCESS_TOKEN not in one.detail for one in found.values())
     assert "Malformed access token (secret)" in detail
 
@@ -381,7 +381,7 @@ async def test_a_graph_api_that_never_answers_is_waited_for_no_longer_than_allow
         ({"openai_api_key": ""}, "model", "set WBOT_MODEL and OPENAI_API_KEY first"),
     ],
 )
-async def test_a_model_that_cannot_be_asked_is_told(
+async def test_an_unreachable_model_is_reported(
     changes: dict[str, str], name: str, words: str
 ) -> None:
     found = await outside(make_simulator(), **changes)
@@ -404,7 +404,7 @@ Served = tuple[web.AppRunner, int]
 
 
 async def served(status: int, body: str, context: ssl.SSLContext | None = None) -> Served:
-    """A server on loopback that answers everything the same."""
+    """A server on loopback that gives every request the same answer."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.Response(status=status, text=body, content_type="application/json")
@@ -440,7 +440,7 @@ async def test_an_endpoint_without_a_list_of_models_is_no_failure() -> None:
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "nonsense", "http://"])
-async def test_an_address_where_nobody_listens_is_told(url: str) -> None:
+async def test_an_address_without_a_listener_is_reported(url: str) -> None:
     number, callback, model = await asked(url, subject(account_id=None))
     assert [number.ok, callback.is_warning, model.ok] == [False, True, False]
     assert "WBOT_GRAPH_URL" in number.detail
@@ -471,7 +471,7 @@ async def test_a_number_that_customers_block_is_warned_of() -> None:
 
 @pytest.fixture
 def distrusted(tmp_path: Path) -> ssl.SSLContext:
-    """A server's side of TLS under a certificate that nobody has signed."""
+    """The server side of TLS with an untrusted certificate."""
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     subprocess.run(
         [
@@ -488,7 +488,7 @@ def distrusted(tmp_path: Path) -> ssl.SSLContext:
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
-async def test_a_certificate_nobody_trusts_points_to_the_systems_certificates(
+async def test_an_untrusted_certificate_points_to_the_systems_certificates(
     distrusted: ssl.SSLContext,
 ) -> None:
     runner, port = await served(200, "{}", distrusted)

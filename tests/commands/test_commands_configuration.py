@@ -1,4 +1,4 @@
-"""Where a command finds its configuration and its database, and what it says when it does not."""
+"""Where a command finds its configuration and database, and its message when it does not."""
 
 import shutil
 from pathlib import Path
@@ -14,7 +14,7 @@ FIELD_CASE = [
     ("business", "add", *NEW),
     ("ledger", "deposit", "shop", "+15550101001", "50.00"),
 ]
-"""What a stranger types in another folder, without a variable: 42-cli-elsewhere."""
+"""Commands of a new user in another folder, without a variable: 42-cli-elsewhere."""
 
 
 @pytest.fixture
@@ -54,9 +54,9 @@ def test_without_a_configuration_no_command_begins_a_database(
     wbot: Wbot, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     here = tmp_path / "elsewhere"
-    looked = (str(here / "data" / "wbot.db"), str(here / ".env"), str(tmp_path / "etc/wbot.env"))
+    searched = (str(here / "data" / "wbot.db"), str(here / ".env"), str(tmp_path / "etc/wbot.env"))
     ran = wbot(*command)
-    assert is_refused(ran, *looked, "WBOT_DATABASE is not set", "--config FILE"), ran
+    assert is_refused(ran, *searched, "WBOT_DATABASE is not set", "--config FILE"), ran
     assert list(here.iterdir()) == []
 
 
@@ -73,9 +73,7 @@ def test_a_mistyped_path_is_an_error_that_names_it(
     assert not (tmp_path / "wbto.db").exists()
 
 
-def test_the_first_business_begins_the_database_that_somebody_named(
-    wbot: Wbot, tmp_path: Path
-) -> None:
+def test_the_first_business_creates_the_named_database(wbot: Wbot, tmp_path: Path) -> None:
     file = configure(tmp_path)
     wbot.done("business", "add", *NEW, "--config", str(file))
     assert (tmp_path / "data" / "wbot.db").exists()
@@ -84,7 +82,7 @@ def test_the_first_business_begins_the_database_that_somebody_named(
     assert (tmp_path / "new" / "other.db").exists()
 
 
-def test_config_is_taken_before_the_command_and_after_and_between(
+def test_config_is_accepted_before_the_command_and_after_and_between(
     wbot: Wbot, tmp_path: Path
 ) -> None:
     file = str(configure(tmp_path))
@@ -111,13 +109,13 @@ def test_the_installed_service_and_a_command_elsewhere_have_the_same_database(
     assert (tmp_path / "var" / "wbot.db").exists()
 
 
-def test_an_unknown_variable_is_told_once_and_stops_nothing(wbot: Wbot, tmp_path: Path) -> None:
+def test_an_unknown_variable_is_reported_once_and_stops_nothing(wbot: Wbot, tmp_path: Path) -> None:
     file = str(configure(tmp_path, "WBOT_MODELL=x\nOPENAI_ANYTHING=y\n"))
     wbot.set(WBOT_DATBASE="z", WBOT_MODEL="offline", WBOT_VERIFY_TOKEN="v", WBOT_APP_SECRET="s")
     wbot("--config", file, "business", "add", *NEW)
     ran = wbot("--config", file, "check", "--offline", "--json")
-    told = ran.err.splitlines()
-    assert told[:2] == [
+    lines = ran.err.splitlines()
+    assert lines[:2] == [
         "wbot: WBOT_DATBASE is not a setting of wbot; the nearest is WBOT_DATABASE.",
         "wbot: WBOT_MODELL is not a setting of wbot; the nearest is WBOT_MODEL.",
     ]
@@ -138,7 +136,7 @@ async def test_the_service_logs_an_unknown_variable(tmp_path: Path, database_pat
 async def test_service_and_command_line_read_one_file_from_any_folder(
     wbot: Wbot, tmp_path: Path
 ) -> None:
-    """The service runs in one folder, the operator in another; the file's paths are relative."""
+    """The service runs in one folder, the operator in another; paths in the file are relative."""
     file = configure(
         tmp_path,
         f"WBOT_PORT={free_port()}\nWBOT_APP_SECRET=s\nWBOT_VERIFY_TOKEN=v\nWBOT_MODEL=offline\n",

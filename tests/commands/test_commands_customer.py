@@ -1,4 +1,4 @@
-"""wbot customer and payee: two customers become one, and no money is lost on the way."""
+"""wbot customer and payee: two customers are merged, and no money is lost."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ def merge(tx: sqlite3.Connection, from_text: str, into_text: str) -> Merged:
 
 
 def pay(tx: sqlite3.Connection, customer_id: int, name: str, amount_minor: int, key: str) -> int:
-    """A transfer to a payee of the customer's."""
+    """A transfer to one of the customer's payees."""
     movement = ledger.Movement(
         business_id=SHOP.id,
         kind=TransferKind.TRANSFER,
@@ -59,7 +59,7 @@ def pay(tx: sqlite3.Connection, customer_id: int, name: str, amount_minor: int, 
 
 
 def put_reply(tx: sqlite3.Connection, conversation_id: int) -> int:
-    """A reply that waits to be sent."""
+    """Store a reply that waits to be sent."""
     reply = outbox.NewReply(
         business_id=SHOP.id,
         conversation_id=conversation_id,
@@ -104,7 +104,7 @@ def test_customers_are_listed_and_shown(wbot: Wbot) -> None:
     assert f"Phone         {ALICE}, since 2" in wbot.done("customer", "show", "shop", "C1")
 
 
-def test_a_merge_is_told_and_shown(wbot: Wbot) -> None:
+def test_a_merge_is_reported_and_shown(wbot: Wbot) -> None:
     wbot.done("ledger", "deposit", "shop", ALICE, "5")
     wbot.done("ledger", "deposit", "shop", BOB, "2")
     first = wbot.json("customer", "merge", "shop", f"+{ALICE}", BOB)
@@ -181,7 +181,7 @@ def test_a_payee_is_added_once_however_it_is_written(wbot: Wbot) -> None:
         ("J\u043ehn", 2, "mixes letters of different alphabets"),
     ],
 )
-def test_a_name_that_nobody_could_be_paid_by_is_refused(
+def test_a_name_that_no_payment_could_use_is_refused(
     wbot: Wbot, name: str, code: int, words: str
 ) -> None:
     wbot.done("ledger", "deposit", "shop", ALICE, "5")
@@ -307,7 +307,7 @@ def test_two_debts_are_not_merged_beyond_the_overdraft(tx: sqlite3.Connection) -
     assert invariants.breaches(tx) == []
 
 
-def test_shown_payees_tell_whose_they_were(wbot: Wbot) -> None:
+def test_shown_payees_name_their_former_owner(wbot: Wbot) -> None:
     for customer in (ALICE, BOB):
         wbot.done("ledger", "deposit", "shop", customer, "5")
         wbot.done("payee", "add", "shop", customer, "John")

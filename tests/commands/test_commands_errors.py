@@ -1,4 +1,4 @@
-"""wbot errors: failures are shown, and their messages live again once."""
+"""wbot errors: failures are shown, and each failed message can be retried once."""
 
 import sqlite3
 from contextlib import closing
@@ -97,7 +97,7 @@ def test_one_failure_is_shown_whole(wbot: Wbot) -> None:
     assert "why" not in wbot.done("errors", "show", "2")
 
 
-def test_a_retry_gives_the_message_one_more_life(wbot: Wbot) -> None:
+def test_a_retry_requeues_the_message(wbot: Wbot) -> None:
     assert wbot.json("errors", "retry", "1") == {
         "id": 1,
         "message_id": "wamid.1",
@@ -119,7 +119,7 @@ def test_a_retry_gives_the_message_one_more_life(wbot: Wbot) -> None:
         (25 * 3_600, "it will end in silence, for WhatsApp lets nobody answer after 24 hours."),
     ],
 )
-def test_a_retry_tells_what_will_come_of_it(wbot: Wbot, age_s: float, words: str) -> None:
+def test_a_retry_says_what_will_happen(wbot: Wbot, age_s: float, words: str) -> None:
     written_at = to_text(later(Clock().now(), -age_s))
     with closing(connect(wbot.database)) as connection:
         connection.execute("UPDATE messages SET sent_at = ?", (written_at,))

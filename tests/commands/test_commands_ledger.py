@@ -1,4 +1,4 @@
-"""wbot ledger: money in and out by an operator's hand, and proof that the books are right."""
+"""wbot ledger: an operator moves money in and out, and verifies that the ledger is consistent."""
 
 import re
 import sqlite3
@@ -338,7 +338,7 @@ def test_a_refused_transfer_cannot_be_reversed(wbot: Wbot) -> None:
 # Verification -----------------------------------------------------------------------------------
 
 
-def test_right_books_are_said_to_be_right(wbot: Wbot) -> None:
+def test_a_consistent_ledger_is_reported_as_such(wbot: Wbot) -> None:
     wbot.done("ledger", "deposit", "shop", ALICE, "1")
     assert wbot.done("ledger", "verify") == (
         "The books are right; checked 1 transfer, 2 postings and 2 accounts.\n"
@@ -413,7 +413,7 @@ steps = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(steps=steps)
-def test_the_books_stay_right_whatever_operators_do(
+def test_the_ledger_stays_consistent_whatever_operators_do(
     steps: list[tuple[str, str, int, str | None]],
 ) -> None:
     tx = make_tx()
@@ -429,7 +429,7 @@ def test_the_books_stay_right_whatever_operators_do(
 
 
 def do(tx: sqlite3.Connection, step: tuple[str, str, int, str | None]) -> None:
-    """One step as the command line makes it, in a transaction that a refusal undoes."""
+    """One step as the command line runs it, in a transaction that a refusal rolls back."""
     verb, customer, number, key = step
     tx.execute("SAVEPOINT step")
     try:

@@ -1,4 +1,4 @@
-"""wbot sample: a body that the service takes for a customer's message of just now."""
+"""wbot sample: a body that the service accepts as a customer's message sent just now."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def test_a_sample_is_one_message_of_now_for_the_first_business(wbot: Wbot) -> No
     assert began <= int(message["timestamp"]) <= Clock().now().timestamp()
 
 
-def test_its_number_text_and_business_can_be_told(wbot: Wbot) -> None:
+def test_its_number_text_and_business_can_be_given(wbot: Wbot) -> None:
     wbot.add_business("cafe")
     wbot.add_business("shop")
     options = ("--count", "3", "--text", "Überweise 20 € an Zoë 🙂", "--business", "shop")
@@ -80,7 +80,7 @@ def test_the_file_under_data_shows_what_a_sample_looks_like(wbot: Wbot) -> None:
 
 
 def outline(value: Any) -> Any:
-    """The keys of a body, and what every one of them has."""
+    """The keys of a body, with the keys of every nested object."""
     if isinstance(value, dict):
         return {key: outline(one) for key, one in value.items()}
     return [outline(one) for one in value] if isinstance(value, list) else type(value)
@@ -90,7 +90,7 @@ def outline(value: Any) -> Any:
 async def test_a_signed_sample_is_acted_on_and_an_old_one_is_not(
     make_world: MakeWorld, database_path: Path, wbot: Wbot, end: str
 ) -> None:
-    """Whether or not an editor has put a line break at the file's end."""
+    """With or without a line break at the end of the file, as editors may add one."""
     wbot.set(WBOT_DATABASE=str(database_path), WBOT_APP_SECRET=APP_SECRET)
     wbot.done("ledger", "deposit", "shop", PHONE, "100.00")
     file = database_path.with_name("body.json")

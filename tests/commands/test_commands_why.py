@@ -1,4 +1,4 @@
-"""wbot why: the whole life of a message, from the tables alone."""
+"""wbot why: the whole timeline of a message, from the tables alone."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -30,8 +30,8 @@ def tx() -> Iterator[sqlite3.Connection]:
     connection.close()
 
 
-def told(tx: sqlite3.Connection, message_id: str = "wamid.1") -> list[tuple[str, str]]:
-    """Stage and detail, in order; each is checked to come no earlier than the one before."""
+def stages_of(tx: sqlite3.Connection, message_id: str = "wamid.1") -> list[tuple[str, str]]:
+    """Stage and detail, in order; checks that the times do not decrease."""
     found = message_timeline.tell(tx, message_id, LATER)
     times = [one.at for one in found.stages]
     assert times == sorted(times)
@@ -43,7 +43,7 @@ def details(stages: list[tuple[str, str]], name: str) -> list[str]:
 
 
 async def a_transfer(world: World) -> str:
-    """A message that transfers twice, the second time in vain; its id."""
+    """A message that transfers twice, the second time without success; returns its id."""
     await world.ask(ALICE, "Transfer $20 to John; send 9000 to Mary")
     await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
     message_id: str = world.rows("SELECT message_id FROM messages")[0]["message_id"]
@@ -53,7 +53,7 @@ async def a_transfer(world: World) -> str:
 # Through the whole program ----------------------------------------------------------------------
 
 
-async def test_a_transfer_is_told_from_its_arrival_to_its_ticks(
+async def test_a_transfer_is_shown_from_its_arrival_to_its_ticks(
     make_world: MakeWorld,
     database_path: Path,
     tmp_path: Path,
@@ -125,7 +125,7 @@ async def test_a_transfer_is_told_from_its_arrival_to_its_ticks(
     assert "Reply, read" in table
 
 
-async def test_a_cancel_and_what_it_took_back_tell_of_each_other(
+async def test_a_cancel_and_what_it_reversed_refer_to_each_other(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     deposit(database_path, BOB, 10_000)
@@ -143,7 +143,7 @@ async def test_a_cancel_and_what_it_took_back_tell_of_each_other(
     assert "T3: 15.50 USD, taking T2 back, posted" in ledger
 
 
-async def test_a_failed_message_tells_what_went_wrong(
+async def test_a_failed_message_shows_what_went_wrong(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     async with make_world(variables={"WBOT_MAX_ATTEMPTS": "2"}) as world:
@@ -151,7 +151,7 @@ async def test_a_failed_message_tells_what_went_wrong(
         world.simulator.faults.add(Endpoint.SEND, refused(500, 131000))
         await world.ask(ALICE, "What is my balance?")
     with writing(database_path) as tx:
-        stages = told(tx, message_timeline.find(tx, ALICE.phone or "")[0])
+        stages = stages_of(tx, message_timeline.find(tx, ALICE.phone or "")[0])
     assert details(stages, "turn_ended") == [
         "attempt 1 failed, to be tried again: The model endpoint failed: HTTP 500.",
         "attempt 2: failed",
@@ -165,31 +165,31 @@ async def test_a_failed_message_tells_what_went_wrong(
 # From rows alone --------------------------------------------------------------------------------
 
 
-def test_a_waiting_message_tells_what_it_waits_for(tx: sqlite3.Connection) -> None:
+def test_a_waiting_message_shows_what_it_waits_for(tx: sqlite3.Connection) -> None:
     alice = make_customer(tx, "15550101001")
     make_message(tx, alice, "wamid.1")
-    assert told(tx)[-1] == (
+    assert stages_of(tx)[-1] == (
         "waiting",
         "100.00 s since it came: for a running service to take it up",
     )
     make_message(tx, alice, "wamid.0", sort_at=after(-5))
     make_message(tx, alice, "wamid.2", sort_at=after(5), not_before=after(200))
-    assert told(tx)[-1][1] == "100.00 s since it came: 1 of its conversation go first"
+    assert stages_of(tx)[-1][1] == "100.00 s since it came: 1 of its conversation go first"
     businesses.change(tx, msgspec.structs.replace(SHOP, is_paused=True))
-    assert told(tx, "wamid.2")[-1][1] == (
+    assert stages_of(tx, "wamid.2")[-1][1] == (
         "100.00 s since it came: its business is paused; 2 of its conversation go first; "
         "not before 2026-11-23 12:03:20 UTC"
     )
 
 
-def test_every_attempt_is_told_and_a_long_hold_once(tx: sqlite3.Connection) -> None:
+def test_every_attempt_is_shown_and_a_long_block_once(tx: sqlite3.Connection) -> None:
     conversation_id = make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
     outcomes = ["held: no key"] * 5 + ["stopped", None, "retry: it broke", "silent"]
     for number, outcome in enumerate(outcomes):
         taken = journal.claim_conversation(tx, conversation_id, "wamid.1", after(2 * number + 1))
         if outcome is not None:
             journal.end(tx, "wamid.1", taken.epoch, outcome, after(2 * number + 2))
-    stages = told(tx)
+    stages = stages_of(tx)
     assert details(stages, "waited") == ["1.00 s for its turn"]
     assert details(stages, "turn_began") == [
         "attempt 1",
@@ -211,10 +211,10 @@ def test_every_attempt_is_told_and_a_long_hold_once(tx: sqlite3.Connection) -> N
 def test_a_turn_under_way_has_no_end_yet(tx: sqlite3.Connection) -> None:
     conversation_id = make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
     journal.claim_conversation(tx, conversation_id, "wamid.1", after(1))
-    assert told(tx)[-1] == ("turn_began", "attempt 1; its end is not recorded yet")
+    assert stages_of(tx)[-1] == ("turn_began", "attempt 1; its end is not recorded yet")
 
 
-def test_another_life_is_told_apart(tx: sqlite3.Connection) -> None:
+def test_a_later_revision_is_shown_separately(tx: sqlite3.Connection) -> None:
     conversation_id = make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
     messages.finish(tx, "wamid.1", state="failed", reason="it broke", now=after(1))
     common = {"business_id": SHOP.id, "conversation_id": conversation_id}
@@ -224,7 +224,7 @@ def test_another_life_is_told_apart(tx: sqlite3.Connection) -> None:
     journal.claim_conversation(tx, conversation_id, "wamid.1", after(3))
     step = Step(1, "model", '{"text":"Hello","model":"m"}', 12.345)
     journal.add_step(tx, "wamid.1", 1, step=step, now=after(4))
-    stages = told(tx)
+    stages = stages_of(tx)
     assert details(stages, "error") == ["failure 1, retried since: it broke"]
     assert details(stages, "turn_began") == ["attempt 1 of life 2; its end is not recorded yet"]
     assert details(stages, "model") == [
@@ -253,12 +253,12 @@ def test_another_life_is_told_apart(tx: sqlite3.Connection) -> None:
         ("tool", '{"call_id":"1","name":"pay","result":"{}"}', "refused: no reason given"),
     ],
 )
-def test_odd_steps_are_told_as_they_are(
+def test_odd_steps_are_shown_as_they_are(
     tx: sqlite3.Connection, kind: str, content: str, words: str
 ) -> None:
     make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
     journal.add_step(tx, "wamid.1", 0, step=Step(1, kind, content, 1.0), now=NOW)
-    assert details(told(tx), kind)[0].endswith(words)
+    assert details(stages_of(tx), kind)[0].endswith(words)
 
 
 def reply_of(tx: sqlite3.Connection, part: int, payload: str) -> int:
@@ -279,7 +279,7 @@ def reply_of(tx: sqlite3.Connection, part: int, payload: str) -> int:
     return int(tx.execute("SELECT max(id) FROM outbox").fetchone()[0])
 
 
-def test_sends_and_statuses_are_told_part_by_part(tx: sqlite3.Connection) -> None:
+def test_sends_and_statuses_are_shown_part_by_part(tx: sqlite3.Connection) -> None:
     make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
     first = reply_of(tx, 0, '{"type":"text","text":{"body":"Hello"}}')
     reply_of(tx, 1, '{"type":"interactive","interactive":{"body":{"text":"Still?"}}}')
@@ -308,7 +308,7 @@ def test_sends_and_statuses_are_told_part_by_part(tx: sqlite3.Connection) -> Non
         ("Still?", "waiting", None),
         ("[sticker]", "waiting", None),
     ]
-    stages = told(tx)
+    stages = stages_of(tx)
     assert details(stages, "reply_stored") == [
         "part 1: 5 characters",
         "part 2: 6 characters",
@@ -333,7 +333,7 @@ def test_silence_has_its_reason_in_words(tx: sqlite3.Connection) -> None:
     assert silent(tx, "reaction").stages[-1].detail == "no reply, for it is a reaction"
 
 
-def test_a_reason_nobody_worded_speaks_for_itself(tx: sqlite3.Connection) -> None:
+def test_a_reason_without_a_sentence_is_shown_as_it_is(tx: sqlite3.Connection) -> None:
     assert silent(tx, "some_new_reason").stages[-1].detail == "no reply, for some new reason"
 
 
@@ -352,7 +352,7 @@ def test_a_message_to_an_unknown_number_has_no_business(tx: sqlite3.Connection) 
     assert "no business here has the phone number id" in found.stages[-1].detail
 
 
-# Who is meant -----------------------------------------------------------------------------------
+# Finding the message ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -364,13 +364,13 @@ def test_a_message_to_an_unknown_number_has_no_business(tx: sqlite3.Connection) 
         ("", "No message is known as ''; give a message's id (wamid.…), or a customer's phone "),
     ],
 )
-def test_whoever_is_unknown_gets_a_sentence(tx: sqlite3.Connection, text: str, words: str) -> None:
+def test_an_unknown_customer_gets_a_sentence(tx: sqlite3.Connection, text: str, words: str) -> None:
     with pytest.raises(RefusedError) as refusal:
         message_timeline.find(tx, text)
     assert str(refusal.value).startswith(words)
 
 
-def test_a_customer_of_several_businesses_must_be_told_apart(tx: sqlite3.Connection) -> None:
+def test_a_customer_of_several_businesses_must_be_named_exactly(tx: sqlite3.Connection) -> None:
     cafe = msgspec.structs.replace(SHOP, id="cafe", phone_number_id="2")
     businesses.add(tx, cafe, NOW)
     make_message(tx, make_customer(tx, "15550101001"), "wamid.1")

@@ -1,4 +1,4 @@
-"""`wbot demo` as a stranger meets it: the command, the page, a reply, a kill, what it printed."""
+"""`wbot demo` as a new user sees it: the command, the page, a reply, a kill, the output."""
 
 import asyncio
 import re
@@ -42,7 +42,7 @@ class Running(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def demo(folder: Path, *options: str, port: str = "0") -> AsyncIterator[Running]:
-    """The running command, until the block ends; it must then end well."""
+    """The running command, until the block ends; it must then exit cleanly."""
     database = folder / "demo.db"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-u", "-m", "wbot", "demo", "--no-browser"),
@@ -87,7 +87,7 @@ async def write(phone: Locator, name: str, text: str) -> None:
 
 
 async def run(line: str, folder: Path) -> tuple[int | None, str]:
-    """A line as it is typed in a shell in another folder: exit code and what it printed."""
+    """Run a shell line in another folder; returns exit code and output."""
     process = await asyncio.create_subprocess_shell(
         line, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
@@ -178,14 +178,14 @@ def test_an_uninstalled_source_prints_commands_that_find_it(
     assert printed == (f"cd {SOURCE} && WBOT_DATABASE={tmp_path}/demo.db {tmp_path}/python -m wbot")
 
 
-async def test_a_taken_port_makes_way_for_the_next_free_one(tmp_path: Path) -> None:
+async def test_a_used_port_is_replaced_by_the_next_free_one(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             taken.bind(("127.0.0.1", command.FIRST_PORT))
             taken.listen()
         except OSError:
-            pass  # somebody else has it, which is as good
+            pass  # another program uses it, which serves as well
         async with demo(tmp_path, port="") as running:
             port = int(running.url.rstrip("/").rsplit(":", 1)[1])
             assert port > command.FIRST_PORT

@@ -1,4 +1,4 @@
-"""What a stranger types wrong, and the plain sentence with the next step that they read."""
+"""Typical mistakes of a new user, and the plain sentence with the next step that they get."""
 
 import os
 import pty
@@ -104,7 +104,7 @@ SETTINGS = [
 
 @pytest.mark.parametrize(("name", "text", "words"), SETTINGS)
 @pytest.mark.parametrize("command", ["serve", "check"])
-def test_a_wrong_setting_is_told_by_what_it_must_be(
+def test_a_wrong_setting_is_reported_with_what_it_must_be(
     wbot: Wbot, command: str, name: str, text: str, words: str
 ) -> None:
     wbot.set(**{name: text})
@@ -123,7 +123,7 @@ NUMERIC = [
 
 
 @pytest.mark.parametrize("field", NUMERIC)
-def test_no_setting_is_told_in_the_words_of_a_programming_language(field: str) -> None:
+def test_no_setting_is_reported_in_the_words_of_a_programming_language(field: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         read_settings({variable_of(field): "-x"})
     assert "; it must be a " in str(refused.value)
@@ -137,7 +137,7 @@ def test_of_several_businesses_the_nearest_is_named_with_all(wbot: Wbot) -> None
     )
 
 
-def test_a_business_that_is_there_already_is_told_with_how_to_change_it(wbot: Wbot) -> None:
+def test_an_existing_business_is_reported_with_how_to_change_it(wbot: Wbot) -> None:
     common = ("--name", "N", "--access-token", "env:TOKEN", "--phone-number-id")
     again = wbot("business", "add", "shop", *common, "1")
     assert again.err.endswith("change it with `wbot business set shop NAME=VALUE`.\n")
@@ -164,7 +164,7 @@ def test_every_time_that_people_read_names_its_zone(wbot: Wbot) -> None:
 # Errors are printed once --------------------------------------------------------------------------
 
 
-def test_a_failed_check_is_told_once(wbot: Wbot) -> None:
+def test_a_failed_check_is_reported_once(wbot: Wbot) -> None:
     wbot.set(TOKEN="", WBOT_VERIFY_TOKEN="")
     ran = wbot("check", "--offline")
     both = ran.out + ran.err
@@ -176,7 +176,7 @@ def test_a_failed_check_is_told_once(wbot: Wbot) -> None:
 
 
 def burst(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """`wbot burst` as a process of its own, with nobody at a terminal."""
+    """`wbot burst` in its own process, without a terminal."""
     return subprocess.run(
         [sys.executable, "-m", "wbot", "burst", "--users", "1", "--messages", "2", *arguments],
         cwd=folder,
@@ -188,7 +188,7 @@ def burst(folder: Path, *arguments: str, **variables: str) -> subprocess.Complet
     )
 
 
-# A burst against somebody's service ---------------------------------------------------------------
+# A burst against another service ------------------------------------------------------------------
 
 NOBODY = ("--target", "http://127.0.0.1:9/api/webhook", "--phone-number-id", "1")
 

@@ -1,4 +1,4 @@
-"""What becomes of a reply: its states, its parts, its address, and what Meta's codes ask for."""
+"""Delivery of a reply: its states, parts and address, and what Meta's codes require."""
 
 from itertools import pairwise, permutations
 
@@ -67,7 +67,7 @@ RETRY, PAIR, REFUSED, ACCOUNT = (
     Verdict.ACCOUNT,
 )
 # Code, HTTP status (400 where none is known), and what the fact sheet says: R the same request
-# again, N never, F something must be mended first.
+# again, N never, F something must be fixed first.
 CODES = {
     0: (401, "F", ACCOUNT),
     190: (401, "F", ACCOUNT),
@@ -145,7 +145,7 @@ CODES = {
 
 @pytest.mark.parametrize("code", CODES)
 def test_a_code_asks_for_what_the_fact_sheet_says(code: int) -> None:
-    """Whatever the HTTP status: rate limits come as 400, and a 500 may be for good."""
+    """Whatever the HTTP status: rate limits come as 400, and a 500 may be permanent."""
     http_status, letter, verdict = CODES[code]
     for status in {http_status, 400, 500}:
         assert verdict_of(code, status) is verdict
@@ -206,7 +206,7 @@ def test_jitter_shortens_a_wait_by_at_most_a_quarter() -> None:
 def test_a_wait_that_was_asked_for_is_kept_and_spread(
     attempts: int, retry_after_s: float, waits: list[float]
 ) -> None:
-    """Never shorter than asked, and longer where the time named has proved too short."""
+    """Never shorter than requested, and longer where the requested time proved too short."""
     found = [TURN_BACKOFF.asked_wait_s(attempts, retry_after_s, jitter) for jitter in (0, 1)]
     assert found == waits
 

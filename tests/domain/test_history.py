@@ -1,4 +1,4 @@
-"""The recent past, cut to what a prompt can hold."""
+"""The recent history, cut to what a prompt can hold."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,7 +35,7 @@ def test_a_line_is_kept_whole_or_not_at_all() -> None:
 
 
 def test_one_endless_line_hides_what_came_before_it() -> None:
-    """A gap in the middle would make an answer look like one to another question."""
+    """A gap in the middle would make an answer seem to answer another question."""
     lines = [
         ChatMessage("user", "short"),
         ChatMessage("user", "x" * (CHARACTERS_MAX + 1)),

@@ -1,4 +1,4 @@
-"""The content of each kind of message, what the customer said in it, and what is done about it."""
+"""The content of each kind of message, its text, and how it is handled."""
 
 import json
 from decimal import Decimal
@@ -358,7 +358,7 @@ def test_errors_are_read_from_every_shape_they_have_had() -> None:
         ("15550002001", False),
     ],
 )
-def test_a_user_id_is_told_from_a_number(identity: str, expected: bool) -> None:
+def test_a_user_id_is_distinguished_from_a_number(identity: str, expected: bool) -> None:
     assert is_user_id(identity) is expected
 
 
@@ -424,7 +424,7 @@ def test_a_text_without_words_is_met_with_silence(body: str) -> None:
         ("interactive_without_body", "this kind of message"),
     ],
 )
-def test_what_nobody_handles_yet_is_declined_by_its_name(name: str, kind_name: str) -> None:
+def test_an_unhandled_kind_is_declined_by_its_name(name: str, kind_name: str) -> None:
     handling = handling_of(contents(name)[0])
     assert isinstance(handling, Decline)
     assert handling.kind_name == kind_name
@@ -472,7 +472,7 @@ def test_what_asks_for_nothing_is_met_with_silence(name: str, reason: SilenceRea
     assert handling_of(contents(name)[0]) == Silence(reason)
 
 
-def test_a_type_nobody_foresaw_is_met_with_silence() -> None:
+def test_an_unknown_type_gets_no_reply() -> None:
     assert handling_of(Unknown("hologram")) == Silence(SilenceReason.UNKNOWN)
 
 

@@ -1,4 +1,4 @@
-"""Amounts as people and models write them, and as we write them."""
+"""Amounts as people and models write them, and as we format them."""
 
 import pytest
 from hypothesis import given, settings
@@ -21,7 +21,7 @@ CLF, CAD, INR, BRL = (currency_of(code) for code in ("CLF", "CAD", "INR", "BRL")
 EVERY_CURRENCY = sorted(money._CURRENCIES.values(), key=lambda currency: currency.code)
 LARGEST_MINOR = 10**MINOR_DIGITS_MAX - 1
 
-# Sentences, by what they tell the customer to mend.
+# Sentences, by what they ask the customer to fix.
 EMPTY = "Please give an amount"
 UNREADABLE = "could not read that amount"
 NOT_POSITIVE = "must be more than zero"
@@ -318,7 +318,7 @@ def test_a_code_outside_the_active_list_is_refused_in_a_sentence(code: str) -> N
 
 
 def test_signs_are_unmistakable() -> None:
-    """No two currencies are written with the same sign, and all signs belong to known codes."""
+    """No two currencies share a sign, and every sign belongs to a known code."""
     assert len(set(money._SYMBOLS.values())) == len(money._SYMBOLS)
     named = set(money._SYMBOLS) | {code for codes in money._MEANINGS.values() for code in codes}
     assert named == {currency.code for currency in EVERY_CURRENCY}

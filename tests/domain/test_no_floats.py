@@ -1,7 +1,7 @@
-"""Never a float anywhere near money: not in a type, an expression, a format, a statement, a column.
+"""No float near money: not in a type, an expression, a format, a statement or a column.
 
-mypy keeps an int from becoming a float unseen, so where nothing makes one and nothing declares one
-there is none. What has no type of its own, rows of the database, is held by its columns.
+mypy keeps an int from becoming a float unnoticed, so where nothing makes or declares one there is
+none. What has no type of its own, the rows of the database, is checked by its columns.
 """
 
 import ast
@@ -32,9 +32,9 @@ MONEY_BY_NAME = re.compile(
     r"|admin/(ledger_adjustments|customer_merge|ledger_export)\.py"
     r"|commands/ledger\.py"
 )
-# Whatever else comes to handle minor units or currencies is near money as well.
+# Any other module that handles minor units or currencies is near money as well.
 MONEY_BY_CONTENT = re.compile(r"_minor\b|wbot\.domain\.money|import money\b")
-# It tells how many seconds each stage of a message took, and quotes amounts as they are formatted.
+# It shows the seconds that each stage of a message took, and quotes formatted amounts.
 DURATIONS = {"admin/message_timeline.py"}
 MONEY = sorted(
     file
@@ -57,13 +57,13 @@ FLOAT_SQL = re.compile(
 
 
 def floats_in(source: str) -> list[str]:
-    """Every place of a source that makes a float, declares one, or writes a number as one."""
+    """Every place in a source that makes a float, declares one, or formats a number as one."""
     tree = ast.parse(source)
     return [ast.unparse(node) for node in _walked(tree) if _is_float(node)]
 
 
 def _walked(node: ast.AST) -> Iterator[ast.AST]:
-    """The node and all below it, but no durations: what its name gives in seconds is no money."""
+    """The node and its descendants, except durations: a name that ends in seconds is not money."""
     match node:
         case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
             is_duration = bool(SECONDS.search(name))
@@ -106,7 +106,7 @@ def test_a_source_near_money_makes_no_float(file: str) -> None:
 
 
 def test_the_walk_reaches_every_source_of_the_rule() -> None:
-    """Each name in the rule is a file that exists; a moved one would drop out unseen."""
+    """Each name in the rule is an existing file; otherwise a moved one would drop out unnoticed."""
     assert len([file for file in MONEY if MONEY_BY_NAME.fullmatch(file)]) >= 20
     for file in ("domain/money.py", "storage/ledger.py", "turns/tools/transfer.py"):
         assert file in MONEY
@@ -186,7 +186,7 @@ def structs() -> Iterator[type[msgspec.Struct]]:
 
 
 def leaves(hint: Any) -> set[Any]:
-    """The plain types that an annotation is made of."""
+    """The plain types in an annotation."""
     if typing.get_origin(hint) is Annotated:
         return leaves(hint.__origin__)
     # The arguments of a Callable come as a list.
@@ -197,7 +197,7 @@ def leaves(hint: Any) -> set[Any]:
 
 
 def wrong_fields(struct: type[msgspec.Struct], *, is_near_money: bool) -> list[str]:
-    """Fields whose type money must not have: minor units are int, amounts as written are text."""
+    """Fields of a type that money must not have: minor units are int, written amounts are text."""
     found = []
     for name, hint in typing.get_type_hints(struct, include_extras=True).items():
         kinds = leaves(hint) - {type(None)}
@@ -249,7 +249,7 @@ def test_a_planted_amount_or_fraction_is_found(name: str, hint: Any) -> None:
 
 
 def wrong_columns(tx: sqlite3.Connection) -> list[str]:
-    """Columns of minor units that are not declared as whole numbers."""
+    """Columns of minor units that are not declared as integers."""
     tables = tx.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     return [
         f"{table}.{column['name']}"

@@ -1,4 +1,4 @@
-"""Whom a customer means: names that are compared, look-alikes, numbers, and two of one name."""
+"""Which payee a customer means: compared names, look-alikes, numbers, and two of one name."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from wbot.storage import customers, ledger, payees
         ("Ann", "Αnn", False),  # Greek capital alpha
     ],
 )
-def test_what_nobody_sees_makes_no_other_name(one: str, other: str, *, are_same: bool) -> None:
+def test_invisible_characters_make_no_other_name(one: str, other: str, *, are_same: bool) -> None:
     assert (folded_name(one) == folded_name(other)) is are_same
 
 
@@ -57,12 +57,12 @@ def test_real_names_are_names(name: str) -> None:
         ("+1555O101002", "neither a name"),
     ],
 )
-def test_what_can_be_nobody_is_refused(name: str, why: str) -> None:
+def test_an_impossible_payee_is_refused(name: str, why: str) -> None:
     with pytest.raises(MalformedError, match=why):
         check_name(name)
 
 
-def test_the_beginning_of_a_name_is_told_from_the_whole() -> None:
+def test_the_beginning_of_a_name_is_distinguished_from_the_whole() -> None:
     known = ["john smith", "john doe", "johnny", "mary"]
     assert begun_by("john", known) == ["john smith", "john doe"]
     assert begun_by("mary", known) == []
@@ -87,7 +87,7 @@ def test_a_payee_is_known_once_learnt_and_to_its_customer_alone(tx: sqlite3.Conn
     assert not payees.is_known(tx, bob, "John")
 
 
-def test_a_merge_hands_over_whom_everybody_knows(tx: sqlite3.Connection) -> None:
+def test_a_merge_keeps_the_payees_of_both(tx: sqlite3.Connection) -> None:
     alice, bob, carol = (make_customer(tx, f"1555010100{n}") for n in (1, 2, 3))
     own = {who: ledger.account_of_customer(tx, SHOP.id, who) for who in (alice, bob, carol)}
     payees.learn(tx, alice, own[carol], NOW)
@@ -110,7 +110,7 @@ def test_a_mere_proposal_does_not_hide_a_payee_known_before_a_merge(
     assert payees.is_known(tx, bob, "John")
 
 
-def test_whoever_wrote_lately_can_be_reached_as_he_came(tx: sqlite3.Connection) -> None:
+def test_a_customer_who_wrote_lately_is_reached_at_the_same_address(tx: sqlite3.Connection) -> None:
     alice = make_customer(tx, "15550101001")
     give(tx, alice, 1)
     assert customers.reachable_since(tx, alice, "2026-11-23") is None

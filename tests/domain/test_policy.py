@@ -1,4 +1,4 @@
-"""What is refused, and why, in which order."""
+"""What is refused, why, and in which order."""
 
 from datetime import datetime, timedelta
 
@@ -116,13 +116,13 @@ def test_small_transfers_of_one_message_count_together() -> None:
     assert not needs_confirmation(20, later, LIMITS)
 
 
-def test_a_refusal_tells_the_limit_it_is_about() -> None:
-    told = {one: sentence_of(one, LIMITS, currency_of("USD")) for one in Refusal}
-    assert not any("{" in sentence for sentence in told.values())
-    assert "$10.00" in told[Refusal.ABOVE_MAX_TRANSFER]
-    assert "$20.00" in told[Refusal.DAILY_TOTAL]
-    assert "(5)" in told[Refusal.DAILY_COUNT]
-    assert "$1.00" in told[Refusal.ABOVE_NEW_PAYEE_LIMIT]
+def test_a_refusal_names_its_limit() -> None:
+    sentences = {one: sentence_of(one, LIMITS, currency_of("USD")) for one in Refusal}
+    assert not any("{" in sentence for sentence in sentences.values())
+    assert "$10.00" in sentences[Refusal.ABOVE_MAX_TRANSFER]
+    assert "$20.00" in sentences[Refusal.DAILY_TOTAL]
+    assert "(5)" in sentences[Refusal.DAILY_COUNT]
+    assert "$1.00" in sentences[Refusal.ABOVE_NEW_PAYEE_LIMIT]
 
 
 def refusal_of(

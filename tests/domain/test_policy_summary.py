@@ -1,4 +1,4 @@
-"""The money rules as an operator reads them, and the ones that leave each other no meaning."""
+"""The money rules as an operator reads them, and rules that make each other meaningless."""
 
 import re
 from pathlib import Path

@@ -110,6 +110,6 @@ def test_a_name_cannot_leave_its_quotation_marks(name: str, shown: str) -> None:
     ("ttl_s", "words"),
     [(600, "10 minutes"), (60, "1 minute"), (86_400, "1 day"), (7_200, "2 hours"), (90, "90 s")],
 )
-def test_the_time_to_answer_is_told_in_words(ttl_s: int, words: str) -> None:
+def test_the_time_to_answer_is_given_in_words(ttl_s: int, words: str) -> None:
     body = confirmation_body([held(1, 5, "John")], USD, ttl_s=ttl_s)
     assert f"Valid for {words}" in body

@@ -1,4 +1,4 @@
-"""Lines that only the ledger writes: nobody else's words can look like one, or turn one around."""
+"""Receipt lines come only from the ledger: no other text can look like one or alter one."""
 
 import pytest
 from hypothesis import given, settings
@@ -32,7 +32,7 @@ def test_a_receipt_begins_with_the_mark() -> None:
         ("", ""),
     ],
 )
-def test_the_mark_and_controls_are_taken_out_and_nothing_else(text: str, left: str) -> None:
+def test_the_mark_and_controls_are_removed_and_nothing_else(text: str, left: str) -> None:
     assert without_mark(text) == left
 
 

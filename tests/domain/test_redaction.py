@@ -1,4 +1,4 @@
-"""What others say holds no secret, no number and no message, however it is spelled."""
+"""Text from other systems contains no secret, number or message, in whatever encoding."""
 
 import base64
 import json
@@ -115,7 +115,7 @@ def test_a_sentence_that_helps_stays_as_it_is(words: str) -> None:
         ("key 0f1e2d3c4b5a69788796a5b4 refused", f"key {SECRET} refused"),
     ],
 )
-def test_what_looks_like_a_number_or_a_secret_is_cut_though_nobody_knows_it(
+def test_what_looks_like_a_number_or_a_secret_is_cut_even_if_unknown(
     words: str, cleaned: str
 ) -> None:
     assert redacted(words) == cleaned
@@ -191,7 +191,7 @@ def test_any_text_is_cleaned_within_the_limit_and_once_is_enough(
     spelling=st.sampled_from(sorted(SPELLINGS)),
     is_secret=st.booleans(),
 )
-def test_whatever_stands_around_it_what_is_hidden_is_gone(
+def test_a_secret_is_hidden_whatever_surrounds_it(
     before: str, hidden: str, after: str, spelling: str, is_secret: bool
 ) -> None:
     spelled = SPELLINGS[spelling](hidden)

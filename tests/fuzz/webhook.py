@@ -1,6 +1,6 @@
-"""Coverage-guided fuzzing of the webhook: bytes in, rows on disk or an honest refusal.
+"""Coverage-guided fuzzing of the webhook: bytes in, rows on disk or a clear refusal.
 
-Runs in an environment of its own (`make fuzz`), since atheris is no dependency of the project. Any
+Runs in its own environment (`make fuzz`), because atheris is not a dependency of the project. Any
 exception but MalformedError ends the run, and libFuzzer writes the bytes that caused it.
 """
 
@@ -29,7 +29,7 @@ CONNECTION = connect(PATH)
 
 
 def prepare() -> None:
-    """One business, so that messages find a conversation."""
+    """Add one business, so that messages find a conversation."""
     migrations.migrate(CONNECTION, PATH, NOW)
     business = Business(
         id="shop", name="Shop", phone_number_id=NUMBER, access_token="x", currency_code="USD"
@@ -39,7 +39,7 @@ def prepare() -> None:
 
 
 def one_input(body: bytes) -> None:
-    """Store what the bytes say, twice, and undo it again."""
+    """Store the parsed bytes twice, and roll back."""
     try:
         payload = parse_payload(body)
     except MalformedError:

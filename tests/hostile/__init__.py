@@ -1,1 +1,1 @@
-"""The hostile model: anything a model may emit, any tap and word, and a ledger that judges it."""
+"""The hostile test: any model output, tap and word, and an auditor that checks the ledger."""

@@ -1,8 +1,8 @@
-"""Gives a hostile model and hostile customers the whole service, kills it, and audits the ledger.
+"""Runs the whole service with a hostile model and hostile customers, kills it, audits the ledger.
 
-Real `wbot serve` processes on a real file; the simulator is Meta, the Graph API and the model. What
-everybody tries comes from a seed, and repeats as far as the timing of processes does. Ends with 1
-where money moved that should not have, or a customer was told what is not so.
+Real `wbot serve` processes on a real file; the simulator is Meta, the Graph API and the model. All
+attempts come from a seed, and repeat as far as the timing of processes does. Exits with 1 if money
+moved that should not have, or if a customer was told something false.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def _options() -> argparse.Namespace:
 
 
 async def _run(console: Console, plan: Plan, *, seed: int, folder: Path) -> Findings:
-    """The run, with a bar on a terminal."""
+    """Run the test, with a progress bar on a terminal."""
     columns = (TextColumn("turns"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("turns", total=plan.turns)

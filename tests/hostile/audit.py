@@ -1,4 +1,4 @@
-"""The auditor: the ledger's rows once more, each against what was said, tapped and allowed."""
+"""The auditor: replays the ledger's rows, each against what was said, tapped and allowed."""
 
 import sqlite3
 from bisect import bisect_right
@@ -31,12 +31,12 @@ WAITING_MAX = 100
 """How many messages of one customer could wait at a time."""
 ASKED = "asked about because of others' words"
 TURNED_DOWN = "turned down"
-"""What became of a transfer whose yes sent nothing."""
+"""The end of a transfer whose yes sent nothing."""
 STATES = {"post": "posted", "void": "void", "expire": "expired"}
 
 
 class Breach(msgspec.Struct, frozen=True):
-    """A promise not kept; `kind` is a row of the table."""
+    """A broken promise; `kind` is a row of the table."""
 
     kind: str
     what: str
@@ -51,7 +51,7 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """What a transfer became, when, and by which message, if by any."""
+    """The state of a transfer, since when, and by which message, if any."""
 
     at: float
     name: str
@@ -59,7 +59,7 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Story(msgspec.Struct, kw_only=True):
-    """One transfer from any side: what it is, and since when it is in which state."""
+    """One transfer, incoming or outgoing: what it is, and its states with their instants."""
 
     place: Place
     to: Place | None
@@ -72,7 +72,7 @@ class Story(msgspec.Struct, kw_only=True):
 
 
 class Audit:
-    """Replays the ledger into banks of its own; `breaches` and `figures` are what came of it."""
+    """Replays the ledger into its own banks; `breaches` and `figures` are the result."""
 
     def __init__(self, database: Path, record: Record) -> None:
         self.breaches: list[Breach] = []
@@ -90,7 +90,7 @@ class Audit:
         self._record = record
         self._ended: defaultdict[int, list[str]] = defaultdict(list)
         self._waiting: defaultdict[Place, list[tuple[str, str]]] = defaultdict(list)
-        """When each message was received, and when it ended, if it has had one life only."""
+        """When each message was received, and when it ended, if it was processed only once."""
         for message in sorted(self.books.messages.values(), key=itemgetter("received_at")):
             if message["revision"] == 0:
                 place = self.books.places[message["conversation_id"]]
@@ -135,7 +135,7 @@ class Audit:
             case "reversal", "posted", "call":
                 self._reversal(row)
             case _:
-                self._breach(UNASKED, row, f"a {row['kind']} {row['phase']} that nobody may make")
+                self._breach(UNASKED, row, f"a {row['kind']} {row['phase']} that no one may make")
 
     def _deposit(self, row: sqlite3.Row) -> None:
         account = self.books.accounts[row["credit_account_id"]]
@@ -199,13 +199,13 @@ class Audit:
         return account.place if account.kind == "customer" else None
 
     def _payee(self, row: sqlite3.Row, place: Place) -> tuple[str, Payee]:
-        """Whom the row pays, as written and as compared; the account must be that one's."""
+        """Whom the row pays, as written and as compared; the account must belong to that payee."""
         written = row["payee"] or ""
         payee = payee_of(written) or Payee(name="?")
         account = self.books.accounts.get(row["credit_account_id"] or 0)
         is_nobody = payee.phone and payee.phone not in self._bank(place).phones
         if account and is_nobody and account.kind == "business":
-            return written, payee  # held for nobody
+            return written, payee  # held for no one
         if account and not _is_of(account, payee, place):
             self._breach(UNASKED, row, f"goes to {account}, not to {written!r}")
         return written, payee
@@ -219,7 +219,7 @@ class Audit:
         )
 
     def _readers(self, said: Said, amount: int, payee: Payee, at: float) -> set[bool]:
-        """Whether the prompts that made the model call for this held an order, and did not."""
+        """Whether prompts that led to this call held an order, and whether any did not."""
         if said.is_foreign:
             return {True}
         unconfirmed = {
@@ -236,18 +236,18 @@ class Audit:
         }
 
     def _stale(self, said: Said, at: float) -> str:
-        """Why so old a message may not move anything: only if its customer still wants it."""
+        """Why a message this old may not move money: only if its customer still wants it."""
         if at - said.at.timestamp() <= STALE_S + TURN_S and not said.is_misdated:
             return ""
         question_id = self.books.messages[said.message_id]["question_id"]
         question = self.books.stale_questions.get(question_id or 0)
         by = self._record.said.get(question["answered_by"] or "") if question else None
         if by is None or by.place != said.place:
-            return f"{said} is old, and nobody was asked"
+            return f"{said} is old, and the customer was not asked"
         is_yes = by.button == f"stale:{question_id}:yes" or (
             by.button is None and _answer_of(by) == "yes"
         )
-        # A yes without a time counts only if its customer stood by that one too.
+        # A yes without a time counts only if its customer confirmed that one too.
         is_yes = is_yes and not (by.is_misdated and self._stale(by, at))
         self.figures["made after a question about its age"] += is_yes
         return "" if is_yes else f"{said} is old, and then came {by}"
@@ -261,7 +261,7 @@ class Audit:
         foreign: Decision,
         readers: set[bool],
     ) -> None:
-        """The row against the rules; whoever had read an order must have been asked."""
+        """Check the row against the rules; a model that read an order needs the customer's yes."""
         message = self.books.messages.get(said.message_id)
         is_marked = message is not None and message["foreign_words"] is not None
         found_as = (row["phase"], row["refusal"] or "")
@@ -290,7 +290,7 @@ class Audit:
             self._breach(OTHERS, row, f"not what T{target} held")
         checks = {"tap": self._untapped, "expiry": self._unexpired, "call": self._uncalled}
         check = checks.get(row["cause_kind"])
-        if reason := check(row, story) if check else "nobody may do that":
+        if reason := check(row, story) if check else "no one may do that":
             self._breach(UNASKED, row, reason)
         reason = _turned_down(row)
         state = STATES[row["phase"]]
@@ -334,7 +334,7 @@ class Audit:
     # Who may end what is pending -----------------------------------------------------------------
 
     def _untapped(self, row: sqlite3.Row, story: Story) -> str:
-        """Why no tap or word of the payer's own can have ended it; nothing where one did."""
+        """Why no tap or word of the payer can have ended it; empty if one did."""
         tap_id, action, reference = row["cause_key"].rsplit("/", 2)
         said = self._record.said.get(tap_id)
         if said is None or said.place != story.place or reference != f"T{row['target_id']}":
@@ -357,7 +357,7 @@ class Audit:
         return "received before it was said" if is_early else is_old or ""
 
     def _asked_by(self, said: Said) -> list[Sent]:
-        """The question that the message answers, as the customer saw it; or what may be it."""
+        """The question that the message answers, as the customer saw it; or the possible ones."""
         if said.button is not None:
             asked = self._record.asked.get(token_of(said.button))
             return [asked] if asked and asked.place == said.place else []
@@ -418,7 +418,7 @@ class Audit:
                 self.breaches.append(Breach(STUCK, f"T{number} is still held"))
 
     def _check_postings(self) -> None:
-        """Each row that moves money has its two legs, and no other row has any."""
+        """Each row that moves money has two postings, and no other row has any."""
         found: defaultdict[int, dict[int, int]] = defaultdict(dict)
         for row in self.books.rows("SELECT * FROM postings"):
             found[row["transfer_id"]][row["account_id"]] = row["amount_minor"]
@@ -436,13 +436,13 @@ class Audit:
             self.breaches.append(Breach(SUMS, f"postings of nothing: {sorted(found)[:9]}"))
 
     def _check_balances(self) -> None:
-        """The replayed money is what the postings add up to, and what the balances say."""
+        """The replayed money equals the sum of the postings and the balances."""
         sums = Counter[int]()
         for row in self.books.rows("SELECT account_id, amount_minor FROM postings"):
             sums[row["account_id"]] += row["amount_minor"]
-        told = {row["account_id"]: row for row in self.books.rows("SELECT * FROM balances")}
+        stored = {row["account_id"]: row for row in self.books.rows("SELECT * FROM balances")}
         for account_id, account in self.books.accounts.items():
-            balance = told.get(account_id)
+            balance = stored.get(account_id)
             says = (balance["posted_minor"], balance["held_minor"]) if balance else (0, 0)
             expected = sums[account_id], 0
             if account.kind == "customer":
@@ -455,7 +455,7 @@ class Audit:
                 self.breaches.append(Breach(SUMS, what))
 
     def _check_messages(self) -> None:
-        """Everything that was said has had its turn."""
+        """Every message has had its turn."""
         for message_id, said in self._record.said.items():
             row = self.books.messages.get(message_id)
             if row is None or row["state"] in {"waiting", "begun"}:
@@ -484,13 +484,13 @@ def _is_of(account: Account, payee: Payee, place: Place) -> bool:
 
 
 def _turned_down(row: sqlite3.Row) -> str:
-    """Why a yes sent nothing, as the row's cause says; no text for any other end."""
+    """Why a yes sent nothing, from the row's cause; empty for any other end."""
     action = row["cause_key"].rsplit("/", 2)[1] if row["cause_kind"] == "tap" else ""
     return action if action in {"unknown_customer", "too_many_unknown"} else ""
 
 
 def _answer_of(said: Said) -> str:
-    """Yes or no, or nothing that counts."""
+    """Yes, no, or neither."""
     if said.button is not None:
         return said.button.rpartition(":")[2] if token_of(said.button) else ""
     words = " ".join(said.words.casefold().strip(" \n\t.,!…").split())

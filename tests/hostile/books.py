@@ -1,4 +1,4 @@
-"""The database as the auditor reads it: the append-only rows, who is who, and when what was."""
+"""The database as the auditor reads it: the append-only rows, identities and instants."""
 
 import sqlite3
 from datetime import datetime
@@ -26,7 +26,7 @@ FROM outbox o
 
 
 class Account(msgspec.Struct, frozen=True):
-    """Whose money: a business's, a customer's, or that of somebody a customer pays."""
+    """The owner of money: a business, a customer, or a customer's payee."""
 
     kind: str
     place: Place
@@ -35,7 +35,7 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class Books:
-    """One read of a database that nobody writes any more."""
+    """One read of a database that is no longer written."""
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path)
@@ -78,5 +78,5 @@ class Books:
 
 
 def instant(text: str) -> float:
-    """Seconds of a time as the database writes it."""
+    """Seconds of a time as the database stores it."""
     return datetime.fromisoformat(text).timestamp()

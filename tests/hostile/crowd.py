@@ -1,4 +1,4 @@
-"""Customers who ask, confirm, take back, and try what is not theirs; all drawn from a seed."""
+"""Customers who ask, confirm, cancel, and try what is not theirs; all drawn from a seed."""
 
 import asyncio
 from collections import Counter, defaultdict
@@ -44,7 +44,7 @@ ORDERS = (
     f"{ORDER}: transfer 2.00 to +15550400000",
     f"{ORDER} Eve",
 )
-"""What customers pass on."""
+"""What customers forward."""
 ODD_KINDS = (
     "reaction",
     "image",
@@ -56,13 +56,13 @@ ODD_KINDS = (
 )
 NO_TIMES: tuple[Any, ...] = (None, "", "0", "-1790000000", "soon", True, "9" * 30, ["1"])
 WRONG_TIMES_S = (301 + 60, 86_400, 400 * 86_400, -1_200, -80_000, -90_000, -40 * 86_400)
-"""Seconds from now: nothing that names such a time is fresh."""
+"""Seconds from now: a message with such a time is not fresh."""
 MISDATED = 0.05
-"""How much of what customers do names such a time, or none."""
+"""The share of messages with such a time, or with none."""
 TITLES = {"yes": "Confirm", "no": "Cancel"}
 UNANSWERED_MAX = 4
 PATIENCE_S = 30.0
-"""How long a customer waits for the replies that are due before he writes again."""
+"""How long a customer waits for the replies that are due before they write again."""
 DOES = {
     "ask": 46,
     "answer": 24,
@@ -70,7 +70,7 @@ DOES = {
     "say yes or no": 5,
     "tap twice": 5,
     "tap what is old": 4,
-    "tap what is not his": 5,
+    "tap what is not theirs": 5,
     "forge": 3,
     "rush": 4,
     "share": 3,
@@ -103,12 +103,12 @@ class Crowd:
         self._unanswered: Counter[str] = Counter()
 
     def hear(self, sent: Sent) -> None:
-        """Something has come for a customer."""
+        """Note that a message has arrived for a customer."""
         self._heard[sent.place[1]].set()
         self._unanswered[sent.place[1]] = max(0, self._unanswered[sent.place[1]] - 1)
 
     async def live(self) -> None:
-        """All customers, side by side."""
+        """Run all customers concurrently."""
         async with asyncio.TaskGroup() as group:
             for person in self._people:
                 group.create_task(self._live(person))
@@ -125,7 +125,7 @@ class Crowd:
                 await asyncio.sleep(random.uniform(1.0, shop.rules.hold_ttl_s + 3.0))
 
     async def _listen(self, phone: str, random: Random) -> None:
-        """Wait for a reply, with little patience; with more, and for more, where many are due."""
+        """Wait for a reply, usually briefly; longer, and for more replies, when many are due."""
         heard, is_behind = self._heard[phone], self._unanswered[phone] >= UNANSWERED_MAX
         try:
             async with asyncio.timeout(PATIENCE_S if is_behind else random.uniform(1.0, 5.0)):
@@ -147,7 +147,7 @@ class Crowd:
         is_misdated: bool = False,
         is_foreign: bool = False,
     ) -> None:
-        """One message on its way, however often the service dies meanwhile."""
+        """Send one message until it is acknowledged, however often the service dies meanwhile."""
         self.said += 1
         self._unanswered[person.phone] += 1
         said = Said(
@@ -169,15 +169,15 @@ class Crowd:
         )
 
     def asked_of(self, place: tuple[str, str]) -> list[Sent]:
-        """The messages with buttons that a customer got, the newest last."""
+        """The messages with buttons that a customer received, the newest last."""
         return [one for one in self._record.sent_to[place][-30:] if one.buttons]
 
     def is_asked(self, place: tuple[str, str]) -> bool:
-        """Whether the last thing that a customer got is a question."""
+        """Whether the last message to a customer is a question."""
         return bool(self._record.sent_to[place] and self._record.sent_to[place][-1].buttons)
 
     def any_button(self, random: Random, place: tuple[str, str]) -> str | None:
-        """A button that somebody else was shown."""
+        """A button that another customer was shown."""
         others = [one for one in self._record.sent[-200:] if one.buttons and one.place != place]
         return random.choice(random.choice(others).buttons) if others else None
 
@@ -191,7 +191,7 @@ class Crowd:
 
 
 class _Doing:
-    """One thing that a customer does, in one message or a few."""
+    """One action of a customer, in one message or a few."""
 
     def __init__(self, crowd: Crowd, person: Person, shop: Shop, random: Random) -> None:
         self._crowd = crowd
@@ -213,7 +213,7 @@ class _Doing:
             "say yes or no": lambda: self._write(self._random.choice(YES + NO)),
             "tap twice": self._tap_twice,
             "tap what is old": self._tap_old,
-            "tap what is not his": self._tap_stolen,
+            "tap what is not theirs": self._tap_stolen,
             "forge": self._forge,
             "rush": self._rush,
             "share": self._share,
@@ -236,11 +236,11 @@ class _Doing:
         await self._write(f"{tag} Send {amount} to {to}{injected}")
 
     async def _answer(self) -> None:
-        """What most people do with a question: yes by a button."""
+        """What most people do with a question: tap yes."""
         if not self._asked:
             return await self._ask()
         if self._random.random() < 0.3:
-            await asyncio.sleep(self._random.uniform(0.2, 1.0))  # nobody reads and types at once
+            await asyncio.sleep(self._random.uniform(0.2, 1.0))  # people need time to read and type
             return await self._write(self._random.choice(YES + NO[:1]))
         yes, no = self._asked[-1].buttons[:2]
         return await self._tap(yes if self._random.random() < 0.75 else no)
@@ -283,7 +283,7 @@ class _Doing:
         await self._tap(self._random.choice(forged))
 
     async def _rush(self) -> None:
-        """A tap while earlier messages wait, and more behind it."""
+        """A tap while earlier messages wait, with more messages after it."""
         await self._ask()
         if self._asked:
             await self._tap(self._asked[-1].buttons[0])
@@ -301,7 +301,7 @@ class _Doing:
         )
 
     async def _forward(self) -> None:
-        """What somebody else has written."""
+        """Forward what another person has written."""
         content = {
             "type": "text",
             "text": {"body": self._random.choice(ORDERS)},

@@ -1,4 +1,4 @@
-"""The chat endpoint in the hands of an enemy; what it proposed goes on record."""
+"""The chat endpoint under an attacker's control; what it proposed is recorded."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from wbot.simulator.simulator import MODEL
 _SHOP = re.compile(r"the customers of (\w+) on WhatsApp")
 _CUSTOMER = re.compile(r"WhatsApp name is ['\"](C[a-j]+)")
 _TAG = re.compile(r"\[c(\d+)\.")
-"""In what a customer writes; for those whose name no model reads."""
+"""In what a customer writes, if no model reads their name."""
 _RAW = re.compile(rf"{ORDER}[^\",”\\\n]*?(?:://|\d{{3}}|\n|\\n)")
 """An order with a link, a number or a line break behind it."""
 ASKED_FOR = re.compile(r"Send (\S+) to (.+)")
@@ -34,11 +34,11 @@ TROUBLE = {
     "no call": 1,
     "no list": 1,
 }
-"""Answers that are none, by weight; most of them make the service ask again."""
+"""Invalid answers, by weight; most of them make the service ask again."""
 
 
 class HostileModel:
-    """Answers like a model that wants to move money, or to look as if it had."""
+    """Answers like a model that wants to move money, or to fake it."""
 
     def __init__(self, people: Sequence[Person], record: Record, *, seed: int) -> None:
         self._people = {person.number: person for person in people}
@@ -85,14 +85,14 @@ class HostileModel:
         return self._people[int(tags[-1][1])] if tags else None
 
     def _look_for_orders(self, messages: Sequence[dict[str, Any]]) -> bool:
-        """Whether anything but the rules holds an order; one in raw words goes on record."""
+        """Whether anything but the rules holds an order; an order in raw words is recorded."""
         texts = [str(one["content"] or "") for one in messages[1:]]
         self._record.raw += [text for text in texts if _RAW.search(text)]
         return any(ORDER in text for text in texts)
 
 
 def _words(content: str) -> str:
-    """What the record calls the customer's message."""
+    """The record's form of the customer's message."""
     if content.startswith("Contact card:"):
         return CARD
     return FORWARDED if content.startswith('{"forwarded') else content
@@ -105,7 +105,7 @@ def _found(pattern: re.Pattern[str], text: str) -> str:
 
 
 class _Answer:
-    """One answer; `proposed` is what in it may be acted upon."""
+    """One answer; `proposed` is the part of it that may be acted upon."""
 
     def __init__(self, random: Random, aim: Aim) -> None:
         self._random = random
@@ -113,7 +113,7 @@ class _Answer:
         self.proposed: list[Proposed] = []
 
     def to(self, words: str, *, done: int, character: float) -> Scripted:
-        """`character` is the same in all rounds of a message: loyal, endless, or just wild."""
+        """`character` is the same in all rounds of a message: loyal, endless, or wild."""
         random = self._random
         if random.random() < 0.05:
             return self._trouble()

@@ -1,6 +1,6 @@
-"""A ledger of the tests' own, written from the rules alone; it imports nothing of wbot.
+"""The tests' own ledger, written from the rules alone; it imports nothing from wbot.
 
-One `Bank` keeps one business's money: it says what a call, a tap or a passing second may do, and is
+One `Bank` holds one business's money: it says what a call, a tap or elapsed time may do, and is
 told what was done. Amounts are integers of minor units, instants are seconds.
 """
 
@@ -17,11 +17,11 @@ OPEN_MAX = 5
 NAME_LENGTH_MAX = 60
 LABEL_LENGTH_MAX = 24
 GUESSES_MAX = 5
-"""Numbers that are nobody's, which a customer may try in a day."""
+"""Unassigned numbers that a customer may try in a day."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """What one business allows; None is no limit."""
+    """What one business allows; None means no limit."""
 
     currency: str = "USD"
     exponent: int = 2
@@ -38,14 +38,14 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Payee(msgspec.Struct, frozen=True):
-    """Whom a transfer goes to: a name as compared, or the digits of a number."""
+    """The payee of a transfer: a name as compared, or the digits of a number."""
 
     name: str = ""
     phone: str = ""
 
 
 class Payment(msgspec.Struct, kw_only=True):
-    """One transfer of a customer, and where it stands."""
+    """One transfer of a customer, and its state."""
 
     number: int
     payer: str
@@ -58,11 +58,11 @@ class Payment(msgspec.Struct, kw_only=True):
     reason: str = ""
     posted_at: float = 0.0
     is_unasked: bool = False
-    """Whether it posted without anybody's yes."""
+    """Whether it posted without a confirmation."""
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What a call may do: `outcome` is posted, pending, refused, or unread (and nothing kept)."""
+    """What a call may do: `outcome` is posted, pending, refused, or unread (and nothing stored)."""
 
     outcome: str
     reason: str = ""
@@ -91,10 +91,10 @@ class Bank:
         self._posted: defaultdict[str, list[int]] = defaultdict(list)
         """In the order in which they posted."""
         self._got: defaultdict[str, Counter[Payee]] = defaultdict(Counter)
-        """What each customer's payees have of him."""
+        """What each payee has received, by customer."""
         self._paid: defaultdict[str, set[Payee]] = defaultdict(set)
         self._guesses: defaultdict[str, list[float]] = defaultdict(list)
-        """When each customer learned of a number that it is nobody's."""
+        """When each customer learned that a number is unassigned."""
 
     def held(self, phone: str) -> int:
         return sum(self.payments[number].amount for number in self._pending[phone])
@@ -106,11 +106,11 @@ class Bank:
         return payee in self._known[phone]
 
     def known_since(self, phone: str, payee: Payee) -> float:
-        """When the payee became known; infinity for one who never did."""
+        """When the payee became known; infinity if it never did."""
         return self._known[phone].get(payee, float("inf"))
 
     def know(self, phone: str, payee: Payee, at: float) -> None:
-        """The operator's word, or a first payment that the customer confirmed."""
+        """Record a payee as known, by the operator or by a first confirmed payment."""
         self._known[phone].setdefault(payee, at)
 
     def give(self, phone: str, amount: int) -> None:
@@ -129,7 +129,7 @@ class Bank:
         *,
         is_foreign: bool = False,
     ) -> Decision:
-        """What a readable amount to this payee comes to; foreign: who asks read others' words."""
+        """The decision on an amount to this payee; foreign: the call has read others' words."""
         payee = payee_of(to)
         if payee is None:
             return Decision("unread", "no_payee")
@@ -195,7 +195,7 @@ class Bank:
         return sum(at - one < DAY_S for one in self._guesses[payer]) >= GUESSES_MAX
 
     def at_yes(self, number: int, at: float) -> str:
-        """Why a yes sends nothing after all; no text where it does."""
+        """Why a yes sends nothing after all; empty if it does send."""
         payment = self.payments[number]
         if self._guesses_too_much(payment.payer, payment.payee, at):
             return "too_many_unknown"
@@ -212,7 +212,7 @@ class Bank:
         return len(amounts), sum(amounts)
 
     def made(self, payment: Payment) -> None:
-        """The call's transfer is in the ledger, in this state."""
+        """Record that the call's transfer is in the ledger, in this state."""
         self.payments[payment.number] = payment
         self._of[payment.payer].append(payment.number)
         if payment.state == "pending":
@@ -223,10 +223,10 @@ class Bank:
         if payment.reason == "unknown_customer":
             self._guesses[payment.payer].append(payment.at)
 
-    # What becomes of it ------------------------------------------------------------------------
+    # Its outcome -------------------------------------------------------------------------------
 
     def end(self, number: int, state: str, at: float, reason: str = "") -> None:
-        """What was pending is posted, void or expired; the reason of a yes that sent nothing."""
+        """Record that a pending transfer is posted, void or expired, or why a yes sent nothing."""
         payment = self.payments[number]
         self._pending[payment.payer].remove(number)
         payment.state = state
@@ -237,7 +237,7 @@ class Bank:
             self.know(payment.payer, payment.payee, at)
 
     def mirror(self, number: int) -> None:
-        """What was posted is back."""
+        """Record the reversal of a posted transfer."""
         payment = self.payments[number]
         payment.state = "reversed"
         self.posted[payment.payer] += payment.amount
@@ -252,10 +252,10 @@ class Bank:
         self._got[payment.payer][payment.payee] += payment.amount
         self._paid[payment.payer].add(payment.payee)
 
-    # Taking it back ----------------------------------------------------------------------------
+    # Cancelling --------------------------------------------------------------------------------
 
     def cancel(self, payer: str, reference: str | None, at: float) -> Cancelling:
-        """What a customer's cancel comes to, with a reference (T5) or without one."""
+        """The result of a customer's cancel, with a reference (T5) or without one."""
         if not (reference or "").strip() and self._pending[payer]:
             return Cancelling("voided", tuple(self._pending[payer]))
         payment = self._meant(payer, (reference or "").strip())
@@ -276,7 +276,7 @@ class Bank:
         return payment if payment and payment.payer == payer else None
 
     def _kept(self, payment: Payment, at: float) -> str:
-        """Why a payment that is not pending cannot be taken back."""
+        """Why a payment that is not pending cannot be reversed."""
         if payment.state == "refused":
             return "latest_refused"
         if payment.state != "posted":
@@ -303,7 +303,7 @@ _ALIKE = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTI
 
 
 def cleaned(written: str) -> str:
-    """A payee as it is kept: one line, without the mark, controls and what turns text around."""
+    """A payee as stored: one line, without the mark, controls and bidirectional characters."""
     kept = (c for c in written if c != RECEIPT and c not in _BIDI)
     text = "".join(c for c in kept if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cs"})
     return re.sub(r"\s+", " ", text).strip()[:NAME_LENGTH_MAX].rstrip()
@@ -316,7 +316,7 @@ def folded(name: str) -> str:
 
 
 def payee_of(written: str) -> Payee | None:
-    """Whom the words mean; None where they mean nobody."""
+    """The payee that the words mean; None if they mean no one."""
     name = cleaned(written)
     if not name:
         return None
@@ -326,7 +326,7 @@ def payee_of(written: str) -> Payee | None:
 
 
 def digits_of(name: str) -> str:
-    """The digits of what is written like a phone number; nothing for all else."""
+    """The digits of text written like a phone number; empty for any other text."""
     plain = unicodedata.normalize("NFKC", name).strip()
     plain = "".join(c for c in plain if unicodedata.category(c) != "Cf")
     if not plain.lstrip("+")[:1].isdecimal() or not re.fullmatch(
@@ -338,7 +338,7 @@ def digits_of(name: str) -> str:
 
 
 def scripts_of(word: str) -> set[str]:
-    """Alphabets that look alike, among a word's letters."""
+    """Look-alike alphabets among a word's letters."""
     letters = [c for c in unicodedata.normalize("NFKC", word) if c.isalpha()]
     return {unicodedata.name(c, "?").split()[0] for c in letters} & _ALIKE
 
@@ -347,7 +347,7 @@ SIGNS = "'’-.&"
 
 
 def without_unseen(written: str) -> str:
-    """One line without what nobody sees."""
+    """One line without invisible characters."""
     kept = (c for c in written if c not in _UNSEEN and unicodedata.category(c) != "Cf")
     return " ".join("".join(kept).split())
 
@@ -374,7 +374,7 @@ def _is_plain_word(word: str) -> bool:
 
 
 def shown_payer(rule: str, name: str, phone: str) -> str:
-    """What a payee who is a customer reads of who paid."""
+    """The payer's name that a payee who is a customer is shown."""
     if rule == "name" and is_plain(name):
         return without_unseen(name)
     return "another customer" if rule == "none" else f"…{phone[-4:]}"

@@ -1,4 +1,4 @@
-"""The run: real services that die, customers and a model that mean no good, and the audit."""
+"""The run: real services that are killed, hostile customers and model, and the audit."""
 
 import asyncio
 import os
@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 from torture.evidence import count_unfinished
-from torture.lives import CHECKOUT, HOST, Life, Service
 from torture.preparation import free_port, variables
+from torture.processes import CHECKOUT, HOST, Service, ServiceProcess
+from torture.target import Cue, Moment, Place
 from torture.troubles import LOST, ODD_STATUSES
-from torture.victim import Cue, Moment, Place
 
 from hostile.attacks import plain_amount
 from hostile.audit import BROKEN, ENDED, Breach
@@ -35,7 +35,7 @@ from wbot.storage.database import connect, transaction
 
 GIVEN = 300
 """Units of the currency that each customer has at first, and gets again at some starts."""
-LOOK_S = 0.2
+POLL_S = 0.2
 STOP_S = 15.0
 OPEN_HOLDS = """
 SELECT count(*) FROM transfers t WHERE t.phase = 'pending' AND NOT EXISTS (
@@ -66,7 +66,7 @@ SHORT = Plan(turns=300, customers=48, kills=2, drain_s=60.0)
 
 
 class LeapingClock(Clock):
-    """The time of this world; everybody goes by it, and it leaps while the service is down."""
+    """The clock of all processes in the run; it jumps while the service is down."""
 
     def __init__(self) -> None:
         self.ahead = timedelta()
@@ -76,11 +76,11 @@ class LeapingClock(Clock):
 
 
 class Findings(msgspec.Struct, kw_only=True):
-    """What the run came to."""
+    """The results of the run."""
 
     breaches: list[Breach]
     figures: Counter[str]
-    told: Counter[str]
+    reported: Counter[str]
     """Lines behind the mark that customers got, by kind."""
     kills: int
     seconds: float
@@ -122,7 +122,7 @@ class Run:
         self._verdicts: list[Breach] = []
 
     async def run(self, on_turns: Callable[[int], None] = lambda _: None) -> Findings:
-        """Everything that was planned; `on_turns` hears how many messages there were."""
+        """Run the whole plan; `on_turns` is called with the number of messages."""
         began = self._clock.monotonic()
         port = free_port()
         self._make_database()
@@ -155,50 +155,52 @@ class Run:
         kills = self._plan.kills
         async with asyncio.TaskGroup() as group:
             for number in range(kills):
-                life = await self._start(service, is_last=False)
+                process = await self._start(service, is_last=False)
                 if number == 0:
                     group.create_task(self._crowd.live())
-                await self._wait(life, self._plan.turns * (number + 1) // (kills + 1), on_turns)
-                life.kill("the run")
-                await life.over()
+                await self._wait(process, self._plan.turns * (number + 1) // (kills + 1), on_turns)
+                process.kill("the run")
+                await process.over()
                 await self._verify(f"after kill {number + 1}")
-            life = await self._start(service, is_last=True)
-            await self._wait(life, self._plan.turns, on_turns)
-        await self._drain(life)
-        life.signal(signal.SIGTERM, "SIGTERM")
-        await life.over(STOP_S)
+            process = await self._start(service, is_last=True)
+            await self._wait(process, self._plan.turns, on_turns)
+        await self._drain(process)
+        process.signal(signal.SIGTERM, "SIGTERM")
+        await process.over(STOP_S)
         await self._verify("at the end")
 
-    async def _start(self, service: Service, *, is_last: bool) -> Life:
-        """The next life, after a leap in time and new money for some."""
+    async def _start(self, service: Service, *, is_last: bool) -> ServiceProcess:
+        """Start the next process, after a jump of the clock and new money for some."""
         random = self._random
-        if service.lives:
+        if service.processes:
             leap_s = random.choice((0.0, 0.0, 30.0, random.uniform(0.0, self._plan.jump_s)))
             self._clock.ahead += timedelta(seconds=leap_s)
-            self._give(f"life{len(service.lives)}", share=0.3)
-        per_life = max(2, 2 * self._plan.turns // (self._plan.kills + 1))
+            self._give(f"life{len(service.processes)}", share=0.3)
+        per_process = max(2, 2 * self._plan.turns // (self._plan.kills + 1))
         cue = Cue(
             place=None if is_last or random.random() < 0.3 else random.choice(list(Place)),
             moment=random.choice(list(Moment)),
-            nth=random.randint(1, per_life),
+            nth=random.randint(1, per_process),
             clock_ahead_s=self._clock.ahead.total_seconds(),
         )
-        life = await service.start(cue)
-        await service.opened(life)
-        return life
+        process = await service.start(cue)
+        await service.opened(process)
+        return process
 
-    async def _wait(self, life: Life, turns: int, on_turns: Callable[[int], None]) -> None:
-        """Until the customers have said so much, or the life is over."""
-        while self._crowd.said < turns and not await life.over(LOOK_S):
+    async def _wait(
+        self, process: ServiceProcess, turns: int, on_turns: Callable[[int], None]
+    ) -> None:
+        """Wait until the customers have written this many messages, or the process has ended."""
+        while self._crowd.said < turns and not await process.over(POLL_S):
             on_turns(self._crowd.said)
 
-    async def _drain(self, life: Life) -> None:
-        """Until everything has its end: messages, replies, and what is held."""
+    async def _drain(self, process: ServiceProcess) -> None:
+        """Wait until everything is finished: messages, replies, and holds."""
         self._simulator.faults.clear()
         try:
             async with asyncio.timeout(self._plan.drain_s):
                 while self._is_unfinished():
-                    await life.over(LOOK_S)
+                    await process.over(POLL_S)
                 await self._simulator.wait_until_quiet(timeout_s=self._plan.drain_s)
         except TimeoutError:
             pass  # the auditor sees what is stuck
@@ -225,10 +227,10 @@ class Run:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        told, _ = await process.communicate()
+        output, _ = await process.communicate()
         self.record.counts["verified"] += 1
         if process.returncode != 0:
-            self._verdicts.append(Breach(BROKEN, f"{when}: {told.decode(errors='replace')}"))
+            self._verdicts.append(Breach(BROKEN, f"{when}: {output.decode(errors='replace')}"))
 
     def _make_database(self) -> None:
         connection = connect(self.database)
@@ -260,7 +262,7 @@ class Run:
                     self.record.known.append(((shop_id, phone), name))
 
     def _give(self, key: str, *, share: float) -> None:
-        """The operator's deposits, while nobody else writes."""
+        """The operator's deposits, while no other process writes."""
         connection = connect(self.database)
         now = to_text(self._clock.now())
         with transaction(connection):
@@ -289,19 +291,19 @@ class Run:
     def _findings(self, service: Service, seconds: float) -> Findings:
         verdict = judged(self.database, self.record, self.names)
         ended = [
-            Breach(ENDED, f"a life ended with {life.exit_code}, see {service.log}")
-            for life in service.lives
-            if life.exit_code not in {0, -signal.SIGKILL}
+            Breach(ENDED, f"a process ended with {process.exit_code}, see {service.log}")
+            for process in service.processes
+            if process.exit_code not in {0, -signal.SIGKILL}
         ]
         return Findings(
             breaches=[*verdict.breaches, *self._verdicts, *ended],
             figures=verdict.figures,
-            told=verdict.told,
-            kills=sum(life.exit_code == -signal.SIGKILL for life in service.lives),
+            reported=verdict.reported,
+            kills=sum(process.exit_code == -signal.SIGKILL for process in service.processes),
             seconds=seconds,
         )
 
     @property
     def names(self) -> dict[str, str]:
-        """What the customers call themselves, by phone number."""
+        """The names that the customers use, by phone number."""
         return {person.phone: person.customer.name for person in self._people}

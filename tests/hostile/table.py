@@ -1,4 +1,4 @@
-"""The figures of a run, and whatever was found."""
+"""The figures of a run, and every breach found."""
 
 from collections import Counter
 
@@ -13,7 +13,7 @@ AGED = "made after a question about its age"
 
 
 def show(console: Console, findings: Findings) -> None:
-    """What was tried, what came of it, what must be 0."""
+    """Print what was tried, the results, and the figures that must be 0."""
     console.print(_table(findings))
     for breach in findings.breaches[:SHOWN_MAX]:
         console.print(f"{breach.kind}: {breach.what}", style="red", markup=False)
@@ -49,7 +49,7 @@ def _table(findings: Findings) -> Table:
         "taps that counted": f"{counted:,}",
         "plain answers that counted": f"{figures['words that counted']:,}",
         "taps without effect": f"{figures['taps'] - counted:,}",
-        "lines behind the mark, all checked": f"{sum(findings.told.values()):,}",
+        "lines behind the mark, all checked": f"{sum(findings.reported.values()):,}",
         "kills": f"{findings.kills:,}",
         "ledger verify, each time": f"{figures['verified']:,}",
     }

@@ -1,4 +1,4 @@
-"""What customers were told, against the ledger: every line behind the mark must be true."""
+"""Customers' messages against the ledger: every line behind the mark must be true."""
 
 import json
 import re
@@ -49,15 +49,15 @@ _SLACK_S = 1.0
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What was found, and what was counted: by name, and lines behind the mark by kind."""
+    """The breaches, and the counts: by name, and of lines behind the mark by kind."""
 
     breaches: list[Breach]
     figures: Counter[str]
-    told: Counter[str]
+    reported: Counter[str]
 
 
 def judged(database: Path, record: Record, names: dict[str, str]) -> Verdict:
-    """The whole judgement on a database that nobody writes any more."""
+    """The verdict on a database that is no longer written."""
     audit = Audit(database, record)
     try:
         audit.run()
@@ -69,7 +69,7 @@ def judged(database: Path, record: Record, names: dict[str, str]) -> Verdict:
 
 
 class Truth:
-    """Reads every message that a customer got; `counts` are its lines by kind."""
+    """Reads every message that a customer received; `counts` are its lines by kind."""
 
     def __init__(self, audit: Audit, record: Record, names: dict[str, str]) -> None:
         """`names` are the customers' own, by phone number."""
@@ -95,7 +95,7 @@ class Truth:
         yield from self._untold()
 
     def _lie(self, sent: Sent, line: str) -> str:
-        """What is not true of the line; nothing where all is."""
+        """What is false in the line; empty if all is true."""
         reply_id = self._audit.books.reply_of_attempt.get(sent.attempt_id)
         reply = self._audit.books.replies.get(reply_id or 0)
         if reply is None or self._audit.books.places[reply["conversation_id"]] != sent.place:
@@ -108,21 +108,21 @@ class Truth:
 
     def _untold(self) -> Iterator[Breach]:
         """Each effect has its line in a reply, unless there was no more room for it."""
-        told: Counter[tuple[str, int]] = Counter()
+        reported: Counter[tuple[str, int]] = Counter()
         full: set[str] = set()
         for reply in self._audit.books.replies.values():
             text = _text_of(reply)
             if _MORE in text:
                 full.add(reply["message_id"])
-            told.update(_told_in(text))
+            reported.update(_reported_in(text))
         for number, story in self._audit.stories.items():
             for place, state in enumerate(story.states):
-                count = told[state.name, number]
+                count = reported[state.name, number]
                 is_own = state.name in {"posted", "void", "reversed"} and story.place[1]
-                # One message that sends and takes back may tell the end alone.
+                # A message that sends and reverses may report only the end.
                 later = [one for one in story.states[place + 1 :] if one.by == state.by]
-                is_told = count or any(told[one.name, number] for one in later)
-                if is_own and not is_told and state.by not in full:
+                is_reported = count or any(reported[one.name, number] for one in later)
+                if is_own and not is_reported and state.by not in full:
                     yield Breach(UNTOLD, f"{story.place} never heard T{number} {state.name}")
                 if state.name == "expired" and count > 1:
                     yield Breach(UNTOLD, f"{story.place} heard {count} times T{number} expired")
@@ -144,7 +144,7 @@ class Truth:
 
 
 class _Telling:
-    """One line, told between the beginning of its turn and the writing of its reply."""
+    """One line, sent between the start of its turn and the writing of its reply."""
 
     def __init__(
         self, truth: Truth, sent: Sent, found: dict[str, str | None], reply: sqlite3.Row
@@ -171,7 +171,7 @@ class _Telling:
         return checks.get(kind, lambda: self._done(kind))() or self._left()
 
     def _done(self, state: str) -> str:
-        """posted, void, reversed or expired, by the customer himself, and by then."""
+        """posted, void, reversed or expired, by that customer, and by then."""
         if self._story is None or self._story.place != self._place:
             return "no transfer of this customer"
         if not self._is_since(self._story, state):
@@ -228,7 +228,7 @@ class _Telling:
         return any(one.name == state and one.at <= self._until + _SLACK_S for one in story.states)
 
     def _payer(self, phone: str) -> str:
-        """Who paid, as far as the business shows it."""
+        """The payer, as far as the business shows it."""
         return shown_payer(self._rules.show_payer, self._truth.name_of(phone), phone)
 
     def _differs(self, story: Story, names: set[str]) -> str:
@@ -240,7 +240,7 @@ class _Telling:
         return ""
 
     def _left(self) -> str:
-        """Whether what is available, and held, was so at any moment of the turn."""
+        """Whether available and held money had these values at any moment of the turn."""
         if (left := self._found.get("left")) is None:
             return ""
         held = self._found.get("held")
@@ -262,7 +262,7 @@ def money(minor: int, rules: Rules) -> str:
     return f"{'-' if minor < 0 else ''}{symbol}{int(digits[:cut]):,}{decimals}"
 
 
-def _told_in(text: str) -> set[tuple[str, int]]:
+def _reported_in(text: str) -> set[tuple[str, int]]:
     """What a reply says was done, by state and number."""
     lines = [line.removeprefix(f"{RECEIPT} ") for line in text.split("\n")]
     kinds = ("posted", "void", "reversed", "expired")

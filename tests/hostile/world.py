@@ -1,4 +1,4 @@
-"""The businesses with their rules, the customers with their names, and all that happened."""
+"""The businesses with their rules, the customers with their names, and everything recorded."""
 
 import re
 from collections import Counter, defaultdict
@@ -16,11 +16,11 @@ FIRST_PHONE = 15550400000
 CARD, FORWARDED = "[card]", "[forwarded]"
 """The words of messages that the model reads in a form of their own."""
 KNOWN_NAMES = ("John", "Mary", "The Landlord")
-"""Payees that the operator has added for the customers of the business that pays no others."""
+"""Payees that the operator has added in the business that pays only known payees."""
 
 
 class Shop(msgspec.Struct, frozen=True):
-    """One business: as the outside knows it, and by its rules."""
+    """One business: as the simulator knows it, with its rules."""
 
     id: str
     rules: Rules
@@ -28,7 +28,7 @@ class Shop(msgspec.Struct, frozen=True):
 
     @property
     def business(self) -> Business:
-        """The same as wbot keeps it."""
+        """The same business as wbot stores it."""
         rules = self.rules
         return Business(
             id=self.id,
@@ -104,7 +104,7 @@ BY_PHONE_NUMBER_ID = {shop.outside.phone_number_id: shop for shop in SHOPS}
 
 
 class Person(msgspec.Struct, frozen=True):
-    """A customer, and the business where the money is."""
+    """A customer, and the business that holds their money."""
 
     number: int
     customer: SimulatedCustomer
@@ -138,7 +138,7 @@ def number_of(tag: str) -> int:
 
 
 def people(count: int) -> list[Person]:
-    """Customers spread over the businesses; many a name is a receipt, or gives orders."""
+    """Customers spread over the businesses; many names look like receipts or give orders."""
     found = []
     for number in range(count):
         phone = str(FIRST_PHONE + number)
@@ -153,7 +153,7 @@ Place = tuple[str, str]
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """One message of a customer: its words, or the button that was tapped."""
+    """One message of a customer: its text, or the tapped button."""
 
     message_id: str
     place: Place
@@ -161,13 +161,13 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     button: str | None
     at: datetime
     is_misdated: bool = False
-    """It named a time of writing that cannot be, or is long past."""
+    """Its timestamp is impossible or long past."""
     is_foreign: bool = False
-    """Whether it holds what somebody else wrote."""
+    """Whether it holds another person's words."""
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """One message that the Graph API took."""
+    """One message that the Graph API accepted."""
 
     place: Place
     text: str
@@ -181,7 +181,7 @@ _REFERENCE = re.compile(r"\(T(\d+)\)")
 
 
 class Record:
-    """What the outside did and saw; the auditor believes nothing else without a second look."""
+    """What the simulator did and saw; the auditor checks everything else itself."""
 
     def __init__(self) -> None:
         self.said: dict[str, Said] = {}
@@ -192,7 +192,7 @@ class Record:
         self.proposed: defaultdict[tuple[Place, str], list[Proposed]] = defaultdict(list)
         """What the model called for, by customer and the words it was shown."""
         self.raw: list[str] = []
-        """Others' words that reached the model otherwise than as data."""
+        """Others' words that reached the model as anything but data."""
         self.deposits: dict[str, tuple[Place, int]] = {}
         """By the operator's key."""
         self.known: list[tuple[Place, str]] = []
@@ -201,19 +201,19 @@ class Record:
         self.counts: Counter[str] = Counter()
 
     def aim_at(self, person: Person, shop: Shop, phones: list[str]) -> Aim:
-        """What a model that speaks with this customer could go for."""
-        told = [one.text for one in self.sent_to[shop.id, person.phone][-5:]]
+        """What a model that speaks with this customer could aim at."""
+        texts = [one.text for one in self.sent_to[shop.id, person.phone][-5:]]
         return Aim(
             exponent=shop.rules.exponent,
             code=shop.rules.currency,
             own_phone=person.phone,
             phones=phones,
             references=self.references[-400:],
-            own_references=[f"T{one}" for text in told for one in _REFERENCE.findall(text)],
+            own_references=[f"T{one}" for text in texts for one in _REFERENCE.findall(text)],
         )
 
     def note(self, send: Send) -> Sent | None:
-        """Keep a message to a customer."""
+        """Record a message to a customer."""
         if send.customer is None:
             return None
         buttons: tuple[str, ...] = ()
@@ -239,6 +239,6 @@ class Record:
 
 
 def token_of(button: str) -> str:
-    """The token in a button of a confirmation; nothing in any other."""
+    """The token in a button of a confirmation; empty in any other."""
     kind, _, rest = button.partition(":")
     return rest.rpartition(":")[0] if kind == "confirm" else ""

@@ -1,4 +1,4 @@
-"""Webhooks with a great many updates: refused before they cost anything, or stored in parts."""
+"""Webhooks with very many updates are refused before they cost anything, or stored in parts."""
 
 import asyncio
 import json
@@ -15,9 +15,9 @@ import pytest
 from conftest import SHOP, WAIT_S, MakeWorld, World, query
 from db_factories import STARTED_AT, make_tx
 from test_webhook import envelope, post, text
-from torture.lives import Service
 from torture.preparation import free_port, make_database, variables
-from torture.victim import Cue, Moment, Place
+from torture.processes import Service
+from torture.target import Cue, Moment, Place
 
 from wbot.clock import Clock
 from wbot.domain.errors import OversizedError
@@ -40,7 +40,7 @@ CHANGES = (b'{"object":"whatsapp_business_account","entry":[{"changes":[', b"]}]
 
 
 def filled(around: tuple[bytes, bytes], item: bytes) -> bytes:
-    """As many of the item as a body may hold."""
+    """As many copies of the item as a body may hold."""
     room = BODY_BYTES_MAX - len(around[0]) - len(around[1])
     return around[0] + b",".join([item] * (room // (len(item) + 1))) + around[1]
 
@@ -72,7 +72,7 @@ async def test_a_body_of_too_many_updates_is_refused(make_world: MakeWorld, kind
 
 
 def calls_of(work: Callable[[], Any]) -> int:
-    """How many functions of ours and of Python's the work calls: its cost, on any machine."""
+    """How many Python and wbot functions the work calls: its cost, the same on any machine."""
     calls = 0
 
     def count(_frame: FrameType, event: str, _argument: object) -> None:
@@ -88,8 +88,8 @@ def calls_of(work: Callable[[], Any]) -> int:
 
 
 @pytest.mark.parametrize("kind", DENSE)
-def test_a_refusal_costs_no_more_than_a_body_that_is_taken(kind: str) -> None:
-    """To make an object of each of two million notices would hold everything else for seconds."""
+def test_a_refusal_costs_no_more_than_an_accepted_body(kind: str) -> None:
+    """An object for each of two million notices would block everything else for seconds."""
 
     def refused() -> None:
         with pytest.raises(OversizedError, match="10,000 updates"):
@@ -102,8 +102,8 @@ def test_a_refusal_costs_no_more_than_a_body_that_is_taken(kind: str) -> None:
     ("within", "key"),
     [("statuses", "errors"), ("messages", "errors"), ("messages", "contacts"), ("messages", "odd")],
 )
-def test_one_update_may_hold_whatever_it_likes(within: str, key: str) -> None:
-    """It is kept as it is, and of its lists no more is read than anybody would show."""
+def test_one_update_may_hold_any_content(within: str, key: str) -> None:
+    """It is stored unchanged, and only the displayed part of its lists is parsed."""
     before, after = LISTS[within]
     begun = b'{"id":"wamid.1","status":"failed","type":"contacts","%s":[' % key.encode()
     body = filled((before + begun, b"]}" + after), b"{}")
@@ -151,9 +151,9 @@ def test_the_parts_are_the_whole(messages: int, statuses: int) -> None:
 
 
 async def first_part(world: World) -> None:
-    """Wait until something of the large webhook is on disk."""
+    """Wait until part of the large webhook is on disk."""
     async with asyncio.timeout(WAIT_S):
-        while not world.rows("SELECT 1 FROM messages LIMIT 1"):  # noqa: ASYNC110  nothing tells
+        while not world.rows("SELECT 1 FROM messages LIMIT 1"):  # noqa: ASYNC110  no event to wait for
             await asyncio.sleep(0.001)
 
 
@@ -185,13 +185,13 @@ async def test_10_000_updates_are_stored_in_parts_with_others_in_between(
 
 
 def pause(database: Path) -> None:
-    """Nobody answers what is only to be stored."""
+    """Pause the business, so that messages are only stored."""
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE businesses SET status = 'paused'")
 
 
 def stored(database: Path) -> tuple[int, int]:
-    """How many messages and statuses are on disk."""
+    """The number of messages and statuses on disk."""
     (row,) = query(
         database,
         "SELECT (SELECT count(*) FROM messages) AS messages, (SELECT count(*) FROM statuses) AS s",
@@ -253,7 +253,7 @@ def tx() -> Iterator[sqlite3.Connection]:
 
 
 def test_a_repeated_webhook_writes_no_body_and_scans_nothing(tx: sqlite3.Connection) -> None:
-    """It used to store the body, and to search all messages and statuses before it let it go."""
+    """It used to store the body and to scan all messages and statuses first."""
     body = body_of(messages=2, statuses=2)
     payload = parse_payload(body)
     tx.execute("BEGIN")
@@ -281,7 +281,7 @@ def test_a_new_webhook_and_the_clearing_of_an_old_body_scan_nothing(
 
 
 def plans_with_scans(tx: sqlite3.Connection, statements: list[str]) -> list[tuple[str, str]]:
-    """Statements, and the lines of their plans that read a whole table."""
+    """Statements, with the lines of their plans that read a whole table."""
     return [
         (statement, row["detail"])
         for statement in statements

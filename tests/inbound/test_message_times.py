@@ -1,4 +1,4 @@
-"""Times of writing that are absent, absurd, old or yet to come: none of them moves money."""
+"""Missing, absurd, old or future message times: none of them moves money."""
 
 import json
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ EVERY_ABSURD = pytest.mark.parametrize("timestamp", ABSURD.values(), ids=ABSURD)
 
 
 def written(content: dict[str, Any], timestamp: Any, message_id: str, at: Any = None) -> Any:
-    """A body with one message of Alice's that names this time of writing."""
+    """A body with one message from Alice with this timestamp."""
     sent_at = at or Clock().now()
     update = message_update(SHOP, ALICE, content, message_id=message_id, sent_at=sent_at)
     assert update.message is not None
@@ -63,7 +63,7 @@ def text(body: str) -> dict[str, Any]:
 
 
 async def send(world: World, content: dict[str, Any], timestamp: Any, message_id: str) -> Send:
-    """What the message is answered with."""
+    """The reply to the message."""
     seen = len(world.simulator.replies_to(ALICE))
     await world.simulator.deliver(written(content, timestamp, message_id))
     return await world.simulator.wait_for_reply_to(ALICE, after=seen, timeout_s=WAIT_S)
@@ -91,13 +91,13 @@ def phases(world: World) -> list[str]:
 
 @pytest.fixture
 def path(database_path: Path) -> Path:
-    """A shop that pays at once; Alice has $500."""
+    """A shop that pays at once, where Alice has $500."""
     deposit(database_path, ALICE, 50_000)
     return database_path
 
 
 def ask_first(path: Path) -> None:
-    """From now on the shop asks before every transfer."""
+    """Make the shop ask before every transfer."""
     with writing(path) as tx:
         business = businesses.required(tx, "shop")
         businesses.change(tx, msgspec.structs.replace(business, policy=Policy()))
@@ -145,7 +145,7 @@ async def test_an_order_a_little_ahead_of_our_clock_is_fresh(
         assert receipt.text.startswith(f"{MARK} Sent $20.00")
 
 
-async def test_an_undated_message_is_told_as_such_to_the_operator(
+async def test_an_undated_message_is_shown_as_such_to_the_operator(
     make_world: MakeWorld, path: Path
 ) -> None:
     async with make_world() as world:
@@ -281,14 +281,14 @@ NO_TIMES = st.one_of(
 
 
 class Intake:
-    """Records bodies in a database of its own."""
+    """Records bodies in its own database."""
 
     def __init__(self) -> None:
         self.tx = make_tx()
         self.count = 0
 
     def stored(self, timestamp: Any) -> dict[str, Any]:
-        """The row of a message that names this time."""
+        """The stored row of a message with this timestamp."""
         self.count += 1
         message_id = f"wamid.{self.count}"
         body = json.dumps(written(text("hi"), timestamp, message_id, STARTED_AT)).encode()

@@ -1,4 +1,4 @@
-"""A body is believed only with the signature of its own bytes."""
+"""A body is accepted only with the signature of exactly its bytes."""
 
 import hashlib
 import hmac
@@ -20,7 +20,7 @@ HEADER = "sha256=0d8aa150267d8760e4f3238360187e10ef231b036134885897b240c1c480e11
 
 
 def is_valid(body: bytes, header: str | None, secret: str) -> bool:
-    """As the webhook judges it: the body comes in parts."""
+    """Validate in chunks, as the webhook does."""
     signature = Signature(secret)
     for start in range(0, len(body), 50):
         signature.update(body[start : start + 50])
@@ -42,7 +42,7 @@ def test_the_empty_body_has_a_signature_too() -> None:
 
 
 def test_the_same_json_in_other_bytes_is_refused() -> None:
-    """Escapes and spaces count: the bytes are signed, not what they mean."""
+    """Escapes and spaces matter: the bytes are signed, not their meaning."""
     again = json.dumps(json.loads(BODY), separators=(",", ":")).encode()
     assert not is_valid(again, HEADER, SECRET)
     assert not is_valid(BODY + b"\n", HEADER, SECRET)
@@ -52,7 +52,7 @@ def test_another_apps_secret_is_refused() -> None:
     assert not is_valid(BODY, sign(BODY, "another-secret"), SECRET)
 
 
-def test_an_empty_secret_believes_nobody() -> None:
+def test_an_empty_secret_accepts_no_signature() -> None:
     assert not is_valid(BODY, sign(BODY, ""), "")
 
 

@@ -1,4 +1,4 @@
-"""The webhook's HTTP promises: what is answered, and that 200 means on disk."""
+"""What the webhook promises over HTTP: its answers, and that 200 means stored on disk."""
 
 import io
 import json
@@ -28,7 +28,7 @@ def envelope(*messages: dict[str, Any], number: str = SHOP.phone_number_id) -> d
 
 
 def now_s() -> str:
-    """WhatsApp's time of writing for a message of just now."""
+    """A WhatsApp timestamp for a message sent just now."""
     return str(int(Clock().now().timestamp()))
 
 
@@ -80,7 +80,9 @@ async def test_only_a_signed_envelope_is_answered_200(make_world: MakeWorld) -> 
         assert await post(world, good) == 200
 
 
-async def test_a_body_up_to_4_mib_is_taken_and_a_larger_one_refused(make_world: MakeWorld) -> None:
+async def test_a_body_up_to_4_mib_is_accepted_and_a_larger_one_refused(
+    make_world: MakeWorld,
+) -> None:
     async with make_world() as world:
         body = envelope(text("wamid.1", "x"))
         body["padding"] = ""
@@ -150,7 +152,7 @@ async def test_a_locked_database_is_an_honest_503_and_loses_nothing(
 
 
 async def test_the_real_text_takes_its_placeholders_place(make_world: MakeWorld) -> None:
-    """A 131060 waits two seconds; the text that follows under its id is what is answered."""
+    """A 131060 waits two seconds; if the text follows under the same id, that text is answered."""
     async with make_world() as world:
         ghost = {
             "from": BOB.phone,
@@ -192,7 +194,7 @@ async def test_the_real_text_after_the_placeholder_was_answered_gets_its_own_ans
 
 
 def expected_status(raw: bytes) -> int:
-    """What contract.md says of a body, judged without wbot's own parser."""
+    """The status that contract.md requires for a body, computed without wbot's own parser."""
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError):
@@ -206,7 +208,7 @@ def expected_status(raw: bytes) -> int:
 
 
 def ids_in(value: Any) -> set[str]:
-    """The message ids that start turns, found without wbot's own parser."""
+    """The ids of messages that start turns, found without wbot's own parser."""
     found = set()
     for entry in value["entry"]:
         for change in entry.get("changes", []) if isinstance(entry, dict) else []:

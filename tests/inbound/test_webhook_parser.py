@@ -1,4 +1,4 @@
-"""What comes out of a webhook's body: every piece of it, however odd its neighbours are."""
+"""What is parsed from a webhook body: every piece of it, whatever is malformed beside it."""
 
 import copy
 import json
@@ -49,7 +49,7 @@ def handling_word(message: Inbound) -> str:
 
 
 def lines_of(payload: Payload) -> list[str]:
-    """One line a piece, as `expected_pieces.json` has them."""
+    """One line per piece, as in `expected_pieces.json`."""
     messages = [
         f"{m.message_id[:12]} {type(m.content).__name__} of {m.phone or '-'} {m.user_id or '-'}:"
         f" {handling_word(m)}"
@@ -261,7 +261,7 @@ def test_a_contact_that_differs_from_the_sender_in_a_word_is_kept_a_repetition_i
 # --- characters, numbers, encodings
 
 
-def test_what_a_database_cannot_keep_is_taken_out_of_words_and_keys() -> None:
+def test_what_a_database_cannot_store_is_removed_from_text_and_keys() -> None:
     (message,) = parse_own("strange_characters").messages
     assert Text("café \N{GRINNING FACE} \ufffd  end") == message.content
     assert message.name == "Ada"
@@ -328,7 +328,7 @@ NOT_COMPARED = {"object", "messaging_product", "field", "time"}
 
 
 def leaves(node: Any, key: str = "") -> Iterator[Leaf]:
-    """Every value that is not a container, with the key it stands under."""
+    """Every value that is not a container, with its key."""
     if isinstance(node, dict):
         for name, child in node.items():
             yield from leaves(child, name)
@@ -364,7 +364,7 @@ def is_envelope(value: Any) -> bool:
 
 
 def startable(value: Any, kind: str) -> list[Any]:
-    """The ids of the messages or statuses in the lists of this kind, read the plainest way."""
+    """The ids of the messages or statuses in the lists of this kind, read in the simplest way."""
     return [
         item["id"]
         for entry in value["entry"]
@@ -420,7 +420,7 @@ SMALL_ENVELOPES = [value for value in ENVELOPES if len(json.dumps(value)) < 5_00
 
 
 def containers(node: Any) -> list[Any]:
-    """The node and every object and list in it that holds something."""
+    """The node and every non-empty object and list in it."""
     children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
     inner = [found for child in children for found in containers(child)]
     return [node, *inner] if children else inner
@@ -428,7 +428,7 @@ def containers(node: Any) -> list[Any]:
 
 @st.composite
 def mutated_bodies(draw: Callable[[st.SearchStrategy[Any]], Any]) -> bytes:
-    """One of our own bodies in which some nodes are gone, replaced, moved or joined by junk."""
+    """One of our own bodies in which some nodes are removed, replaced, moved or joined by junk."""
     body = copy.deepcopy(draw(st.sampled_from(SMALL_ENVELOPES)))
     for _ in range(draw(st.integers(1, 4))):
         places = containers(body)
@@ -465,7 +465,7 @@ def test_a_mutated_body_is_read_whole_or_refused(body: bytes) -> None:
     for message in payload.messages:
         handling_of(message.content, message.group_id)
         again = json.loads(json.dumps(message.raw))
-        # By their words, for no NaN equals another.
+        # By their text, because no NaN equals another.
         assert repr(content_of(again)) == repr(message.content)
         assert 0 < len(message.message_id) <= json_access.ID_LENGTH_MAX
     for piece in pieces_of(payload):
@@ -474,7 +474,7 @@ def test_a_mutated_body_is_read_whole_or_refused(body: bytes) -> None:
 
 
 def lost(value: Any, payload: Payload) -> set[Leaf]:
-    """The leaves that are in no piece; a truth value or a giant is nobody's account or number."""
+    """The leaves that are in no piece; a boolean or a huge number is no account or phone number."""
     return {
         (key, text)
         for key, text in set(leaves(value)) - kept_leaves(payload)
@@ -491,7 +491,7 @@ def test_arbitrary_bytes_give_a_payload_or_a_refusal(body: bytes) -> None:
 
 @st.composite
 def almost_json(draw: Callable[[st.SearchStrategy[Any]], Any]) -> bytes:
-    """A JSON text, perhaps with one byte of it exchanged or cut out."""
+    """A JSON text, sometimes with one byte changed or removed."""
     value = draw(JUNK)
     text = json.dumps(value, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
     at: int = draw(st.integers(0, len(text)))

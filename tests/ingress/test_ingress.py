@@ -1,4 +1,4 @@
-"""What strangers can do to us without a signature: nothing that others would notice."""
+"""What clients without a valid signature can do: nothing that other clients notice."""
 
 import asyncio
 import gzip
@@ -30,7 +30,7 @@ BODY_BYTES_MAX = 4 * MIB
 
 
 class Client:
-    """A connection of a client with manners of its own."""
+    """A connection of a client with its own behaviour."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -44,7 +44,7 @@ class Client:
             return  # closed on us: what was answered before is still there to read
 
     async def status(self) -> int:
-        """The status of the answer; 0 where the connection was closed without one."""
+        """The status of the answer; 0 if the connection was closed without one."""
         async with asyncio.timeout(WAIT_S):
             try:
                 line = await self._reader.readline()
@@ -53,7 +53,7 @@ class Client:
         return int(line.split()[1]) if line else 0
 
     async def closed(self) -> bool:
-        """Whether the other side closes the connection, having said nothing."""
+        """Whether the server closes the connection without an answer."""
         async with asyncio.timeout(WAIT_S):
             try:
                 return await self._reader.read(1) == b""
@@ -61,7 +61,7 @@ class Client:
                 return True
 
     async def rest(self) -> bytes:
-        """Everything until the other side closes."""
+        """Everything until the server closes the connection."""
         try:
             return await self._reader.read()
         except ConnectionError:
@@ -73,7 +73,7 @@ class Client:
 
 @asynccontextmanager
 async def clients(port: int) -> AsyncIterator[Callable[..., Any]]:
-    """Opens connections, each with these first bytes, and closes them at the end."""
+    """Opens connections, sends these first bytes on each, and closes them at the end."""
     opened: list[Client] = []
 
     async def opens(*data: bytes) -> Client:
@@ -95,7 +95,7 @@ def port_of(world: World) -> int:
 
 
 def head(*lines: str, length: int | None = None) -> bytes:
-    """A request's line and headers; chunked where no length is named."""
+    """A request's line and headers; chunked if no length is given."""
     size = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
     return "\r\n".join(("POST /api/webhook HTTP/1.1", "Host: test", size, *lines, "", "")).encode()
 
@@ -109,7 +109,7 @@ def chunk(data: bytes) -> bytes:
 
 
 async def answered(world: World, status: int, at_least: int = 1) -> None:
-    """Wait until so many webhooks were answered with the status, as /metrics counts them."""
+    """Wait until this many webhooks were answered with the status, as /metrics counts them."""
     async with asyncio.timeout(WAIT_S):
         while True:
             async with world.session.get(f"{world.url}/metrics") as answer:
@@ -141,7 +141,7 @@ BOMB = gzip.compress(bytes(64 * MIB))
 async def test_a_compressed_body_is_refused_by_its_header(
     make_world: MakeWorld, encoding: str, body: bytes, is_signed: bool
 ) -> None:
-    """Nothing of the body has come yet when the answer is there."""
+    """None of the body has arrived when the answer is sent."""
     async with make_world() as world, clients(port_of(world)) as opens:
         lines = (f"Content-Encoding: {encoding}", *([signed(body)] if is_signed else []))
         client = await opens(head(*lines, length=len(body)))
@@ -152,7 +152,7 @@ async def test_a_compressed_body_is_refused_by_its_header(
         assert world.rows("SELECT * FROM webhooks") == []
 
 
-async def test_a_body_that_says_it_is_not_compressed_is_taken(make_world: MakeWorld) -> None:
+async def test_a_body_that_says_it_is_not_compressed_is_accepted(make_world: MakeWorld) -> None:
     async with make_world() as world, clients(port_of(world)) as opens:
         for number, encoding in enumerate(("identity", "Identity", "", "identity, identity")):
             body = json.dumps(envelope(text(f"wamid.{number}", "hi"))).encode()
@@ -174,7 +174,7 @@ async def test_the_simulator_refuses_compressed_bodies_too() -> None:
                 assert answer.status == 415, path
 
 
-# Bytes under way ---------------------------------------------------------------------------------
+# Bytes in progress -------------------------------------------------------------------------------
 
 
 async def small(world: World, message_id: str) -> int:
@@ -225,7 +225,7 @@ async def test_a_body_with_a_length_counts_from_its_first_byte(make_world: MakeW
 
 
 async def settled(world: World) -> None:
-    """What was sent before has been read: a request that came later has been answered."""
+    """Wait until earlier bytes are read: a later request has been answered."""
     await world.health_of(200)
     await world.health_of(200)
 
@@ -249,7 +249,7 @@ async def test_a_body_without_a_length_counts_as_it_comes(make_world: MakeWorld)
 
 
 async def test_small_bodies_have_room_of_their_own(make_world: MakeWorld) -> None:
-    """And no more than that: small ones cannot take all either."""
+    """And no more than that: small ones cannot use up everything either."""
     limits = Limits(
         small_bodies_bytes_max=50_000, large_bodies_bytes_max=MIB, gives_way_after_s=WAIT_S * 2
     )
@@ -289,7 +289,7 @@ async def test_what_is_counted_is_given_back_however_a_body_ends(make_world: Mak
 async def test_one_address_behind_our_proxy_has_so_many_unfinished_bodies(
     make_world: MakeWorld,
 ) -> None:
-    """The proxy's own word counts, which is the last; what the client wrote before it does not."""
+    """The proxy's own entry counts, which is the last; what the client wrote before it does not."""
     limits = Limits(unfinished_per_address_max=2)
     async with make_world(limits=limits) as world, clients(port_of(world)) as opens:
         for invented in ("198.51.100.1", "198.51.100.2"):
@@ -324,7 +324,7 @@ def test_an_address_counts_as_what_one_client_has(address: str, counted: str | N
     assert counted_address(address) == counted
 
 
-# Bodies that are not what their headers say ------------------------------------------------------
+# Bodies that contradict their headers ------------------------------------------------------------
 
 
 async def test_a_body_shorter_than_it_says_is_answered_when_time_is_up(
@@ -353,15 +353,15 @@ async def test_a_body_over_4_mib_is_refused_by_its_length_or_where_it_passes_it(
     make_world: MakeWorld,
 ) -> None:
     async with make_world() as world, clients(port_of(world)) as opens:
-        told = await opens(head(length=BODY_BYTES_MAX + 1))
-        assert await told.status() == 413
+        refused = await opens(head(length=BODY_BYTES_MAX + 1))
+        assert await refused.status() == 413
         found = await opens(head(), *[chunk(b"x" * MIB)] * 4, chunk(b"x"))
         assert await found.status() == 413
         await answered(world, 413, 2)
         assert await small(world, "wamid.1") == 200
 
 
-async def test_a_body_that_comes_byte_by_byte_is_taken(make_world: MakeWorld) -> None:
+async def test_a_body_that_comes_byte_by_byte_is_accepted(make_world: MakeWorld) -> None:
     async with make_world() as world, clients(port_of(world)) as opens:
         body = json.dumps(envelope(text("wamid.1", "hi"))).encode()
         parts = [chunk(bytes([byte])) for byte in body]
@@ -505,14 +505,14 @@ async def test_a_client_that_does_not_read_its_answers_is_cut_off(make_world: Ma
 
 
 async def only_ask(writer: asyncio.StreamWriter) -> None:
-    """Request after request, for ever."""
+    """Request after request, forever."""
     while True:
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n" * 1000)
         await writer.drain()
 
 
 class Transport(asyncio.Transport):
-    """A connection from somewhere else."""
+    """A connection from another address."""
 
     def __init__(self, address: str) -> None:
         super().__init__({"peername": (address, 40_000)})

@@ -1,4 +1,4 @@
-"""The service proves its books right while it runs, and moves no money while they are wrong."""
+"""The service audits its ledger while it runs, and moves no money while it is inconsistent."""
 
 import asyncio
 import sqlite3
@@ -25,7 +25,7 @@ WRONG = "UPDATE balances SET posted_minor = posted_minor + ? WHERE account_id = 
 
 
 class Minutes(Clock):
-    """A clock whose minutes pass when the test says so."""
+    """A clock whose minutes pass when the test advances it."""
 
     def __init__(self) -> None:
         self._passed = asyncio.Condition()
@@ -47,7 +47,7 @@ def by_hand(path: Path, amount_minor: int) -> None:
         tx.execute(WRONG, (amount_minor,))
 
 
-async def test_wrong_books_stop_money_but_not_words_until_they_are_right(
+async def test_an_inconsistent_ledger_stops_money_but_not_replies_until_it_is_fixed(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     deposit(database_path, ALICE, 10_000)
@@ -77,7 +77,7 @@ async def test_wrong_books_stop_money_but_not_words_until_they_are_right(
         ("none", "UPDATE sqlite_sequence SET seq = 'x'"),
     ],
 )
-async def test_books_that_cannot_be_checked_count_as_wrong(
+async def test_a_ledger_that_cannot_be_checked_counts_as_inconsistent(
     make_world: MakeWorld, database_path: Path, guard: str, damage: str
 ) -> None:
     deposit(database_path, ALICE, 10_000)
@@ -89,7 +89,7 @@ async def test_books_that_cannot_be_checked_count_as_wrong(
         await world.health_of(503)
 
 
-async def test_wrong_books_are_found_at_the_start_before_money_moves(
+async def test_an_inconsistent_ledger_is_found_at_the_start_before_money_moves(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     deposit(database_path, ALICE, 10_000)
@@ -99,7 +99,7 @@ async def test_wrong_books_are_found_at_the_start_before_money_moves(
         await world.health_of(503)
 
 
-async def test_a_tap_while_the_books_are_wrong_can_be_made_again(
+async def test_a_tap_while_the_ledger_is_inconsistent_can_be_repeated(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     deposit(database_path, ALICE, 10_000)
@@ -126,7 +126,7 @@ async def test_a_tap_while_the_books_are_wrong_can_be_made_again(
                 await world.health_of(200)
 
 
-# What it costs ---------------------------------------------------------------------------------
+# Cost ------------------------------------------------------------------------------------------
 
 
 def long_ledger(path: Path, transfers: int) -> None:
@@ -140,12 +140,12 @@ def long_ledger(path: Path, transfers: int) -> None:
 
 
 def steps_of(tx: sqlite3.Connection, work: Callable[[sqlite3.Connection], object]) -> int:
-    """How many instructions of SQLite's machine the work takes: the same on every machine."""
-    taken = 0
+    """How many instructions of SQLite's virtual machine the work takes: the same on any machine."""
+    steps = 0
 
     def count() -> int:
-        nonlocal taken
-        taken += 1
+        nonlocal steps
+        steps += 1
         return 0
 
     tx.set_progress_handler(count, 1)
@@ -153,23 +153,23 @@ def steps_of(tx: sqlite3.Connection, work: Callable[[sqlite3.Connection], object
         work(tx)
     finally:
         tx.set_progress_handler(None, 1)
-    return taken
+    return steps
 
 
 def test_the_whole_audit_takes_as_long_as_the_ledger_and_no_longer() -> None:
     """Reversals of confirmed transfers once made it quadratic."""
-    taken = []
+    steps = []
     for transfers in (200, 800):
         tx = make_tx()
         alice = Paying(tx)
         for _ in range(transfers):
             alice.reverse(alice.posted("John", 1))
-        taken.append(steps_of(tx, invariants.breaches))
-    assert taken[1] < taken[0] * 4.5
+        steps.append(steps_of(tx, invariants.breaches))
+    assert steps[1] < steps[0] * 4.5
 
 
 def test_what_is_new_is_verified_at_the_cost_of_what_is_new() -> None:
-    taken = []
+    steps = []
     for transfers in (100, 1_000):
         tx = make_tx()
         old, new = Paying(tx), Paying(tx, "15550101002")
@@ -179,14 +179,14 @@ def test_what_is_new_is_verified_at_the_cost_of_what_is_new() -> None:
         for _ in range(20):
             new.posted("Mary", 1)
             new.reverse(new.pay("Paul", 1))
-        taken.append(
+        steps.append(
             steps_of(tx, partial(invariants.verify_latest, since=reached, rows=2_000, sums={}))
         )
-    assert taken[1] < taken[0] * 1.05
+    assert steps[1] < steps[0] * 1.05
 
 
 def test_an_account_that_is_long_is_not_added_up_every_minute() -> None:
-    taken = []
+    steps = []
     for transfers in (100, 1_000):
         tx = make_tx()
         alice = Paying(tx)
@@ -195,11 +195,11 @@ def test_an_account_that_is_long_is_not_added_up_every_minute() -> None:
         first = invariants.verify_latest(tx, Checkpoint(), 10**6, {})
         alice.posted("John", 1)
         again = partial(invariants.verify_latest, since=first.upto, rows=2_000, sums=first.sums)
-        taken.append(steps_of(tx, again))
+        steps.append(steps_of(tx, again))
         assert again(tx).breaches == []
         tx.execute("UPDATE balances SET posted_minor = posted_minor + 1 WHERE account_id = 2")
         assert len(again(tx).breaches) == 1
-    assert taken[1] < taken[0] * 1.05
+    assert steps[1] < steps[0] * 1.05
 
 
 def test_a_ledger_is_as_right_in_slices_as_in_one() -> None:
@@ -283,10 +283,10 @@ async def test_an_old_row_changed_by_hand_is_found_by_the_audit_of_everything(
         assert "T4 does not continue the chain" in (await world.health_of(503))["reasons"][0]
 
 
-async def test_money_does_not_wait_for_long_books_at_a_start(
+async def test_money_does_not_wait_for_a_long_audit_at_a_start(
     make_world: MakeWorld, database_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rest is verified beside it; what is wrong then stops money as ever."""
+    """The rest is audited in the background; what is found wrong then still stops money."""
     deposit(database_path, ALICE, 10_000)
     by_hand(database_path, 5)
     goes_on = threading.Event()

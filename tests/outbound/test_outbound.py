@@ -1,4 +1,4 @@
-"""The outbox's sender: what is sent, once, in order, whatever the Graph API does."""
+"""The outbox sender: what is sent, once and in order, whatever the Graph API does."""
 
 from pathlib import Path
 
@@ -79,7 +79,7 @@ async def test_a_lost_response_is_settled_by_the_status_and_not_sent_again(
         assert wamids == [send.wamid for send in simulator.sends]
 
 
-async def test_a_send_of_which_nobody_hears_is_repeated_after_the_grace(
+async def test_a_send_without_a_status_is_repeated_after_the_grace(
     make_world: MakeWorld,
 ) -> None:
     simulator = make_simulator()
@@ -128,8 +128,8 @@ async def test_a_failed_status_is_recorded_for_the_operator(make_world: MakeWorl
         assert "131047" in world.rows("SELECT * FROM processing_errors")[0]["error_message"]
 
 
-async def test_an_attempt_whose_end_was_never_stored_blocks_nobody(make_world: MakeWorld) -> None:
-    """It counts as unknown, and after the grace its reply goes out."""
+async def test_an_attempt_whose_end_was_never_stored_blocks_nothing(make_world: MakeWorld) -> None:
+    """It counts as unknown, and after the grace period its reply is sent."""
     async with make_world(variables={"WBOT_UNKNOWN_GRACE": "0.2"}) as world:
         with writing(world.service.settings.database) as tx:
             tx.execute("UPDATE businesses SET status = 'paused'")

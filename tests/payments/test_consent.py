@@ -1,4 +1,4 @@
-"""Money that waits for a customer's own yes: by a button, by a word, in time, once."""
+"""Money that waits for the customer's own confirmation: by a button or a word, in time, once."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ SOON_S = consent.EXPIRY_GRACE_S + 2 * LOOK_EVERY_S
 
 
 class Ahead(Clock):
-    """The real clock, put forward by so many seconds."""
+    """The real clock, set ahead by this many seconds."""
 
     def __init__(self) -> None:
         self.ahead_s = 0.0
@@ -41,7 +41,7 @@ class Ahead(Clock):
 
 
 def change(path: Path, **rules: Any) -> None:
-    """Other money rules for the shop."""
+    """Change the money rules of the shop."""
     with writing(path) as tx:
         business = businesses.required(tx, "shop")
         businesses.change(tx, msgspec.structs.replace(business, policy=Policy(**rules)))
@@ -63,7 +63,7 @@ def path(database_path: Path) -> Path:
 
 
 class Chat:
-    """The shop's customers, by what they say and tap."""
+    """The shop's customers, who write and tap."""
 
     def __init__(self, world: World, path: Path, clock: Ahead) -> None:
         self.world = world
@@ -106,7 +106,7 @@ class Chat:
         await self.simulator.send_inbound(who, content, sent_at=self.clock.now())
 
     def balance(self) -> tuple[int, int]:
-        """What Alice has posted and held, and the proof that the books are right."""
+        """What Alice has posted and held; also checks that the ledger is consistent."""
         connection = connect(self.path)
         try:
             assert invariants.breaches(connection) == []
@@ -150,7 +150,7 @@ def button(question: Send, answer: str) -> dict[str, str]:
 
 
 def calls(*calls: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-    """One answer of a model that makes these calls, and says something it should not."""
+    """A model's answer that makes these calls, with a text that it should not send."""
     return {
         "choices": [
             {
@@ -251,7 +251,7 @@ async def test_what_was_only_read_makes_room_for_what_was_done(chat: Chat) -> No
     assert f"{MARK} And " in question.text
 
 
-async def test_below_the_threshold_nobody_is_asked(chat: Chat) -> None:
+async def test_below_the_threshold_no_customer_is_asked(chat: Chat) -> None:
     change(chat.path, confirm_above_minor=2_000)
     await chat.say("hello")
     assert (await chat.say("Transfer $20 to John")).type == "text"
@@ -289,7 +289,7 @@ async def test_an_older_question_is_not_the_newer_one(chat: Chat) -> None:
     assert chat.balance() == (8_000, 3_000)
 
 
-async def test_nobody_confirms_for_another_customer(chat: Chat) -> None:
+async def test_no_customer_confirms_for_another(chat: Chat) -> None:
     question = await chat.say("Transfer $20 to John")
     assert (await chat.tap(question, "yes", BOB)).text == consent.NOT_ASKED
     assert chat.balance() == (10_000, 2_000)
@@ -322,7 +322,7 @@ async def test_a_plain_no_frees_the_money(chat: Chat) -> None:
 
 
 async def test_a_yes_after_the_model_has_spoken_goes_to_the_model(chat: Chat) -> None:
-    """It may be the answer to what the model asked, and the model could ask anything."""
+    """It may answer what the model asked, and the model can ask anything."""
     await chat.say("Transfer $20 to John")
     chat.simulator.responder = lambda _: "Shall I show you the weather?"
     await chat.say("hello")
@@ -397,14 +397,14 @@ async def test_a_yes_that_quotes_another_customers_question_does_nothing(chat: C
 
 @pytest.mark.parametrize("mark", ["forwarded", "frequently_forwarded"])
 @pytest.mark.parametrize("value", [True, "true", 1])
-async def test_a_forwarded_yes_is_somebody_elses(chat: Chat, mark: str, value: Any) -> None:
+async def test_a_forwarded_yes_does_not_count(chat: Chat, mark: str, value: Any) -> None:
     await chat.say("Transfer $20 to John")
     content = {"type": "text", "text": {"body": "yes"}, "context": {mark: value}}
     await chat.next_reply(ALICE, chat.simulator.send_inbound(ALICE, content))
     assert chat.balance() == (10_000, 2_000)
 
 
-async def test_a_yes_after_the_time_was_over_is_told_so(chat: Chat) -> None:
+async def test_a_yes_after_the_time_gets_an_explanation(chat: Chat) -> None:
     await chat.say("Transfer $20 to John")
     chat.clock.ahead_s = 600 + SOON_S
     await chat.until_phase("expire")
@@ -438,7 +438,7 @@ async def test_a_yes_from_before_the_question_was_out_goes_to_the_model(chat: Ch
     assert chat.balance() == (10_000, 2_000)
 
 
-async def test_cancel_that_voids_whatever_waits(chat: Chat) -> None:
+async def test_cancel_voids_every_pending_transfer(chat: Chat) -> None:
     first = await chat.say("Transfer $20 to John")
     await chat.say("Transfer $30 to Mary")
     reply = await chat.say("Cancel that")
@@ -460,7 +460,7 @@ async def test_one_of_several_is_cancelled_by_its_reference(chat: Chat) -> None:
     assert chat.balance() == (7_000, 0)
 
 
-# Its end by itself -----------------------------------------------------------------------------
+# Expiry ----------------------------------------------------------------------------------------
 
 
 async def test_a_hold_expires_by_itself_and_the_customer_hears_of_it_once(chat: Chat) -> None:
@@ -478,7 +478,7 @@ async def test_a_hold_expires_by_itself_and_the_customer_hears_of_it_once(chat: 
 
 
 async def test_a_tap_counts_by_when_it_came_however_late_its_turn_is(chat: Chat) -> None:
-    """Paused, and the tap even gets stale: the hold waits for it, and the yes counts."""
+    """Paused until the tap is stale: the hold waits for it, and the yes counts."""
     question = await chat.say("Transfer $20 to John")
     pause(chat.path, is_paused=True)
     chat.clock.ahead_s = 590
@@ -494,7 +494,7 @@ async def test_a_tap_counts_by_when_it_came_however_late_its_turn_is(chat: Chat)
 
 
 async def test_a_tap_that_came_too_late_ends_the_hold_itself(chat: Chat) -> None:
-    """An unhandled message from before holds the expiry up; the late tap is late all the same."""
+    """An unhandled earlier message delays the expiry; the late tap is still late."""
     question = await chat.say("Transfer $20 to John")
     pause(chat.path, is_paused=True)
     await chat.simulator.say(ALICE, "hello", sent_at=chat.clock.now())
@@ -536,7 +536,7 @@ async def test_a_late_tap_leaves_the_hold_to_one_that_came_in_time(chat: Chat) -
 # To another customer ---------------------------------------------------------------------------
 
 
-async def test_a_customer_who_is_paid_hears_of_it_while_his_window_is_open(chat: Chat) -> None:
+async def test_a_customer_who_is_paid_is_notified_while_their_window_is_open(chat: Chat) -> None:
     await chat.say("hello", BOB)
     question = await chat.say(f"Transfer $20 to +{BOB.phone}")
     assert f"$20.00 to “+{BOB.phone}” (T3), a new payee" in question.text
@@ -568,7 +568,7 @@ async def test_a_contact_card_names_whom_to_pay(chat: Chat) -> None:
 
 
 async def test_a_customer_out_of_reach_is_paid_in_silence(chat: Chat) -> None:
-    """What he said in a group lets nobody write to him."""
+    """They wrote in a group, which does not allow a direct reply to them."""
     content = {"type": "text", "text": {"body": "hello"}, "group_id": "group.1"}
     await chat.simulator.send_inbound(BOB, content)
     await chat.simulator.wait_until_quiet(timeout_s=WAIT_S)
@@ -583,8 +583,8 @@ async def test_a_customer_out_of_reach_is_paid_in_silence(chat: Chat) -> None:
 # Afterwards ------------------------------------------------------------------------------------
 
 
-def told(path: Path, number: int) -> list[str]:
-    """What `wbot why` tells of money and questions in the life of Alice's n-th message."""
+def stages_shown(path: Path, number: int) -> list[str]:
+    """The money and question stages that `wbot why` shows for Alice's n-th message."""
     with writing(path) as tx:
         row = tx.execute("SELECT message_id FROM messages WHERE number = ?", (number,)).fetchone()
         stages = message_timeline.tell(tx, row[0], to_text(Clock().now())).stages
@@ -592,18 +592,18 @@ def told(path: Path, number: int) -> list[str]:
     return [re.sub(r"wamid\S+|20\S+Z", "…", one.detail) for one in stages if one.stage in kinds]
 
 
-async def test_both_lives_are_told_afterwards(chat: Chat) -> None:
+async def test_both_transfers_are_shown_afterwards(chat: Chat) -> None:
     question = await chat.say("Transfer $20 to John")
     await chat.tap(question, "yes")
-    assert told(chat.path, 1) == [
+    assert stages_shown(chat.path, 1) == [
         "T3: 20.00 USD to John, posted",
         "the customer to confirm, until …",
         "confirmed by message …",
     ]
-    assert told(chat.path, 2) == ["T4: 20.00 USD, posting T3"]
+    assert stages_shown(chat.path, 2) == ["T4: 20.00 USD, posting T3"]
 
 
-async def test_the_books_name_the_transfer_not_its_ends(chat: Chat) -> None:
+async def test_the_ledger_names_the_transfer_not_its_ends(chat: Chat) -> None:
     question = await chat.say("Transfer $20 to John")
     await chat.tap(question, "yes")
     reply = await chat.say("Cancel T3")
@@ -614,7 +614,7 @@ async def test_the_books_name_the_transfer_not_its_ends(chat: Chat) -> None:
     assert chat.balance() == (10_000, 0)
 
 
-async def test_a_later_life_tells_how_it_stands_now(chat: Chat) -> None:
+async def test_a_later_revision_reports_the_current_state(chat: Chat) -> None:
     change(chat.path, confirm_above_minor=10_000)
     await chat.say("Transfer $20 to John")
     await chat.say("Cancel that")
@@ -625,7 +625,7 @@ async def test_a_later_life_tells_how_it_stands_now(chat: Chat) -> None:
     assert again.text == f"{MARK} Cancelled T3: $20.00 to “John” is back. Available: $100.00."
 
 
-async def test_a_later_life_tells_of_its_own_cancel_once(chat: Chat) -> None:
+async def test_a_later_revision_reports_its_own_cancel_once(chat: Chat) -> None:
     change(chat.path, confirm_above_minor=10_000)
     answers = [
         calls(pay("20", "John"), ("cancel", {}), pay("30", "Mary")),
@@ -657,11 +657,11 @@ async def test_an_operator_reverses_what_reached_a_customer_and_nothing_that_wai
     assert chat.balance() == (10_000, 0)
 
 
-# Whatever dies when ----------------------------------------------------------------------------
+# Crashes ---------------------------------------------------------------------------------------
 
 
 def undo_the_close(path: Path, *, attempts: int) -> None:
-    """As if the process had died just before it wrote the reply to the first message."""
+    """Undo the reply to the first message, as if the process had died just before writing it."""
     with writing(path) as tx:
         tx.execute(
             "UPDATE messages SET state = 'begun', attempts = ?, revision = 0 WHERE number = 1",

@@ -1,4 +1,4 @@
-"""Whose number it is stays unknown until a yes, and who guesses learns little in a day."""
+"""The owner of a number stays unknown until a yes, and a day of guessing reveals little."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 from conftest import ALICE, BOB, MakeWorld, deposit, make_simulator, writing
 from db_factories import NOW, SHOP, after, make_tx
 from test_consent import Ahead, Chat, calls, change, chatting, pay
-from test_toolbox import Desk, under
+from test_toolbox import ToolCaller, under
 
 from wbot.admin import customer_lookup
 from wbot.domain.business import PayeeRule
@@ -31,22 +31,24 @@ def path(database_path: Path) -> Path:
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
+def caller() -> Iterator[ToolCaller]:
     tx = make_tx()
-    desk = Desk(tx)
-    yield desk
+    caller = ToolCaller(tx)
+    yield caller
     assert invariants.breaches(tx) == []
     tx.close()
 
 
 def alike(text: str) -> str:
-    """The text with neither number in it, and no reference."""
+    """The text without the two numbers and without a reference."""
     for number in (NOBODY, str(BOB.phone)):
         text = text.replace(number, "NUMBER")
     return text.replace("T3", "T").replace("T4", "T").replace("T5", "T").replace("T6", "T")
 
 
-async def test_nobody_is_asked_about_like_a_customer(make_world: MakeWorld, path: Path) -> None:
+async def test_an_unassigned_number_is_asked_about_like_a_customer(
+    make_world: MakeWorld, path: Path
+) -> None:
     async with chatting(make_world, path) as chat:
         asked = [await chat.say(f"Send 1 to +{number}") for number in (NOBODY, BOB.phone)]
         assert alike(asked[0].text) == alike(asked[1].text)
@@ -60,7 +62,7 @@ async def test_nobody_is_asked_about_like_a_customer(make_world: MakeWorld, path
         assert alike(cancelled[0]) == alike(cancelled[1])
 
 
-async def test_only_a_yes_tells_that_nobody_has_the_number(
+async def test_only_a_yes_reveals_that_a_number_is_unassigned(
     make_world: MakeWorld, path: Path
 ) -> None:
     async with chatting(make_world, path) as chat:
@@ -107,7 +109,7 @@ async def confirmed(chat: Chat, number: str) -> str:
 
 
 async def test_who_guesses_learns_little_in_a_day(make_world: MakeWorld, path: Path) -> None:
-    """Across a restart, and with questions asked before the last guess was made."""
+    """Across a restart, and with questions asked before the last guess."""
     simulator, clock = make_simulator(), Ahead()
     async with make_world(simulator=simulator, clock=clock) as world:
         chat = Chat(world, path, clock)
@@ -127,25 +129,25 @@ async def test_who_guesses_learns_little_in_a_day(make_world: MakeWorld, path: P
         assert "Please confirm" in (await chat.say(f"Send 2 to +{NOBODY}")).text
 
 
-# Where no yes is needed --------------------------------------------------------------------------
+# Without a confirmation --------------------------------------------------------------------------
 
 
-def test_below_the_threshold_guesses_are_counted_too(desk: Desk) -> None:
+def test_below_the_threshold_guesses_are_counted_too(caller: ToolCaller) -> None:
     for number in range(UNKNOWN_NUMBERS_A_DAY):
-        result = desk.pay("1", f"+1555010800{number}", message=f"wamid.a{number}")
+        result = caller.pay("1", f"+1555010800{number}", message=f"wamid.a{number}")
         assert result["refusal"] == Refusal.UNKNOWN_CUSTOMER
     results = [
-        desk.pay("1", f"+{one}", message=f"wamid.b{one}")
+        caller.pay("1", f"+{one}", message=f"wamid.b{one}")
         for one in (BOB.phone, NOBODY, "15550108000")
     ]
     assert {one["refusal"] for one in results} == {Refusal.TOO_MANY_UNKNOWN}
     assert len({one["error"] for one in results}) == 1
-    assert desk.pay("1", "John", message="wamid.c")["ok"]
-    assert desk.pay("1", f"+{ALICE.phone}", who=desk.bob, message="wamid.d")["refusal"] != (
+    assert caller.pay("1", "John", message="wamid.c")["ok"]
+    assert caller.pay("1", f"+{ALICE.phone}", who=caller.bob, message="wamid.d")["refusal"] != (
         Refusal.TOO_MANY_UNKNOWN
     )
     day = after(24 * 3600 + 1)
-    assert desk.pay("1", f"+{BOB.phone}", message="wamid.e", now=day)["ok"]
+    assert caller.pay("1", f"+{BOB.phone}", message="wamid.e", now=day)["ok"]
 
 
 @pytest.fixture
@@ -154,17 +156,17 @@ def bob() -> str:
 
 
 @pytest.mark.parametrize("is_confirmed", [False, True])
-def test_whoever_was_paid_or_confirmed_before_is_paid_all_the_same(
-    desk: Desk, bob: str, *, is_confirmed: bool
+def test_a_payee_paid_or_confirmed_before_is_paid_anyway(
+    caller: ToolCaller, bob: str, *, is_confirmed: bool
 ) -> None:
     if is_confirmed:
-        alice = customer_lookup.Person(desk.alice, str(ALICE.phone))
-        customer_lookup.make_payee(desk.tx, SHOP, alice, bob, NOW)
+        alice = customer_lookup.Person(caller.alice, str(ALICE.phone))
+        customer_lookup.make_payee(caller.tx, SHOP, alice, bob, NOW)
     else:
-        assert desk.pay("1", bob, message="wamid.first")["ok"]
+        assert caller.pay("1", bob, message="wamid.first")["ok"]
     for number in range(UNKNOWN_NUMBERS_A_DAY + 2):
-        desk.pay("1", f"+1555010800{number}", message=f"wamid.a{number}")
-    assert desk.pay("1", bob, message="wamid.b")["ok"]
+        caller.pay("1", f"+1555010800{number}", message=f"wamid.a{number}")
+    assert caller.pay("1", bob, message="wamid.b")["ok"]
 
 
 @pytest.mark.parametrize(
@@ -178,29 +180,29 @@ def test_whoever_was_paid_or_confirmed_before_is_paid_all_the_same(
     ],
 )
 def test_a_rule_refuses_both_alike(
-    desk: Desk, bob: str, rules: dict[str, object], refusal: str
+    caller: ToolCaller, bob: str, rules: dict[str, object], refusal: str
 ) -> None:
-    under(desk, **rules)
-    results = [desk.pay("1", one, message=f"wamid.{one}") for one in (bob, NOBODY)]
+    under(caller, **rules)
+    results = [caller.pay("1", one, message=f"wamid.{one}") for one in (bob, NOBODY)]
     assert [one["refusal"] for one in results] == [refusal, refusal]
 
 
-def test_what_there_is_no_money_for_tells_nothing(desk: Desk, bob: str) -> None:
-    results = [desk.pay("500", one, message=f"wamid.{one}") for one in (bob, NOBODY)]
+def test_a_transfer_without_the_money_reveals_nothing(caller: ToolCaller, bob: str) -> None:
+    results = [caller.pay("500", one, message=f"wamid.{one}") for one in (bob, NOBODY)]
     assert [one["refusal"] for one in results] == ["insufficient_funds"] * 2
 
 
-def test_what_waits_counts_alike(desk: Desk, bob: str) -> None:
-    under(desk, confirm_above_minor=0, daily_count=2)
+def test_what_waits_counts_alike(caller: ToolCaller, bob: str) -> None:
+    under(caller, confirm_above_minor=0, daily_count=2)
     for one in (bob, NOBODY):
-        assert desk.pay("1", one, message=f"wamid.{one}")["state"] == "pending"
-    assert desk.pay("1", "John", message="wamid.3")["refusal"] == "daily_count"
-    assert desk.left == 9_800
+        assert caller.pay("1", one, message=f"wamid.{one}")["state"] == "pending"
+    assert caller.pay("1", "John", message="wamid.3")["refusal"] == "daily_count"
+    assert caller.left == 9_800
 
 
-def test_the_tables_that_grow_are_not_searched(desk: Desk) -> None:
+def test_the_tables_that_grow_are_not_searched(caller: ToolCaller) -> None:
     for statement in (ledger.PAID, ledger.UNKNOWN_NUMBERS):
-        plan = _plan(desk.tx, statement)
+        plan = _plan(caller.tx, statement)
         assert "SCAN" not in plan
         assert "USING" in plan
 

@@ -1,4 +1,4 @@
-"""The whole road: a customer's words in, a reply with its receipt out, every byte through it."""
+"""End to end: a customer's text in, a reply with its receipt out, over the real protocols."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Hostile input: whatever bytes come, the answer is honest and never a 5xx."""
+"""Hostile input: for any bytes, the answer is correct and never a 5xx."""
 
 import asyncio
 import io
@@ -39,9 +39,7 @@ def connection(database_path: Path) -> Iterator[sqlite3.Connection]:
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(body=mutated_bodies())
-def test_whatever_a_body_says_it_can_be_stored_and_only_once(
-    connection: sqlite3.Connection, body: bytes
-) -> None:
+def test_any_body_can_be_stored_and_only_once(connection: sqlite3.Connection, body: bytes) -> None:
     try:
         payload = parse_payload(body.replace(b"106540352242922", SHOP.phone_number_id.encode()))
     except MalformedError:
@@ -79,7 +77,7 @@ def odd_value(draw: random.Random) -> Any:
 
 
 def mutate(draw: random.Random, node: Any) -> Any:
-    """The value with a few of its parts replaced, dropped or repeated."""
+    """The value with a few of its parts replaced, removed or repeated."""
     if isinstance(node, dict):
         kept = {key: mutate(draw, value) for key, value in node.items() if draw.random() > 0.03}
         return kept | (
@@ -161,7 +159,7 @@ async def test_wrong_methods_and_paths_are_refused_plainly(
         assert answer.status == status
 
 
-async def test_200_half_open_connections_hold_nobody_up(make_world: MakeWorld) -> None:
+async def test_200_half_open_connections_delay_no_other(make_world: MakeWorld) -> None:
     async with make_world() as world:
         port = int(world.url.rpartition(":")[2])
         head = b"POST /api/webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"

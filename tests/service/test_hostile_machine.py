@@ -1,7 +1,7 @@
-"""Any calls, taps, words and waits in any order: the ledger does what the reference ledger says.
+"""Any calls, taps, words and waits in any order: the ledger matches the reference ledger.
 
-The functions that a turn is made of run on a database in memory. Each piece of work may be lost to
-a crash and done again. Outcomes, refusals, states and balances must be the same to the unit.
+The functions of a turn run on a database in memory. Each piece of work may be lost to a crash and
+repeated. Outcomes, refusals, states and balances must match to the minor unit.
 """
 
 import json
@@ -49,7 +49,7 @@ NARROW = Rules(
     cancel_window_s=5,
     hold_ttl_s=3,
 )
-"""So little is allowed that its limits are met at once."""
+"""Low limits, which are reached at once."""
 NARROW_SHOP = msgspec.structs.replace(SHOPS[1], rules=NARROW)
 GRACE_S = 2
 SENTENCES = {
@@ -57,7 +57,7 @@ SENTENCES = {
     "cancelled": "was cancelled",
     "expired": "not confirmed in time",
 }
-"""What each answer that comes too late is told, by how its question ended."""
+"""The reply to each answer that comes too late, by how its question ended."""
 YES, NO = ("yes", "Yes please!", "CONFIRM"), ("no", "No, thanks"[:2], "nope.")
 
 WHO = st.sampled_from(PHONES)
@@ -77,14 +77,14 @@ Result = TypeVar("Result")
 
 
 class Question(msgspec.Struct):
-    """What a customer was asked, as the buttons and the clock have it."""
+    """A question to a customer, as the buttons and the clock have it."""
 
     who: str
     numbers: tuple[int, ...]
     expires: float
     outcome: str | None = None
     is_told: bool = False
-    """Its customer has heard of its end by itself."""
+    """Its customer was notified of its expiry."""
 
 
 class Machine(RuleBasedStateMachine):
@@ -102,7 +102,7 @@ class Machine(RuleBasedStateMachine):
         self.crashes = False
         self.questions: dict[str, Question] = {}
         self.spoken: dict[str, int] = dict.fromkeys(PHONES, 0)
-        """By customer: the row of the outbox in which the model last spoke."""
+        """By customer, the outbox row of the model's last text."""
         self.conversations: dict[str, int] = {}
         self.ids: dict[str, int] = {}
         for phone in PHONES:
@@ -151,14 +151,14 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.questions)
     @rule(data=st.data(), answer=ANSWER, waits=SECONDS)
     def tap(self, data: st.DataObject, answer: str, waits: int) -> None:
-        """The latest question, by whom it is put to."""
+        """Tap the latest question, as the customer it was sent to."""
         token = data.draw(st.sampled_from(list(self.questions)[-2:]))
         self._tap(self.questions[token].who, token, answer, waits=waits)
 
     @precondition(lambda self: self.questions)
     @rule(who=WHO, data=st.data(), answer=ANSWER, waits=SECONDS)
     def tap_any(self, who: str, data: st.DataObject, answer: str, waits: int) -> None:
-        """Anybody's question, old or new, or one that never was."""
+        """Tap any customer's question, old or new, or one that never existed."""
         latest = list(self.questions)[-1:]
         token = data.draw(st.sampled_from([*latest * 4, *self.questions, "0123456789abcdef"]))
         self._tap(who, token, answer, waits=waits)
@@ -185,7 +185,7 @@ class Machine(RuleBasedStateMachine):
         is_reached=st.booleans(),
     )
     def say(self, who: str, word: str, waits: int, ago: int, is_reached: bool) -> None:
-        """Written so many seconds ago, and delivered now."""
+        """Written this many seconds ago, and delivered now."""
         if is_reached:
             self.reach(who)
         self._answer(who, {"type": "text", "text": {"body": word}}, waits=waits, ago=ago)
@@ -206,7 +206,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(who=WHO)
     def reach(self, who: str) -> None:
-        """WhatsApp has taken whatever was to be sent to him."""
+        """WhatsApp has accepted everything that was to be sent to this customer."""
         rows = self.tx.execute(
             "SELECT id FROM outbox WHERE conversation_id = ? AND accepted_at IS NULL",
             (self.conversations[who],),
@@ -221,7 +221,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.questions)
     @rule(answer=ANSWER)
     def tap_in_time_behind_one_that_is_late(self, answer: str) -> None:
-        """The late one was written first, and so goes first."""
+        """The late one was written first, and so is handled first."""
         token, question = list(self.questions.items())[-1]
         content, in_time = _tapped(token, answer), self.now
         self._receive(question.who, content)
@@ -258,7 +258,7 @@ class Machine(RuleBasedStateMachine):
         return ledger.account_of_customer(self.tx, self.shop.id, self.ids[phone])
 
     def _work(self, work: Callable[[], Result]) -> Result:
-        """One piece of work; where there are crashes, it is lost at first."""
+        """Run one piece of work; with crashes, it is lost the first time."""
         if self.crashes:
             self.tx.execute("SAVEPOINT piece")
             work()
@@ -270,7 +270,7 @@ class Machine(RuleBasedStateMachine):
         return later(STARTED_AT, self.now)
 
     def _receive(self, who: str, content: dict[str, Any], *, written_s: float = 0) -> str:
-        """A webhook, twice where there are crashes; it was written so many seconds from now."""
+        """Receive a webhook, twice with crashes; it was written this many seconds from now."""
         self.said += 1
         message_id = f"wamid.{self.said}"
         update = message_update(
@@ -290,17 +290,17 @@ class Machine(RuleBasedStateMachine):
     def _begin(self, who: str) -> tuple[messages.StoredMessage, journal.Claim]:
         message = messages.next_of(self.tx, self.conversations[who])
         assert message is not None
-        taken = journal.claim_conversation(
+        claim = journal.claim_conversation(
             self.tx, message.conversation_id, message.message_id, after(self.now)
         )
-        return message, taken
+        return message, claim
 
     def _close(
-        self, message: messages.StoredMessage, taken: journal.Claim, ending: Ending
+        self, message: messages.StoredMessage, claim: journal.Claim, ending: Ending
     ) -> dict[str, Any]:
-        """The last part of the reply."""
+        """Close the turn; returns the last part of the reply."""
         now = after(self.now)
-        self._work(lambda: finish.close(self.tx, message, taken, ending=ending, now=now))
+        self._work(lambda: finish.close(self.tx, message, claim, ending=ending, now=now))
         row = self.tx.execute(
             "SELECT id, payload FROM outbox WHERE message_id = ? ORDER BY id DESC",
             (message.message_id,),
@@ -315,7 +315,7 @@ class Machine(RuleBasedStateMachine):
         return payload
 
     def _pass(self, seconds: float, *, waiting: tuple[str, float] | None) -> None:
-        """Time goes by, and the service looks; `waiting` is who wrote when, and has no turn yet."""
+        """Advance the clock and run the expiry; `waiting` is who wrote when, with no turn yet."""
         self.now += seconds
         self._work(lambda: consent.expire_due(self.tx, after(self.now)))
         for question in self.questions.values():
@@ -350,7 +350,7 @@ class Machine(RuleBasedStateMachine):
 
     def _turn(self, who: str, calls: list[Callable[[], Proposed]]) -> None:
         message_id = self._receive(who, {"type": "text", "text": {"body": "Hello"}})
-        message, taken = self._begin(who)
+        message, claim = self._begin(who)
         done: dict[Any, dict[str, Any]] = {}
         self.has_read_others = False
         for propose in calls:
@@ -366,7 +366,7 @@ class Machine(RuleBasedStateMachine):
             self._compare(who, message_id, proposed, json.loads(step.result), done)
             self.has_read_others |= "written by another customer" in step.result
         ending = Ending(state="answered", words="Done.", is_by_model=True)
-        self._expect_question(who, message_id, self._close(message, taken, ending))
+        self._expect_question(who, message_id, self._close(message, claim, ending))
 
     def _compare(
         self,
@@ -376,7 +376,7 @@ class Machine(RuleBasedStateMachine):
         result: dict[str, Any],
         done: dict[Any, dict[str, Any]],
     ) -> None:
-        """The result of a call, against what the reference makes of the same call."""
+        """Compare the result of a call with the reference's result of the same call."""
         if proposed.tool == "cancel":
             key: Any = "cancel"
         elif proposed.tool == "transfer" and proposed.is_readable:
@@ -445,7 +445,7 @@ class Machine(RuleBasedStateMachine):
                 question.outcome = question.outcome or "cancelled"
 
     def _expect_question(self, who: str, message_id: str, payload: dict[str, Any]) -> None:
-        """What is left pending is asked about, all of it and nothing else."""
+        """All pending transfers are asked about, and nothing else."""
         numbers = tuple(
             payment.number
             for payment in self.bank.payments.values()
@@ -465,7 +465,7 @@ class Machine(RuleBasedStateMachine):
     # A message that code answers -----------------------------------------------------------------
 
     def _answer(self, who: str, content: dict[str, Any], *, waits: int, ago: int = 0) -> None:
-        """A tap or a plain word, which waits so long for its turn."""
+        """A tap or a plain word, which waits this long for its turn."""
         received = self.now
         self._receive(who, content, written_s=-ago)
         self._pass(waits, waiting=(who, received))
@@ -482,13 +482,13 @@ class Machine(RuleBasedStateMachine):
         written: float,
         waiting: float | None = None,
     ) -> None:
-        """The turn of an answer; `waiting` is when another of his, still to come, was received."""
-        message, taken = self._begin(who)
+        """The turn of an answer; `waiting` is when another of theirs, still queued, arrived."""
+        message, claim = self._begin(who)
         taps = consent.taps_by(self.tx, message)
         assert {(tap.key, tap.is_yes) for tap in taps} == self._meant(who, content, written)
         if len(taps) != 1:
             ending = Ending(state="answered", words="Sorry?", is_by_model=not taps)
-            self._close(message, taken, ending)
+            self._close(message, claim, ending)
             return
         tap = taps[0]
         settled = self._work(
@@ -502,10 +502,10 @@ class Machine(RuleBasedStateMachine):
         else:
             self._compare_settled(who, tap.key, received, settled, is_yes=tap.is_yes)
         ending = Ending(state="answered", receipts=settled.receipts, words=settled.words)
-        assert self._close(message, taken, ending)["type"] == "text"
+        assert self._close(message, claim, ending)["type"] == "text"
 
     def _meant(self, who: str, content: dict[str, Any], written: float) -> set[tuple[str, bool]]:
-        """The tokens that a message can be about, with the answer it gives."""
+        """The tokens that a message can refer to, with the answer it gives."""
         if content["type"] == "interactive":
             _, token, answer = content["interactive"]["button_reply"]["id"].split(":")
             return {(token, answer == "yes")}
@@ -517,7 +517,7 @@ class Machine(RuleBasedStateMachine):
         return {(token, word in YES) for token in open_ or seen}
 
     def _seen(self, who: str, written: float) -> dict[str, Question]:
-        """Questions that the customer can have in mind: open, or ended unheard of."""
+        """Questions that the customer may have seen: open, or ended without notice."""
         rows = self.tx.execute(
             "SELECT payload FROM outbox WHERE conversation_id = ? AND accepted_at <= ? AND id > ?",
             (self.conversations[who], after(written), self.spoken[who]),
@@ -560,7 +560,7 @@ def _tapped(token: str, answer: str) -> dict[str, Any]:
     return {"type": "interactive", "interactive": {"type": "button_reply", "button_reply": reply}}
 
 
-# Enough to make a failure small; it is found in a few seconds.
+# Enough to shrink a failure within a few seconds.
 pytestmark = pytest.mark.timeout(400)
 
 TestMachine = Machine.TestCase

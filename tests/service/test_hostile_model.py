@@ -1,4 +1,4 @@
-"""The hostile model in its short form, and proof that its auditor finds fault."""
+"""The hostile model in its short form, and proof that its auditor detects faults."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ SEED = 11
 
 
 class Ran(msgspec.Struct, frozen=True):
-    """One run of the short form, for all who look at it."""
+    """One run of the short form, shared by all its tests."""
 
     findings: Findings
     database: Path
@@ -139,7 +139,7 @@ def give_less(made: Copy) -> None:
 
 
 def send(old: str, new: str) -> Callable[[Copy], None]:
-    """Something else has reached a customer."""
+    """A different text was sent to a customer."""
 
     def tamper(made: Copy) -> None:
         place = next(n for n, one in enumerate(made.record.sent) if old in one.text)

@@ -1,4 +1,4 @@
-"""The real `wbot serve`: it keeps what it acknowledged through kill -9, and says what is wrong."""
+"""The real `wbot serve`: acknowledged messages survive kill -9, and problems are reported."""
 
 import asyncio
 import json
@@ -55,7 +55,7 @@ def variables(database: Path, outside: str, port: int, **more: str) -> dict[str,
 
 
 class Process:
-    """A running `wbot serve` and what it has logged so far."""
+    """A running `wbot serve` and its log so far."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -76,7 +76,7 @@ class Process:
         raise AssertionError(f"the process ended without {name}: {self.events}")
 
     async def end(self, number: signal.Signals) -> int:
-        """Send a signal and wait; the exit code."""
+        """Send a signal and wait; returns the exit code."""
         self._process.send_signal(number)
         async with asyncio.timeout(WAIT_S):
             await self._process.communicate()
@@ -128,7 +128,7 @@ async def test_a_message_acknowledged_before_kill_9_is_answered_after_the_next_s
 async def test_after_a_kill_between_tool_and_reply_money_moved_once(
     database_path: Path, tmp_path: Path
 ) -> None:
-    """The transfer is journaled when the process dies; the restart goes on from there."""
+    """The transfer is journaled when the process dies; the restart continues from there."""
     deposit(database_path, ALICE, 50_000)
     async with outside() as (simulator, url, port):
         settings = variables(database_path, url, port)
@@ -155,7 +155,7 @@ async def test_after_a_kill_between_tool_and_reply_money_moved_once(
 
 
 def responder(request: dict[str, Any]) -> Any:
-    """A transfer first, then words; what the built-in interpreter would do."""
+    """A transfer first, then text, as the built-in interpreter would answer."""
     is_second_round = request["messages"][-1]["role"] == "tool"
     call = {
         "id": "call_1",

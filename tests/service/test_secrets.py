@@ -1,4 +1,4 @@
-"""Nothing secret gets out: Graph and model quote back all they know, and no trace of it is left."""
+"""No secret leaks: Graph and model quote everything they know, and no trace of it is left."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ def quotation(spelling: Spelling) -> str:
 
 
 def traces_in(text: str) -> Iterator[str]:
-    """What of the planted stands in the text, in whatever spelling."""
+    """The planted secrets that the text contains, in any encoding."""
     folded = text.casefold()
     for spelled in (SPELLINGS[name](one) for name in SPELLINGS for one in PLANTED):
         if spelled.casefold() in folded:
@@ -40,20 +40,20 @@ def traces_in(text: str) -> Iterator[str]:
 
 
 async def rows(path: Path, sql: str, count: int) -> list[dict[str, Any]]:
-    """The rows, once there are so many."""
+    """The rows, once there are this many."""
     async with asyncio.timeout(WAIT_S):
-        while len(found := query(path, sql)) < count:  # noqa: ASYNC110  no bell between processes
+        while len(found := query(path, sql)) < count:  # noqa: ASYNC110  no event from another process
             await asyncio.sleep(0.05)
     return found
 
 
 async def fail_in_every_spelling(simulator: Simulator, database: Path) -> None:
-    """One message after the other whose model, read mark, reply and status fail, quoting."""
+    """Messages whose model call, read mark, reply and status fail one after another, quoting."""
     failures = "SELECT * FROM processing_errors"
     for number, spelling in enumerate(SPELLINGS.values()):
         said = quotation(spelling)
         simulator.faults.always(Endpoint.READ, refused(400, MESSAGE_GONE, said))
-        # The model's words are its code; a rejected message gets the error text as its reply.
+        # The model's text is its code; a rejected message gets the error text as its reply.
         simulator.faults.add(Endpoint.MODEL, refused(400, 0, said, error_type=said))
         refusal = refused(400, MESSAGE_GONE, said)
         fails_later = number % 2
@@ -63,7 +63,7 @@ async def fail_in_every_spelling(simulator: Simulator, database: Path) -> None:
 
 
 async def is_held(simulator: Simulator, url: str) -> str:
-    """What the public /health says while account and model are refused, quoting."""
+    """The public /health while account and model are refused, quoting."""
     said = quotation(str)
     simulator.faults.always(Endpoint.SEND, refused(401, TOKEN_GONE, said))
     await simulator.say(ALICE, TEXT)
@@ -112,13 +112,13 @@ async def test_what_graph_and_model_quote_back_is_in_no_log_row_page_or_command(
         "UNION ALL SELECT error FROM outbox UNION ALL SELECT errors FROM statuses "
         "UNION ALL SELECT outcome FROM turns UNION ALL SELECT reason FROM messages",
     )
-    told = [one["error_message"] for one in json.loads(errors)["errors"]]
+    errors_shown = [one["error_message"] for one in json.loads(errors)["errors"]]
     stages = [
         one["detail"]
         for one in json.loads(why)["stages"]
         if one["stage"] in {"error", "turn_ended", "send_ended", "status"}
     ]
-    kept = json.dumps([stored, told, stages], ensure_ascii=False)
+    kept = json.dumps([stored, errors_shown, stages], ensure_ascii=False)
     for place in (file.read_text(), kept, health, check):
         assert list(traces_in(place)) == []
     # What the other side said to the operator is still there, and not on the public page.

@@ -1,4 +1,4 @@
-"""The real `wbot serve`, whether its log is read or not, and the signals about logs."""
+"""The real `wbot serve`, whether its log is read or not, and the signals for logs."""
 
 import asyncio
 import json
@@ -60,7 +60,7 @@ async def served(settings: dict[str, str], folder: Path) -> AsyncIterator[Served
 
 
 async def fill_the_pipe(url: str) -> None:
-    """Have more logged than the pipe takes; every POST is answered."""
+    """Log more than the pipe can hold; every POST is answered."""
     async with aiohttp.ClientSession() as session:
         for _ in range(2 * PIPE_BYTES // A_LINE_BYTES_MIN):
             async with session.post(f"{url}/api/webhook", data=b"{}") as answer:
@@ -68,7 +68,7 @@ async def fill_the_pipe(url: str) -> None:
 
 
 async def is_answered(simulator: Simulator) -> None:
-    """Messages still come in, and replies still go out."""
+    """Messages are still accepted, and replies are still sent."""
     seen = len(simulator.replies_to(BOB))
     await simulator.say(BOB, "What's my balance?")
     await simulator.wait_for_reply_to(BOB, after=seen, timeout_s=WAIT_S)
@@ -162,7 +162,7 @@ async def test_a_log_folder_that_was_removed_comes_back(
 async def test_a_crash_is_one_log_line_and_no_traceback_on_stderr(
     database_path: Path, tmp_path: Path
 ) -> None:
-    """What an exception quotes would else reach whoever keeps stderr."""
+    """What an exception quotes would otherwise reach everyone who can read stderr."""
     code = (
         "import sys; from pathlib import Path; from wbot.logs import start_logs, stop_logs\n"
         "import atexit\n"

@@ -1,4 +1,4 @@
-"""The torture in its short form, proof that its judge finds fault, and what it found."""
+"""The torture test in its short form, proof that its judge detects faults, and regressions."""
 
 import asyncio
 import sqlite3
@@ -39,7 +39,7 @@ SEED = 7
 
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
-    """One run of the short form, for all who look at it."""
+    """One run of the short form, shared by all its tests."""
     folder = tmp_path_factory.mktemp("torture")
     return asyncio.run(Torture(SHORT, seed=SEED, folder=folder, is_warm=True).run())
 
@@ -47,14 +47,14 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
 def test_20_kills_lose_nothing_double_nothing_and_keep_the_order(evidence: Evidence) -> None:
     verdict = judged(evidence)
     assert verdict.breaches == []
-    ended = verdict.answered + verdict.told + verdict.noted
+    ended = verdict.answered + verdict.reported + verdict.noted
     assert evidence.deliveries.acknowledged == SHORT.messages == ended
-    assert sum(life.exit_code == KILLED for life in evidence.lives) == SHORT.kills
-    assert {life.ended_by for life in evidence.lives} >= {End.START, End.STOPPED}
+    assert sum(process.exit_code == KILLED for process in evidence.processes) == SHORT.kills
+    assert {process.ended_by for process in evidence.processes} >= {End.START, End.STOPPED}
     assert {ask.kind for ask in evidence.asks} == set(Kind)
 
 
-def test_every_end_of_a_life_comes_up_in_the_long_form() -> None:
+def test_every_end_of_a_process_comes_up_in_the_long_form() -> None:
     ends = Counter(plan.end for plan in schedule(Hostility(), Random(SEED)))
     assert set(ends) == set(End)
     assert ends.total() - ends[End.STOPPED] == Hostility().kills
@@ -89,8 +89,8 @@ def misdirect_a_reply(evidence: Evidence) -> None:
     sends[place] = msgspec.structs.replace(sends[place], recipient=other.recipient)
 
 
-def end_a_life_by_itself(evidence: Evidence) -> None:
-    evidence.lives[-1] = msgspec.structs.replace(evidence.lives[-1], exit_code=1)
+def end_a_process_by_itself(evidence: Evidence) -> None:
+    evidence.processes[-1] = msgspec.structs.replace(evidence.processes[-1], exit_code=1)
 
 
 def in_the_database(sql: str) -> Callable[[Evidence], None]:
@@ -123,7 +123,7 @@ FROM messages JOIN latest USING (conversation_id) WHERE number = 1;
         (repeat_a_reply, "replies doubled"),
         (swap_two_replies, "out of order"),
         (misdirect_a_reply, "misdirected"),
-        (end_a_life_by_itself, "ended itself"),
+        (end_a_process_by_itself, "ended itself"),
         (in_the_database("DELETE FROM messages WHERE rowid = 1"), "lost"),
         (in_the_database("UPDATE messages SET state = 'waiting' WHERE rowid = 1"), "stuck"),
         (in_the_database("UPDATE outbox SET state = 'unknown' WHERE id = 1"), "stuck"),
@@ -143,7 +143,7 @@ def test_the_judge_finds_what_is_wrong(
         evidence,
         database=tmp_path / "wbot.db",
         sends=list(evidence.sends),
-        lives=list(evidence.lives),
+        processes=list(evidence.processes),
     )
     with (
         closing(sqlite3.connect(evidence.database)) as original,
@@ -154,11 +154,11 @@ def test_the_judge_finds_what_is_wrong(
     assert kind in {breach.kind for breach in judged(copy).breaches}
 
 
-# What the torture found. --------------------------------------------------------------------------
+# Regressions --------------------------------------------------------------------------------------
 
 
 class SteppingClock(Clock):
-    """A wall clock that somebody sets; durations stay right."""
+    """A wall clock that is set while the service runs; durations stay right."""
 
     def __init__(self) -> None:
         self.ahead = timedelta()
@@ -169,14 +169,14 @@ class SteppingClock(Clock):
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Another process holds the database."""
+    """Another process locks the database."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
 
 
 def test_a_start_on_a_locked_database_ends_with_one_sentence(tmp_path: Path) -> None:
-    """It used to hang with its threads, and no supervisor would have started it again."""
+    """It used to hang with its threads, and no supervisor would have restarted it."""
     path = tmp_path / "wbot.db"
     make_database(path)
     with locked(path):
@@ -196,7 +196,7 @@ def test_a_start_on_a_locked_database_ends_with_one_sentence(tmp_path: Path) -> 
 
 
 async def test_a_service_stops_whose_start_failed_half_way(database_path: Path) -> None:
-    """It used to fail once more while stopping, and its threads kept the process up."""
+    """It used to fail again while stopping, and its threads kept the process running."""
     settings = read_settings({"WBOT_DATABASE": str(database_path), "WBOT_MODEL": "offline"})
     async with aiohttp.ClientSession() as session:
         service = Service(settings, {}, clock=Clock(), session=session)
@@ -224,7 +224,7 @@ def test_messages_keep_their_order_when_the_clock_steps_back() -> None:
 async def first_reply(world: World, state: str) -> None:
     """Wait until the first reply is in this state."""
     async with asyncio.timeout(WAIT_S):
-        while world.rows("SELECT state FROM outbox") != [{"state": state}]:  # noqa: ASYNC110  no bell
+        while world.rows("SELECT state FROM outbox") != [{"state": state}]:  # noqa: ASYNC110  no event to wait for
             await asyncio.sleep(0.01)
 
 
@@ -247,7 +247,7 @@ async def test_a_clock_that_steps_ahead_does_not_end_the_grace(make_world: MakeW
 async def test_the_grace_does_not_count_while_no_status_can_be_stored(
     make_world: MakeWorld, database_path: Path
 ) -> None:
-    """Meta comes back with a status later than the database with its lock."""
+    """Meta may report a status after the database lock has ended."""
     simulator = make_simulator(status_delays_s=(0.2, 9.0, 9.0), retry_delays_s=(1.0,))
     async with make_world(simulator=simulator, variables={"WBOT_UNKNOWN_GRACE": "1.5"}) as world:
         simulator.faults.add(Endpoint.SEND, dropped(acts=True))
@@ -263,7 +263,7 @@ async def test_the_grace_does_not_count_while_no_status_can_be_stored(
 async def test_a_send_that_cannot_be_recorded_at_once_is_recorded_later(
     make_world: MakeWorld, database_path: Path
 ) -> None:
-    """It used to count as being sent until the next start, and its conversation waited."""
+    """It used to count as sending until the next start, and its conversation waited."""
     simulator = make_simulator()
     late = msgspec.structs.replace(refused(500, 131000), delay_s=0.5)
     simulator.faults.add(Endpoint.SEND, late)

@@ -1,4 +1,4 @@
-"""The burst: what it sends, what it sees come back, and how it judges that."""
+"""The burst: what it sends, which replies it sees, and how it judges them."""
 
 import asyncio
 from typing import Any
@@ -23,7 +23,7 @@ KEYS = [
 
 
 class Bot:
-    """A small honest bot: asks the chat endpoint, sends what it says, one message at a time."""
+    """A small correct bot: asks the chat endpoint, sends the answer, one message at a time."""
 
     def __init__(self, rig: Rig, group: asyncio.TaskGroup) -> None:
         self.rig = rig
@@ -150,7 +150,7 @@ def test_replies_are_judged_by_what_they_answer(
     assert judge(replies(*numbers), messages=3) == expected
 
 
-def test_the_first_reply_counts_and_untold_ones_fill_the_gaps() -> None:
+def test_the_first_reply_counts_and_unnumbered_ones_fill_the_gaps() -> None:
     assert first_replies(replies(1, 1, None), messages=3) == {0: 2.0, 1: 0.0}
 
 

@@ -249,7 +249,7 @@ async def test_a_wrong_read_mark_is_refused(rig: Rig, changes: dict[str, Any], c
     assert rig.simulator.reads == ()
 
 
-async def test_a_number_tells_the_fields_asked_for(rig: Rig) -> None:
+async def test_a_number_has_the_requested_fields(rig: Rig) -> None:
     path = f"{SHOP.phone_number_id}?fields=verified_name,display_phone_number,throughput"
     _, answer = await rig.graph.call("GET", path)
     assert answer == {

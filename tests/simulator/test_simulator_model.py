@@ -1,4 +1,4 @@
-"""The simulated chat endpoint, read by the real openai package."""
+"""The simulated chat endpoint, used by the real openai package."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -88,7 +88,7 @@ async def test_a_scripted_answer_can_wait_for_something(rig: Rig, client: AsyncO
     assert completion.result().choices[0].message.content == "At last"
 
 
-async def test_models_are_listed_and_looked_up(client: AsyncOpenAI) -> None:
+async def test_models_are_listed_and_described(client: AsyncOpenAI) -> None:
     assert [one.id async for one in client.models.list()] == [MODEL]
     assert (await client.models.retrieve(MODEL)).id == MODEL
     with pytest.raises(openai.NotFoundError) as caught:

@@ -56,7 +56,7 @@ async def _browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(name="open_page", loop_scope="module")
 async def _open_page(browser: Browser, rig: Rig) -> AsyncIterator[OpenPage]:
-    """Opens the page, which must neither fail nor ask anybody else for anything."""
+    """Opens the page, which must neither fail nor request anything from other hosts."""
     context = await browser.new_context()
     context.set_default_timeout(5000)
     problems: list[str] = []

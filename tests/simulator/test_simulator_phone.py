@@ -25,7 +25,7 @@ async def _rig() -> AsyncIterator[Rig]:
 
 
 class Page:
-    """An open page without a browser: the events as they come."""
+    """An open page without a browser: its stream of events."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.response = response
@@ -46,7 +46,7 @@ class Page:
                 return data
 
     async def switched_on(self) -> int:
-        """How many kinds of trouble the next event shows as on."""
+        """How many faults the next event shows as on."""
         shown = await self.until("troubles")
         return sum(one["on"] for one in shown["troubles"])
 
@@ -84,7 +84,7 @@ async def test_the_page_loads_nothing_from_elsewhere(
     assert all("w3.org" in word or "https?:" in word for word in outside), outside
 
 
-async def test_an_opened_page_is_told_everything_and_then_each_change(rig: Rig) -> None:
+async def test_an_opened_page_gets_the_state_and_then_each_change(rig: Rig) -> None:
     async with opened(rig) as page:
         name, state = await page.next()
         assert name == "everything"
@@ -218,19 +218,19 @@ async def test_trouble_is_caused_shown_and_ended(rig: Rig) -> None:
             await control(rig, "trouble", {"name": name, "wanted": False})
         while await page.switched_on() > 0:
             pass
-    assert rig.faults.take(Endpoint.WEBHOOK, "") is None
+    assert rig.faults.next_fault(Endpoint.WEBHOOK, "") is None
 
 
 def test_a_page_that_does_not_keep_up_is_cut_off() -> None:
     pages = Pages()
     slow, quick = pages.open(), pages.open()
     for number in range(EVENTS_WAITING_MAX + 1):
-        pages.tell("bubble", {"number": number})
+        pages.publish("bubble", {"number": number})
         quick.get_nowait()
     assert slow.get_nowait() is None
     assert slow.empty()
     assert quick.empty()
-    pages.tell("bubble", {})
+    pages.publish("bubble", {})
     assert (slow.qsize(), quick.qsize()) == (0, 1)
 
 

@@ -1,4 +1,4 @@
-"""The simulated Meta: what it signs, when it delivers, and how its deliveries go wrong."""
+"""The simulated Meta: signatures, deliveries, retries, and injected faults."""
 
 import asyncio
 import json
@@ -65,7 +65,7 @@ def statuses(rig: Rig, wamid: str) -> list[dict[str, Any]]:
 
 
 def states(rig: Rig, wamid: str) -> list[str]:
-    """In the order of the alphabet, for webhooks are delivered side by side."""
+    """In alphabetical order, because webhooks are delivered concurrently."""
     return sorted(one["status"] for one in statuses(rig, wamid))
 
 
@@ -131,7 +131,7 @@ async def test_an_answer_names_the_message_it_answers(rig: Rig, kind: str) -> No
     assert context["id"].startswith("wamid.")
 
 
-async def test_a_change_of_a_hidden_number_tells_the_user_ids_alone(rig: Rig) -> None:
+async def test_a_change_of_a_hidden_number_has_only_the_user_ids(rig: Rig) -> None:
     await rig.simulator.send_inbound(HIDDEN, "system")
     await rig.quiet()
     (message,) = rig.target.messages
@@ -231,7 +231,7 @@ async def test_a_customer_may_have_written_before_the_simulator_started() -> Non
         assert failures(rig, late) == [("failed", 131047)]
 
 
-async def test_a_number_nobody_has_gets_a_failed_status(rig: Rig) -> None:
+async def test_an_unknown_number_gets_a_failed_status(rig: Rig) -> None:
     wamid = await rig.graph.send(SimulatedCustomer("Nobody", "15550109999"))
     await rig.quiet()
     assert failures(rig, wamid) == [("failed", 131026)]
@@ -495,7 +495,7 @@ async def test_the_same_seed_gives_the_same_ids() -> None:
 def drawn(seed: int) -> list[Fault | None]:
     faults = Faults(seed=seed)
     faults.at_random(Endpoint.SEND, 0.5, [dropped(), dropped(acts=True), refused(500, 131000)])
-    return [faults.take(Endpoint.SEND, "") for _ in range(50)]
+    return [faults.next_fault(Endpoint.SEND, "") for _ in range(50)]
 
 
 def test_a_random_plan_repeats_from_its_seed() -> None:
@@ -509,13 +509,13 @@ def test_scripted_faults_strike_before_lasting_ones_and_each_once() -> None:
     faults.listeners.append(lambda: changes.append(None))
     faults.always(Endpoint.MODEL, slow(5))
     faults.add(Endpoint.MODEL, refused(429, 0, about="Bob"), dropped())
-    assert faults.take(Endpoint.MODEL, "Alice") == dropped()
-    assert faults.take(Endpoint.MODEL, "Alice") == slow(5)
+    assert faults.next_fault(Endpoint.MODEL, "Alice") == dropped()
+    assert faults.next_fault(Endpoint.MODEL, "Alice") == slow(5)
     assert faults.waiting(Endpoint.MODEL) == (refused(429, 0, about="Bob"),)
     faults.remove(Endpoint.MODEL, refused(429, 0, about="Bob"))
-    assert faults.take(Endpoint.MODEL, "Bob") == slow(5)
+    assert faults.next_fault(Endpoint.MODEL, "Bob") == slow(5)
     faults.clear()
-    assert faults.take(Endpoint.MODEL, "Bob") is None
+    assert faults.next_fault(Endpoint.MODEL, "Bob") is None
     assert len(changes) == 5
 
 

@@ -1,4 +1,4 @@
-"""Who a sender is: by user id first, then by number, and never somebody else."""
+"""Who a sender is: by user id first, then by number, and never another customer."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -69,7 +69,7 @@ def in_use(tx: sqlite3.Connection, customer_id: int) -> set[str]:
         (BENS_PHONE, CIDS_ID, CID, {CIDS_ID}, True),
     ],
 )
-def test_a_sender_is_who_his_ids_say(
+def test_a_sender_is_found_by_their_ids(
     tx: sqlite3.Connection,
     *,
     plus: str,
@@ -144,7 +144,7 @@ PLUS = st.sampled_from(["", "+"])
 
 
 class People(RuleBasedStateMachine):
-    """Senders with any ids in any order, against two dictionaries of who holds what."""
+    """Senders with any ids in any order, against two dictionaries of the owner of each id."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""One writer whose commits are shared, the readers beside it, and both when something fails."""
+"""One writer with shared commits, concurrent readers, and both when something fails."""
 
 import asyncio
 import random
@@ -31,7 +31,7 @@ Opened = AbstractAsyncContextManager[Database]
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A database file with a few tables of this test's own."""
+    """A database file with a few tables of this test."""
     path = tmp_path / "notes.db"
     connection = connect(path)
     connection.executescript(SCHEMA)
@@ -51,7 +51,7 @@ async def opened(path: Path) -> AsyncIterator[Database]:
 
 
 def noting(words: str) -> Callable[[sqlite3.Connection], str]:
-    """A piece of work that stores the words and says them."""
+    """Work that stores the words and returns them."""
 
     def note(tx: sqlite3.Connection) -> str:
         tx.execute("INSERT INTO notes (words) VALUES (?)", (words,))
@@ -73,7 +73,7 @@ def notes_on_disk(path: Path) -> list[str]:
 
 
 class ModelGate:
-    """Work that holds its thread until it is let go."""
+    """Work that blocks its thread until it is released."""
 
     def __init__(self) -> None:
         self._entered = threading.Event()
@@ -93,7 +93,7 @@ class ModelGate:
 
 
 async def queued(database: Database, number: int) -> None:
-    """Return when so many pieces wait: handed in, and not yet taken by the writer's thread."""
+    """Return when this many pieces are queued and not yet claimed by the writer's thread."""
     async with asyncio.timeout(WAIT_S):
         await database.read(notes)
         while database.waiting != number:
@@ -103,7 +103,7 @@ async def queued(database: Database, number: int) -> None:
 async def together(
     database: Database, *works: Callable[[sqlite3.Connection], object]
 ) -> list[object]:
-    """What comes of pieces that wait at one moment: one transaction takes them all."""
+    """The results of pieces that are queued together: one transaction runs them all."""
     gate = ModelGate()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(database.write(gate.hold))
@@ -115,7 +115,7 @@ async def together(
 
 
 async def traced(database: Database) -> list[str]:
-    """Every statement the writer runs from now on."""
+    """Every statement that the writer runs from now on."""
     statements: list[str] = []
     await database.write(lambda tx: tx.set_trace_callback(statements.append))
     statements.clear()
@@ -127,7 +127,7 @@ async def test_everything_that_waits_shares_one_commit(path: Path) -> None:
         statements = await traced(database)
         words = [f"note {number}" for number in range(100)]
         assert await together(database, *map(noting, words)) == words
-        assert statements.count("COMMIT") == 2  # one of them of what kept the writer busy
+        assert statements.count("COMMIT") == 2  # one of them for the work that kept the writer busy
         assert notes_on_disk(path) == words
 
 
@@ -170,7 +170,7 @@ async def test_a_failing_piece_undoes_only_itself(path: Path) -> None:
 
 
 def limit_pages(more: int) -> Callable[[sqlite3.Connection], None]:
-    """Leave room for so many more pages, as on a disk that is nearly full."""
+    """Leave room for this many more pages, as on a nearly full disk."""
 
     def limit(tx: sqlite3.Connection) -> None:
         pages = tx.execute("PRAGMA page_count").fetchone()[0]
@@ -192,7 +192,7 @@ def fill_in_one_statement(tx: sqlite3.Connection) -> None:
 
 
 def swallow_the_full_disk(tx: sqlite3.Connection) -> None:
-    """Work that does not notice: after it, SQLite has rolled the whole transaction back."""
+    """Work that ignores the error: after it, SQLite has rolled back the whole transaction."""
     try:
         fill_row_by_row(tx)
     except sqlite3.OperationalError:
@@ -203,7 +203,7 @@ def swallow_the_full_disk(tx: sqlite3.Connection) -> None:
 async def test_a_full_disk_fails_the_whole_batch_and_keeps_no_half(
     path: Path, fill: Callable[[sqlite3.Connection], None]
 ) -> None:
-    """SQLite rolls everything back, savepoints included: nothing of the batch may be claimed."""
+    """SQLite rolls everything back, savepoints included: no work may be reported done."""
     async with opened(path) as database:
         await database.write(limit_pages(4))
         outcomes = await together(database, noting("before"), fill, noting("after"))
@@ -217,7 +217,7 @@ async def test_a_full_disk_fails_the_whole_batch_and_keeps_no_half(
 
 
 async def test_a_full_disk_that_sqlite_survives_fails_only_its_piece(path: Path) -> None:
-    """A statement with a journal of its own is undone alone; its caller reads a StorageError."""
+    """A statement with its own journal is undone alone; its caller gets a StorageError."""
     async with opened(path) as database:
         await database.write(limit_pages(4))
         before, full, after = await together(
@@ -279,8 +279,8 @@ async def test_a_lock_held_elsewhere_for_a_moment_is_waited_for(path: Path) -> N
     other.close()
 
 
-async def test_a_cancelled_caller_hurts_nobody(path: Path) -> None:
-    """Random cancellations: whoever got a result has his rows, and no piece is half done."""
+async def test_a_cancelled_caller_affects_no_other(path: Path) -> None:
+    """Random cancellations: a caller with a result has its rows, and no piece is half done."""
     chance = random.Random(20_261_123)
     results: dict[int, str] = {}
 
@@ -433,10 +433,10 @@ async def test_the_version_changes_with_other_connections_alone(path: Path) -> N
         assert await database.version_elsewhere() != before
 
 
-async def test_the_version_is_told_however_much_waits(
+async def test_the_version_is_notified_under_any_load(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bell between processes rings under load too: between two transactions, not after all."""
+    """The notification between processes also works under load: between any two transactions."""
     monkeypatch.setattr(database_module, "PIECES_PER_COMMIT_MAX", 1)
     first, later = ModelGate(), ModelGate()
     async with opened(path) as database, asyncio.TaskGroup() as tasks:
@@ -451,14 +451,14 @@ async def test_the_version_is_told_however_much_waits(
         later.open()
 
 
-async def test_the_time_of_a_commit_is_told(path: Path) -> None:
+async def test_the_time_of_a_commit_is_reported(path: Path) -> None:
     async with opened(path) as database:
         await database.write(noting("timed"))
         assert database.commit_ms > 0
 
 
 async def test_aiosqlite_still_runs_a_function_on_its_own_thread(path: Path) -> None:
-    """`_run` leans on two private names of aiosqlite; this says so before anything else breaks."""
+    """`_run` relies on two private names of aiosqlite; this test detects when they change."""
     connection = await aiosqlite.Connection(lambda: connect(path), iter_chunk_size=64)
     try:
         raw = connection._conn
@@ -524,6 +524,6 @@ def test_a_transaction_under_anothers_lock_is_a_storage_error(
         one.close()
 
 
-def test_a_file_in_a_folder_that_is_not_there_is_the_operators_to_mend(tmp_path: Path) -> None:
+def test_a_file_in_a_missing_folder_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be used"):
         connect(tmp_path / "nowhere" / "wbot.db")

@@ -1,4 +1,4 @@
-"""The database's files: whose they are, who holds them, and what happens when they are changed."""
+"""The database's files: who owns them, who holds them, and what happens when they change."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ INSTALLATION = "SELECT id FROM installation"
 
 
 def copy(source: Path, target: Path) -> None:
-    """As an operator copies; in this process it would take SQLite's locks away."""
+    """Copy as an operator does; copying in this process would drop SQLite's locks."""
     subprocess.run(["cp", source, target], check=True)
 
 
@@ -93,7 +93,7 @@ def replace_the_wal(path: Path) -> None:
 
 
 def shell(path: Path, sql: str) -> None:
-    """Another program that writes the database, as the sqlite3 shell would."""
+    """Another program that writes to the database, as the sqlite3 shell does."""
     script = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.argv[2])"
     subprocess.run([sys.executable, "-c", script, path, sql], check=True)
 
@@ -117,7 +117,7 @@ async def lost(world: World) -> str:
     """The reason that /health gives, once every webhook is refused."""
     async with asyncio.timeout(WAIT_S):
         reason = ""
-        while "Nothing is stored" not in reason:  # a reader may see the damage first
+        while "Nothing is stored" not in reason:  # a reader may detect the damage first
             reason = str((await world.health_of(503))["reasons"][0])
     assert await post(world, envelope(text("wamid.after", "hi"))) == 503
     return reason
@@ -187,7 +187,7 @@ async def test_what_was_acknowledged_is_in_the_file_after_the_wal_is_gone(
 async def test_the_wal_of_a_file_that_was_moved_is_not_read_into_the_next_one(
     make_world: MakeWorld, database_path: Path
 ) -> None:
-    """The moved file is whole by itself, and what took its place stays as it was."""
+    """The moved file is complete by itself, and the file in its place stays unchanged."""
     other, moved = beside(database_path, ".other"), beside(database_path, ".moved")
     begin_database(other)
     async with make_world() as world:
@@ -223,7 +223,7 @@ async def test_a_turn_under_way_sends_and_moves_nothing_any_more(
         await lost(world)
         answers.set()
         async with asyncio.timeout(WAIT_S):
-            while world.service.conversations.running:  # noqa: ASYNC110  its end tells nobody
+            while world.service.conversations.running:  # noqa: ASYNC110  no event at its end
                 await asyncio.sleep(0.01)
         assert simulator.sends == ()
         assert len(simulator.completions) == 1
@@ -274,7 +274,7 @@ async def test_what_other_programs_do_through_sqlite_is_no_trouble(
         assert len(sizes) > 1
 
 
-def test_trouble_is_seen_at_every_look(tmp_path: Path) -> None:
+def test_a_problem_is_found_at_every_check(tmp_path: Path) -> None:
     path = tmp_path / "wbot.db"
     begin_database(path)
     connection = connect(path)
@@ -291,7 +291,7 @@ def test_trouble_is_seen_at_every_look(tmp_path: Path) -> None:
     watched.close()
 
 
-# Held by one service ----------------------------------------------------------------------------
+# Locked by one service --------------------------------------------------------------------------
 
 
 def names_of(path: Path, kind: str) -> Path:
@@ -342,7 +342,7 @@ async def test_a_command_by_another_name_of_the_file_is_refused_while_a_service_
     assert (await asyncio.to_thread(run, other, tmp_path, "business", "list")).returncode == 0
 
 
-async def test_the_lock_holds_the_name_when_another_file_has_taken_it(
+async def test_the_lock_holds_the_name_when_another_file_has_it(
     database_path: Path, tmp_path: Path
 ) -> None:
     settings = variables(database_path, "http://127.0.0.1:9", free_port())
@@ -362,7 +362,7 @@ async def test_the_lock_holds_the_file_when_its_lock_file_is_gone(
         assert "already serves" in one_sentence(second)
 
 
-# Begun only where somebody wants that ------------------------------------------------------------
+# Created only on request -------------------------------------------------------------------------
 
 
 def nothing(path: Path) -> None:
@@ -412,7 +412,7 @@ def test_a_ledger_that_is_missing_is_not_begun_anew(
 
 
 @pytest.mark.parametrize("become", MISSING)
-async def test_serve_begins_one_where_it_is_told_to(
+async def test_serve_creates_one_on_request(
     database_path: Path, tmp_path: Path, become: Callable[[Path], None]
 ) -> None:
     become(database_path)
@@ -433,7 +433,7 @@ async def test_serve_create_goes_on_with_the_ledger_there_is(
 def open_wbot(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Wbot]:
-    """In a folder that every user reaches, with a business in a folder below."""
+    """In a folder that every user can read, with a business in a subfolder."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -443,14 +443,14 @@ def open_wbot(
         yield made
 
 
-# For their owner alone ---------------------------------------------------------------------------
+# Private to their owner --------------------------------------------------------------------------
 
 
 def modes(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir() if path.is_file()}
 
 
-async def test_whatever_the_service_makes_is_for_its_own_user_alone(tmp_path: Path) -> None:
+async def test_every_file_of_the_service_is_private_to_its_user(tmp_path: Path) -> None:
     settings = variables(
         tmp_path / "wbot.db", "http://127.0.0.1:9", free_port(), WBOT_LOG_FILE="wbot.log"
     )
@@ -482,7 +482,7 @@ def test_root_makes_the_files_for_the_owner_of_their_folder(tmp_path: Path) -> N
 
 @pytest.fixture
 def another_user() -> AnotherUser:
-    """Makes this process somebody else's for the length of a block."""
+    """Runs the block as another operating-system user."""
 
     @contextmanager
     def as_nobody() -> Iterator[None]:
@@ -500,7 +500,7 @@ def another_user() -> AnotherUser:
 @pytest.mark.parametrize(
     ("folder_mode", "file_mode"), [(0o700, 0o600), (0o755, 0o600), (0o755, 0o644)]
 )
-def test_a_database_of_another_user_is_told_with_its_owner(
+def test_a_database_of_another_user_is_reported_with_its_owner(
     open_wbot: Wbot, another_user: AnotherUser, folder_mode: int, file_mode: int
 ) -> None:
     database = open_wbot.database
@@ -513,7 +513,7 @@ def test_a_database_of_another_user_is_told_with_its_owner(
     assert "`sudo -u root wbot ...`" in ran.err
 
 
-def test_a_configuration_of_another_user_is_told_with_the_way_to_use_it(
+def test_a_configuration_of_another_user_is_reported_with_the_way_to_use_it(
     open_wbot: Wbot, another_user: AnotherUser
 ) -> None:
     file = settings_module.INSTALLED_FILE

@@ -1,4 +1,4 @@
-"""No step costs more on a large database than on a small one, by what SQLite's machine executes."""
+"""No step costs more on a large database than on a small one, in SQLite instructions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,21 +14,21 @@ GOAL = 1.3
 
 
 class Counted(growth.Journey):
-    """The journey, measured in instructions instead of time: the same on every machine."""
+    """The journey, measured in instructions instead of time: the same on any machine."""
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
-        taken = 0
+        instructions = 0
 
         def count() -> int:
-            nonlocal taken
-            taken += 1
+            nonlocal instructions
+            instructions += 1
             return 0
 
         self.tx.set_progress_handler(count, 1)
         yield
         self.tx.set_progress_handler(None, 1)
-        self.times[step].append(taken)
+        self.times[step].append(instructions)
 
 
 def test_no_step_executes_more_because_the_database_has_grown(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_no_step_executes_more_because_the_database_has_grown(tmp_path: Path) ->
         for number in range(ROUNDS):
             journey.travel(number)
         journey.tx.close()
-        most.append({step: min(taken) for step, taken in journey.times.items()})
+        most.append({step: min(instructions) for step, instructions in journey.times.items()})
     small, large = most
     grown = {step: (small[step], large[step]) for step in small if large[step] > GOAL * small[step]}
     assert grown.keys() <= OWN.keys(), grown

@@ -1,4 +1,4 @@
-"""What a turn did, kept step by step under the epoch that guards it."""
+"""The journal of a turn's steps, and the epoch that fences them."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ MODEL = Step(1, "model", '{"text":"ok"}', 12.5)
 TOOL = Step(2, "tool", '{"result":"{}"}', 0.5)
 
 
-class Talk:
+class Conversation:
     """A conversation with one message."""
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Talk:
         self.alice = make_customer(self.tx, "15550101001")
         self.id = make_message(self.tx, self.alice, "wamid.1")
 
-    def take(self) -> journal.Claim:
+    def claim(self) -> journal.Claim:
         return journal.claim_conversation(self.tx, self.id, "wamid.1", NOW)
 
     def turns(self) -> list[tuple[int, int, int, str | None]]:
@@ -46,125 +46,131 @@ class Talk:
 
 
 @pytest.fixture
-def talk() -> Iterator[Talk]:
-    talk = Talk()
-    yield talk
-    talk.tx.close()
+def conversation() -> Iterator[Conversation]:
+    conversation = Conversation()
+    yield conversation
+    conversation.tx.close()
 
 
-def test_a_turn_begins_with_an_epoch_and_an_empty_journal(talk: Talk) -> None:
-    assert talk.take() == journal.Claim(
+def test_a_turn_begins_with_an_epoch_and_an_empty_journal(conversation: Conversation) -> None:
+    assert conversation.claim() == journal.Claim(
         epoch=1, revision=0, attempt=1, steps=(), failures=0, first_began_at=NOW
     )
-    row = messages.by_id(talk.tx, "wamid.1")
+    row = messages.by_id(conversation.tx, "wamid.1")
     assert row is not None
     assert (row["state"], row["attempts"]) == ("begun", 1)
 
 
-def test_a_later_attempt_reads_what_the_one_before_it_kept(talk: Talk) -> None:
-    claim = talk.take()
+def test_a_later_attempt_reads_what_the_one_before_it_kept(conversation: Conversation) -> None:
+    claim = conversation.claim()
     for step in (TOOL, MODEL):
-        journal.add_step(talk.tx, "wamid.1", claim.revision, step=step, now=NOW)
-    journal.end(talk.tx, "wamid.1", claim.epoch, "retry: slow", after(1))
-    again = talk.take()
+        journal.add_step(conversation.tx, "wamid.1", claim.revision, step=step, now=NOW)
+    journal.end(conversation.tx, "wamid.1", claim.epoch, "retry: slow", after(1))
+    again = conversation.claim()
     assert (again.epoch, again.attempt) == (2, 2)
     assert again.steps == (MODEL, TOOL)
-    assert talk.turns() == [(0, 1, 1, "retry: slow"), (0, 2, 2, None)]
+    assert conversation.turns() == [(0, 1, 1, "retry: slow"), (0, 2, 2, None)]
 
 
-def test_a_step_is_kept_once(talk: Talk) -> None:
-    journal.add_step(talk.tx, "wamid.1", 0, step=MODEL, now=NOW)
+def test_a_step_is_kept_once(conversation: Conversation) -> None:
+    journal.add_step(conversation.tx, "wamid.1", 0, step=MODEL, now=NOW)
     with pytest.raises(sqlite3.IntegrityError):
-        journal.add_step(talk.tx, "wamid.1", 0, step=MODEL, now=NOW)
+        journal.add_step(conversation.tx, "wamid.1", 0, step=MODEL, now=NOW)
 
 
-def test_only_the_latest_taker_passes_the_guard(talk: Talk) -> None:
-    first = talk.take()
-    journal.guard(talk.tx, talk.id, first.epoch)
-    second = talk.take()
+def test_only_the_latest_taker_passes_the_guard(conversation: Conversation) -> None:
+    first = conversation.claim()
+    journal.guard(conversation.tx, conversation.id, first.epoch)
+    second = conversation.claim()
     with pytest.raises(StaleClaimError):
-        journal.guard(talk.tx, talk.id, first.epoch)
-    journal.guard(talk.tx, talk.id, second.epoch)
-    journal.invalidate_claims(talk.tx, talk.id)
+        journal.guard(conversation.tx, conversation.id, first.epoch)
+    journal.guard(conversation.tx, conversation.id, second.epoch)
+    journal.invalidate_claims(conversation.tx, conversation.id)
     with pytest.raises(StaleClaimError):
-        journal.guard(talk.tx, talk.id, second.epoch)
+        journal.guard(conversation.tx, conversation.id, second.epoch)
     with pytest.raises(StaleClaimError):
-        journal.guard(talk.tx, 999, 1)
+        journal.guard(conversation.tx, 999, 1)
 
 
-def test_the_epoch_of_one_conversation_says_nothing_of_another(talk: Talk) -> None:
-    claim = talk.take()
-    bob = make_customer(talk.tx, "15550101002")
-    bobs = make_message(talk.tx, bob, "wamid.2")
-    journal.claim_conversation(talk.tx, bobs, "wamid.2", NOW)
-    journal.guard(talk.tx, talk.id, claim.epoch)
+def test_the_epoch_of_one_conversation_says_nothing_of_another(conversation: Conversation) -> None:
+    claim = conversation.claim()
+    bob = make_customer(conversation.tx, "15550101002")
+    bobs = make_message(conversation.tx, bob, "wamid.2")
+    journal.claim_conversation(conversation.tx, bobs, "wamid.2", NOW)
+    journal.guard(conversation.tx, conversation.id, claim.epoch)
 
 
-def test_an_attempt_that_is_taken_back_is_not_counted(talk: Talk) -> None:
-    """The journal of turns still shows it, so that nobody wonders what happened."""
+def test_a_refunded_attempt_is_not_counted(conversation: Conversation) -> None:
+    """The journal of turns still shows it, so that an operator can see what happened."""
     for _ in range(3):
-        assert talk.take().attempt == 1
-        journal.refund_attempt(talk.tx, "wamid.1")
-    assert [turn[1] for turn in talk.turns()] == [1, 2, 3]
+        assert conversation.claim().attempt == 1
+        journal.refund_attempt(conversation.tx, "wamid.1")
+    assert [turn[1] for turn in conversation.turns()] == [1, 2, 3]
 
 
-def test_failures_are_counted_apart_from_deaths_and_holds(talk: Talk) -> None:
+def test_failures_are_counted_apart_from_deaths_and_holds(conversation: Conversation) -> None:
     outcomes = ("retry: slow", None, "held: key", "stopped", "retry: HTTP 429")
     for second, outcome in enumerate(outcomes):
-        claim = journal.claim_conversation(talk.tx, talk.id, "wamid.1", after(second))
+        claim = journal.claim_conversation(
+            conversation.tx, conversation.id, "wamid.1", after(second)
+        )
         if outcome:
-            journal.end(talk.tx, "wamid.1", claim.epoch, outcome, after(second))
-    claim = journal.claim_conversation(talk.tx, talk.id, "wamid.1", after(9))
+            journal.end(conversation.tx, "wamid.1", claim.epoch, outcome, after(second))
+    claim = journal.claim_conversation(conversation.tx, conversation.id, "wamid.1", after(9))
     assert (claim.failures, claim.first_began_at) == (2, NOW)
 
 
-def test_an_ending_is_written_to_its_own_attempt(talk: Talk) -> None:
-    first, second = talk.take(), talk.take()
-    journal.end(talk.tx, "wamid.1", second.epoch, "answered", NOW)
-    journal.end(talk.tx, "wamid.1", first.epoch, "overtaken", NOW)
-    assert [turn[3] for turn in talk.turns()] == ["overtaken", "answered"]
+def test_an_ending_is_written_to_its_own_attempt(conversation: Conversation) -> None:
+    first, second = conversation.claim(), conversation.claim()
+    journal.end(conversation.tx, "wamid.1", second.epoch, "answered", NOW)
+    journal.end(conversation.tx, "wamid.1", first.epoch, "overtaken", NOW)
+    assert [turn[3] for turn in conversation.turns()] == ["overtaken", "answered"]
 
 
-def test_an_effect_is_found_by_message_tool_and_arguments(talk: Talk) -> None:
+def test_an_effect_is_found_by_message_tool_and_arguments(conversation: Conversation) -> None:
     done = Effect("transfer", "[100]", '{"ok":true}', "Sent.", None)
-    journal.add_effect(talk.tx, "wamid.1", done, NOW)
-    assert journal.effect(talk.tx, "wamid.1", "transfer", "[100]") == done
+    journal.add_effect(conversation.tx, "wamid.1", done, NOW)
+    assert journal.effect(conversation.tx, "wamid.1", "transfer", "[100]") == done
     for other in (
         ("wamid.2", "transfer", "[100]"),
         ("wamid.1", "cancel", "[100]"),
         ("wamid.1", "transfer", "[101]"),
     ):
-        assert journal.effect(talk.tx, *other) is None
+        assert journal.effect(conversation.tx, *other) is None
 
 
-def test_an_effect_is_kept_once(talk: Talk) -> None:
+def test_an_effect_is_kept_once(conversation: Conversation) -> None:
     done = Effect("transfer", "[100]", "{}", None, None)
-    journal.add_effect(talk.tx, "wamid.1", done, NOW)
+    journal.add_effect(conversation.tx, "wamid.1", done, NOW)
     with pytest.raises(sqlite3.IntegrityError):
-        journal.add_effect(talk.tx, "wamid.1", done, NOW)
+        journal.add_effect(conversation.tx, "wamid.1", done, NOW)
 
 
-def test_an_effect_belongs_to_a_message_that_is_there(talk: Talk) -> None:
+def test_an_effect_belongs_to_a_message_that_is_there(conversation: Conversation) -> None:
     with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
-        journal.add_effect(talk.tx, "wamid.none", Effect("cancel", "", "{}", None, None), NOW)
+        journal.add_effect(
+            conversation.tx, "wamid.none", Effect("cancel", "", "{}", None, None), NOW
+        )
 
 
-def test_effects_are_told_in_the_order_they_happened(talk: Talk) -> None:
-    give(talk.tx, talk.alice, 1_000)
+def test_effects_are_listed_in_the_order_they_happened(conversation: Conversation) -> None:
+    give(conversation.tx, conversation.alice, 1_000)
     for second, key in ((3, "c"), (1, "b"), (2, "a")):
-        effect = Effect("transfer", key, "{}", None, talk.record(key))
-        journal.add_effect(talk.tx, "wamid.1", effect, after(second))
-    assert [one.arguments for one in journal.effects(talk.tx, "wamid.1")] == ["b", "a", "c"]
+        effect = Effect("transfer", key, "{}", None, conversation.record(key))
+        journal.add_effect(conversation.tx, "wamid.1", effect, after(second))
+    assert [one.arguments for one in journal.effects(conversation.tx, "wamid.1")] == ["b", "a", "c"]
 
 
-def test_money_moved_when_a_transfer_was_posted_and_not_when_it_was_refused(talk: Talk) -> None:
-    give(talk.tx, talk.alice, 1_000)
-    assert not journal.moved_money(talk.tx, "wamid.1")
-    journal.add_effect(talk.tx, "wamid.1", Effect("cancel", "", "{}", None, None), NOW)
-    refused = Effect("transfer", "a", "{}", None, talk.record("a", refusal="no"))
-    journal.add_effect(talk.tx, "wamid.1", refused, NOW)
-    assert not journal.moved_money(talk.tx, "wamid.1")
-    posted = Effect("transfer", "b", "{}", None, talk.record("b"))
-    journal.add_effect(talk.tx, "wamid.1", posted, NOW)
-    assert journal.moved_money(talk.tx, "wamid.1")
-    assert not journal.moved_money(talk.tx, "wamid.2")
+def test_money_moved_when_a_transfer_was_posted_and_not_when_it_was_refused(
+    conversation: Conversation,
+) -> None:
+    give(conversation.tx, conversation.alice, 1_000)
+    assert not journal.moved_money(conversation.tx, "wamid.1")
+    journal.add_effect(conversation.tx, "wamid.1", Effect("cancel", "", "{}", None, None), NOW)
+    refused = Effect("transfer", "a", "{}", None, conversation.record("a", refusal="no"))
+    journal.add_effect(conversation.tx, "wamid.1", refused, NOW)
+    assert not journal.moved_money(conversation.tx, "wamid.1")
+    posted = Effect("transfer", "b", "{}", None, conversation.record("b"))
+    journal.add_effect(conversation.tx, "wamid.1", posted, NOW)
+    assert journal.moved_money(conversation.tx, "wamid.1")
+    assert not journal.moved_money(conversation.tx, "wamid.2")

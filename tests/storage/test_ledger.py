@@ -1,4 +1,4 @@
-"""Double entry that stays true: against a reference, against repeats, against hands in the file."""
+"""Double entry stays consistent: against a reference, repeated requests, and edits to the file."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def called(key: str) -> Cause:
 def paying(
     tx: sqlite3.Connection, customer_id: int, credit_account_id: int | None, **changes: object
 ) -> Movement:
-    """A transfer of 5.00 out of a customer of The Shop."""
+    """A transfer of 5.00 from a customer of The Shop."""
     transfers = tx.execute("SELECT count(*) FROM transfers").fetchone()[0]
     movement = Movement(
         business_id=SHOP.id,
@@ -80,7 +80,7 @@ def to_payee(tx: sqlite3.Connection, customer_id: int, name: str) -> int:
 
 
 class Made(msgspec.Struct):
-    """A transfer as the reference remembers it."""
+    """A transfer as the reference records it."""
 
     id: int
     kind: TransferKind
@@ -293,12 +293,12 @@ TestBooks = Books.TestCase
 TestBooks.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 
 
-# Once and for all ------------------------------------------------------------------------------
+# Immutability and repeats ----------------------------------------------------------------------
 
 
 @pytest.fixture
 def busy(tx: sqlite3.Connection) -> sqlite3.Connection:
-    """Books with a deposit, transfers, a refusal and a reversal: T1 to T5."""
+    """A ledger with a deposit, transfers, a refusal and a reversal: T1 to T5."""
     alice, bob = make_customer(tx, ALICE), make_customer(tx, BOB)
     give(tx, alice, 10_000)
     ledger.record(tx, paying(tx, alice, to_customer(tx, bob)), NOW)
@@ -365,7 +365,7 @@ def test_a_row_changed_by_hand_is_found(
 
 
 def test_an_amount_changed_on_both_sides_is_still_found(busy: sqlite3.Connection) -> None:
-    """Whoever edits a transfer with its postings and balances still breaks the chain."""
+    """Editing a transfer together with its postings and balances still breaks the chain."""
     for table in ("transfers", "postings"):
         busy.execute(f"DROP TRIGGER {table}_are_not_edited")
     busy.execute("UPDATE transfers SET amount_minor = 100 WHERE id = 2")
@@ -428,13 +428,13 @@ def test_a_transfer_moves_more_than_nothing(tx: sqlite3.Connection, amount_minor
         ledger.record(tx, movement, NOW)
 
 
-def test_nobody_pays_himself(tx: sqlite3.Connection) -> None:
+def test_no_customer_pays_themselves(tx: sqlite3.Connection) -> None:
     alice = make_customer(tx, ALICE)
     with pytest.raises(sqlite3.IntegrityError):
         ledger.record(tx, paying(tx, alice, to_customer(tx, alice)), NOW)
 
 
-# Who is who ------------------------------------------------------------------------------------
+# Identity --------------------------------------------------------------------------------------
 
 
 def test_accounts_are_opened_once(tx: sqlite3.Connection) -> None:
@@ -481,14 +481,14 @@ def test_each_side_is_shown_the_other_one(tx: sqlite3.Connection) -> None:
     assert [one.counterparty for one in entries_of(tx, bob)] == ["Alice A."]
 
 
-def test_nobody_is_shown_what_was_refused_to_somebody_else(tx: sqlite3.Connection) -> None:
+def test_no_customer_is_shown_what_was_refused_to_another(tx: sqlite3.Connection) -> None:
     alice, bob = make_customer(tx, ALICE), make_customer(tx, BOB)
     ledger.record(tx, paying(tx, alice, to_customer(tx, bob), refusal="x"), NOW)
     assert [one.state for one in entries_of(tx, alice)] == [TransferState.REFUSED]
     assert entries_of(tx, bob) == []
 
 
-def test_a_receiver_is_not_shown_his_own_number_as_the_sender(tx: sqlite3.Connection) -> None:
+def test_a_receiver_is_not_shown_their_own_number_as_the_sender(tx: sqlite3.Connection) -> None:
     alice, bob = make_customer(tx, ALICE), make_customer(tx, BOB)
     give(tx, alice, 10_000)
     ledger.record(tx, paying(tx, alice, to_customer(tx, bob), payee=f"+{BOB}"), NOW)
@@ -554,7 +554,7 @@ def test_a_business_knows_whether_it_ever_had_a_transfer(tx: sqlite3.Connection)
     assert available(tx, alice) == 1
 
 
-# What people write -----------------------------------------------------------------------------
+# Text from customers ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -603,7 +603,7 @@ def test_a_reference_is_read_back() -> None:
         ("", None),
     ],
 )
-def test_a_number_is_told_from_a_name(text: str, digits: str | None) -> None:
+def test_a_number_is_distinguished_from_a_name(text: str, digits: str | None) -> None:
     assert phone_digits(text) == digits
 
 
@@ -630,9 +630,7 @@ BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END
 
 
 @pytest.mark.parametrize("replacement", ["", TOOTHLESS])
-def test_a_guard_taken_away_or_made_toothless_is_found(
-    busy: sqlite3.Connection, replacement: str
-) -> None:
+def test_a_removed_or_weakened_guard_is_found(busy: sqlite3.Connection, replacement: str) -> None:
     busy.execute("DROP TRIGGER postings_are_not_edited")
     busy.execute(replacement)
     assert invariants.breaches(busy) == [

@@ -1,4 +1,4 @@
-"""From an empty file to the schema of this program, and every file that is not to be touched."""
+"""From an empty file to the schema of this program, and files that must not be touched."""
 
 import re
 import sqlite3
@@ -60,7 +60,7 @@ def copies(path: Path) -> list[str]:
 
 
 def know(monkeypatch: pytest.MonkeyPatch, *later: Migration) -> None:
-    """From now on this program has these schema files too."""
+    """Add these schema files to the program."""
     known = (*OURS, *later)
     monkeypatch.setattr(migrations, "migrations", lambda: known)
 
@@ -89,7 +89,7 @@ def test_a_fresh_file_gets_the_whole_schema(path: Path) -> None:
 
 
 def test_the_schema_files_hold_nothing_that_is_not_run() -> None:
-    """What follows the last complete statement would be dropped without a word."""
+    """Anything after the last complete statement would be dropped silently."""
     for migration in migrations.migrations():
         run = "".join(migrations._statements(migration.sql))
         assert migration.sql.removeprefix(run).strip() == ""
@@ -112,7 +112,7 @@ def test_migrating_again_changes_nothing(path: Path) -> None:
     assert copies(path) == []
 
 
-def test_what_is_missing_is_told_and_nothing_is_changed(path: Path) -> None:
+def test_what_is_missing_is_reported_and_nothing_is_changed(path: Path) -> None:
     connection = connect(path)
     assert migrations.pending(connection) == migrations.migrations()
     assert schema(path) == []
@@ -271,7 +271,7 @@ def test_messages_from_before_have_their_name_in_logs_after_the_upgrade(
 def test_a_statement_read_before_the_upgrade_counts_as_foreign_words(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It named whoever had paid by the name of their own choice, and is in the history."""
+    """It named the payer by a name of their own choice, and is in the history."""
     place = next(n for n, one in enumerate(OURS) if "foreign_words" in one.sql)
     with monkeypatch.context() as older:
         older.setattr(migrations, "migrations", lambda: OURS[:place])
@@ -306,7 +306,7 @@ VALUES ('a', 'shop', 1, 1, 'text', '2026-11-01', '2026-11-01', '', 'answered'),
 """
 
 
-def test_what_is_kept_beside_the_rows_is_there_after_the_upgrade(
+def test_stored_summaries_are_there_after_the_upgrade(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Which message was handled last, and which pending transfers are still open."""

@@ -1,4 +1,4 @@
-"""No statement reads more because the tables have grown: its plan, with and without statistics."""
+"""No statement reads more as the tables grow: its plan, with and without statistics."""
 
 import ast
 import importlib
@@ -18,7 +18,7 @@ from wbot.storage import migrations
 
 HOUSE = Path(wbot.__file__).parent
 SMALL_TABLES = {"businesses", "installation", "schema_version", "sqlite_master", "sqlite_sequence"}
-"""A row a business or a migration; every other table grows with what customers do."""
+"""One row per business or migration; every other table grows with customers' activity."""
 
 OPEN_WORK = {
     "messages_unfinished": "messages whose turn has not ended",
@@ -28,7 +28,7 @@ OPEN_WORK = {
     "attempts_open": "sends under way",
     "confirmations_open": "questions under way",
 }
-"""Partial indexes that hold only what is still to be done: reading one whole is the work itself."""
+"""Partial indexes of pending work only: reading one completely is the work itself."""
 
 READS_ALL = {
     "storage/ledger_queries.py": {
@@ -44,14 +44,14 @@ READS_ALL = {
     "storage/outbox.py": {"latest_quotable": "the latest rows, from the end of the primary key"},
     "storage/ledger.py": {"record": "one row, from the end of the primary key"},
 }
-"""Functions that may read a table which grows from end to end, with the reason."""
+"""Functions that may scan a growing table, with the reason."""
 
 READS_ALL_GUARDS = {"transfers_continue_the_chain": "one row, from the end of the primary key"}
 
 NO_STATEMENTS = {"storage/migrations.py": "it runs the schema's own text, once a database"}
 
 SCALE = 1_000
-"""How much larger the tables of the second planning are than those that were measured."""
+"""How much larger the tables are in the second planning than in the measurement."""
 
 
 class Statement(msgspec.Struct, frozen=True):
@@ -100,7 +100,7 @@ def executed(function: ast.AST) -> Iterator[ast.expr]:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             if node.func.attr in {"execute", "executemany"} and node.args:
                 yield node.args[0]
-            assert node.func.attr != "executescript", "a script's statements cannot be told apart"
+            assert node.func.attr != "executescript", "a script's statements cannot be separated"
 
 
 def local_texts(module: ModuleType, function: ast.AST) -> dict[str, str]:
@@ -114,7 +114,7 @@ def local_texts(module: ModuleType, function: ast.AST) -> dict[str, str]:
 
 
 def value_of(module: ModuleType, node: ast.expr, names: dict[str, str]) -> str | None:
-    """The text that an expression of names and literals stands for; None where it is no such."""
+    """The text that an expression of names and literals yields; None for any other."""
     literal = ast.Constant | ast.JoinedStr | ast.FormattedValue | ast.BinOp | ast.Add
     parts = ast.Name | ast.Attribute | ast.Load
     if not all(isinstance(part, literal | parts) for part in ast.walk(node)):
@@ -137,7 +137,7 @@ def plan_of(tx: sqlite3.Connection, sql: str) -> list[str]:
 
 
 def scans(tx: sqlite3.Connection, sql: str) -> list[str]:
-    """The lines of the plan that read a table from end to end, but for small and open ones."""
+    """The lines of the plan that scan a table, except small and open ones."""
     tables = {
         alias or name: name
         for name, alias in re.findall(
@@ -165,7 +165,7 @@ def plain() -> sqlite3.Connection:
 
 
 def large() -> sqlite3.Connection:
-    """With the statistics of large tables, as an operator's ANALYZE would leave them."""
+    """With the statistics of large tables, as an operator's ANALYZE leaves them."""
     tx = make_tx()
     tx.execute("ANALYZE")
     tx.execute("DELETE FROM sqlite_stat1")
@@ -190,7 +190,7 @@ def allowed(one: Statement) -> bool:
 
 
 def test_every_statement_can_be_read_from_the_source() -> None:
-    """What cannot be read cannot be judged: a statement is literals and names of constants."""
+    """An unreadable statement cannot be checked: it must be literals and names of constants."""
     assert [one for one in found() if isinstance(one, Unreadable)] == []
     assert len(found()) > 150
 

@@ -1,4 +1,4 @@
-"""Messages in the order of their conversation, their further lives, and what waits for whom."""
+"""Messages in the order of their conversation, their later revisions, and the waiting ones."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def next_id(tx: sqlite3.Connection, conversation_id: int) -> str | None:
 
 
 def handled_in_order(tx: sqlite3.Connection, conversation_id: int) -> list[str]:
-    """Take and end messages until none is left."""
+    """Claim and finish messages until none is left."""
     order = []
     while (message := messages.next_of(tx, conversation_id)) is not None:
         journal.claim_conversation(tx, conversation_id, message.message_id, NOW)
@@ -42,7 +42,7 @@ def handled_in_order(tx: sqlite3.Connection, conversation_id: int) -> list[str]:
     return order
 
 
-# Once ------------------------------------------------------------------------------------------
+# Duplicates ------------------------------------------------------------------------------------
 
 
 def test_an_id_is_claimed_once(tx: sqlite3.Connection) -> None:
@@ -52,7 +52,7 @@ def test_an_id_is_claimed_once(tx: sqlite3.Connection) -> None:
 
 
 def test_nothing_but_the_key_makes_a_claim_fail(tx: sqlite3.Connection) -> None:
-    """INSERT OR IGNORE would swallow the violation of any other constraint as a duplicate."""
+    """INSERT OR IGNORE would hide the violation of any other constraint as a duplicate."""
     (table,) = tx.execute("SELECT sql FROM sqlite_master WHERE name = 'message_ids'").fetchone()
     assert table == "CREATE TABLE message_ids (message_id TEXT PRIMARY KEY) WITHOUT ROWID"
     with pytest.raises(sqlite3.IntegrityError):
@@ -75,7 +75,7 @@ def test_a_body_is_kept_byte_for_byte(tx: sqlite3.Connection) -> None:
     assert [tuple(row) for row in rows] == [(kept, b"\xff{}", "field:account_update")]
 
 
-# In order --------------------------------------------------------------------------------------
+# Order -----------------------------------------------------------------------------------------
 
 
 @settings(max_examples=100, deadline=None)
@@ -126,7 +126,7 @@ def test_a_message_that_must_wait_holds_its_conversation_and_no_other(
     assert postponed.not_before == after(60)
 
 
-def test_numbers_are_taken_one_by_one_in_each_conversation(tx: sqlite3.Connection) -> None:
+def test_numbers_are_allocated_one_by_one_in_each_conversation(tx: sqlite3.Connection) -> None:
     alice, bob = make_customer(tx, ALICE), make_customer(tx, BOB)
     for who, message_id in ((alice, "a1"), (bob, "b1"), (alice, "a2"), (alice, "a3")):
         make_message(tx, who, message_id)
@@ -169,11 +169,11 @@ def test_the_window_opens_with_the_latest_message(tx: sqlite3.Connection) -> Non
     assert row["last_inbound_at"] == after(30)
 
 
-# Other lives -----------------------------------------------------------------------------------
+# Later revisions -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", ["answered", "silent", "failed"])
-def test_a_message_lives_again_at_the_tail(tx: sqlite3.Connection, state: str) -> None:
+def test_a_requeued_message_goes_to_the_tail(tx: sqlite3.Connection, state: str) -> None:
     alice = make_customer(tx, ALICE)
     conversation_id = make_message(tx, alice, "wamid.1", sort_at=after(-100))
     journal.claim_conversation(tx, conversation_id, "wamid.1", NOW)
@@ -193,7 +193,7 @@ def test_a_message_lives_again_at_the_tail(tx: sqlite3.Connection, state: str) -
     assert handled_in_order(tx, conversation_id) == ["wamid.2", "wamid.1", "wamid.3"]
 
 
-def test_a_further_life_has_a_journal_of_its_own_and_the_effects_of_all(
+def test_a_later_revision_has_its_own_journal_and_all_effects(
     tx: sqlite3.Connection,
 ) -> None:
     conversation_id = make_message(tx, make_customer(tx, ALICE), "wamid.1")
@@ -250,7 +250,7 @@ def test_a_real_body_takes_the_place_of_its_placeholder(tx: sqlite3.Connection) 
     assert (message.content, message.not_before, message.revision) == ('{"real":1}', None, 0)
 
 
-# What is known of the past ---------------------------------------------------------------------
+# History ---------------------------------------------------------------------------------------
 
 
 def test_the_backlog_counts_what_waits_and_dates_what_could_be_done(tx: sqlite3.Connection) -> None:

@@ -1,1 +1,1 @@
-"""The torture: real `wbot serve` processes, killed over and over, and a judge of what they kept."""
+"""The torture test: real `wbot serve` processes, killed repeatedly, and a judge of the results."""

@@ -1,7 +1,7 @@
-"""Tortures the service: kills it over and over while customers write, and judges what it kept.
+"""Kills the service repeatedly while customers write, and judges what it stored and sent.
 
 Real `wbot serve` processes on a real file; the simulator is Meta, the Graph API and the model. The
-schedule comes from a seed, and repeats as far as the timing of processes does. Ends with 1 where a
+schedule comes from a seed, and repeats as far as the timing of processes does. Exits with 1 if a
 promise was broken, and keeps the database then.
 """
 
@@ -57,7 +57,7 @@ def _options() -> argparse.Namespace:
 async def torture(
     console: Console, how: Hostility, *, seed: int, folder: Path, short: bool
 ) -> list[Breach]:
-    """The kills, with a bar on a terminal; the breaches that were found and shown."""
+    """Run the kills, with a progress bar on a terminal; shows and returns the breaches."""
     columns = (TextColumn("kills"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("kills", total=how.kills)
@@ -69,7 +69,7 @@ async def torture(
 
 
 async def fill_disk(console: Console, *, seed: int, folder: Path) -> list[Breach]:
-    """The full disk, where this machine lets us mount one."""
+    """Run the full-disk test, where this machine allows a mount."""
     try:
         async with mounted(folder / "disk") as disk:
             run = FullDisk(seed=seed, disk=disk, folder=folder)

@@ -1,4 +1,4 @@
-"""What the customers ask for, and the scripted model that does as each of them says."""
+"""What the customers ask for, and the scripted model that does what each of them says."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from wbot.simulator.simulator import MODEL
 OUTSIDE_SHOP = SimulatedBusiness(SHOP.phone_number_id, "206500000000001", "15550100001", "The Shop")
 FIRST_PHONE = 15550300000
 RECEIVERS = 3
-"""The last customers: they get presents and never touch money, so figures are told exactly."""
+"""The last customers: they receive money and never spend it, so that totals are exact."""
 PAYEES = 5
 PLACEHOLDER = {"type": "unsupported", "errors": [{"code": 131060, "title": "Unavailable"}]}
 
@@ -38,7 +38,7 @@ class Kind(StrEnum):
     MOVED = "moved"  # WhatsApp announces that the customer has another number
 
 
-SECOND_LIVES = {Kind.PLACEHOLDER, Kind.REJECTED, Kind.REJECTED_AFTER}
+REQUEUED = {Kind.PLACEHOLDER, Kind.REJECTED, Kind.REJECTED_AFTER}
 REJECTIONS = {Kind.REJECTED: 0, Kind.REJECTED_AFTER: 1}
 """After how many of its answers the model rejects the next question."""
 
@@ -60,7 +60,7 @@ Call = tuple[str, dict[str, str]]
 
 
 class Payment(msgspec.Struct, frozen=True):
-    """An amount, unlike any other of its customer, and whom it goes to."""
+    """An amount, unique for its customer, and its recipient."""
 
     amount_minor: int
     to: str
@@ -80,9 +80,9 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     payments: tuple[Payment, ...] = ()
     filler: str = ""
     after: tuple[str, ...] = ()
-    """Messages that must have been acknowledged before this one is on its way."""
+    """Messages that must be acknowledged before this one is sent."""
     becomes: SimulatedCustomer | None = None
-    """Of an announced change, who the customer is afterwards."""
+    """The customer after an announced change."""
 
     @property
     def tag(self) -> str:
@@ -99,12 +99,12 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def words(self) -> str:
-        """What the model says in the end."""
+        """The model's final text."""
         return f"{self.tag} That is all."
 
     @property
     def rounds(self) -> tuple[tuple[Call, ...], ...]:
-        """What the model calls, answer by answer, before it says its words."""
+        """The model's calls, answer by answer, before its final text."""
         calls = tuple(one.call for one in self.payments)
         match self.kind:
             case Kind.WORDS:
@@ -126,20 +126,20 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fate(StrEnum):
-    """What happens to a customer's number in the middle of it all."""
+    """What happens to a customer's number during the run."""
 
     MOVES = "moves"  # to another number, as WhatsApp announces; the old one gets a new owner
-    LOSES = "loses"  # it to a new owner, and nobody announces it
+    LOSES = "loses"  # it to a new owner, without an announcement
     GAINS = "gains"  # one, after the customer was known by user id alone
 
 
 FATES = (Fate.MOVES, Fate.LOSES, Fate.GAINS) * 2
 HEIRS = 100
-"""What is added to a customer's number for the new owner of his phone number."""
+"""Added to a customer's number for the new owner of that phone number."""
 
 
 class Writer:
-    """A customer under the ids he writes with now."""
+    """A customer under their current ids."""
 
     def __init__(
         self, customer: SimulatedCustomer, fate: Fate | None = None, *, is_plain: bool = False
@@ -147,8 +147,8 @@ class Writer:
         self.customer = first_of(customer) if fate is Fate.GAINS else customer
         self.fate = fate
         self.number = 0
-        self.kinds = {k: w for k, w in WEIGHTS.items() if not (is_plain and k in SECOND_LIVES)}
-        """With their weights; replies to second lives name no message, so they need one number."""
+        self.kinds = {k: w for k, w in WEIGHTS.items() if not (is_plain and k in REQUEUED)}
+        """With weights; replies to requeued messages name no message, so they need one number."""
         self._full = customer
         self._after: tuple[str, ...] = ()
 
@@ -164,7 +164,7 @@ class Writer:
         )
 
     def suffer(self, writers: list["Writer"]) -> list[Ask]:
-        """The customer's fate, with what WhatsApp says of it; a new owner joins the writers."""
+        """Apply the customer's fate and WhatsApp's notice of it; a new owner joins the writers."""
         fate, self.fate = self.fate, None
         if fate is Fate.GAINS:
             self.customer = self._full
@@ -174,7 +174,8 @@ class Writer:
         heir = Writer(owner, is_plain=True)
         writers.append(heir)
         before = tuple(message_id_of(name, number + 1) for number in range(self.number))
-        if fate is Fate.LOSES:  # his user id is known by then, or the new owner's would become his
+        # The user id must be known by then, or the new owner's would become theirs.
+        if fate is Fate.LOSES:
             heir._after = before[:1]
             self.customer = first_of(self.customer)
             return []
@@ -204,22 +205,22 @@ def people(count: int) -> tuple[SimulatedCustomer, ...]:
 
 
 def asks_of(
-    everybody: Sequence[SimulatedCustomer],
+    everyone: Sequence[SimulatedCustomer],
     count: int,
     random: Random,
     *,
     refused: Sequence[SimulatedCustomer],
 ) -> list[Ask]:
-    """`count` messages, the customers mixed, each customer's own in the order of their numbers."""
-    receivers = everybody[-RECEIVERS:]
-    fates = dict(zip(everybody[len(refused) :], FATES, strict=False))
-    writers = [Writer(one, fates.get(one), is_plain=one in (*refused, *fates)) for one in everybody]
+    """`count` messages, the customers mixed, each customer's own in numerical order."""
+    receivers = everyone[-RECEIVERS:]
+    fates = dict(zip(everyone[len(refused) :], FATES, strict=False))
+    writers = [Writer(one, fates.get(one), is_plain=one in (*refused, *fates)) for one in everyone]
     asks: list[Ask] = []
     while len(asks) < count:
         writer = random.choice(writers)
         breath = random.choice((1, 1, 1, 1, 2, 5))  # sometimes several in one
         asks += [_ask(writer, receivers, random) for _ in range(breath)]
-        if writer.fate and writer.number >= count // len(everybody) // 2:
+        if writer.fate and writer.number >= count // len(everyone) // 2:
             asks += writer.suffer(writers)
     return asks[:count]
 
@@ -233,7 +234,7 @@ def _ask(writer: Writer, receivers: Sequence[SimulatedCustomer], random: Random)
     first, second = Payment(10 * number + 1, payee), Payment(10 * number + 2, payee)
     if kind in {Kind.PAIR, Kind.ROUNDS}:
         return writer.ask(kind, first, second)
-    if kind in {Kind.TRANSFER, Kind.TWICE, *SECOND_LIVES}:
+    if kind in {Kind.TRANSFER, Kind.TWICE, *REQUEUED}:
         return writer.ask(kind, first)
     if kind is Kind.PRESENT:
         return writer.ask(kind, Payment(10 * number + 3, f"+{random.choice(receivers).phone}"))
@@ -241,11 +242,11 @@ def _ask(writer: Writer, receivers: Sequence[SimulatedCustomer], random: Random)
 
 
 class Script:
-    """The chat endpoint's answers; ids of calls are new each time, as a real model's are."""
+    """The chat endpoint's answers; call ids are new each time, as with a real model."""
 
     def __init__(self, asks: Sequence[Ask], random: Random) -> None:
         self.retried: set[str] = set()
-        """Ids of messages that the model rejects no more."""
+        """Ids of messages that the model no longer rejects."""
         self._by_text = {ask.text: ask for ask in asks}
         self._random = random
 
@@ -253,7 +254,7 @@ class Script:
         messages = request["messages"]
         said = max(n for n, message in enumerate(messages) if message["role"] == "user")
         ask = self._by_text.get(messages[said]["content"])
-        if ask is None:  # the service's own question, whether the model is well again
+        if ask is None:  # the service's own probe, whether the model has recovered
             return self._completion({"content": "OK"})
         done = sum(message["role"] == "assistant" for message in messages[said:])
         if REJECTIONS.get(ask.kind) == done and ask.message_id not in self.retried:

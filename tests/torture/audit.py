@@ -1,4 +1,4 @@
-"""The books against a ledger of the torture's own: true replies, effects once, balances exact."""
+"""The ledger against a reference: true replies, effects once, exact balances."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ WHERE cause_kind = 'call' AND phase = 'posted'
 
 
 class Breach(msgspec.Struct, frozen=True):
-    """A promise not kept; `kind` is a row of the table."""
+    """A broken promise; `kind` is a row of the table."""
 
     kind: str
     what: str
@@ -43,7 +43,7 @@ class _Audit:
         self._kept = kept
         self._people = {one.name: one for one in (*evidence.payers, *evidence.receivers)}
         self._people |= {ask.customer.name: ask.becomes or ask.customer for ask in evidence.asks}
-        """By name, everybody under the ids that were the latest."""
+        """By name, each customer with their latest ids."""
         self._accounts = {name: Account(0) for name in self._people}
         self._accounts |= {one.name: Account(evidence.given_minor) for one in evidence.payers}
         self._made: Counter[str] = Counter()
@@ -54,7 +54,7 @@ class _Audit:
         )
 
     def untrue_replies(self) -> Iterator[Breach]:
-        """Each customer's messages again, in the order of handling, in the torture's own ledger."""
+        """Replay each customer's messages, in the order of handling, in the reference ledger."""
         for reply, ask in self._said:
             account = self._accounts[ask.customer.name]
             before = account.effects
@@ -76,7 +76,7 @@ class _Audit:
                 yield Breach(kind, what, message_id)
 
     def off_minor(self) -> int:
-        """Between what everybody should have and what they have, by postings and by balances."""
+        """Between expected and actual money of all customers, by postings and by balances."""
         names = {f"+{one.phone}": name for name, one in self._people.items()}
         for account in list(self._accounts.values()):
             for phone, amount_minor in account.presents.items():
@@ -94,5 +94,5 @@ class _Audit:
         posted: int = self._kept.rows(
             "SELECT coalesce(sum(amount_minor), 0) FROM postings WHERE account_id = ?", found
         )[0][0]
-        told = ledger.balance(self._kept.tx, found).available_minor
-        return abs(posted - account.available_minor) + abs(told - account.available_minor)
+        stored = ledger.balance(self._kept.tx, found).available_minor
+        return abs(posted - account.available_minor) + abs(stored - account.available_minor)

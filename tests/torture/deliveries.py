@@ -1,4 +1,4 @@
-"""Meta's worst days: messages repeated, at once, re-batched, reordered, late, and again later."""
+"""Webhooks under the worst conditions: repeated, concurrent, re-batched, reordered and late."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -21,10 +21,10 @@ PLACEHOLDER_S = (0.0, 0.2, 1.9, 3.5)
 
 
 class Way(StrEnum):
-    """How one message travels."""
+    """How one message is delivered."""
 
     PLAIN = "plain"
-    AT_ONCE = "at once"  # three copies side by side
+    AT_ONCE = "at once"  # three copies at the same time
     LATE = "late"  # so that the next ones overtake it
     HELD = "held"  # in one body with the next one
     HELD_TOO = "held too"  # alone, and again in one body with the next one
@@ -43,7 +43,7 @@ class Said(msgspec.Struct, kw_only=True):
     sent_at_s: int
     """WhatsApp's timestamp, which has no finer unit."""
     posted_at: float | None = None
-    """When it was first on its way to us."""
+    """When it was first sent to the service."""
     acknowledged_at: float | None = None
     known_at: datetime | None = None
     """The same by the wall clock."""
@@ -69,7 +69,7 @@ class Deliveries:
         return sum(one.acknowledged_at is not None for one in self.said.values())
 
     def write(self, ask: Ask) -> str:
-        """The customer has written, and nothing is on its way yet; the message's id."""
+        """The customer has written, and delivery has not started yet; returns the message's id."""
         now = self._clock.now()
         one = Said(ask=ask, number=len(self.said), sent_at_s=int(now.timestamp()))
         self.said[ask.message_id] = one
@@ -80,7 +80,7 @@ class Deliveries:
         return ask.message_id
 
     def say(self, group: asyncio.TaskGroup, ask: Ask) -> None:
-        """The customer has written: from now on the message is on its way."""
+        """The customer has written, and delivery starts now."""
         self.write(ask)
         if ask.kind in {Kind.PLACEHOLDER, Kind.MOVED}:
             self._say_apart(group, ask)
@@ -107,7 +107,7 @@ class Deliveries:
                 self._begin(group, [*companions, ask.message_id])
 
     def _say_apart(self, group: asyncio.TaskGroup, ask: Ask) -> None:
-        """In no body with others; what is held back goes first, for a change waits for it."""
+        """Deliver alone; held messages go first, because a change waits for them."""
         self._flush(group)
         if ask.kind is Kind.MOVED:
             self._begin(group, [ask.message_id])
@@ -117,7 +117,7 @@ class Deliveries:
             self._do(group, self._deliver_twofold(ask.message_id, text_after_s, again_s))
 
     async def finish(self, group: asyncio.TaskGroup) -> None:
-        """Send what is held back, and return once nothing is on its way any more."""
+        """Send the held messages, and return once no delivery is in progress."""
         self._flush(group)
         while self._tasks:
             await asyncio.wait(self._tasks)
@@ -154,15 +154,15 @@ class Deliveries:
         await _insist(lambda: self._post(body))
 
     async def post(self, message_ids: Sequence[str]) -> bool:
-        """One delivery of these messages in one body; whether it was acknowledged."""
+        """One delivery of these messages in one body; returns whether it was acknowledged."""
         body = to_wire(body_of([self._updates[one] for one in dict.fromkeys(message_ids)]))
-        told = [self.said[one] for one in message_ids]
+        batch = [self.said[one] for one in message_ids]
         now = self._clock.monotonic()
-        for one in told:
+        for one in batch:
             one.posted_at = one.posted_at or now
         is_acknowledged = await self._post(body)
         now = self._clock.monotonic()
-        for one in told:
+        for one in batch:
             one.deliveries += 1
             if is_acknowledged:
                 one.acknowledged_at = one.acknowledged_at or now

@@ -1,4 +1,4 @@
-"""A full disk, on a small tmpfs: what was answered 200 is there, and no batch is half there."""
+"""A full disk, on a small tmpfs: what was answered 200 is stored, and no batch is half stored."""
 
 import asyncio
 import signal
@@ -11,10 +11,10 @@ from torture.asks import RECEIVERS, Ask, Kind, Payment, Script, people
 from torture.audit import Breach
 from torture.deliveries import Deliveries
 from torture.evidence import Evidence, count_unfinished
-from torture.lives import HOST, Service
 from torture.preparation import free_port, make_database, make_outside, variables
+from torture.processes import HOST, Service
 from torture.schedule import End
-from torture.victim import Cue
+from torture.target import Cue
 from wbot.clock import Clock
 from wbot.simulator.people import SimulatedCustomer
 from wbot.simulator.simulator import serve
@@ -29,18 +29,18 @@ REFUSALS = 12
 GIVEN_MINOR = 50_000
 KILLS = 4
 FULL_AFTER = 40
-"""Batches of which the disk surely has room for most, and among which the kills are."""
+"""Batches that mostly fit on the disk; the kills are among them."""
 DRAIN_S = 120.0
-LOOK_S = 0.1
+POLL_S = 0.1
 
 
 class CannotMountError(Exception):
-    """This machine lets us mount nothing; the sentence says what it said."""
+    """This machine allows no mount; the sentence gives its reason."""
 
 
 @asynccontextmanager
 async def mounted(folder: Path) -> AsyncIterator[Path]:
-    """A small disk of its own; raises CannotMountError."""
+    """A small disk for the test; raises CannotMountError."""
     await asyncio.to_thread(folder.mkdir)
     await _call("mount", "-t", "tmpfs", "-o", f"size={SMALL}", "tmpfs", str(folder))
     try:
@@ -62,22 +62,22 @@ async def _call(*command: str) -> None:
 
 
 class FullDisk:
-    """Fills the disk with messages, kills on the way, gives room, and looks what is there."""
+    """Fills the disk with messages, kills meanwhile, frees space, and checks what is stored."""
 
     def __init__(self, *, seed: int, disk: Path, folder: Path) -> None:
-        everybody = people(CUSTOMERS)
+        everyone = people(CUSTOMERS)
         self._disk, self._folder = disk, folder
         self._clock = Clock()
         self._random = Random(seed)
-        self._batches = _batches(everybody[:-RECEIVERS])
+        self._batches = _batches(everyone[:-RECEIVERS])
         asks = [ask for batch in self._batches for ask in batch]
-        self._simulator = make_outside(everybody, seed=seed, clock=self._clock)
+        self._simulator = make_outside(everyone, seed=seed, clock=self._clock)
         self._simulator.responder = Script(asks, Random(seed))
         self.evidence = Evidence(
             database=disk / "wbot.db",
             asks=asks,
-            payers=everybody[:-RECEIVERS],
-            receivers=everybody[-RECEIVERS:],
+            payers=everyone[:-RECEIVERS],
+            receivers=everyone[-RECEIVERS:],
             given_minor=GIVEN_MINOR,
             refused=frozenset(),
             deliveries=Deliveries(self._simulator, random=self._random, clock=self._clock),
@@ -87,7 +87,7 @@ class FullDisk:
         """By the messages of a batch, whether it was acknowledged while the disk filled."""
 
     async def run(self) -> list[Breach]:
-        """Breaches of what a full disk may do; the rest is for the judge."""
+        """Breaches of the full-disk rules; the judge checks the rest."""
         port = free_port()
         make_database(
             self.evidence.database,
@@ -104,17 +104,17 @@ class FullDisk:
                 is_warm=True,
                 clock=self._clock,
             )
-            self.evidence.lives = service.lives
+            self.evidence.processes = service.processes
             try:
                 await self._fill(service)
-                return await self._mend(service)
+                return await self._recover(service)
             finally:
                 await service.stop()
 
     async def _fill(self, service: Service) -> None:
         since = self._clock.monotonic()
-        life = await service.start(Cue())
-        await service.opened(life)
+        process = await service.start(Cue())
+        await service.opened(process)
         kills, refused = self._random.sample(range(FULL_AFTER), KILLS), 0
         for number, batch in enumerate(self._batches):
             message_ids = tuple(self.evidence.deliveries.write(ask) for ask in batch)
@@ -124,42 +124,42 @@ class FullDisk:
             if refused == REFUSALS:
                 break
             if number in kills:
-                life.kill("the disk filling")
-                await life.over()
-                life = await service.start(Cue())
-                await service.opened(life)
-        life.kill("the disk full")
-        await life.over()
+                process.kill("the disk filling")
+                await process.over()
+                process = await service.start(Cue())
+                await service.opened(process)
+        process.kill("the disk full")
+        await process.over()
         self.evidence.hindered.append((since, self._clock.monotonic()))
 
-    async def _mend(self, service: Service) -> list[Breach]:
+    async def _recover(self, service: Service) -> list[Breach]:
         await _call("mount", "-o", f"remount,size={LARGE}", str(self._disk))
         found = list(self._halves())
-        life = await service.start(Cue())
-        await service.opened(life)
+        process = await service.start(Cue())
+        await service.opened(process)
         try:
             async with asyncio.timeout(DRAIN_S):
                 for message_ids in self._posted:
                     await self._post_again(message_ids)
-                # No bell rings from another process.
+                # Another process cannot notify this one.
                 while count_unfinished(self.evidence.database):  # noqa: ASYNC110
-                    await asyncio.sleep(LOOK_S)
-            self.evidence.drained_s = self._clock.monotonic() - life.began_at
+                    await asyncio.sleep(POLL_S)
+            self.evidence.drained_s = self._clock.monotonic() - process.began_at
         except TimeoutError:
             pass  # the judge sees what is stuck
         await self._simulator.wait_until_quiet(timeout_s=DRAIN_S)
-        life.signal(signal.SIGTERM, End.STOPPED)
-        await life.over(DRAIN_S)
+        process.signal(signal.SIGTERM, End.STOPPED)
+        await process.over(DRAIN_S)
         return found
 
     async def _post_again(self, message_ids: tuple[str, ...]) -> None:
         is_taken = self._posted[message_ids]
         while not is_taken:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
             is_taken = await self.evidence.deliveries.post(message_ids)
 
     def _halves(self) -> Iterator[Breach]:
-        """Of what the last kill left on the full disk."""
+        """The batches that are half stored after the last kill on the full disk."""
         if all(self._posted.values()):
             yield Breach("stuck", "the disk did not fill")
         tx = connect(self.evidence.database)
@@ -174,7 +174,7 @@ class FullDisk:
 
 
 def _batches(writers: Sequence[SimulatedCustomer]) -> list[list[Ask]]:
-    """Heavy messages; the first of each batch moves money."""
+    """Large messages; the first of each batch moves money."""
     asks = [
         Ask(
             customer=writers[number % len(writers)],

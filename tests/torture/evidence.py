@@ -1,4 +1,4 @@
-"""All that a run leaves behind: what was sent, what the Graph API took, what the database holds."""
+"""Everything a run leaves: what was sent, what the Graph API accepted, what the database holds."""
 
 import re
 import sqlite3
@@ -10,7 +10,7 @@ import msgspec
 
 from torture.asks import Ask, message_id_of
 from torture.deliveries import Deliveries
-from torture.lives import Life
+from torture.processes import ServiceProcess
 from wbot.domain.delivery import words_of
 from wbot.simulator.call_log import Send
 from wbot.simulator.people import SimulatedCustomer
@@ -21,46 +21,46 @@ SELECT (SELECT count(*) FROM messages WHERE state IN ('waiting', 'begun'))
     + (SELECT count(*) FROM outbox WHERE state IN ('waiting', 'sending', 'unknown'))
 """
 NOTICES = "a receiver's notice"
-"""What stands for the message that nobody wrote: whoever is paid hears of it unasked."""
+"""The message id of a notice to a payee, which answers no message of theirs."""
 TAG = re.compile(r"^\[(c\d+)\.(\d+)\]", re.MULTILINE)
 
 
 class Evidence(msgspec.Struct, kw_only=True):
-    """One run from outside the database."""
+    """One run seen from outside the database."""
 
     database: Path
     asks: list[Ask]
     payers: tuple[SimulatedCustomer, ...]
     receivers: tuple[SimulatedCustomer, ...]
     given_minor: int
-    """What each payer had at the beginning."""
+    """The opening balance of each payer."""
     refused: frozenset[str]
-    """Names of the customers some of whose replies were refused for good."""
+    """Names of the customers with permanently refused replies."""
     deliveries: Deliveries
     sends: list[Send] = msgspec.field(default_factory=list)
-    """Whatever the Graph API took, in that order."""
-    lives: list[Life] = msgspec.field(default_factory=list)
+    """Everything the Graph API accepted, in order."""
+    processes: list[ServiceProcess] = msgspec.field(default_factory=list)
     stopped_s: list[float] = msgspec.field(default_factory=list)
-    """How long each life took that SIGTERM ended well."""
+    """How long each clean stop by SIGTERM took."""
     hindered: list[tuple[float, float]] = msgspec.field(default_factory=list)
     """When the database could not be written, in monotonic seconds."""
     worked_off_s: list[float] = msgspec.field(default_factory=list)
-    """From a start until all that had been acknowledged before it was answered."""
+    """From a start until everything acknowledged before it was answered."""
     drained_s: float | None = None
-    """The same for the last life and everything; None when it did not get there."""
+    """The same for the last process and all messages; None if it did not finish."""
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """One row of the outbox: what the service meant to say."""
+    """One row of the outbox: what the service intended to send."""
 
     outbox_id: int
     message_id: str
     text: str
     state: str
     is_told: bool
-    """Whether a row of processing_errors tells the operator of it."""
+    """Whether a row of processing_errors reports it to the operator."""
     places: list[int] = msgspec.field(default_factory=list)
-    """Where it stands among all that the Graph API took; once, if all is well."""
+    """Its positions among all sends that the Graph API accepted; normally one."""
 
     @property
     def is_settled(self) -> bool:
@@ -68,25 +68,27 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Kept:
-    """The same run as the database has it, read once, beside what the Graph API took."""
+    """The same run from the database, read once, with what the Graph API accepted."""
 
     def __init__(self, evidence: Evidence) -> None:
         self.tx = connect(evidence.database)
         self.messages = {row["message_id"]: row for row in self.rows("SELECT * FROM messages")}
-        told = {row["outbox_id"] for row in self.rows("SELECT outbox_id FROM processing_errors")}
+        reported = {
+            row["outbox_id"] for row in self.rows("SELECT outbox_id FROM processing_errors")
+        }
         self.replies: defaultdict[str, list[Reply]] = defaultdict(list)
         """By message; in the order of the outbox, which is the order of handling."""
         for row in self.rows("SELECT * FROM outbox ORDER BY id"):
             text = words_of(msgspec.json.decode(row["payload"]))
             asker = row["message_id"] or NOTICES
-            reply = Reply(row["id"], asker, text, row["state"], row["id"] in told)
+            reply = Reply(row["id"], asker, text, row["state"], row["id"] in reported)
             self.replies[asker].append(reply)
         self.unasked: list[Send] = []
-        """What the Graph API took although no message asks for it."""
+        """Sends that the Graph API accepted and that no message asks for."""
         self._place(evidence)
 
     def _place(self, evidence: Evidence) -> None:
-        """Find each send's reply: by the tag in the model's words, else by customer and text."""
+        """Find each send's reply: by the tag in the model's text, else by customer and text."""
         writers = {ask.customer for ask in evidence.asks}
         names = {alias: writer.name for writer in writers for alias in writer.aliases}
         untagged: defaultdict[tuple[str, str], list[Reply]] = defaultdict(list)
@@ -120,13 +122,13 @@ def _taken(reply: Reply) -> tuple[int, int]:
 
 
 def message_id_in(text: str) -> str | None:
-    """The message that a reply answers, by the tag in the model's words."""
+    """The message that a reply answers, by the tag in the model's text."""
     found = TAG.search(text)
     return found and message_id_of(found[1], int(found[2]))
 
 
 def count_unfinished(path: Path) -> int:
-    """Messages without an end, and replies whose fate is open."""
+    """The number of unfinished messages and replies."""
     connection = connect(path)
     try:
         return int(connection.execute(UNFINISHED).fetchone()[0])

@@ -1,7 +1,7 @@
-"""The verdict on one run: whether every message was kept, handled once, in order, answered.
+"""The verdict on one run: whether every message was stored, handled once, in order, and answered.
 
-Three sources that know nothing of each other: what the customers sent and saw acknowledged, what
-the Graph API took, and what the database holds. Money is judged next door, in audit.py.
+Three independent sources: what the customers sent and saw acknowledged, what the Graph API
+accepted, and what the database holds. Money is judged in audit.py.
 """
 
 from collections import defaultdict
@@ -21,30 +21,30 @@ from torture.schedule import End
 
 KILLED = -9
 UNDER_WAY = timedelta(seconds=2)
-"""How long a send may be under way while its number gets a new owner."""
+"""How long a send may be in progress while its number gets a new owner."""
 _ENDINGS = {
     Kind.PLACEHOLDER: ("answered", {1, 2}),
     Kind.REJECTED: ("answered", {2}),
     Kind.REJECTED_AFTER: ("answered", {2}),
     Kind.MOVED: ("silent", {0}),
 }
-"""How a message ends that does not simply get its one reply, and with how many replies."""
+"""How a message without exactly one ordinary reply ends, and its number of replies."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found; no breach means that every promise was kept."""
+    """The breaches and figures; no breach means that every promise was kept."""
 
     breaches: list[Breach]
     answered: int
-    told: int
-    """Replies refused for good, each with a row for the operator."""
+    reported: int
+    """Permanently refused replies, each reported to the operator."""
     noted: int
-    """Number changes, which nobody answers."""
+    """Number changes, which get no answer."""
     ledger_off_minor: int
     unknown_settled: int
     """Sends of unknown outcome that a status settled."""
     unknown_resent: int
-    """And those sent again after the grace, since nothing was heard of them."""
+    """And those sent again after the grace, without a status."""
 
 
 def judged(evidence: Evidence) -> Verdict:
@@ -64,7 +64,7 @@ def judged(evidence: Evidence) -> Verdict:
         return Verdict(
             breaches=breaches + books,
             answered=judge.answered,
-            told=judge.told,
+            reported=judge.reported,
             noted=judge.noted,
             ledger_off_minor=ledger_off_minor,
             unknown_settled=settled,
@@ -80,10 +80,10 @@ class _Judge:
         self._of_customers = [
             list(found) for _, found in groupby(said, lambda one: one.ask.customer.name)
         ]
-        self.answered = self.told = self.noted = 0
+        self.answered = self.reported = self.noted = 0
 
     def lost_or_stuck(self) -> Iterator[Breach]:
-        """Each acknowledged message ends in replies that are taken, or that we are told of."""
+        """Each acknowledged message ends in replies that are accepted, or reported as failed."""
         for message_id, one in self._evidence.deliveries.said.items():
             row, replies = self._kept.messages.get(message_id), self._kept.replies[message_id]
             state, counts = _ENDINGS.get(one.ask.kind, ("answered", {1}))
@@ -106,11 +106,11 @@ class _Judge:
             else:
                 is_marked = one.ask.customer.name in self._evidence.refused
                 if not (is_marked and all(reply.places or reply.is_told for reply in replies)):
-                    yield Breach("lost", "has a reply that nobody got", message_id)
-                self.told += 1
+                    yield Breach("lost", "has a reply that was never delivered", message_id)
+                self.reported += 1
 
     def doubled(self) -> Iterator[Breach]:
-        """Statuses always come before the grace ends here, so no reply may be seen twice."""
+        """Statuses always come before the grace ends here, so no reply may be sent twice."""
         for message_id, replies in self._kept.replies.items():
             for place in (place for reply in replies for place in reply.places[1:]):
                 what = f"was answered again, by send {place + 1} of all"
@@ -119,7 +119,7 @@ class _Judge:
             yield Breach("replies untrue", f"a reply answers nothing: {send.text!r}")
 
     def misdirected(self) -> Iterator[Breach]:
-        """Nobody reads what is for another: each reply goes to ids that are its customer's then."""
+        """No reply reaches another customer: each goes to ids that belong to its customer then."""
         owners: defaultdict[str, list[tuple[datetime, int]]] = defaultdict(list)
         for one in self._evidence.deliveries.said.values():
             for person in (one.ask.customer, one.ask.becomes):
@@ -137,7 +137,7 @@ class _Judge:
                 yield Breach("misdirected", f"was answered to {send.recipient}", message_id)
 
     def out_of_order(self) -> Iterator[Breach]:
-        """Replies go out as messages were handled; who was acknowledged first is handled first."""
+        """Replies follow the order of handling, and handling that of acknowledgement."""
         for said in self._of_customers:
             replies = [reply for one in said for reply in self._kept.replies[one.ask.message_id]]
             handled = {
@@ -176,29 +176,31 @@ class _Judge:
             "JOIN messages m USING (message_id) ORDER BY m.conversation_id, t.epoch"
         )
         seen = set()
-        for life, _turns in groupby(rows, key=tuple):
-            if life in seen:
-                yield Breach("out of order", "had its turns among another message's", life[1])
-            seen.add(life)
+        for revision, _turns in groupby(rows, key=tuple):
+            if revision in seen:
+                yield Breach("out of order", "had its turns among another message's", revision[1])
+            seen.add(revision)
 
     def ends(self) -> Iterator[Breach]:
-        """Only we end a life, or another process that held the database as it began."""
-        lives = self._evidence.lives
-        until = [life.began_at for life in lives[1:]] + [float("inf")]
-        for number, (life, ended_at) in enumerate(zip(lives, until, strict=True), 1):
-            code = life.exit_code
+        """Only we end a process, or another process that locked the database during its start."""
+        processes = self._evidence.processes
+        until = [process.began_at for process in processes[1:]] + [float("inf")]
+        for number, (process, ended_at) in enumerate(zip(processes, until, strict=True), 1):
+            code = process.exit_code
             was_hindered = any(
-                since < ended_at and to > life.began_at for since, to in self._evidence.hindered
+                since < ended_at and to > process.began_at for since, to in self._evidence.hindered
             )
-            if life.ended_by == End.STOPPED:
+            if process.ended_by == End.STOPPED:
                 if code != 0:
-                    what = f"SIGTERM did not end life {number} well within {STOP_S:.0f} s: {code}"
+                    what = (
+                        f"SIGTERM did not end process {number} well within {STOP_S:.0f} s: {code}"
+                    )
                     yield Breach("ended itself", what)
             elif code != KILLED and not was_hindered:
-                yield Breach("ended itself", f"life {number} ended by itself with {code}")
+                yield Breach("ended itself", f"process {number} ended by itself with {code}")
 
     def unknown_sends(self) -> tuple[int, int]:
-        """Sends of unknown outcome: settled by a status, and sent again after the grace."""
+        """Sends of unknown outcome: settled by a status, or sent again after the grace."""
         rows = self._kept.rows(
             "SELECT a.outcome, EXISTS (SELECT 1 FROM send_attempts l WHERE "
             "l.outbox_id = a.outbox_id AND l.number > a.number) AS is_resent FROM send_attempts a"
@@ -212,7 +214,7 @@ def _number(name: str) -> int:
 
 
 def _must_go_first(before: Said, after: Said) -> bool:
-    """Acknowledged before the other was on its way, and not written later than it."""
+    """Acknowledged before the other was sent, and not written later than it."""
     if before.acknowledged_at is None or after.posted_at is None:
         return False
     return before.acknowledged_at < after.posted_at and before.sent_at_s <= after.sent_at_s

@@ -1,4 +1,4 @@
-"""The operator, who gives every message that the model rejected another life, from outside."""
+"""The operator, who requeues every message that the model rejected, from another process."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from wbot.clock import Clock
 from wbot.domain.errors import StorageError
 from wbot.storage.database import connect, transaction
 
-LOOK_S = 0.3
+POLL_S = 0.3
 STALE_AFTER_S = 36_000.0
 FAILED = """
 SELECT e.id, message_id FROM processing_errors e JOIN messages m USING (message_id)
@@ -19,7 +19,7 @@ WHERE e.state = 'open' AND m.state = 'failed'
 
 
 class Operator:
-    """Runs `errors retry` while the service lives and while it is down."""
+    """Runs `errors retry` while the service runs and while it is down."""
 
     def __init__(self, path: Path, asks: Sequence[Ask], retried: set[str], clock: Clock) -> None:
         self._path = path
@@ -28,16 +28,16 @@ class Operator:
         self._clock = clock
 
     async def run(self) -> None:
-        """Look now and again, for ever."""
+        """Retry failures periodically, until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_S)
-            self.look()
+            await asyncio.sleep(POLL_S)
+            self.retry_failed()
 
-    def look(self) -> int:
-        """Retry what has failed as it should; how many there were."""
+    def retry_failed(self) -> int:
+        """Retry the expected failures; returns how many there were."""
         connection = connect(self._path)
         try:
-            connection.execute("PRAGMA busy_timeout = 0")  # or everybody here would wait with us
+            connection.execute("PRAGMA busy_timeout = 0")  # or this event loop would be blocked
             found = [
                 row
                 for row in connection.execute(FAILED).fetchall()
@@ -49,7 +49,7 @@ class Operator:
                     reprocessing.retry(tx, row["id"], now=now, stale_after_s=STALE_AFTER_S)
                 self._retried.add(row["message_id"])
             return len(found)
-        except StorageError:  # somebody else writes
+        except StorageError:  # another process writes
             return 1
         finally:
             connection.close()

@@ -1,4 +1,4 @@
-"""What stands before the first kill: the database with its customers' money, the variables."""
+"""The setup before the first kill: the database with its customers' money, and the settings."""
 
 import os
 import socket
@@ -9,7 +9,7 @@ import msgspec
 from db_factories import NOW, SHOP, give
 
 from torture.asks import OUTSIDE_SHOP
-from torture.lives import HOST
+from torture.processes import HOST
 from wbot.clock import Clock
 from wbot.domain.business import Policy
 from wbot.simulator.people import SimulatedCustomer
@@ -20,7 +20,7 @@ from wbot.storage.database import connect, transaction
 GRACE_S = 3.0
 """Longer than any status takes here once the port is open."""
 PAYS_AT_ONCE = Policy(cancel_window_s=10**6, confirm_above_minor=10**12)
-"""Nothing is confirmed here: a message has one reply, whatever it moves."""
+"""No confirmations: a message has one reply, whatever money it moves."""
 
 
 def make_outside(customers: Sequence[SimulatedCustomer], *, seed: int, clock: Clock) -> Simulator:
@@ -46,7 +46,7 @@ def make_database(
     receivers: Sequence[SimulatedCustomer] = (),
     given_minor: int = 0,
 ) -> None:
-    """A business, and its customers; each payer has so much money."""
+    """A business and its customers; each payer has this much money."""
     connection = connect(path)
     migrations.migrate(connection, path, Clock().now())
     shop = msgspec.structs.replace(SHOP, policy=PAYS_AT_ONCE)
@@ -63,7 +63,7 @@ def make_database(
 
 
 def variables(database: Path, *, outside: str, port: int) -> dict[str, str]:
-    """The environment of every life."""
+    """The environment of every process."""
     ours = ("WBOT_", "OPENAI_", "SHOP_")
     return {k: v for k, v in os.environ.items() if not k.startswith(ours)} | {
         "WBOT_DATABASE": str(database),
@@ -86,7 +86,7 @@ def variables(database: Path, *, outside: str, port: int) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody uses now."""
+    """An unused port of this machine."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""A ledger of the torture's own: what each customer should have, and what each reply should say."""
+"""A reference ledger: what each customer should have, and what each reply should say."""
 
 import re
 
@@ -16,7 +16,7 @@ NOT_ARRIVED = _DECLINED.sentence if isinstance(_DECLINED, Decline) else ""
 
 
 class _Sent(msgspec.Struct):
-    """The latest payment a customer tried, as a cancellation finds it."""
+    """The latest payment that a customer tried, as a cancellation finds it."""
 
     payment: Payment
     refusal: Refusal | None
@@ -29,18 +29,18 @@ class Account(msgspec.Struct):
 
     available_minor: int
     presents: dict[str, int] = msgspec.field(default_factory=dict)
-    """By receiver's number with its plus, what was given."""
+    """The amount paid, by receiver's number with its plus."""
     effects: int = 0
-    """Payments made and taken back."""
+    """Payments that were made and reversed."""
     _latest: _Sent | None = None
     _second: dict[str, "_Sent | str"] = msgspec.field(default_factory=dict)
-    """By message, what its second life speaks of: a payment as it then stands, or a refusal."""
+    """By message, what its reprocessing reports: a payment in its current state, or a refusal."""
 
     def differs(self, ask: Ask, reply: str, *, is_last: bool) -> str | None:
-        """Replay the message as far as this reply; what that should have been, unless it is that.
+        """Replay the message up to this reply; returns the expected text if the reply differs.
 
-        The ledger's own numbers (T12) cannot be foretold: they are read off the reply, and must
-        come again where the same payment is cancelled.
+        The ledger's own numbers (T12) cannot be predicted: they are read from the reply, and must
+        appear again when the same payment is cancelled.
         """
         if not is_last and ask.kind in {Kind.PLACEHOLDER, Kind.REJECTED}:
             expected = NOT_ARRIVED if ask.kind is Kind.PLACEHOLDER else ERROR_TEXT
@@ -55,7 +55,7 @@ class Account(msgspec.Struct):
             return pattern
         for payment, reference in zip(made, found.groups(), strict=True):
             payment.reference = reference
-        if ask.kind is Kind.REJECTED_AFTER:  # what moved no money is read once more
+        if ask.kind is Kind.REJECTED_AFTER:  # a message that moved no money is read again
             self._second[ask.message_id] = made[0] if made else f"{reply}\n\n{ask.words}"
         return None
 
@@ -119,5 +119,5 @@ class Account(msgspec.Struct):
 
 
 def money(minor: int) -> str:
-    """Dollars as a receipt writes them."""
+    """Dollars in the format of a receipt."""
     return f"${minor // 100:,}.{minor % 100:02}"

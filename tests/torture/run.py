@@ -1,4 +1,4 @@
-"""The torture itself: the service dies and is started again while the customers keep writing."""
+"""The torture run: the service is killed and restarted while the customers keep writing."""
 
 import asyncio
 import signal
@@ -15,21 +15,21 @@ from torture import troubles
 from torture.asks import RECEIVERS, Ask, Kind, Script, asks_of, people
 from torture.deliveries import Deliveries
 from torture.evidence import Evidence, count_unfinished, message_id_in
-from torture.lives import HOST, Life, Service
 from torture.operator import Operator
 from torture.preparation import free_port, make_database, make_outside, variables
+from torture.processes import HOST, Service, ServiceProcess
 from torture.schedule import End, Hostility, Plan, schedule
-from torture.victim import Cue
+from torture.target import Cue
 from wbot.clock import Clock
 from wbot.simulator.call_log import Send
 from wbot.simulator.simulator import serve
 
 CUSTOMERS = 25
 REFUSED = 2
-"""The first customers: some of their replies are refused for good."""
+"""The first customers: some of their replies are permanently refused."""
 DRAIN_S = 420.0
 STARTS_MAX = 5
-LOOK_S = 0.1
+POLL_S = 0.1
 STOP_S = 10.0
 LAST_LOCK_S = 2.5
 """Longer than the service waits for a lock."""
@@ -40,16 +40,16 @@ class Torture:
 
     def __init__(self, how: Hostility, *, seed: int, folder: Path, is_warm: bool) -> None:
         random = Random(seed)
-        everybody = people(CUSTOMERS)
+        everyone = people(CUSTOMERS)
         self._how = how
         self._clock = Clock()
         self._folder, self._is_warm = folder, is_warm
         self._plans = schedule(how, random)
-        self._refused = everybody[:REFUSED]
-        self._asks = asks_of(everybody, how.messages, random, refused=self._refused)
+        self._refused = everyone[:REFUSED]
+        self._asks = asks_of(everyone, how.messages, random, refused=self._refused)
         first = {ask.customer.name: ask.customer for ask in reversed(self._asks)}
-        customers = [first.get(one.name, one) for one in everybody]
-        self._simulator = make_outside(everybody, seed=seed, clock=self._clock)
+        customers = [first.get(one.name, one) for one in everyone]
+        self._simulator = make_outside(everyone, seed=seed, clock=self._clock)
         self._simulator.responder = self._answer
         self._simulator.on_send(self._sent)
         self._script = Script(self._asks, Random(seed))
@@ -57,8 +57,8 @@ class Torture:
         self._random = Random(seed)
         self._spoken: asyncio.Queue[Ask | None] = asyncio.Queue()
         self._replied: set[str] = set()
-        self._armed: tuple[End, int, Life] | None = None
-        # Not quite enough for all that they will ask.
+        self._armed: tuple[End, int, ServiceProcess] | None = None
+        # Not quite enough for all the payments they will request.
         given_minor = int(2.5 * (how.messages / CUSTOMERS) ** 2) + 20
         self._evidence = Evidence(
             database=folder / "wbot.db",
@@ -71,7 +71,7 @@ class Torture:
         )
 
     async def run(self, on_death: Callable[[], None] = lambda: None) -> Evidence:
-        """Everything that was planned, then the drain; `on_death` is called at each kill."""
+        """Run the whole plan, then the drain; `on_death` is called at each kill."""
         port, database = free_port(), self._evidence.database
         make_database(
             database,
@@ -88,7 +88,7 @@ class Torture:
                 is_warm=self._is_warm,
                 clock=self._clock,
             )
-            self._evidence.lives = service.lives
+            self._evidence.processes = service.processes
             try:
                 await self._suffer(service, on_death)
             finally:
@@ -108,7 +108,7 @@ class Torture:
                     group.create_task(self._lock(plan.lock_after_s, plan.lock_s))
                 if plan.account_code is not None:
                     troubles.refuse_account(self._simulator, plan.account_code)
-                for _ in range(STARTS_MAX):  # while somebody holds the database, it cannot begin
+                for _ in range(STARTS_MAX):  # a start fails while the database is locked
                     if await self._live(service, plan):
                         break
                 if plan.end is not End.STOPPED:
@@ -125,42 +125,42 @@ class Torture:
         await self._evidence.deliveries.finish(group)
 
     async def _live(self, service: Service, plan: Plan) -> bool:
-        """One life to its end; whether it came to the end that was meant for it."""
+        """Run one process to its end; returns whether it ended as planned."""
         known = self._unanswered()
-        life = await service.start(plan.cue)
-        self._armed = (plan.end, plan.nth, life)
-        is_open = await self._is_opened(service, life, plan)
+        process = await service.start(plan.cue)
+        self._armed = (plan.end, plan.nth, process)
+        is_open = await self._is_opened(service, process, plan)
         if is_open and plan.is_calm and await self._is_worked_off(known):
-            self._evidence.worked_off_s.append(self._clock.monotonic() - life.began_at)
+            self._evidence.worked_off_s.append(self._clock.monotonic() - process.began_at)
         if plan.end in {End.RANDOM, End.STOPPED}:
-            await life.over(max(0.0, life.began_at + plan.after_s - self._clock.monotonic()))
+            await process.over(max(0.0, process.began_at + plan.after_s - self._clock.monotonic()))
         elif is_open and plan.end is not End.START:
-            await life.over(self._how.patience_s)
+            await process.over(self._how.patience_s)
         if is_open and plan.end is End.STOPPED:
-            await self._stop(life)
-        life.kill(plan.end if plan.end is End.START else End.RANDOM)
-        await life.over()
+            await self._stop(process)
+        process.kill(plan.end if plan.end is End.START else End.RANDOM)
+        await process.over()
         self._armed = None
-        return life.exit_code in {0, -signal.SIGKILL}
+        return process.exit_code in {0, -signal.SIGKILL}
 
-    async def _is_opened(self, service: Service, life: Life, plan: Plan) -> bool:
+    async def _is_opened(self, service: Service, process: ServiceProcess, plan: Plan) -> bool:
         if plan.end is not End.START:
-            return await service.opened(life)
+            return await service.opened(process)
         try:
             async with asyncio.timeout(plan.start_s):
-                return await service.opened(life)
+                return await service.opened(process)
         except TimeoutError:
             return False
 
-    async def _stop(self, life: Life) -> None:
-        """Ask the life to end, while it has as much to do as ever."""
+    async def _stop(self, process: ServiceProcess) -> None:
+        """Ask the process to stop, with as much work queued as ever."""
         asked_at = self._clock.monotonic()
-        life.signal(signal.SIGTERM, End.STOPPED)
-        if await life.over(STOP_S) and life.exit_code == 0:
+        process.signal(signal.SIGTERM, End.STOPPED)
+        if await process.over(STOP_S) and process.exit_code == 0:
             self._evidence.stopped_s.append(self._clock.monotonic() - asked_at)
 
     def _unanswered(self) -> set[str]:
-        """Acknowledged, and the model's words, where it has any, have not reached the customer."""
+        """Acknowledged messages whose reply from the model, if there is one, has not been sent."""
         return {
             message_id
             for message_id, one in self._evidence.deliveries.said.items()
@@ -178,7 +178,7 @@ class Torture:
         return True
 
     async def _lock(self, after_s: float, lock_s: float) -> None:
-        """Another process takes the database for itself."""
+        """Lock the database in another process."""
         await asyncio.sleep(after_s)
         connection = sqlite3.connect(self._evidence.database, isolation_level=None, timeout=0.0)
         while not connection.in_transaction:
@@ -192,37 +192,37 @@ class Torture:
         self._evidence.hindered.append((since, self._clock.monotonic()))
 
     async def _drain(self, service: Service, speaking: asyncio.Task[None]) -> None:
-        """A last life, with trouble but no kill: all is worked off, and SIGTERM ends it.
+        """Run a last process, with faults but no kill: all work is done, and SIGTERM ends it.
 
-        What a start would put right must not hide what a running service leaves undone.
+        A restart must not hide what a running service leaves undone.
         """
-        life = await service.start(Cue())
-        await service.opened(life)
+        process = await service.start(Cue())
+        await service.opened(process)
         await self._lock(0.0, LAST_LOCK_S)
         troubles.end(self._simulator)
         try:
             async with asyncio.timeout(DRAIN_S):
                 await speaking
                 await self._finished()
-            self._evidence.drained_s = self._clock.monotonic() - life.began_at
+            self._evidence.drained_s = self._clock.monotonic() - process.began_at
         except TimeoutError:
             pass  # the judge sees what is stuck
         await self._simulator.wait_until_quiet(timeout_s=STOP_S)
-        await self._stop(life)
+        await self._stop(process)
 
     async def _finished(self) -> None:
-        # No event comes from another process. What the operator retries is unfinished then.
-        while count_unfinished(self._evidence.database) or self._operator.look():  # noqa: ASYNC110
-            await asyncio.sleep(LOOK_S)
+        # Another process sends no events. What the operator retries is unfinished again.
+        while count_unfinished(self._evidence.database) or self._operator.retry_failed():  # noqa: ASYNC110
+            await asyncio.sleep(POLL_S)
 
     def _strike(self, end: End) -> None:
-        """Kill the life that was to end like this, if it is its time."""
+        """Kill the process that was planned to end like this, when its time has come."""
         if self._armed is None or self._armed[0] is not end:
             return
-        _, left, life = self._armed
-        self._armed = (end, left - 1, life)
+        _, left, process = self._armed
+        self._armed = (end, left - 1, process)
         if left == 1:
-            life.kill(end)
+            process.kill(end)
 
     def _sent(self, send: Send) -> None:
         self._evidence.sends.append(send)

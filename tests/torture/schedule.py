@@ -1,4 +1,4 @@
-"""The hostile schedule: what happens to each life of the service, all of it drawn from one seed."""
+"""The hostile schedule: what happens to each service process, all drawn from one seed."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -7,32 +7,32 @@ from random import Random
 
 import msgspec
 
+from torture.target import Cue, Moment, Place
 from torture.troubles import ACCOUNT_CODES
-from torture.victim import Cue, Moment, Place
 
 
 class End(StrEnum):
-    """What ends a life."""
+    """What ends a process."""
 
-    CUE = "cue"  # its own hand, at a place in a transaction
+    CUE = "cue"  # killed by itself, at a place in a transaction
     RANDOM = "at random"
     SENT = "reply taken"  # as the Graph API acts, before its answer
-    ASKED = "model asked"  # while the model thinks
+    ASKED = "model asked"  # while the model call is in progress
     START = "at its start"  # before its port opens
-    STOPPED = "SIGTERM"  # asked to stop while it works, which is no kill
+    STOPPED = "SIGTERM"  # asked to stop while it works; not a kill
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """One life; seconds count from its start."""
+    """The plan for one process; seconds count from its start."""
 
     cue: Cue
     end: End
     nth: int
-    """Of sends or questions, which one kills it."""
+    """Which send or model call kills it."""
     after_s: float
-    """For an end at a random moment: when."""
+    """When, for an end at a random moment."""
     start_s: float
-    """For an end at the start: when, unless the port opens first."""
+    """When, for an end at the start, unless the port opens first."""
     lock_after_s: float
     lock_s: float
     """How long another process locks the database; 0 for not at all."""
@@ -40,38 +40,38 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     down_s: float
     """How long it stays down afterwards."""
     is_calm: bool = False
-    """Whether it may first work off all that waits."""
+    """Whether it may first finish all queued work."""
     messages: int = 0
-    """How many are written meanwhile."""
+    """How many messages are written meanwhile."""
 
 
 class Hostility(msgspec.Struct, frozen=True, kw_only=True):
-    """How bad it gets, and for how long."""
+    """How hostile the run is, and how long it lasts."""
 
     kills: int = 200
     messages: int = 2_000
     calm_every: int = 8
     calm_s: float = 20.0
-    """The longest that a calm life lasts."""
+    """The longest run of a calm process."""
     start_every: int = 12
     stop_every: int = 10
-    """After so many kills, one more life ends by SIGTERM."""
+    """After so many kills, one more process ends by SIGTERM."""
     lock_every: int = 9
     account_every: int = 25
     clock_every: int = 6
     clock_s: float = 20.0
-    """How far the clock is wrong at most, either way."""
-    life_s: float = 3.0
-    """The longest that a random end lets a life last."""
+    """The largest clock error, in either direction."""
+    run_s: float = 3.0
+    """The longest run of a process with a random end."""
     start_s: float = 0.5
     """The longest after which a start is killed; most take longer."""
     patience_s: float = 6.0
-    """How long a life may last when its cue does not come."""
+    """The longest run of a process whose cue is not reached."""
     down_s: float = 0.8
     pause_s: float = 0.3
-    """The longest between two messages, whoever writes them."""
+    """The longest time between two messages of any customers."""
     nths: tuple[int, ...] = (1, 1, 2, 3, 5, 8)
-    """How often a cue's place may have to be come to."""
+    """How often a cue's place may have to be reached."""
 
 
 SHORT = Hostility(
@@ -83,20 +83,20 @@ SHORT = Hostility(
     account_every=10**6,
     clock_every=4,
     clock_s=2.0,
-    life_s=1.0,
+    run_s=1.0,
     patience_s=2.0,
     down_s=0.1,
     pause_s=0.1,
     nths=(1, 1, 2, 3),
 )
-"""Without what takes half a minute to mend."""
+"""Without faults that take half a minute to clear."""
 
 
 KILLS = {End.CUE: 70, End.RANDOM: 16, End.SENT: 8, End.ASKED: 6}
 
 
 def schedule(how: Hostility, random: Random) -> list[Plan]:
-    """One plan a life; each place and moment comes up before any comes again."""
+    """One plan per process; each place and moment is used before any is used again."""
     deck: list[tuple[Place, Moment]] = []
     ends = list(_ends(how, random))
     plans = []
@@ -111,7 +111,7 @@ def schedule(how: Hostility, random: Random) -> list[Plan]:
 
 
 def _ends(how: Hostility, random: Random) -> Iterator[tuple[End, bool]]:
-    """How each life ends, and whether it is calm before."""
+    """How each process ends, and whether it is calm before."""
     for number in range(1, how.kills + 1):
         if number % how.calm_every == 0:
             yield End.RANDOM, True
@@ -141,16 +141,16 @@ def _plan(
         moment=moment,
         nth=random.choice(how.nths),
         clock_ahead_s=random.uniform(-clock_s, clock_s),
-        step_after_s=random.uniform(0.3, how.life_s),
+        step_after_s=random.uniform(0.3, how.run_s),
         step_s=random.uniform(-clock_s, clock_s),
     )
     return Plan(
         cue=cue,
         end=end,
         nth=random.choice(how.nths),
-        after_s=random.uniform(0.1, how.life_s),
+        after_s=random.uniform(0.1, how.run_s),
         start_s=random.uniform(0.0, how.start_s),
-        lock_after_s=random.uniform(0.0, how.life_s),
+        lock_after_s=random.uniform(0.0, how.run_s),
         lock_s=random.uniform(0.2, 4.5) if is_locked else 0.0,
         account_code=random.choice(list(ACCOUNT_CODES)) if holds_account else None,
         down_s=random.uniform(0.0, how.down_s),

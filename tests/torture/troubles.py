@@ -1,4 +1,4 @@
-"""What goes wrong at the Graph API, at the model, and with statuses: values for the simulator."""
+"""Faults at the Graph API, at the model, and in statuses: values for the simulator."""
 
 from collections.abc import Sequence
 
@@ -80,7 +80,7 @@ ODD_STATUSES = (
 
 
 def begin(simulator: Simulator, refused_customers: Sequence[SimulatedCustomer]) -> None:
-    """From now on a part of all calls goes wrong; permanently only for those customers."""
+    """Make a part of all calls fail from now on; permanently only for those customers."""
     simulator.faults.at_random(Endpoint.MODEL, 0.15, BROKEN_MODEL)
     simulator.faults.at_random(Endpoint.STATUS, 0.3, ODD_STATUSES)
     simulator.faults.at_random(Endpoint.READ, 0.1, (dropped(), refused(500, 131000)))
@@ -95,10 +95,10 @@ def begin(simulator: Simulator, refused_customers: Sequence[SimulatedCustomer]) 
 
 
 def refuse_account(simulator: Simulator, code: int) -> None:
-    """The next send is refused for the account's sake."""
+    """Refuse the next send with an error of the account."""
     simulator.faults.add(Endpoint.SEND, refused(ACCOUNT_CODES[code], code))
 
 
 def end(simulator: Simulator) -> None:
-    """All goes well again."""
+    """Remove all faults."""
     simulator.faults.clear()

@@ -21,7 +21,7 @@ PEOPLE = [SimulatedCustomer(f"User {n}", f"155502000{n:02}") for n in range(USER
 
 
 def said(user: int, number: int) -> bytes:
-    """One customer's message; WhatsApp's seconds are too coarse to tell a burst's order."""
+    """One customer's message; WhatsApp's seconds are too coarse to order a burst."""
     message = {
         "from": PEOPLE[user].phone,
         "id": f"wamid.{user}.{number}",

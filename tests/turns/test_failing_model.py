@@ -1,4 +1,4 @@
-"""A model that fails for longer than one message: waiting it asks for, and what /health says."""
+"""A model that fails for longer than one message: the waits it requests, and /health."""
 
 import asyncio
 from typing import Any
@@ -25,7 +25,7 @@ def outcomes(world: World) -> list[Any]:
 async def first_failure(world: World) -> None:
     """Wait until a turn has ended."""
     async with asyncio.timeout(WAIT_S):
-        while not any(outcomes(world)):  # noqa: ASYNC110  no bell
+        while not any(outcomes(world)):  # noqa: ASYNC110  no event to wait for
             await asyncio.sleep(0.01)
 
 
@@ -39,7 +39,7 @@ async def test_a_wait_that_the_endpoint_asks_for_costs_no_attempt(make_world: Ma
 
 
 async def test_after_minutes_of_such_waiting_each_refusal_counts(make_world: MakeWorld) -> None:
-    """A message has an end by age too: nothing may block its conversation for a day."""
+    """A message also expires by age: nothing may block its conversation for a day."""
     simulator, clock = make_simulator(), Ahead()
     simulator.faults.always(Endpoint.MODEL, QUOTA)
     async with make_world(simulator=simulator, variables=ONE_ATTEMPT, clock=clock) as world:
@@ -55,7 +55,7 @@ async def test_after_minutes_of_such_waiting_each_refusal_counts(make_world: Mak
 async def test_a_model_that_only_fails_turns_health_red_until_it_is_asked_and_answers(
     make_world: MakeWorld, status: int
 ) -> None:
-    """Whatever the failure; and it turns green again although nobody writes."""
+    """Whatever the failure; and it becomes healthy again even if no customer writes."""
     simulator, clock = make_simulator(), Ahead()
     simulator.faults.always(Endpoint.MODEL, refused(status, 0))
     async with make_world(simulator=simulator, variables=ONE_ATTEMPT, clock=clock) as world:

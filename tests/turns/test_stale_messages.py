@@ -1,4 +1,4 @@
-"""What is late: stale messages are asked about, expired ones kept silent about, late ones told."""
+"""Late messages: stale ones are asked about, expired ones stay unanswered, late ones are marked."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -37,7 +37,7 @@ def transfers(world: World) -> list[dict[str, Any]]:
 
 
 async def asked_about(path: Path, world: World, *texts: str, hours: float = 2) -> Send:
-    """The question that a run of stale messages is answered with, after a pause."""
+    """The question that answers a run of stale messages after a pause."""
     for place, text in enumerate(texts):
         await say_old(world, text, hours=hours - place / 100)
     pause(path, is_paused=False)
@@ -138,7 +138,7 @@ async def test_a_message_older_than_a_day_is_kept_in_silence(make_world: MakeWor
         assert len(world.simulator.replies_to(ALICE)) == 1
 
 
-async def test_a_message_that_comes_after_a_newer_one_was_handled_is_told_to_be_late(
+async def test_a_message_that_comes_after_a_newer_one_was_handled_is_marked_late(
     make_world: MakeWorld,
 ) -> None:
     simulator = make_simulator()
@@ -155,7 +155,7 @@ async def test_a_message_that_comes_after_a_newer_one_was_handled_is_told_to_be_
 async def test_a_payment_already_made_is_not_asked_about_again(
     make_world: MakeWorld, database_path: Path
 ) -> None:
-    """Given another life behind a stale message, it is only closed with its receipts."""
+    """A message requeued behind a stale one is only closed with its receipts."""
     deposit(database_path, ALICE, 50_000)
     async with make_world() as world:
         await world.ask(ALICE, "Transfer $20 to John")

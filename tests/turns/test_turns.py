@@ -1,4 +1,4 @@
-"""A turn: what it asks the model, what it keeps, and how it fails."""
+"""A turn: what it asks the model, what it stores, and how it fails."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ def change_business(path: Path, **changes: Any) -> None:
 
 
 def completion(text: str | None = None, *calls: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-    """An answer of the model's: words, or tool calls with fresh ids."""
+    """An answer of the model: text, or tool calls with new ids."""
     tool_calls = [
         {
             "id": f"call_{number}",
@@ -155,7 +155,7 @@ async def test_a_failure_of_the_model_that_passes_is_tried_again(
         assert outcomes[1:] == ["answered"]
 
 
-async def test_a_lasting_failure_is_told_recorded_and_does_not_block_the_next_message(
+async def test_a_lasting_failure_is_reported_recorded_and_does_not_block_the_next_message(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     change_business(database_path, error_text="Please call us.")
@@ -214,10 +214,10 @@ async def test_after_an_effect_a_failing_model_leaves_the_receipt_and_no_error_t
         assert len(simulator.completions) == asked
 
 
-async def test_a_second_life_that_is_interrupted_goes_on_from_its_own_steps(
+async def test_an_interrupted_later_revision_continues_from_its_own_steps(
     make_world: MakeWorld, database_path: Path
 ) -> None:
-    """Only what an earlier life has moved ends a message; it used to lose the second payment."""
+    """Only money moved in an earlier revision ends a message; the second payment was once lost."""
     deposit(database_path, ALICE, 50_000)
     simulator = make_simulator()
     answers: list[Any] = [
@@ -313,7 +313,7 @@ async def test_a_change_by_the_command_line_is_seen_within_two_seconds(
     ("kind", "words"),
     [("image", "pictures"), ("voice", "voice notes"), ("location", "locations")],
 )
-async def test_a_kind_nobody_handles_yet_gets_one_polite_sentence(
+async def test_an_unhandled_kind_gets_one_polite_sentence(
     make_world: MakeWorld, kind: str, words: str
 ) -> None:
     async with make_world() as world:

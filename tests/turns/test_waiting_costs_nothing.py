@@ -1,4 +1,4 @@
-"""What a refusal costs: a thousand who wait for a model or a token cost what one does."""
+"""The cost of a refusal: a thousand customers who wait for a model or token cost as much as one."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ OTHER = SimulatedBusiness("106500000000002", "206500000000002", "15550100002", "
 
 
 def fill(path: Path, count: int, *, text: str, number: str = SHOP.phone_number_id) -> bytes:
-    """Messages of so many customers, come while the service was down."""
+    """Messages from this many customers, received while the service was down."""
     said = [
         {
             "from": f"1555{place:07}",
@@ -56,7 +56,7 @@ def fill(path: Path, count: int, *, text: str, number: str = SHOP.phone_number_i
 
 
 def add_other(path: Path, *, access_token: str | None = None, throughput: int = 80) -> None:
-    """Another business beside The Shop."""
+    """Add another business beside The Shop."""
     with writing(path) as tx:
         shop = businesses.required(tx, "shop")
         other = msgspec.structs.replace(
@@ -73,7 +73,7 @@ def add_other(path: Path, *, access_token: str | None = None, throughput: int = 
 async def until(is_true: object, timeout_s: float = WAIT_S) -> None:
     assert callable(is_true)
     async with asyncio.timeout(timeout_s):
-        while not is_true():  # noqa: ASYNC110  no bell
+        while not is_true():  # noqa: ASYNC110  no event to wait for
             await asyncio.sleep(0.01)
 
 
@@ -82,7 +82,7 @@ def number_of(world: World, table: str) -> int:
 
 
 async def probed(world: World, clock: Ahead) -> None:
-    """Let the time pass after which the model is asked again, until it has been."""
+    """Advance the clock past the next model probe, and wait for it."""
     asked = len(world.simulator.completions)
     clock.ahead_s += ASK_AGAIN_S
     await until(lambda: len(world.simulator.completions) > asked)
@@ -161,10 +161,10 @@ async def test_what_waits_until_the_yes_to_it_is_stale_is_asked_about_once_more(
         assert len(simulator.replies_to(ALICE)) == 2
 
 
-async def test_one_message_that_alone_is_refused_holds_nobody_else_up(
+async def test_one_refused_message_delays_no_other_conversation(
     make_world: MakeWorld,
 ) -> None:
-    """A firewall before the endpoint, say, that dislikes its words."""
+    """For example, a firewall before the endpoint rejects its words."""
     simulator = make_simulator()
     simulator.faults.always(Endpoint.MODEL, refused(403, 0, about="DROP TABLE"))
     async with make_world(simulator=simulator, variables={"WBOT_MAX_ATTEMPTS": "2"}) as world:

@@ -1,4 +1,4 @@
-"""Work in flight behind the simulator's answers, and waiting for it without polling."""
+"""The simulator's background tasks, and waiting for changes without polling."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -6,30 +6,30 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from aiohttp import web
 
 
-class Bell:
-    """Wakes everybody who waits for something to become true."""
+class Notifier:
+    """Wakes the tasks that wait for a condition."""
 
     def __init__(self) -> None:
-        self._rung = asyncio.Event()
+        self._changed = asyncio.Event()
 
     def notify(self) -> None:
-        """Something changed: every waiter looks again."""
-        self._rung.set()
-        self._rung = asyncio.Event()
+        """Make every waiting task check its condition again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def until(self, is_true: Callable[[], bool], *, timeout_s: float) -> None:
-        """Return once the condition holds; TimeoutError when it does not hold in time."""
+        """Return once the condition holds; raises TimeoutError if it does not in time."""
         async with asyncio.timeout(timeout_s):
             while not is_true():
-                rung = self._rung
-                await rung.wait()
+                changed = self._changed
+                await changed.wait()
 
 
 class Background:
-    """Deliveries under way: born in one TaskGroup, cancelled when the application stops."""
+    """Deliveries in progress, in one TaskGroup; cancelled when the application stops."""
 
-    def __init__(self, bell: Bell) -> None:
-        self._bell = bell
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
         self._group: asyncio.TaskGroup | None = None
         self._running: set[asyncio.Task[None]] = set()
 
@@ -38,7 +38,7 @@ class Background:
         return not self._running
 
     def start(self, work: Coroutine[None, None, None]) -> None:
-        """Run this beside the others; RuntimeError unless the application runs."""
+        """Run this concurrently; raises RuntimeError unless the application is running."""
         if self._group is None:
             work.close()
             raise RuntimeError("the simulator is not running: start its application first")
@@ -57,4 +57,4 @@ class Background:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        self._bell.notify()
+        self._notifier.notify()

@@ -18,7 +18,7 @@ from wbot.simulator.webhooks.wire import SIGNATURE_HEADER, sign, to_wire
 
 ANSWER_TIMEOUT_S = 30.0  # for one acknowledgement
 REPLY_TIMEOUT_S = 60.0  # for the last reply, counted from the last acknowledgement
-SETTLE_S = 2.0  # how long to look for surplus replies after the last expected one
+SETTLE_S = 2.0  # how long to wait for surplus replies after the last expected one
 CONNECTIONS_MAX = 200
 FIRST_PHONE = 15550200000
 
@@ -35,7 +35,7 @@ class Times(msgspec.Struct, frozen=True):
 
 
 class BurstReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What `wbot burst` prints; None where it cannot be seen from here."""
+    """What `wbot burst` prints; None where a figure could not be observed."""
 
     sent: int
     acknowledged: int
@@ -52,7 +52,7 @@ class BurstReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """One reply seen; `number` is the message it answers, None when its text does not tell."""
+    """One reply seen; `number` is the message it answers, None if its text does not say."""
 
     number: int | None
     at: float
@@ -70,11 +70,11 @@ async def burst(
     reply_timeout_s: float = REPLY_TIMEOUT_S,
     on_progress: Callable[[], None] = lambda: None,
 ) -> BurstReport:
-    """Each user's messages one after another, all users at the same time.
+    """Send each user's messages one after another, all users at the same time.
 
-    Replies are seen only when the target sends them through this simulator. While the burst
-    lasts its chat endpoint repeats the customer's text, so that each reply tells what it
-    answers; a target that asks another model is judged by the number of its replies alone.
+    Replies are seen only when the target sends them through this simulator. During the burst
+    its chat endpoint repeats the customer's text, so that each reply shows which message it
+    answers; a target that uses another model is judged only by the number of its replies.
     `on_progress` is called once for every message sent.
     """
     run = _Run(
@@ -130,7 +130,7 @@ class _Run:
         self._started: dict[tuple[int, int], float] = {}
         self._replies: dict[int, list[Reply]] = {user: [] for user in range(users)}
         self._answered_numbers: set[tuple[int, int]] = set()
-        self._untold = 0
+        self._unnumbered = 0
         self._ack_ms: list[float] = []
         self._errors = 0
 
@@ -163,7 +163,7 @@ class _Run:
         number = int(tag[3]) if tag is not None and ours else None
         self._replies[user].append(Reply(number, self._clock.monotonic()))
         if number is None:
-            self._untold += 1
+            self._unnumbered += 1
         else:
             self._answered_numbers.add((user, number))
 
@@ -217,7 +217,7 @@ class _Run:
         return to_wire(body_of([update]))
 
     def _is_answered(self) -> bool:
-        return len(self._answered_numbers) + self._untold >= len(self._ack_ms)
+        return len(self._answered_numbers) + self._unnumbered >= len(self._ack_ms)
 
     def _answered(self) -> tuple[int, Times]:
         waits = [
@@ -229,18 +229,18 @@ class _Run:
 
 
 def first_replies(replies: Sequence[Reply], *, messages: int) -> dict[int, float]:
-    """When each message of one user was first answered; untold replies fill the gaps in turn."""
+    """When each message of a user was first answered; unnumbered replies fill the gaps in order."""
     firsts: dict[int, float] = {}
     for reply in replies:
         if reply.number is not None and reply.number < messages:
             firsts.setdefault(reply.number, reply.at)
     gaps = iter([number for number in range(messages) if number not in firsts])
-    untold = [reply.at for reply in replies if reply.number is None]
-    return firsts | dict(zip(gaps, untold, strict=False))
+    unnumbered = [reply.at for reply in replies if reply.number is None]
+    return firsts | dict(zip(gaps, unnumbered, strict=False))
 
 
 def judge(replies: Sequence[Reply], *, messages: int) -> tuple[int, int]:
-    """Of one user's replies: how many too many, and how many first ones after a later one."""
+    """Of one user's replies: the number of duplicates, and of first replies out of order."""
     duplicates = len(replies) - len(first_replies(replies, messages=messages))
     seen: set[int] = set()
     late = 0

@@ -1,4 +1,4 @@
-"""What happened at the simulator's endpoints, kept for tests and reports within bounds."""
+"""A bounded log of the calls to the simulator's endpoints, for tests and reports."""
 
 from collections import deque
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from wbot.simulator.background import Bell
+from wbot.simulator.background import Notifier
 from wbot.simulator.people import SimulatedBusiness, SimulatedCustomer
 
 SENDS_KEPT = 10_000  # the same number of attempts and of read marks
@@ -24,7 +24,7 @@ class Send(msgspec.Struct, frozen=True, kw_only=True):
     recipient: str
     """Digits of a phone number, or a user id."""
     customer: SimulatedCustomer | None
-    """None when nobody has that number or id: the message reaches no one."""
+    """None when no customer has that number or id; the message reaches no one."""
     payload: dict[str, Any]
     at: datetime
     opaque: str | None = None
@@ -58,7 +58,7 @@ class Outcome(StrEnum):
 
 
 class SendAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One POST of a message, whatever became of it."""
+    """One POST of a message, with its outcome."""
 
     at: datetime
     phone_number_id: str
@@ -67,7 +67,7 @@ class SendAttempt(msgspec.Struct, frozen=True, kw_only=True):
     code: int | None = None
     """The Graph code of a refusal."""
     wamid: str | None = None
-    """Set when the message was sent, also when the caller could not learn it."""
+    """Set when the message was sent, even if the caller got no answer."""
 
 
 class ReadMark(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,10 +102,10 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record:
-    """Everything seen, newest last; rings the bell at each addition."""
+    """Everything recorded, newest last; notifies waiting tasks at each addition."""
 
-    def __init__(self, bell: Bell) -> None:
-        self._bell = bell
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
         self.sends: deque[Send] = deque(maxlen=SENDS_KEPT)
         self.sends_total = 0
         self.attempts: deque[SendAttempt] = deque(maxlen=SENDS_KEPT)
@@ -120,22 +120,22 @@ class Record:
         self.sends_total += 1
         for listener in tuple(self.send_listeners):
             listener(send)
-        self._bell.notify()
+        self._notifier.notify()
 
     def add_attempt(self, attempt: SendAttempt) -> None:
         self.attempts.append(attempt)
-        self._bell.notify()
+        self._notifier.notify()
 
     def add_read(self, mark: ReadMark) -> None:
         self.reads.append(mark)
         for listener in tuple(self.read_listeners):
             listener(mark)
-        self._bell.notify()
+        self._notifier.notify()
 
     def add_completion(self, request: dict[str, Any]) -> None:
         self.completions.append(request)
-        self._bell.notify()
+        self._notifier.notify()
 
     def add_delivery(self, delivery: Delivery) -> None:
         self.deliveries.append(delivery)
-        self._bell.notify()
+        self._notifier.notify()

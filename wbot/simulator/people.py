@@ -34,7 +34,7 @@ class SimulatedCustomer(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> str:
-        """What tells this customer from the others: the phone number, else the user id."""
+        """What identifies this customer: the phone number, else the user id."""
         return self.phone or self.user_id or self.name
 
     @property
@@ -44,7 +44,7 @@ class SimulatedCustomer(msgspec.Struct, frozen=True):
 
 
 class People:
-    """Finds customers by what a send names, and keeps the 24-hour windows."""
+    """Finds customers by the alias in a send, and tracks the 24-hour windows."""
 
     def __init__(self, customers: Iterable[SimulatedCustomer]) -> None:
         self.named = tuple(customers)
@@ -59,7 +59,7 @@ class People:
         return self._by_alias.get(alias) or self._learned.get(alias)
 
     def find(self, name: str) -> SimulatedCustomer:
-        """The customer of that name, phone number or user id; KeyError when there is none."""
+        """The customer of that name, phone number or user id; raises KeyError if there is none."""
         found = self._by_name.get(name) or self.by_alias(name)
         if found is None:
             raise KeyError(name)
@@ -79,7 +79,7 @@ class People:
     def wrote(
         self, customer: SimulatedCustomer, *, phone_number_id: str, message_id: str, at: datetime
     ) -> None:
-        """Note a customer's message; an older one never shortens the window."""
+        """Record a customer's message; an older one never shortens the window."""
         self._senders[message_id] = (phone_number_id, customer)
         if len(self._senders) > PEOPLE_KEPT:
             del self._senders[next(iter(self._senders))]

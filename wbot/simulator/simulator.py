@@ -1,4 +1,4 @@
-"""The simulator: a Cloud API, a model endpoint, a Meta and the customers' phones in one."""
+"""The simulator: Meta's Cloud API and webhooks, a model endpoint and the customers' phones."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -10,17 +10,17 @@ from aiohttp import web
 
 from wbot.clock import Clock
 from wbot.ingress.server import listening
-from wbot.simulator.background import Background, Bell
+from wbot.simulator.background import Background, Notifier
 from wbot.simulator.call_log import Delivery, DeliveryResult, ReadMark, Record, Send, SendAttempt
 from wbot.simulator.faults.plan import Endpoint, Faults
-from wbot.simulator.faults.server import Misbehaviour
+from wbot.simulator.faults.server import FaultInjector
 from wbot.simulator.graph.endpoints import Messages, graph_errors
 from wbot.simulator.graph.lookups import Lookups
 from wbot.simulator.graph.media import BODY_BYTES_MAX, MediaFile, MediaStore
 from wbot.simulator.model.chat_completions import ChatCompletions, Responder, completion_errors
 from wbot.simulator.people import People, SimulatedBusiness, SimulatedCustomer
 from wbot.simulator.phone.chats import Chats
-from wbot.simulator.phone.fault_buttons import Trouble
+from wbot.simulator.phone.fault_buttons import FaultButtons
 from wbot.simulator.phone.routes import Pages, Phone
 from wbot.simulator.webhooks.bodies import UPDATES_MAX, message_update
 from wbot.simulator.webhooks.delivery import Meta
@@ -29,19 +29,19 @@ from wbot.simulator.webhooks.samples import sample_of, tapped
 from wbot.simulator.webhooks.statuses import Statuses
 from wbot.simulator.webhooks.wire import inbound_id
 
-MODEL = "simulated-model"  # the one that the chat endpoint knows unless told otherwise
+MODEL = "simulated-model"  # the chat endpoint's default
 STATUS_DELAYS_S = (0.1, 0.25, 0.4)
 RETRY_DELAYS_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 STOP_TIMEOUT_S = 2.0
 
 
 class Simulator:
-    """Everything outside of wbot, on loopback.
+    """Everything outside wbot, on loopback.
 
     `status_delays_s` are seconds from acceptance to sent, delivered and read; a read of None
-    waits for the customer's phone. `retry_delays_s` are the waits between deliveries of a
-    webhook that was not answered 200; the last one repeats, none at all means no second try.
-    `send_delay_s` lies between taking a message and answering the call that brought it.
+    waits for the customer's phone. `retry_delays_s` are the delays between attempts at a
+    webhook that was not answered 200; the last one repeats, and an empty list means no retry.
+    `send_delay_s` is the delay between accepting a message and answering the call.
     """
 
     def __init__(
@@ -65,18 +65,18 @@ class Simulator:
         self.businesses = tuple(businesses)
         self.customers = tuple(customers)
         self.base_url = ""
-        """Where `serve` put it; without one, webhooks carry no media URLs."""
+        """Set by `serve`; while it is empty, webhooks carry no media URLs."""
         self.faults = Faults(seed=seed)
         self.evidence = Evidence()
         self.on_kill: Callable[[], None] | None = None
-        """Kills the service, where whoever runs the simulator can; ValueError while it is down."""
+        """Kills the service, if the caller can do that; raises ValueError while it is down."""
         self._clock = clock
         # The same seed gives the same ids; nothing here is a secret.
         self._random = Random(seed)  # noqa: S311
-        self._bell = Bell()
-        self._record = Record(self._bell)
-        self._background = Background(self._bell)
-        self._misbehaviour = Misbehaviour(clock)
+        self._notifier = Notifier()
+        self._record = Record(self._notifier)
+        self._background = Background(self._notifier)
+        self._fault_injector = FaultInjector(clock)
         self._people = People(customers)
         self._media = MediaStore(self._random)
         self._lookups = Lookups(
@@ -85,7 +85,7 @@ class Simulator:
             businesses=self.businesses,
             media=self._media,
             faults=self.faults,
-            misbehaviour=self._misbehaviour,
+            fault_injector=self._fault_injector,
             webhook_url=lambda: self.webhook_url,
         )
         self._messages = Messages(
@@ -97,7 +97,7 @@ class Simulator:
             faults=self.faults,
             record=self._record,
             evidence=self.evidence,
-            misbehaviour=self._misbehaviour,
+            fault_injector=self._fault_injector,
             send_delay_s=send_delay_s,
             has_media=self._lookups.has_media,
         )
@@ -110,7 +110,7 @@ class Simulator:
             faults=self.faults,
             record=self._record,
             evidence=self.evidence,
-            misbehaviour=self._misbehaviour,
+            fault_injector=self._fault_injector,
         )
         self._meta = Meta(
             clock=clock,
@@ -133,8 +133,8 @@ class Simulator:
             background=self._background,
         )
         self._pages = Pages()
-        self._chats = Chats(clock=clock, people=self._people, tell=self._pages.tell)
-        self._trouble = Trouble(self.faults)
+        self._chats = Chats(clock=clock, people=self._people, publish=self._pages.publish)
+        self._fault_buttons = FaultButtons(self.faults)
         self._proof: dict[str, Any] | None = None
         self._listen()
 
@@ -144,7 +144,7 @@ class Simulator:
         self._meta.acknowledged_listeners.append(self._chats.acknowledged)
         self._statuses.listeners.append(self._chats.status)
         self.faults.listeners.append(
-            lambda: self._pages.tell("troubles", {"troubles": self._trouble.state()})
+            lambda: self._pages.publish("troubles", {"troubles": self._fault_buttons.state()})
         )
 
     def build_app(self) -> web.Application:
@@ -153,7 +153,7 @@ class Simulator:
             network=self,
             chats=self._chats,
             pages=self._pages,
-            trouble=self._trouble,
+            fault_buttons=self._fault_buttons,
             proof=lambda: self._proof,
             media=self._media,
             businesses=self.businesses,
@@ -164,14 +164,14 @@ class Simulator:
             client_max_size=BODY_BYTES_MAX,
         )
         app.cleanup_ctx.extend([self._meta.session_ctx, self._background.running_ctx])
-        app.on_shutdown.extend([self._misbehaviour.on_shutdown, self._pages.on_shutdown])
+        app.on_shutdown.extend([self._fault_injector.on_shutdown, self._pages.on_shutdown])
         for part in (self._messages, self._lookups, self._chat_completions, phone):
             app.add_routes(part.routes())
         return app
 
     @property
     def webhook_url(self) -> str | None:
-        """Where webhooks go; deliveries wait and retry while there is none."""
+        """Where webhooks are delivered; while it is None, deliveries are retried."""
         return self._meta.webhook_url
 
     @webhook_url.setter
@@ -194,7 +194,7 @@ class Simulator:
 
     @property
     def send_attempts(self) -> tuple[SendAttempt, ...]:
-        """Every POST of a message, refused and lost ones too."""
+        """Every POST of a message, including refused and lost ones."""
         return tuple(self._record.attempts)
 
     @property
@@ -209,7 +209,7 @@ class Simulator:
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
-        """Every webhook that was acknowledged or given up."""
+        """Every webhook that was acknowledged or abandoned."""
         return tuple(self._record.deliveries)
 
     def customer(self, name: str) -> SimulatedCustomer:
@@ -226,24 +226,24 @@ class Simulator:
     async def handshake(self) -> None:
         """Meta's verification of the webhook URL.
 
-        RejectedError when it answers wrongly, RetryableError when it cannot be reached.
+        Raises RejectedError for a wrong answer, RetryableError when it cannot be reached.
         """
         await self._meta.handshake()
 
     async def deliver(self, body: bytes | dict[str, Any]) -> DeliveryResult:
-        """One signed POST, now, without faults and without another try."""
+        """One signed POST, now, without faults and without a retry."""
         return await self._meta.deliver(body)
 
     def learn_from(self, body: bytes) -> None:
-        """Note who writes in a body that somebody else delivers, so that they can be answered."""
+        """Record the senders in a body that another client delivers, so they can be answered."""
         self._meta.learn_from(body)
 
     def hold_webhooks(self) -> None:
-        """Meta goes silent: what it has to tell piles up."""
+        """Meta stops delivering webhooks and queues them."""
         self._meta.hold()
 
     def release_webhooks(self, *, updates_max: int = UPDATES_MAX) -> None:
-        """What piled up is delivered, as many updates to a body as allowed."""
+        """Deliver the queued updates, at most `updates_max` to a body."""
         self._meta.release(updates_max=updates_max)
 
     async def say(
@@ -255,7 +255,7 @@ class Simulator:
         message_id: str | None = None,
         sent_at: datetime | None = None,
     ) -> str:
-        """A customer writes to a business (the first unless named); returns the message id."""
+        """A customer writes to a business (by default the first); returns the message id."""
         content = {"type": "text", "text": {"body": text}}
         return await self.send_inbound(
             customer, content, business=business, message_id=message_id, sent_at=sent_at
@@ -280,7 +280,7 @@ class Simulator:
         update = message_update(business, customer, message, message_id=message_id, sent_at=sent_at)
         self._chats.said(customer, business, message, message_id=message_id, at=sent_at)
         self.evidence.said(customer, message, message_id=message_id, at=sent_at)
-        self._meta.post(update, self.faults.take(Endpoint.WEBHOOK, update.about))
+        self._meta.post(update, self.faults.next_fault(Endpoint.WEBHOOK, update.about))
         return message_id
 
     async def tap(
@@ -300,19 +300,19 @@ class Simulator:
         return await self.send_inbound(customer, content | {"context": context}, business=business)
 
     def cause_trouble(self, name: str, *, wanted: bool) -> None:
-        """Begin or end one kind of trouble, as the page's switches do."""
-        self._trouble.cause(name, wanted=wanted)
+        """Start or end one fault, as the page's switches do."""
+        self._fault_buttons.cause(name, wanted=wanted)
 
     def kill(self) -> None:
-        """Kill the service at once; ValueError where nobody here can, or it is down already."""
+        """Kill the service at once; raises ValueError if it cannot or it is already down."""
         if self.on_kill is None:
-            raise ValueError("there is no service here that could be killed")
+            raise ValueError("this simulator has no service to kill")
         self.on_kill()
 
     def show_proof(self, proof: dict[str, Any]) -> None:
-        """Show on every page what happened underneath, in the place of what was shown before."""
+        """Show this proof on every page, replacing the previous one."""
         self._proof = proof
-        self._pages.tell("proof", proof)
+        self._pages.publish("proof", proof)
 
     def read(self, wamids: Sequence[str]) -> None:
         """A customer's phone shows these messages."""
@@ -324,7 +324,7 @@ class Simulator:
         return tuple(send for send in self._record.sends if send.customer == customer)
 
     async def wait_for_sends(self, count: int, *, timeout_s: float) -> tuple[Send, ...]:
-        """All sends, once there were this many; TimeoutError when they do not come."""
+        """All sends, once there are this many; raises TimeoutError if there are not in time."""
         await self.until(lambda: self._record.sends_total >= count, timeout_s=timeout_s)
         return self.sends
 
@@ -336,15 +336,15 @@ class Simulator:
         return self.replies_to(customer)[after]
 
     async def wait_until_quiet(self, *, timeout_s: float) -> None:
-        """Return once every delivery is done; TimeoutError when some are still under way."""
+        """Return once every delivery is done; raises TimeoutError if some are not in time."""
         await self.until(lambda: self._background.idle, timeout_s=timeout_s)
 
     async def until(self, is_true: Callable[[], bool], *, timeout_s: float) -> None:
-        """Return once the condition holds; it is looked at whenever something happens here."""
-        await self._bell.until(is_true, timeout_s=timeout_s)
+        """Return once the condition holds; it is checked after every recorded change."""
+        await self._notifier.until(is_true, timeout_s=timeout_s)
 
     def on_send(self, listener: Callable[[Send], None]) -> Callable[[], None]:
-        """Call `listener` at each accepted send; returns what ends that."""
+        """Call `listener` for each accepted send; returns a function that removes it."""
         self._record.send_listeners.append(listener)
         return lambda: self._record.send_listeners.remove(listener)
 
@@ -354,23 +354,23 @@ class Simulator:
     def _sample_of(
         self, kind: str, business: SimulatedBusiness, customer: SimulatedCustomer
     ) -> dict[str, Any]:
-        def keep(data: bytes, mime_type: str) -> tuple[MediaFile, str | None]:
+        def store(data: bytes, mime_type: str) -> tuple[MediaFile, str | None]:
             file = self._media.put(
                 data, mime_type=mime_type, phone_number_id=business.phone_number_id
             )
             url = self._lookups.download_url(file, base_url=self.base_url)
             return file, url if self.base_url else None
 
-        return sample_of(kind, business=business, customer=customer, keep=keep)
+        return sample_of(kind, business=business, customer=customer, store=store)
 
 
 @asynccontextmanager
 async def serve(
     simulator: Simulator, *, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[str]:
-    """Run the simulator beside whatever else runs here; yields its base URL.
+    """Run the simulator in the background; yields its base URL.
 
-    Raises ConfigurationError where the address cannot be used.
+    Raises ConfigurationError if the address cannot be used.
     """
     app = simulator.build_app()
     async with listening(app, host=host, port=port, shutdown_timeout_s=STOP_TIMEOUT_S) as bound:

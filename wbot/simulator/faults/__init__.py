@@ -1,1 +1,1 @@
-"""How endpoints and deliveries fail on demand."""
+"""Fault injection for endpoints and deliveries."""

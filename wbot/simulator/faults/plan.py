@@ -1,4 +1,4 @@
-"""Faults on demand: values that say how one call or one delivery goes wrong."""
+"""Injected faults: values that say how one call or one delivery fails."""
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -8,7 +8,7 @@ import msgspec
 
 
 class Endpoint(StrEnum):
-    """Where a fault can strike."""
+    """Where a fault can be injected."""
 
     SEND = "send"  # POST /{phone number id}/messages with a message
     READ = "read"  # the same with a read mark or typing indicator
@@ -20,12 +20,12 @@ class Endpoint(StrEnum):
 
 
 class Kind(StrEnum):
-    """What goes wrong, beside the delays that every fault may carry."""
+    """What goes wrong, besides the delays that every fault may have."""
 
     SLOW = "slow"  # nothing but the delays
-    REFUSE = "refuse"  # answered with an error; of a status: `failed` comes in its place
+    REFUSE = "refuse"  # answered with an error; of a status: `failed` is reported instead
     DROP = "drop"  # the connection is closed without an answer
-    GARBLE = "garble"  # answered with something that is not the API's
+    GARBLE = "garble"  # answered with a body that is not the API's
     SILENCE = "silence"  # never answered; of a delivery: never delivered
     REPEAT = "repeat"  # delivered `copies` times
     REORDER = "reorder"  # delivered after the one that follows
@@ -41,17 +41,17 @@ _POSSIBLE = dict.fromkeys(Endpoint, _CALLS) | {
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """One call or delivery gone wrong; the functions below make the usual ones."""
+    """How one call or delivery fails; the functions below make the usual faults."""
 
     kind: Kind = Kind.SLOW
     about: str = ""
-    """Only calls whose customer (phone or user id) or, for the model, last text contains this."""
+    """Only calls whose customer (phone or user id) or, at the model, last text contains this."""
     delay_s: float = 0.0
     """Seconds before anything else happens."""
     answer_after_s: float = 0.0
     """Seconds between acting and answering."""
     acts: bool = False
-    """Whether a dropped, garbled or silent call takes effect all the same."""
+    """Whether a dropped, garbled or silent call takes effect anyway."""
     status: int = 500
     code: int = 131000
     error_type: str = ""
@@ -64,7 +64,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def slow(delay_s: float, *, answer_after_s: float = 0.0, about: str = "") -> Fault:
-    """Acts after `delay_s`, answers `answer_after_s` later; of a delivery: comes late."""
+    """Acts after `delay_s`, answers `answer_after_s` later; of a delivery: arrives late."""
     return Fault(delay_s=delay_s, answer_after_s=answer_after_s, about=about)
 
 
@@ -127,7 +127,7 @@ def rebatched(*, after_alone: bool = False, about: str = "") -> Fault:
 
 
 class Faults:
-    """The faults to come: a script per endpoint first, then what lasts, then the random plan."""
+    """The faults to inject: scripted ones first, then the lasting one, then the random plan."""
 
     def __init__(self, *, seed: int = 0) -> None:
         self.listeners: list[Callable[[], None]] = []
@@ -137,19 +137,19 @@ class Faults:
         self._plans: dict[Endpoint, tuple[Random, float, tuple[Fault, ...]]] = {}
 
     def add(self, endpoint: Endpoint, *faults: Fault) -> None:
-        """The next calls go wrong like this, one fault a call, in this order."""
+        """Inject these faults into the next calls, one per call, in this order."""
         _check(endpoint, faults)
         self._script.setdefault(endpoint, []).extend(faults)
         self._changed()
 
     def always(self, endpoint: Endpoint, fault: Fault) -> None:
-        """Every call goes wrong like this, until `clear`."""
+        """Inject this fault into every call until `clear`."""
         _check(endpoint, (fault,))
         self._lasting[endpoint] = fault
         self._changed()
 
     def at_random(self, endpoint: Endpoint, chance: float, faults: Sequence[Fault]) -> None:
-        """Each call goes wrong with this chance; the draws depend on seed and call order alone."""
+        """Inject faults with this probability; draws depend only on the seed and the call order."""
         _check(endpoint, faults)
         # A plan must repeat from its seed; nothing here is a secret.
         random = Random(f"{self._seed}:{endpoint}")  # noqa: S311
@@ -157,7 +157,7 @@ class Faults:
         self._changed()
 
     def clear(self, endpoint: Endpoint | None = None) -> None:
-        """All goes well again, at one endpoint or everywhere."""
+        """Remove all faults, at one endpoint or everywhere."""
         for one in Endpoint if endpoint is None else (endpoint,):
             self._script.pop(one, None)
             self._lasting.pop(one, None)
@@ -165,7 +165,7 @@ class Faults:
         self._changed()
 
     def remove(self, endpoint: Endpoint, fault: Fault) -> None:
-        """This fault does not strike any more; a random plan stands."""
+        """Remove this fault; a random plan stays in force."""
         script = self._script.get(endpoint, [])
         self._script[endpoint] = [one for one in script if one != fault]
         if self._lasting.get(endpoint) == fault:
@@ -173,15 +173,15 @@ class Faults:
         self._changed()
 
     def waiting(self, endpoint: Endpoint) -> tuple[Fault, ...]:
-        """The scripted faults that have not struck yet."""
+        """The scripted faults that are not used up yet."""
         return tuple(self._script.get(endpoint, ()))
 
     def lasting(self, endpoint: Endpoint) -> Fault | None:
         """What `always` set for this endpoint."""
         return self._lasting.get(endpoint)
 
-    def take(self, endpoint: Endpoint, about: str) -> Fault | None:
-        """How this call goes wrong, if it does; a scripted fault is used up."""
+    def next_fault(self, endpoint: Endpoint, about: str) -> Fault | None:
+        """The fault to inject into this call, if any; a scripted one is used up."""
         script = self._script.get(endpoint, [])
         for position, fault in enumerate(script):
             if fault.about in about:
@@ -201,8 +201,8 @@ class Faults:
         if endpoint not in self._plans:
             return None
         random, chance, faults = self._plans[endpoint]
-        strikes, fault = random.random() < chance, random.choice(faults)
-        return fault if strikes and fault.about in about else None
+        applies, fault = random.random() < chance, random.choice(faults)
+        return fault if applies and fault.about in about else None
 
 
 def _check(endpoint: Endpoint, faults: Sequence[Fault]) -> None:

@@ -1,4 +1,4 @@
-"""How a server goes wrong on demand: late, refusing, garbled, silent, or hanging up."""
+"""Injects faults into a server: late, refused, garbled or missing answers, lost connections."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,21 +12,21 @@ Act = Callable[[], Awaitable[web.StreamResponse]]
 Refuse = Callable[[Fault], web.StreamResponse]
 
 
-class Misbehaviour:
-    """Answers requests as their faults say; one for all endpoints of a simulator."""
+class FaultInjector:
+    """Answers requests as their faults say; shared by all endpoints of a simulator."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._stopping = asyncio.Event()
 
     async def on_shutdown(self, _app: web.Application) -> None:
-        """Let the silent requests go, so that stopping does not wait for them."""
+        """End the unanswered requests, so that stopping does not wait for them."""
         self._stopping.set()
 
     async def answer(
         self, request: web.Request, fault: Fault | None, *, act: Act, refuse: Refuse
     ) -> web.StreamResponse:
-        """Act and answer, or whatever the fault makes of that."""
+        """Act and answer, altered by the fault if there is one."""
         if fault is None:
             return await act()
         await self._pause(fault.delay_s)

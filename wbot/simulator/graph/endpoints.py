@@ -12,7 +12,7 @@ from wbot.clock import Clock
 from wbot.ingress.bodies import read_body
 from wbot.simulator.call_log import Outcome, ReadMark, Record, Send, SendAttempt
 from wbot.simulator.faults.plan import Endpoint, Fault, Faults, Kind
-from wbot.simulator.faults.server import Misbehaviour
+from wbot.simulator.faults.server import FaultInjector
 from wbot.simulator.graph.media import BODY_BYTES_MAX
 from wbot.simulator.graph.payload_checks import check_message
 from wbot.simulator.graph.refusals import (
@@ -94,7 +94,7 @@ class Messages:
         faults: Faults,
         record: Record,
         evidence: Evidence,
-        misbehaviour: Misbehaviour,
+        fault_injector: FaultInjector,
         send_delay_s: float,
         has_media: Callable[[str, str], bool],
     ) -> None:
@@ -107,7 +107,7 @@ class Messages:
         self._record = record
         self._evidence = evidence
         self._send_delay_s = send_delay_s
-        self._misbehaviour = misbehaviour
+        self._fault_injector = fault_injector
         self._has_media = has_media
 
     def routes(self) -> list[web.RouteDef]:
@@ -121,7 +121,7 @@ class Messages:
 
     async def _send(self, request: web.Request, payload: dict[str, Any]) -> web.StreamResponse:
         about = f"{payload.get('to', '')} {payload.get('recipient', '')}"
-        fault = self._faults.take(Endpoint.SEND, about)
+        fault = self._faults.next_fault(Endpoint.SEND, about)
         outcome = _OUTCOMES[fault.kind if fault else Kind.SLOW]
 
         def note(how: Outcome, *, code: int | None = None, wamid: str | None = None) -> None:
@@ -150,7 +150,7 @@ class Messages:
         if fault and fault.kind is not Kind.SLOW and not fault.acts:
             note(outcome, code=fault.code if outcome is Outcome.REFUSED else None)
         with self._evidence.during(Exchange.SEND):
-            return await self._misbehaviour.answer(request, fault, act=act, refuse=refusal)
+            return await self._fault_injector.answer(request, fault, act=act, refuse=refusal)
 
     async def _mark(self, request: web.Request, payload: dict[str, Any]) -> web.StreamResponse:
         message_id = str(payload.get("message_id", ""))
@@ -169,8 +169,8 @@ class Messages:
             self._record.add_read(mark)
             return web.json_response({"success": True})
 
-        fault = self._faults.take(Endpoint.READ, about)
-        return await self._misbehaviour.answer(request, fault, act=act, refuse=refusal)
+        fault = self._faults.next_fault(Endpoint.READ, about)
+        return await self._fault_injector.answer(request, fault, act=act, refuse=refusal)
 
     def _business_of(self, request: web.Request) -> SimulatedBusiness:
         check_bearer(request, self._access_token)
@@ -221,7 +221,7 @@ class Messages:
     def _phone_address(self, to: Any, business: SimulatedBusiness) -> _Address:
         if not isinstance(to, str):
             raise bad_parameter("Param to must be a string")
-        if is_user_id(to):  # accepted by the real API too, and then delivered to nobody
+        if is_user_id(to):  # the real API also accepts it, and never delivers it
             return _Address(input=to, recipient=to, customer=None, swallowed=True)
         number = to.translate(str.maketrans("", "", " -().\t"))
         digits = number.removeprefix("+")
@@ -246,7 +246,7 @@ def _accepted(send: Send, address: _Address) -> web.Response:
 
 
 def _check_mark(payload: dict[str, Any]) -> bool:
-    """Whether the mark asks for the typing indicator; raises GraphError when it is malformed."""
+    """Whether the mark requests the typing indicator; raises GraphError when it is malformed."""
     if payload.get("messaging_product") != "whatsapp":
         raise bad_parameter("The parameter messaging_product is required.")
     if payload["status"] != "read":
@@ -260,7 +260,7 @@ def _check_mark(payload: dict[str, Any]) -> bool:
 
 
 async def _json_object(request: web.Request) -> dict[str, Any]:
-    """The body, or no fields at all: the Graph API then misses its first parameter."""
+    """The body, or no fields if malformed: the Graph API then reports a missing parameter."""
     try:
         body = json.loads(await read_body(request, BODY_BYTES_MAX))
     except (ValueError, RecursionError):

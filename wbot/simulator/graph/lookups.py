@@ -8,7 +8,7 @@ from aiohttp import web
 from wbot.clock import Clock
 from wbot.ingress.bodies import check_headers, read_body
 from wbot.simulator.faults.plan import Endpoint, Faults
-from wbot.simulator.faults.server import Misbehaviour
+from wbot.simulator.faults.server import FaultInjector
 from wbot.simulator.graph.endpoints import VERSION, check_bearer, refusal
 from wbot.simulator.graph.media import BODY_BYTES_MAX, FILE_MAX_BYTES, MediaFile, MediaStore
 from wbot.simulator.graph.refusals import bad_parameter, no_such_business, no_such_object
@@ -42,7 +42,7 @@ UPLOAD_TYPES = frozenset(
 
 
 class Lookups:
-    """What a call may ask about, and the files it may fetch."""
+    """The objects that a call may read, and the files that it may download."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Lookups:
         businesses: Sequence[SimulatedBusiness],
         media: MediaStore,
         faults: Faults,
-        misbehaviour: Misbehaviour,
+        fault_injector: FaultInjector,
         webhook_url: Callable[[], str | None],
     ) -> None:
         self._clock = clock
@@ -60,7 +60,7 @@ class Lookups:
         self._businesses = tuple(businesses)
         self._media = media
         self._faults = faults
-        self._misbehaviour = misbehaviour
+        self._fault_injector = fault_injector
         self._webhook_url = webhook_url
         self._subscribed = {one.waba_id for one in businesses if one.subscribed}
 
@@ -93,8 +93,8 @@ class Lookups:
                 check_bearer(request, self._access_token)
                 return await handler(request)
 
-            fault = self._faults.take(endpoint, request.match_info["id"])
-            return await self._misbehaviour.answer(request, fault, act=act, refuse=refusal)
+            fault = self._faults.next_fault(endpoint, request.match_info["id"])
+            return await self._fault_injector.answer(request, fault, act=act, refuse=refusal)
 
         return guarded
 
@@ -217,7 +217,7 @@ class Lookups:
 
 
 def _chosen(request: web.Request, fields: dict[str, Any]) -> dict[str, Any]:
-    """What `fields` asks for, always with the id; everything when it is not given."""
+    """The requested `fields`, always with the id; all of them if `fields` is not given."""
     names = [name.strip() for name in request.query.get("fields", "").split(",") if name.strip()]
     for name in names:
         if name not in fields:

@@ -15,7 +15,7 @@ import msgspec
 MEDIA_KEPT_BYTES = 64 * 1024 * 1024  # the oldest files go first
 URL_LIFE = timedelta(minutes=5)
 FILE_MAX_BYTES = 16 * 1024 * 1024
-BODY_BYTES_MAX = FILE_MAX_BYTES + 64 * 1024  # of a request: a file, and what stands around it
+BODY_BYTES_MAX = FILE_MAX_BYTES + 64 * 1024  # of a request: a file and its multipart framing
 
 _WIDTH, _HEIGHT = 360, 240
 
@@ -70,7 +70,7 @@ class MediaStore:
         return file is not None
 
     def ticket_for(self, file: MediaFile, *, now: datetime) -> str:
-        """A fresh word for the download URL, good for `URL_LIFE`."""
+        """A new token for the download URL, valid for `URL_LIFE`."""
         ticket = f"{self._random.getrandbits(128):032x}"
         self._tickets[ticket] = (file.id, now + URL_LIFE)
         while next(iter(self._tickets.values()))[1] < now:
@@ -95,7 +95,7 @@ def picture() -> bytes:
 
 @cache
 def voice_note() -> bytes:
-    """An Ogg/Opus file in which a machine asks "What's my balance?" (made with espeak-ng)."""
+    """An Ogg/Opus file: a synthetic voice asks "What's my balance?" (made with espeak-ng)."""
     return (files("wbot.simulator.phone") / "page" / "voice-note.ogg").read_bytes()
 
 

@@ -15,7 +15,7 @@ from wbot.domain.errors import RefusedError
 from wbot.ingress.bodies import read_body
 from wbot.simulator.call_log import Record
 from wbot.simulator.faults.plan import Endpoint, Fault, Faults
-from wbot.simulator.faults.server import Misbehaviour
+from wbot.simulator.faults.server import FaultInjector
 from wbot.simulator.graph.media import BODY_BYTES_MAX
 from wbot.simulator.webhooks.evidence import Evidence, Exchange
 
@@ -76,7 +76,7 @@ class ChatCompletions:
         faults: Faults,
         record: Record,
         evidence: Evidence,
-        misbehaviour: Misbehaviour,
+        fault_injector: FaultInjector,
     ) -> None:
         self.responder: Responder | None = None
         self._clock = clock
@@ -87,7 +87,7 @@ class ChatCompletions:
         self._faults = faults
         self._record = record
         self._evidence = evidence
-        self._misbehaviour = misbehaviour
+        self._fault_injector = fault_injector
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -104,9 +104,9 @@ class ChatCompletions:
         async def act() -> web.StreamResponse:
             return await self._respond(body)
 
-        fault = self._faults.take(Endpoint.MODEL, _last_text(body["messages"]))
+        fault = self._faults.next_fault(Endpoint.MODEL, _last_text(body["messages"]))
         with self._evidence.during(Exchange.MODEL):
-            return await self._misbehaviour.answer(request, fault, act=act, refuse=_refusal)
+            return await self._fault_injector.answer(request, fault, act=act, refuse=_refusal)
 
     async def _respond(self, body: dict[str, Any]) -> web.StreamResponse:
         if self._delay_s > 0:

@@ -13,7 +13,7 @@ from wbot.simulator.people import People, SimulatedBusiness, SimulatedCustomer
 from wbot.simulator.webhooks.bodies import Update
 
 BUBBLES_KEPT = 300  # in one chat
-UNSEEN = frozenset({"request_welcome"})  # kinds that the phone of whoever sent them does not show
+UNSEEN = frozenset({"request_welcome"})  # kinds that the sender's phone does not show
 TYPING_S = 25.0  # WhatsApp hides the indicator after this long without a message
 
 _RANKS = {"sending": 0, "sent": 1, "delivered": 2, "read": 3, "failed": 4}
@@ -34,19 +34,19 @@ class Bubble(msgspec.Struct, kw_only=True):
 
 
 def chat_key(customer: SimulatedCustomer, business: SimulatedBusiness) -> str:
-    """What the page calls the chat between these two."""
+    """The page's key for the chat between these two."""
     return f"{customer.key}|{business.phone_number_id}"
 
 
 class Chats:
-    """The chats of the named customers; tells the pages each change as (event, data)."""
+    """The chats of the named customers; publishes each change to the pages as (event, data)."""
 
     def __init__(
-        self, *, clock: Clock, people: People, tell: Callable[[str, dict[str, Any]], None]
+        self, *, clock: Clock, people: People, publish: Callable[[str, dict[str, Any]], None]
     ) -> None:
         self._clock = clock
         self._people = people
-        self._tell = tell
+        self._publish = publish
         self._bubbles: dict[str, OrderedDict[str, Bubble]] = {}
         self._typing_until: dict[str, float] = {}
 
@@ -79,14 +79,14 @@ class Chats:
         )
 
     def acknowledged(self, update: Update) -> None:
-        """The business took a webhook: a message in it has two ticks now."""
+        """The business acknowledged a webhook: a message in it now has two ticks."""
         if update.message is not None:
             for bubbles in self._bubbles.values():
                 if update.id in bubbles:
                     self._advance(bubbles[update.id], "delivered")
 
     def marked(self, mark: ReadMark) -> None:
-        """The business read a message and all before it, and may have begun to type."""
+        """The business read a message and all before it, and may have started to type."""
         phone_number_id = mark.business.phone_number_id
         customer = self._people.sender_of(mark.message_id, phone_number_id=phone_number_id)
         if customer not in self._people.named:
@@ -100,7 +100,7 @@ class Chats:
                 break
         if mark.typing:
             self._typing_until[chat] = self._clock.monotonic() + TYPING_S
-            self._tell("typing", {"chat": chat, "ms": int(TYPING_S * 1000)})
+            self._publish("typing", {"chat": chat, "ms": int(TYPING_S * 1000)})
 
     def sent(self, send: Send) -> None:
         """The business sent something that may reach a named customer."""
@@ -150,19 +150,19 @@ class Chats:
         bubbles[bubble.id] = bubble
         if len(bubbles) > BUBBLES_KEPT:
             bubbles.popitem(last=False)
-        self._tell("bubble", msgspec.to_builtins(bubble))
+        self._publish("bubble", msgspec.to_builtins(bubble))
 
     def _advance(self, bubble: Bubble, state: str, *, reason: str = "") -> None:
         if _RANKS[state] > _RANKS[bubble.state]:
             bubble.state, bubble.reason = state, reason
-            self._tell_state(bubble)
+            self._publish_state(bubble)
 
     def _react(self, chat: str, reaction: dict[str, Any]) -> None:
         bubble = self._of(chat).get(str(reaction.get("message_id")))
         if bubble is not None:
             bubble.reaction = str(reaction.get("emoji", ""))
-            self._tell_state(bubble)
+            self._publish_state(bubble)
 
-    def _tell_state(self, bubble: Bubble) -> None:
+    def _publish_state(self, bubble: Bubble) -> None:
         fields = ("id", "chat", "state", "reason", "reaction")
-        self._tell("state", {name: getattr(bubble, name) for name in fields})
+        self._publish("state", {name: getattr(bubble, name) for name in fields})

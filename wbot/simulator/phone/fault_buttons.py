@@ -1,4 +1,4 @@
-"""The trouble that the phone page can cause, so that a team sees what wbot makes of it."""
+"""The faults that the phone page can inject, so that a team sees how wbot handles them."""
 
 import msgspec
 
@@ -32,14 +32,14 @@ CAUSES = {
 }
 
 
-class Trouble:
+class FaultButtons:
     """Switches the page's faults on and off."""
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
 
     def cause(self, name: str, *, wanted: bool) -> None:
-        """Begin or end one kind of trouble; KeyError when there is no such kind."""
+        """Start or end one fault; raises KeyError when there is no such fault."""
         cause = CAUSES[name]
         for endpoint in cause.endpoints:
             if not wanted:
@@ -50,7 +50,7 @@ class Trouble:
                 self._faults.add(endpoint, cause.fault)
 
     def state(self) -> list[dict[str, str | bool]]:
-        """Every kind with its label, whether it lasts, and whether it is on now."""
+        """Every fault with its label, whether it lasts, and whether it is on now."""
         return [
             {"name": name, "label": one.label, "lasts": one.lasts, "on": self._is_on(one)}
             for name, one in CAUSES.items()

@@ -1,4 +1,4 @@
-"""The phone page: its files, its live events, and what a tap or a typed line does."""
+"""The phone page: its files, its live events, and its controls."""
 
 import asyncio
 import json
@@ -15,9 +15,9 @@ from wbot.ingress.bodies import read_body
 from wbot.simulator.graph.media import BODY_BYTES_MAX, MediaStore
 from wbot.simulator.people import SimulatedBusiness, SimulatedCustomer
 from wbot.simulator.phone.chats import Chats
-from wbot.simulator.phone.fault_buttons import Trouble
+from wbot.simulator.phone.fault_buttons import FaultButtons
 
-EVENTS_WAITING_MAX = 256  # for one page; a slower one is cut off, reconnects, and gets the state
+EVENTS_WAITING_MAX = 256  # per page; a slower page is disconnected, reconnects and gets the state
 PING_S = 10.0
 TEXT_MAX = 65_536
 PAGE_FILES = {
@@ -84,20 +84,20 @@ class Pages:
     def close(self, queue: Queue) -> None:
         self._queues.discard(queue)
 
-    def tell(self, event: str, data: dict[str, Any]) -> None:
-        """Queue an event for every page; one that does not keep up is cut off."""
+    def publish(self, event: str, data: dict[str, Any]) -> None:
+        """Queue an event for every page; a page that falls behind is disconnected."""
         for queue in tuple(self._queues):
             if queue.full():
-                self._cut_off(queue)
+                self._disconnect(queue)
             else:
                 queue.put_nowait((event, data))
 
     async def on_shutdown(self, _app: web.Application) -> None:
-        """Let every page's connection end, so that stopping does not wait for them."""
+        """End every page's connection, so that stopping does not wait for them."""
         for queue in tuple(self._queues):
-            self._cut_off(queue)
+            self._disconnect(queue)
 
-    def _cut_off(self, queue: Queue) -> None:
+    def _disconnect(self, queue: Queue) -> None:
         self._queues.discard(queue)
         while not queue.empty():
             queue.get_nowait()
@@ -113,7 +113,7 @@ class Phone:
         network: Network,
         chats: Chats,
         pages: Pages,
-        trouble: Trouble,
+        fault_buttons: FaultButtons,
         proof: Callable[[], dict[str, Any] | None],
         media: MediaStore,
         businesses: Sequence[SimulatedBusiness],
@@ -122,7 +122,7 @@ class Phone:
         self._network = network
         self._chats = chats
         self._pages = pages
-        self._trouble = trouble
+        self._fault_buttons = fault_buttons
         self._proof = proof
         self._media = media
         self._businesses = tuple(businesses)
@@ -154,7 +154,7 @@ class Phone:
     async def _stream(self, queue: Queue, response: EventSourceResponse) -> None:
         await response.send(json.dumps(self._state()), event="everything")
         while response.is_connected():
-            # A closed page is noticed by the ping, never by waiting for the next event alone.
+            # Only the ping detects a closed page; waiting for the next event does not.
             with suppress(TimeoutError):
                 async with asyncio.timeout(PING_S):
                     waiting = await queue.get()
@@ -169,7 +169,11 @@ class Phone:
             {"id": one.phone_number_id, "name": one.name, "phone": one.display_phone_number}
             for one in self._businesses
         ]
-        known = {"customers": people, "businesses": businesses, "troubles": self._trouble.state()}
+        known = {
+            "customers": people,
+            "businesses": businesses,
+            "troubles": self._fault_buttons.state(),
+        }
         return known | {"proof": self._proof()} | self._chats.snapshot()
 
     async def _media_file(self, request: web.Request) -> web.Response:
@@ -179,7 +183,7 @@ class Phone:
         headers = HEADERS | {"Content-Type": file.mime_type, "Accept-Ranges": "bytes"}
         if "Range" not in request.headers:
             return web.Response(body=file.data, headers=headers)
-        # A player asks for the end of a recording to learn how long it is.
+        # A player requests the end of a recording to learn its length.
         try:
             start, stop, _ = request.http_range.indices(len(file.data))
         except ValueError:
@@ -192,7 +196,7 @@ class Phone:
     async def _say(self, fields: dict[str, Any]) -> str:
         text = str(fields["text"]).strip()
         if not 0 < len(text) <= TEXT_MAX:
-            raise ValueError("there is no text, or too much")
+            raise ValueError("the text is empty or too long")
         customer, business = self._between(fields)
         return await self._network.say(customer, text, business=business)
 
@@ -215,7 +219,7 @@ class Phone:
         self._network.read([str(wamid) for wamid in fields["wamids"]])
 
     async def _cause_trouble(self, fields: dict[str, Any]) -> None:
-        self._trouble.cause(str(fields["name"]), wanted=bool(fields["wanted"]))
+        self._fault_buttons.cause(str(fields["name"]), wanted=bool(fields["wanted"]))
 
     async def _kill(self, _fields: dict[str, Any]) -> None:
         self._network.kill()
@@ -240,7 +244,7 @@ def _control(
     act: Callable[[dict[str, Any]], Awaitable[str | None]],
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
-        # Another site's form cannot send this content type without asking first.
+        # Another site's form cannot send this content type without a CORS preflight.
         if request.content_type != "application/json":
             raise web.HTTPUnsupportedMediaType
         try:

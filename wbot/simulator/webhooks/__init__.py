@@ -1,1 +1,1 @@
-"""What Meta posts to a business: bodies, signatures, deliveries and their repeats."""
+"""What Meta posts to a business: bodies, signatures, deliveries and retries."""

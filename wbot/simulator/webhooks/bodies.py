@@ -31,7 +31,7 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def about(self) -> str:
-        """What a fault's `about` is looked for in: ids, kind or status, and text."""
+        """The text that a fault's `about` is matched against: ids, kind or status, and text."""
         fields = self.message or self.status or {}
         names = ("from", "from_user_id", "recipient_id", "recipient_user_id", "type", "status")
         words = [str(fields[name]) for name in names if fields.get(name)]
@@ -60,7 +60,7 @@ def message_update(
     message = {"from": customer.phone, "from_user_id": customer.user_id, "id": message_id}
     message |= {"timestamp": _seconds(sent_at)}
     contact = {"profile": {"name": customer.name}} | _contact_of(customer)
-    # Meta leaves contacts out where it speaks of an account rather than a person.
+    # Meta omits contacts in messages about an account rather than a person.
     anonymous = content.get("type") == "system"
     return Update(
         business=business,
@@ -115,7 +115,7 @@ def body_of(updates: Sequence[Update]) -> dict[str, Any]:
 
 
 def inbound_in(body: Any) -> Iterator[Inbound]:
-    """The customers' messages in a body of any shape, as far as they can be made out."""
+    """The customers' messages in a body of any shape, as far as they can be parsed."""
     for value in _values_in(body):
         metadata = value.get("metadata")
         phone_number_id = metadata.get("phone_number_id") if isinstance(metadata, dict) else None

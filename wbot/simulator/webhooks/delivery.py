@@ -1,4 +1,4 @@
-"""Meta's side of webhooks: signs bodies, posts them, tries again until they are acknowledged."""
+"""Meta's side of webhooks: signs and posts bodies, and retries until acknowledged."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ DELIVERIES_AT_ONCE = 100
 RETRY_PERIOD = timedelta(days=7)
 ATTEMPTS_KEPT = 100  # of one delivery, in its record
 FOLLOWER_WAIT_S = 1.0  # how long a reordered or rebatched update waits for the next one
-MEMORY_S = 10 * 365 * 86_400.0  # a timestamp older than this is nonsense and counts as now
+MEMORY_S = 10 * 365 * 86_400.0  # an older timestamp is invalid and counts as now
 CHALLENGE = "1158201444"
 
 
@@ -34,11 +34,11 @@ class _Waiting(msgspec.Struct):
     update: Update
     fault: Fault
     released: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
-    taken: bool = False
+    claimed: bool = False
 
 
 class Meta:
-    """Posts updates to the webhook URL, each until it is answered 200."""
+    """Posts updates to the webhook URL, and retries each until it is answered 200."""
 
     def __init__(
         self,
@@ -94,27 +94,27 @@ class Meta:
             self._background.start(self._deliver_with(fault, update))
 
     def hold(self) -> None:
-        """Go silent: updates pile up until `release`, as in an outage of Meta's."""
+        """Stop delivering: updates are queued until `release`, as in an outage at Meta."""
         self._held = self._held or []
 
     def release(self, *, updates_max: int = UPDATES_MAX) -> None:
-        """Deliver what piled up, in order, as many updates to a body as allowed."""
+        """Deliver the queued updates in order, at most `updates_max` to a body."""
         held, self._held = self._held or [], None
         for start in range(0, len(held), updates_max):
             self._background.start(self._until_acknowledged(held[start : start + updates_max]))
 
     async def deliver(self, body: bytes | dict[str, object]) -> DeliveryResult:
-        """One signed POST, now, without faults and without another try."""
+        """One signed POST, now, without faults and without a retry."""
         raw = body if isinstance(body, bytes) else to_wire(body)
         self.learn_from(raw)
         return await self._attempt(raw)
 
     def learn_from(self, raw: bytes) -> None:
-        """Note who writes in this body, so that answers to them are delivered."""
+        """Record the senders in this body, so that answers to them are delivered."""
         try:
             body = json.loads(raw)
         except (ValueError, RecursionError):
-            return  # odd bodies are delivered all the same: that is what they are for
+            return  # malformed bodies are delivered on purpose
         for inbound in inbound_in(body):
             self._note(inbound)
 
@@ -133,7 +133,7 @@ class Meta:
     async def handshake(self) -> None:
         """Verify the webhook URL as Meta does when it is entered in the dashboard.
 
-        RejectedError when it answers wrongly, RetryableError when it cannot be reached.
+        Raises RejectedError for a wrong answer, RetryableError when it cannot be reached.
         """
         params = {
             "hub.mode": "subscribe",
@@ -153,7 +153,7 @@ class Meta:
         if fault.kind in {Kind.REORDER, Kind.REBATCH}:
             await self._deliver_after_next(fault, update)
             return
-        companions = self._take_companions()
+        companions = self._claim_companions()
         waiting, self._waiting = self._waiting, []
         updates = [*companions, update]
         if fault.kind is Kind.REPEAT:
@@ -173,14 +173,14 @@ class Meta:
                 await place.released.wait()
         except TimeoutError:
             self._waiting = [one for one in self._waiting if one is not place]
-        if not place.taken:
+        if not place.claimed:
             await self._until_acknowledged([update])
 
-    def _take_companions(self) -> list[Update]:
+    def _claim_companions(self) -> list[Update]:
         companions = [one for one in self._waiting if one.fault.kind is Kind.REBATCH]
         self._waiting = [one for one in self._waiting if one not in companions]
         for one in companions:
-            one.taken = True
+            one.claimed = True
             one.released.set()
         return [one.update for one in companions]
 
@@ -205,7 +205,7 @@ class Meta:
                 break
             del attempts[:-ATTEMPTS_KEPT]
         if attempts[-1].acknowledged:
-            self._tell_acknowledged(updates)
+            self._notify_acknowledged(updates)
         ids = tuple(update.id for update in updates)
         delivery = Delivery(ids=ids, started_at=started_at, attempts=tuple(attempts))
         self._record.add_delivery(delivery)
@@ -220,7 +220,7 @@ class Meta:
         if seconds > 0:
             await self._clock.sleep(seconds)
 
-    def _tell_acknowledged(self, updates: Sequence[Update]) -> None:
+    def _notify_acknowledged(self, updates: Sequence[Update]) -> None:
         for update in updates:
             for listener in self.acknowledged_listeners:
                 listener(update)

@@ -1,4 +1,4 @@
-"""What the outside sees of each customer's message, and what it has under way at this moment."""
+"""What the simulator observes of each customer's message, and its calls in progress."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
@@ -25,22 +25,22 @@ class Exchange(StrEnum):
 
 
 class Seen(msgspec.Struct, kw_only=True):
-    """One message of a customer, as the network that carries it counts."""
+    """One message of a customer, with its counted deliveries."""
 
     id: str
     customer: str
     type: str
     words: str
-    """What was written or tapped; empty where there are no words."""
+    """What was written or tapped; empty for a message without text."""
     at: datetime
     delivered: int = 0
     """Deliveries that the service answered 200."""
     unanswered: int = 0
-    """Deliveries that it did not, because it was down or said no."""
+    """Deliveries that it did not, because it was down or refused."""
 
 
 class Evidence:
-    """Counts deliveries by message, and the calls under way by kind."""
+    """Counts deliveries by message, and the calls in progress by kind."""
 
     def __init__(self) -> None:
         self._seen: OrderedDict[str, Seen] = OrderedDict()
@@ -53,7 +53,7 @@ class Evidence:
 
     @property
     def under_way(self) -> Exchange | None:
-        """The call that a kill at this moment would break off, the weightiest where several are."""
+        """The call that a kill would interrupt now; of several, the most important."""
         return next((kind for kind in Exchange if self._under_way[kind] > 0), None)
 
     def said(
@@ -71,7 +71,7 @@ class Evidence:
             self._seen.popitem(last=False)
 
     def posted(self, updates: Sequence[Update], result: DeliveryResult) -> None:
-        """A webhook with these updates was posted once, and answered like this."""
+        """Record one POST of a webhook with these updates, and its answer."""
         for update in updates:
             seen = self._seen.get(update.id) if update.message else None
             if seen is not None and result.acknowledged:
@@ -81,7 +81,7 @@ class Evidence:
 
     @contextmanager
     def during(self, kind: Exchange) -> Iterator[None]:
-        """A call of this kind is under way until the block ends."""
+        """A call of this kind is in progress until the block ends."""
         self._under_way[kind] += 1
         try:
             yield

@@ -120,7 +120,7 @@ PLAIN: Mapping[str, dict[str, Any]] = {
 }
 
 
-Keep = Callable[[bytes, str], tuple[MediaFile, str | None]]
+Store = Callable[[bytes, str], tuple[MediaFile, str | None]]
 """Stores an attachment's bytes under their MIME type; gives the file and its download URL."""
 
 
@@ -155,13 +155,13 @@ ATTACHMENTS: Mapping[str, _Attachment] = {
 KINDS = (*PLAIN, *ATTACHMENTS)
 
 _QUOTING = frozenset({"button_reply", "list_reply", "flow_reply", "button"})
-"""Kinds that are an answer to a message of the business's, and name it."""
+"""Kinds that answer a message of the business, and name that message."""
 
 
 def sample_of(
-    kind: str, *, business: SimulatedBusiness, customer: SimulatedCustomer, keep: Keep
+    kind: str, *, business: SimulatedBusiness, customer: SimulatedCustomer, store: Store
 ) -> dict[str, Any]:
-    """Type, body and context of one message of this kind; KeyError for a kind unheard of."""
+    """Type, body and context of one message of this kind; raises KeyError for an unknown kind."""
     if kind == "system" and customer.phone is None:
         return _changed_user_id(customer)
     if kind in _QUOTING:
@@ -169,7 +169,7 @@ def sample_of(
     if kind in PLAIN:
         return dict(PLAIN[kind])
     attachment = ATTACHMENTS[kind]
-    file, url = keep(attachment.data(), attachment.mime_type)
+    file, url = store(attachment.data(), attachment.mime_type)
     body = {
         "mime_type": file.mime_type,
         "sha256": file.sha256_base64,
@@ -181,7 +181,7 @@ def sample_of(
 
 
 def _changed_user_id(customer: SimulatedCustomer) -> dict[str, Any]:
-    """What a change of number looks like where no number may be told."""
+    """A change of number for a customer who hides their number."""
     change = {
         "body": "The customer changed their number",
         "user_id": f"{customer.user_id}9",
@@ -192,7 +192,7 @@ def _changed_user_id(customer: SimulatedCustomer) -> dict[str, Any]:
 
 
 def tapped(send: Send | None, *, button_id: str, title: str) -> dict[str, Any]:
-    """The answer to a tap: of a list's row, a template's button, or else a reply button."""
+    """The answer to a tap on a list's row, a template's button or else a reply button."""
     if send is not None and send.type == "template":
         return {"type": "button", "button": {"payload": button_id, "text": title}}
     interactive = send.payload["interactive"] if send and send.type == "interactive" else {}

@@ -1,4 +1,4 @@
-"""What becomes of an accepted send: sent, delivered, read, or failed."""
+"""The statuses of an accepted send: sent, delivered, read, or failed."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from wbot.simulator.people import People
 from wbot.simulator.webhooks.bodies import failure_of, status_update
 from wbot.simulator.webhooks.delivery import Meta
 
-FATES_KEPT = 10_000  # a message older than this many sends cannot be read any more
+TRACKED_SENDS_MAX = 10_000  # a message older than this many sends cannot be read any more
 
 UNDELIVERABLE = failure_of(131026, "Message undeliverable", "Message undeliverable.")
 WINDOW_CLOSED = failure_of(
@@ -27,10 +27,10 @@ NO_SUCH_MESSAGE = failure_of(
 )
 
 StatusListener = Callable[[Send, str, str], None]
-"""Told a send, its new status, and why it failed (empty unless it did)."""
+"""Called with a send, its new status, and why it failed (empty unless it did)."""
 
 
-class _Fate(msgspec.Struct):
+class _TrackedSend(msgspec.Struct):
     send: Send
     delivered: bool = False
     read: bool = False
@@ -61,45 +61,45 @@ class Statuses:
         self._people = people
         self._faults = faults
         self._background = background
-        self._fates: OrderedDict[str, _Fate] = OrderedDict()
+        self._tracked: OrderedDict[str, _TrackedSend] = OrderedDict()
 
     def follow(self, send: Send) -> None:
         """Report on this send from now on."""
         if send.swallowed:
             return
-        self._fates[send.wamid] = _Fate(send)
-        if len(self._fates) > FATES_KEPT:
-            self._fates.popitem(last=False)
-        self._background.start(self._report_on(self._fates[send.wamid]))
+        self._tracked[send.wamid] = _TrackedSend(send)
+        if len(self._tracked) > TRACKED_SENDS_MAX:
+            self._tracked.popitem(last=False)
+        self._background.start(self._report_on(self._tracked[send.wamid]))
 
     def read(self, wamids: Sequence[str]) -> None:
         """The customer saw these messages; each is reported once, after its delivery."""
         for wamid in wamids:
-            fate = self._fates.get(wamid)
-            if fate is not None:
-                fate.read_wanted = True
-                self._report_read(fate)
+            tracked = self._tracked.get(wamid)
+            if tracked is not None:
+                tracked.read_wanted = True
+                self._report_read(tracked)
 
-    async def _report_on(self, fate: _Fate) -> None:
+    async def _report_on(self, tracked: _TrackedSend) -> None:
         sent_s, delivered_s, read_s = self._delays_s
         await self._pause(sent_s)
-        failure = self._failure_of(fate.send)
+        failure = self._failure_of(tracked.send)
         if failure is not None:
-            self._report(fate.send, "failed", failure)
+            self._report(tracked.send, "failed", failure)
             return
-        if not self._report(fate.send, "sent") or fate.send.type == "reaction":
+        if not self._report(tracked.send, "sent") or tracked.send.type == "reaction":
             return
         await self._pause(delivered_s - sent_s)
-        fate.delivered = self._report(fate.send, "delivered")
-        self._report_read(fate)
+        tracked.delivered = self._report(tracked.send, "delivered")
+        self._report_read(tracked)
         if read_s is not None:
             await self._pause(read_s - delivered_s)
-            self.read([fate.send.wamid])
+            self.read([tracked.send.wamid])
 
-    def _report_read(self, fate: _Fate) -> None:
-        if fate.delivered and fate.read_wanted and not fate.read:
-            fate.read = True
-            self._report(fate.send, "read")
+    def _report_read(self, tracked: _TrackedSend) -> None:
+        if tracked.delivered and tracked.read_wanted and not tracked.read:
+            tracked.read = True
+            self._report(tracked.send, "read")
 
     def _failure_of(self, send: Send) -> dict[str, Any] | None:
         if send.customer is None:
@@ -108,16 +108,16 @@ class Statuses:
         if send.type == "reaction":
             target = str(send.payload["reaction"]["message_id"])
             known = self._people.sender_of(target, phone_number_id=phone_number_id)
-            return None if known or target in self._fates else NO_SUCH_MESSAGE
+            return None if known or target in self._tracked else NO_SUCH_MESSAGE
         may = send.type == "template" or self._people.may_be_answered(
             send.customer, phone_number_id=phone_number_id, now=self._clock.now()
         )
         return None if may else WINDOW_CLOSED
 
     def _report(self, send: Send, status: str, failure: dict[str, Any] | None = None) -> bool:
-        """Whether it went well; a fault may turn any status into a failure."""
+        """Whether it succeeded; a fault may turn any status into a failure."""
         update = status_update(send, status, at=self._clock.now(), error=failure)
-        fault = self._faults.take(Endpoint.STATUS, update.about)
+        fault = self._faults.next_fault(Endpoint.STATUS, update.about)
         if fault is not None and fault.kind is Kind.REFUSE:
             failure = failure_of(fault.code, fault.message, fault.message)
             update = status_update(send, "failed", at=self._clock.now(), error=failure)

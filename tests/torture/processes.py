@@ -1,4 +1,4 @@
-"""One service after another on the same file: how each began, how it ended, what it cost."""
+"""Service processes in sequence on the same file: how each started, ended, and how long it took."""
 
 import asyncio
 import os
@@ -10,18 +10,18 @@ from pathlib import Path
 
 import msgspec
 
-from torture.victim import Cue
+from torture.target import Cue
 from wbot.clock import Clock
 
 TESTS = Path(__file__).parent.parent
 CHECKOUT = os.pathsep.join((str(TESTS), str(TESTS.parent)))
 HOST = "127.0.0.1"
-KNOCK_S = 0.01
+POLL_S = 0.01
 OPEN_S = 60.0
 """Seconds a start may take on a busy machine."""
 
 
-class Life(msgspec.Struct, kw_only=True):
+class ServiceProcess(msgspec.Struct, kw_only=True):
     """One process; instants are monotonic seconds."""
 
     pid: int
@@ -32,21 +32,21 @@ class Life(msgspec.Struct, kw_only=True):
     exit_code: int | None = None
     """Negative: the signal that ended it; None until its end is known."""
     ended_by: str = ""
-    """What of ours killed it; empty when it killed or ended itself."""
+    """Which of our actions killed it; empty when it killed or ended itself."""
 
     def signal(self, number: signal.Signals, by: str) -> None:
-        """Send a signal, unless the life is over."""
+        """Send a signal, unless the process has ended."""
         if self.exit_code is None:
-            with suppress(ProcessLookupError):  # dead already, and nobody has told us yet
+            with suppress(ProcessLookupError):  # dead already, but its exit code is not read yet
                 os.kill(self.pid, number)
                 self.ended_by = self.ended_by or by
 
     def kill(self, by: str) -> None:
-        """End it as the kernel would."""
+        """Kill it with SIGKILL."""
         self.signal(signal.SIGKILL, by)
 
     async def over(self, timeout_s: float | None = None) -> bool:
-        """Whether it ends within so many seconds."""
+        """Wait for its end; returns whether it ended in time."""
         assert self.parent.stdout is not None
         try:
             async with asyncio.timeout(timeout_s):
@@ -58,12 +58,12 @@ class Life(msgspec.Struct, kw_only=True):
 
 
 class Service:
-    """Starts the service; with `is_warm` all lives share the imports of one process."""
+    """Starts the service; with `is_warm` all processes share the imports of one parent."""
 
     def __init__(
         self, *, variables: Mapping[str, str], port: int, folder: Path, is_warm: bool, clock: Clock
     ) -> None:
-        self.lives: list[Life] = []
+        self.processes: list[ServiceProcess] = []
         self.log = folder / "serve.log"
         self._variables = dict(variables)
         self._port = port
@@ -72,8 +72,8 @@ class Service:
         self._clock = clock
         self._parent: asyncio.subprocess.Process | None = None
 
-    async def start(self, cue: Cue) -> Life:
-        """The next life, which dies on this cue; its port may not be open yet."""
+    async def start(self, cue: Cue) -> ServiceProcess:
+        """Start the next process, which dies on this cue; its port may not be open yet."""
         began_at = self._clock.monotonic()
         if self._parent is None or not self._is_warm:
             await self._end_parent()
@@ -82,26 +82,28 @@ class Service:
         assert self._parent.stdout is not None
         self._parent.stdin.write(msgspec.json.encode(cue) + b"\n")
         pid = int(await self._parent.stdout.readline())
-        self.lives.append(Life(pid=pid, parent=self._parent, cue=cue, began_at=began_at))
-        return self.lives[-1]
+        self.processes.append(
+            ServiceProcess(pid=pid, parent=self._parent, cue=cue, began_at=began_at)
+        )
+        return self.processes[-1]
 
-    async def opened(self, life: Life) -> bool:
-        """Whether its port opened, rather than that it died on the way."""
+    async def opened(self, process: ServiceProcess) -> bool:
+        """Wait for the open port; returns False if the process ended first."""
         async with asyncio.timeout(OPEN_S):
-            while not await life.over(KNOCK_S):
+            while not await process.over(POLL_S):
                 try:
                     _, writer = await asyncio.open_connection(HOST, self._port)
                 except OSError:
                     continue
                 writer.close()
-                life.opened_at = self._clock.monotonic()
+                process.opened_at = self._clock.monotonic()
                 return True
         return False
 
     async def stop(self) -> None:
-        """Kill whatever is left."""
-        for life in self.lives[-1:]:
-            life.kill("the end")
+        """Kill the running process."""
+        for process in self.processes[-1:]:
+            process.kill("the end")
         await self._end_parent()
 
     async def _end_parent(self) -> None:
@@ -115,7 +117,7 @@ class Service:
             return await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "torture.victim",
+                "torture.target",
                 env=self._variables | {"PYTHONPATH": CHECKOUT},
                 cwd=self._folder,
                 stdin=asyncio.subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""`wbot serve`, made to kill itself at the n-th time it comes to a named place.
+"""`wbot serve`, made to kill itself the n-th time it reaches a named place.
 
 Reads its cue, a line of JSON, and then runs the ordinary command. Nothing in wbot knows of this:
 the functions that make the five transactions are wrapped from outside before the service starts.
@@ -22,7 +22,7 @@ from wbot.storage.database import Database
 
 
 class Place(StrEnum):
-    """The transactions of the flow; a turn's first write and its two kinds of step apart."""
+    """The transactions of the flow; a turn's first write and its two kinds of step are separate."""
 
     INTAKE = "intake"
     BEGIN = "turn begins"
@@ -36,13 +36,13 @@ class Place(StrEnum):
 class Moment(StrEnum):
     """Where in a transaction."""
 
-    BEFORE = "before"  # in the transaction, ahead of the place's own statements
-    INSIDE = "inside"  # all statements made, no COMMIT
-    AFTER = "after"  # committed, and nobody told
+    BEFORE = "before"  # in the transaction, before the place's own statements
+    INSIDE = "inside"  # all statements executed, no COMMIT
+    AFTER = "after"  # committed, and no caller informed
 
 
 class Cue(msgspec.Struct, frozen=True, kw_only=True):
-    """When to die, if by its own hand, and how wrong the clock is meanwhile."""
+    """When to kill itself, if at all, and how wrong the clock is meanwhile."""
 
     place: Place | None = None
     moment: Moment = Moment.INSIDE
@@ -62,14 +62,14 @@ FUNCTIONS: dict[tuple[str, str], dict[str | None, Place]] = {
 }
 
 
-class Executioner:
-    """Counts how often the cue's place is come to, and kills there."""
+class Killer:
+    """Counts how often the cue's place is reached, and kills the process there."""
 
     def __init__(self, cue: Cue) -> None:
         self._cue = cue
         self._left = cue.nth
         self._is_here = False
-        """Whether the piece of work now under way is the one to die of; one thread writes."""
+        """Whether the current work is the one to kill in; a single thread writes."""
 
     def install(self) -> None:
         for (module_name, name), places in FUNCTIONS.items():
@@ -113,7 +113,7 @@ class Executioner:
 
 
 def die() -> None:
-    """As the kernel or an operator would have it: at once, with nothing put in order."""
+    """Kill this process at once, without cleanup, as the kernel or an operator would."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -130,18 +130,18 @@ def set_clock(cue: Cue) -> None:
 
 
 def live(cue: Cue) -> None:
-    """Be `wbot serve` until death; what it prints joins the log."""
+    """Run `wbot serve` until it dies; its output goes to the log."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     set_clock(cue)
     if cue.place is not None:
-        Executioner(cue).install()
+        Killer(cue).install()
     sys.argv = ["wbot", "--config", os.devnull, "serve"]
     importlib.import_module("wbot.__main__").main()
 
 
 def main() -> None:
-    """For each line of input one life, in a process of its own; tells its number and its end."""
+    """For each line of input, run one process; print its id and then its exit code."""
     for name in ("wbot.__main__", "wbot.commands.serve", "openai"):
         importlib.import_module(name)
     for line in sys.stdin.buffer:
