@@ -1,4 +1,4 @@
-"""The reading of a message object into its content: pure, total, and lenient about everything."""
+"""Parses a message object into its content: pure, lenient, and it never raises."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -216,7 +216,7 @@ def _edit(raw: Mapping[str, Any]) -> Edit | None:
     message = json_access.mapping(body, "message")
     if not body:
         return None
-    # An edit of an edit occurs nowhere, and following it would have no end.
+    # Meta sends no edit of an edit, and following one could recurse without end.
     is_nested = type_of(message) == "edit"
     content = Unknown("edit") if is_nested else content_of(message)
     return Edit(json_access.identifier(body, "original_message_id"), content, context_of(message))

@@ -1,6 +1,6 @@
-"""What Meta tells us, as typed values: inbound messages, statuses, and notices of all else.
+"""What Meta sends, as typed values: inbound messages, statuses, and notices of the rest.
 
-Shapes and their oddities: cloud-api.md 2. Whatever has no place in a field stays in `raw`.
+Forms and their oddities: cloud-api.md 2. What has no field stays in `raw`.
 """
 
 import hashlib
@@ -113,7 +113,7 @@ class MediaKind(StrEnum):
 
 
 class Media(msgspec.Struct, frozen=True, kw_only=True):
-    """A file; `sha256` is base64 here but hex in the media endpoint, `url` lives for minutes."""
+    """A file; `sha256` is base64 here but hex in the media endpoint, `url` expires in minutes."""
 
     kind: MediaKind
     id: str | None = None
@@ -191,7 +191,7 @@ class TemplateButton(msgspec.Struct, frozen=True):
 
 
 class Reaction(msgspec.Struct, frozen=True):
-    """An emoji on one of our messages; None means it was taken away."""
+    """An emoji on one of our messages; None means it was removed."""
 
     wamid: str
     emoji: str | None
@@ -232,7 +232,7 @@ class RequestWelcome(msgspec.Struct, frozen=True):
 
 
 class Unsupported(msgspec.Struct, frozen=True):
-    """Something WhatsApp does not pass on; `kind` says what it was, where Meta tells."""
+    """Something WhatsApp does not pass on; `kind` says what it was, if Meta does."""
 
     kind: str | None
     errors: tuple[MetaError, ...]
@@ -250,13 +250,13 @@ class Edit(msgspec.Struct, frozen=True):
 
 
 class Revoke(msgspec.Struct, frozen=True):
-    """A message the customer took back."""
+    """A message the customer deleted."""
 
     original_message_id: str | None
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """A type nobody foresaw, or a known one whose body is absent or misshapen."""
+    """An unknown type, or a known one whose body is missing or malformed."""
 
     type: str
 
@@ -282,7 +282,7 @@ Content: TypeAlias = (
 
 
 class Inbound(msgspec.Struct, frozen=True, kw_only=True):
-    """One message of a customer, or about one; without `phone` and `user_id` nobody knows whose.
+    """One message of a customer, or about one; its sender is unknown without `phone` and `user_id`.
 
     `phone` is exactly as Meta gave it. `raw` is the message object, cleaned; `contact` the one of
     its value's contacts that is the sender.
@@ -329,20 +329,20 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NoticeReason(StrEnum):
-    """Why a part of a webhook is kept without being a message or a status."""
+    """Why a part of a webhook is stored without being a message or a status."""
 
     FIELD = "field"
     """A field other than `messages`."""
     BESIDE = "beside"
-    """It stood beside the messages and statuses: errors, calls, keys nobody foresaw."""
+    """It stood beside the messages and statuses: errors, calls, unknown keys."""
     CONTACT = "contact"
-    """A contact of whom no message or status speaks."""
+    """A contact that no message or status refers to."""
     NO_ID = "no_id"
     """A message or status without a usable id."""
     NO_STATUS = "no_status"
-    """A status without its word."""
+    """A status without its `status`."""
     MISSHAPEN = "misshapen"
-    """Of another type than its place asks for."""
+    """Of another type than is expected there."""
     EMPTY = "empty"
     """An entry or change that holds nothing."""
 
@@ -378,13 +378,13 @@ def text_of(content: Content) -> str | None:
 
 
 def _words_of(card: Card) -> str:
-    # By what WhatsApp knows the number as, a payment finds the customer; a line break could make
-    # one card look like two.
+    # A payment finds the customer by WhatsApp's form of the number; a line break could make one
+    # card look like two.
     numbers = [f"+{p.wa_id.lstrip('+')}" if p.wa_id else p.number for p in card.phones]
     parts = [part for part in (card.name, *numbers) if part]
     return " ".join(f"Contact card: {', '.join(parts) or 'empty'}".split())
 
 
 def is_placeholder(content: Content) -> bool:
-    """Whether a real body may yet come under this message's id."""
+    """Whether the real body may still follow under this message's id."""
     return isinstance(content, Unsupported) and content.has_code(PLACEHOLDER_CODE)

@@ -51,7 +51,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Decline(msgspec.Struct, frozen=True):
-    """One polite sentence that names the kind of message nobody handles yet."""
+    """One polite sentence that names the kind of message not handled yet."""
 
     kind_name: str
     sentence: str
@@ -91,13 +91,13 @@ _PERSONS_KIND_NAMES = {"gif": "GIFs", "poll_creation": "polls", "group_invite": 
 """By `unsupported.type`: what only a person's phone can send, never another business's bot."""
 
 _SILENCE_REASONS: dict[type[Reaction | System | RequestWelcome | Revoke], SilenceReason] = {
-    # A thumb up is no yes: money is confirmed in words or by a button.
+    # A thumbs-up is not a yes: money is confirmed in words or by a button.
     Reaction: SilenceReason.REACTION,
     # It is about the customer, not from the customer.
     System: SilenceReason.SYSTEM,
     # The customer has said nothing yet, and Meta calls the feature unreliable.
     RequestWelcome: SilenceReason.REQUEST_WELCOME,
-    # Taking words back does not take money back, and asking why would be rude.
+    # Deleting a message does not reverse a transfer, and asking why would be rude.
     Revoke: SilenceReason.REVOKED,
 }
 
@@ -145,8 +145,8 @@ def _unsupported(content: Unsupported) -> Handling:
     # amount was changed.
     if content.kind == "edit":
         return _decline_edit()
-    # Another business's bot is seen as `unsupported` too, and would answer our sentence, and so
-    # on. So only what a bot cannot send gets one.
+    # Another business's bot appears as `unsupported` too, and would answer our sentence without
+    # end. So only what a bot cannot send gets one.
     if content.kind in _PERSONS_KIND_NAMES:
         return _decline(_PERSONS_KIND_NAMES[content.kind])
     return Silence(SilenceReason.UNSUPPORTED)
@@ -158,7 +158,7 @@ def _unknown(kind: str) -> Handling:
         return _decline(_KIND_NAMES[kind])
     if kind == "edit":
         return _decline_edit()
-    # A type that Meta invents tomorrow may not be from a person at all.
+    # A future type of Meta's may not be from a person at all.
     return Silence(SilenceReason.EMPTY_TEXT if kind == "text" else SilenceReason.UNKNOWN)
 
 

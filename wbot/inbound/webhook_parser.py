@@ -1,6 +1,6 @@
 """A webhook's body read into messages, statuses and notices: nothing in it is lost.
 
-Whatever is odd below the envelope becomes a Notice of its own and costs its neighbours nothing.
+Anything unexpected below the envelope becomes a Notice and does not affect what is beside it.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ Piece: TypeAlias = Inbound | Status | Notice
 
 _Shapes: TypeAlias = dict[str, type | tuple[type, ...]]
 
-# The keys that are read, by the place they stand in; a place's other keys are kept as notices.
+# The keys that are read, by where they stand; other keys there become notices.
 _ENVELOPE_SHAPES: _Shapes = {"object": str, "entry": list}
 _ENTRY_SHAPES: _Shapes = {"id": (str, int), "time": (str, int, float), "changes": list}
 _CHANGE_SHAPES: _Shapes = {"field": (str, int), "value": object}
@@ -47,7 +47,7 @@ class Payload(msgspec.Struct, frozen=True):
 
 
 class _Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where in the document a piece stands; each piece carries it on."""
+    """Where in the document a piece stands; copied into each piece."""
 
     field: str = ""
     account_id: str | None = None
@@ -78,7 +78,7 @@ def parse_payload(body: bytes) -> Payload:
 
 
 def _check(value: Any) -> None:
-    """Raise for what is no envelope, or over-full as far as the lengths of its lists tell."""
+    """Raise for what is not an envelope, or has too many updates by the lengths of its lists."""
     if not _is_envelope(value):
         raise MalformedError("not a WhatsApp webhook")
     updates = 0
@@ -91,9 +91,9 @@ def _check(value: Any) -> None:
 
 
 def _length(change: Any) -> int:
-    """How many updates the change has at least."""
+    """The least number of updates in the change."""
     value = json_access.mapping(change, "value") if isinstance(change, dict) else {}
-    # A contact that only repeats another is no update, but to look at each takes as long.
+    # A contact that only repeats another is not an update, but checking each takes as long.
     if len(json_access.items(value, "contacts")) > UPDATES_MAX:
         raise _too_many()
     return (
@@ -177,8 +177,8 @@ def _of_message(raw: Any, place: _Place, contacts: Contacts) -> Inbound | Notice
         return place.notice(NoticeReason.NO_ID, raw, "messages")
     kind = type_of(raw)
     sender = identity_of(raw, "from", "from_user_id")
-    # A system message speaks about somebody; the contact may be another message's sender.
-    is_only = sender.is_nobody and kind != "system"
+    # A system message is about a customer; the contact may be another message's sender.
+    is_only = sender.is_unknown and kind != "system"
     contact = contacts.only() if is_only else contacts.match(sender)
     known = identity_of(contact or {}, "wa_id", "user_id")
     return Inbound(
