@@ -7,7 +7,6 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Self, TypeAlias
 
@@ -63,7 +62,6 @@ class MetaError(msgspec.Struct, frozen=True):
     title: str | None = None
     message: str | None = None
     details: str | None = None
-    href: str | None = None
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Self:
@@ -75,25 +73,15 @@ class MetaError(msgspec.Struct, frozen=True):
             # Older bodies have the details beside the code, some have text for `error_data`.
             details=json_access.text(data, "details")
             or json_access.text(raw, "details", "error_data"),
-            href=json_access.text(raw, "href"),
         )
-
-
-class Product(msgspec.Struct, frozen=True):
-    """The product a customer asks about."""
-
-    catalog_id: str | None
-    retailer_id: str | None
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """What a message refers to; a forwarded one names no message."""
 
     message_id: str | None = None
-    sender: str | None = None
     is_forwarded: bool = False
     is_frequently_forwarded: bool = False
-    product: Product | None = None
 
 
 class Text(msgspec.Struct, frozen=True):
@@ -197,21 +185,8 @@ class Reaction(msgspec.Struct, frozen=True):
     emoji: str | None
 
 
-class OrderItem(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of an order; the price is of one piece, in the currency's major unit."""
-
-    retailer_id: str | None
-    quantity: int | None
-    price: Decimal | None
-    currency: str | None
-
-
 class Order(msgspec.Struct, frozen=True):
     """A basket from the catalogue."""
-
-    catalog_id: str | None
-    text: str | None
-    items: tuple[OrderItem, ...]
 
 
 class System(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,9 +196,7 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
     body: str | None = None
     phone: str | None = None
     user_id: str | None = None
-    parent_user_id: str | None = None
     previous_user_id: str | None = None
-    previous_parent_user_id: str | None = None
     identity_hash: str | None = None
 
 
@@ -244,15 +217,12 @@ class Unsupported(msgspec.Struct, frozen=True):
 class Edit(msgspec.Struct, frozen=True):
     """A new wording of an earlier message."""
 
-    original_message_id: str | None
     content: "Content"
     context: Context | None
 
 
 class Revoke(msgspec.Struct, frozen=True):
-    """A message the customer deleted."""
-
-    original_message_id: str | None
+    """The customer deleted an earlier message."""
 
 
 class Unknown(msgspec.Struct, frozen=True):
@@ -284,28 +254,19 @@ Content: TypeAlias = (
 class Inbound(msgspec.Struct, frozen=True, kw_only=True):
     """One message of a customer, or about one; its sender is unknown without `phone` and `user_id`.
 
-    `phone` is exactly as Meta gave it. `raw` is the message object, cleaned; `contact` the one of
-    its value's contacts that is the sender.
+    `phone` is exactly as Meta gave it. `raw` is the message object, cleaned.
     """
 
     message_id: str
     type: str
     content: Content
     raw: JsonObject
-    account_id: str | None = None
     phone_number_id: str | None = None
-    display_phone_number: str | None = None
     phone: str | None = None
     user_id: str | None = None
-    parent_user_id: str | None = None
     name: str | None = None
-    username: str | None = None
     group_id: str | None = None
     sent_at: datetime | None = None
-    context: Context | None = None
-    referral: JsonObject | None = None
-    errors: tuple[MetaError, ...] = ()
-    contact: JsonObject | None = None
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -314,18 +275,12 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     wamid: str
     status: str
     raw: JsonObject
-    account_id: str | None = None
     phone_number_id: str | None = None
-    display_phone_number: str | None = None
     occurred_at: datetime | None = None
-    recipient_id: str | None = None
-    recipient_user_id: str | None = None
-    recipient_parent_user_id: str | None = None
     participant: str | None = None
     opaque: str | None = None
     pricing: JsonObject | None = None
     errors: tuple[MetaError, ...] = ()
-    contact: JsonObject | None = None
 
 
 class NoticeReason(StrEnum):
@@ -351,17 +306,14 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """A part of a webhook that is neither a message nor a status.
 
     `field` is empty where the change named none; `event` is what the value calls its event, or the
-    key under which `raw` stood; `occurred_at` is the entry's time.
+    key under which `raw` stood.
     """
 
     field: str
     reason: NoticeReason
     raw: Any
     event: str | None = None
-    account_id: str | None = None
     phone_number_id: str | None = None
-    display_phone_number: str | None = None
-    occurred_at: datetime | None = None
 
 
 def text_of(content: Content) -> str | None:

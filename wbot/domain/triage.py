@@ -53,7 +53,6 @@ class Answer(msgspec.Struct, frozen=True):
 class Decline(msgspec.Struct, frozen=True):
     """One polite sentence that names the kind of message not handled yet."""
 
-    kind_name: str
     sentence: str
 
 
@@ -137,10 +136,7 @@ def _kind_name(content: Media | Location | Order | FlowReply) -> str:
 
 def _unsupported(content: Unsupported) -> Handling:
     if is_placeholder(content) or content.has_code(_MEDIA_UNAVAILABLE_CODE):
-        return Decline(
-            "messages that did not arrive",
-            "Sorry, your message did not reach me, so please send it again.",
-        )
+        return Decline("Sorry, your message did not reach me, so please send it again.")
     # On a plain number this is how an edit comes. Silence would let the customer believe that the
     # amount was changed.
     if content.kind == "edit":
@@ -164,7 +160,6 @@ def _unknown(kind: str) -> Handling:
 
 def _decline(kind_name: str) -> Decline:
     return Decline(
-        kind_name,
         f"Sorry, I cannot read {kind_name} yet, so please tell me in words what you need.",
     )
 
@@ -172,6 +167,5 @@ def _decline(kind_name: str) -> Decline:
 def _decline_edit() -> Decline:
     # An edited amount must not change money silently: the first wording may have been acted upon.
     return Decline(
-        "edited messages",
         "Sorry, I cannot follow edited messages, so please send the change as a new message.",
     )

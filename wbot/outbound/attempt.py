@@ -106,7 +106,7 @@ def close(
     if result.wamid is not None:
         return outbox.accept(tx, reply.id, result.wamid, to_text(now))
     if result.outcome == "unknown":
-        outbox.become_unknown(tx, reply.id, to_text(now))
+        outbox.become_unknown(tx, reply.id)
     elif (wait_s := _wait_s(tx, reply, result, now=now, attempts_max=attempts_max)) is not None:
         counts = result.verdict is Verdict.RETRY
         outbox.wait_again(tx, reply.id, to_text(later(now, wait_s)), counts=counts)

@@ -72,7 +72,6 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     state: ReplyState
     attempts: int
     not_before: str | None
-    unknown_at: str | None
     created_at: str
     throughput: int
     """Sends a second its business may make."""
@@ -204,17 +203,16 @@ def wait_again(tx: Tx, outbox_id: int, until: str, *, counts: bool) -> None:
     An attempt that failed through no fault of the reply does not count.
     """
     tx.execute(
-        "UPDATE outbox SET state = 'waiting', not_before = ?, unknown_at = NULL, "
+        "UPDATE outbox SET state = 'waiting', not_before = ?, "
         "attempts = attempts - ? WHERE id = ? AND state = 'sending'",
         (until, 0 if counts else 1, outbox_id),
     )
 
 
-def become_unknown(tx: Tx, outbox_id: int, now: str) -> None:
+def become_unknown(tx: Tx, outbox_id: int) -> None:
     """It is unknown whether it was sent: wait for a status, unless one has come."""
     tx.execute(
-        "UPDATE outbox SET state = 'unknown', unknown_at = ? WHERE id = ? AND state = 'sending'",
-        (now, outbox_id),
+        "UPDATE outbox SET state = 'unknown' WHERE id = ? AND state = 'sending'", (outbox_id,)
     )
 
 
@@ -246,9 +244,8 @@ def orphan_attempts_become_unknown(tx: Tx, now: str) -> None:
     )
     tx.execute(
         # The first condition is the index's own: without it the whole table would be read.
-        "UPDATE outbox SET state = 'unknown', unknown_at = ? "
-        "WHERE state IN ('waiting', 'sending', 'unknown') AND state = 'sending'",
-        (now,),
+        "UPDATE outbox SET state = 'unknown' "
+        "WHERE state IN ('waiting', 'sending', 'unknown') AND state = 'sending'"
     )
 
 
@@ -259,7 +256,7 @@ def interrupted(tx: Tx, outbox_id: int, now: str) -> None:
         "detail = 'its end could not be stored' WHERE outbox_id = ? AND closed_at IS NULL",
         (now, outbox_id),
     )
-    become_unknown(tx, outbox_id, now)
+    become_unknown(tx, outbox_id)
 
 
 def has_status(tx: Tx, wamid: str, *, status: str, participant: str) -> bool:
