@@ -321,9 +321,8 @@ def kept_leaves(value: Any, payload: Payload) -> set[Leaf]:
 
 def envelope_leaves(envelope: Any, payload: Payload) -> Iterator[Leaf]:
     """What only the stored body has: account, number as shown, contacts of messages, statuses."""
-    ids = {
-        text for piece in (*payload.messages, *payload.statuses) for _, text in leaves(piece.raw)
-    }
+    raws = [piece.raw for piece in pieces_of(payload) if not isinstance(piece, Notice)]
+    ids = {text for raw in raws for _, text in leaves(raw)}
     for entry in json_access.mappings(envelope, "entry"):
         yield from leaves(entry.get("id"), "id")
         for change in json_access.mappings(entry, "changes"):

@@ -104,7 +104,7 @@ _NOT_IN_NAMES = """
 # Bob and Ron are people, although BOB and RON are currencies.
 NOT_IN_NAMES = frozenset(_NOT_IN_NAMES.split()) | (UNITS - {"bob", "ron"})
 
-# Cancelling -------------------------------------------------------------------------------------
+# Cancelling -----------------------------------------------------------------------------------
 
 _CANCEL_VERB = r"(?:cancel|undo|reverse|revoke)"
 _TRANSFER_NOUN = r"(?:transfer|payment|transaction)"
@@ -126,7 +126,7 @@ _CANCEL_NAMED = (
 )
 CANCELS = tuple(_form(pattern) for pattern in (_CANCEL_THAT, _CANCEL_LATEST, _CANCEL_NAMED))
 
-# Balance and statement --------------------------------------------------------------------------
+# Balance and statement ------------------------------------------------------------------------
 
 _SHOW = (
     r"(?:(?:(?:show|tell|give|send|get|see|check|view|know|have|list)(?: me)?"

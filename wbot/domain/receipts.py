@@ -13,10 +13,7 @@ MARK = "\N{RECEIPT}"
 
 # They can display text in another order than it is stored: an amount could be reversed.
 _BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_LEFT_OUT = {
-    "Cc",
-    "Cs",
-}  # controls, and lone surrogates, which JSON can express and no file can store
+_LEFT_OUT = {"Cc", "Cs"}  # controls, and lone surrogates, which no file can store
 _LINE_BREAKS = re.compile("[\\s\u0085\u2028\u2029]+")
 _QUOTATION_MARKS = re.compile('["\u201c-\u201f\u2033\u2036\u301d-\u301f\uff02]')
 

@@ -68,7 +68,7 @@ def redacted(
     messages: Iterable[str] = (),
     length_max: int = LENGTH_MAX,
 ) -> str:
-    """The text without the secrets, and anything that looks like a secret or a phone number.
+    """The text without the secrets and anything that looks like a secret or a phone number.
 
     `messages` are the words, numbers and names that the other side may have quoted. Cleaning what
     is clean changes nothing.

@@ -22,6 +22,6 @@ class RateLimiter:
             self._slots.pop(conversation_id, None)
             return 0.0
         self._slots[conversation_id] = slot
-        if len(self._slots) > SLOTS_MAX:  # the oldest, never used
+        if len(self._slots) > SLOTS_MAX:  # the oldest was never used
             self._slots.popitem(last=False)
         return slot - now

@@ -212,7 +212,7 @@ class Sender:
         if result.is_account_failure:
             self.blocked[business_id] = result.own_words
             self._blocked_until[business_id] = self._clock.monotonic() + ACCOUNT_RETRY_S
-        elif result.outcome in {"accepted", "refused"}:  # it refused something, but not the account
+        elif result.outcome in {"accepted", "refused"}:  # an answer, but not about the account
             self.blocked.pop(business_id, None)
             self._blocked_until.pop(business_id, None)
 

@@ -17,7 +17,7 @@ VALUES (:message_id, :log_id, :business_id, :conversation_id, :phone_number_id, 
     :content, :reply_phone, :reply_user_id, :sent_at, :sort_at, :received_at, :not_before, :state,
     :reason, :ended_at, :webhook_id)
 """
-# A new revision at the tail: a new number, after all waiting messages, whatever the clock. Handled
+# A new revision at the tail: a new number, after all waiting messages, by any clock. Handled
 # messages do not count, so that a long conversation costs no more than a short one.
 REQUEUE = """
 UPDATE messages SET conversation_id = :conversation_id, number = :number,
