@@ -157,7 +157,7 @@ async def test_what_the_event_loop_owns_is_changed_on_it_alone(
     simulator = make_simulator()
     async with make_world(simulator=simulator) as world:
         sender = world.service.sender
-        for name in ("blocked", "_held_until", "_unknown_since"):
+        for name in ("blocked", "_blocked_until", "_unknown_since"):
             setattr(sender, name, Owned(getattr(sender, name)))
         await world.ask(ALICE, "hello")
         simulator.faults.add(Endpoint.SEND, refused(401, 190))

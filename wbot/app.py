@@ -1,6 +1,6 @@
 """The whole program, wired once by hand: every object, its lifetime, the routes.
 
-The only place where stages meet: each is handed the others' bells as plain callables.
+The only place where stages meet: each gets the others' `notify` as a plain callable.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ STOP_GRACE_S = 3.0
 REQUESTS_GRACE_S = 2.0
 """Seconds for requests under way when the service stops; with the two above well below 10."""
 SWEEP_ROWS = 1_000
-"""Unfinished messages, or replies, that are read at once."""
+"""Unfinished messages, or replies, read at a time."""
 
 
 class Service:
@@ -148,7 +148,7 @@ class Service:
         await self.notify_unfinished()
 
     async def notify_unfinished(self) -> None:
-        """Ring the bell of every conversation with something unfinished, page by page."""
+        """Notify the workers of every conversation with unfinished work, page by page."""
         sharing = await self.database.read(businesses.count_active)
         self.sender.share_among(sharing)
         self.conversations.share_among(sharing)
@@ -166,13 +166,13 @@ class Service:
                 self.conversations.remind(message.conversation_id, message.business_id)
 
     async def stop(self) -> None:
-        """End in the order of the flow, each whatever became of those before it."""
-        async with AsyncExitStack() as ends:
-            ends.push_async_callback(self.database.close)
+        """Stop in the order of the flow; each part stops even if one before it failed."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.database.close)
             if isinstance(self.model, OpenAIModel):
-                ends.push_async_callback(self.model.close)
-            ends.push_async_callback(self.sender.stop, STOP_GRACE_S)
-            ends.push_async_callback(self.conversations.stop, STOP_GRACE_S)
+                stack.push_async_callback(self.model.close)
+            stack.push_async_callback(self.sender.stop, STOP_GRACE_S)
+            stack.push_async_callback(self.conversations.stop, STOP_GRACE_S)
 
     async def _changed_elsewhere(self) -> None:
         await self.cache.clear()
@@ -210,8 +210,8 @@ def build_app(
 ) -> web.Application:
     """The aiohttp application; everything opens when it starts and closes when it stops.
 
-    It begins a database only where it `creates`. Raises ConfigurationError here, and when it
-    starts, for what an operator must mend.
+    Only with `creates` may it create the database. Raises ConfigurationError, here or when it
+    starts, for what an operator must fix.
     """
     check_settings(settings)
     used_clock = clock or Clock()
@@ -221,26 +221,26 @@ def build_app(
             _prepare_database(settings, used_clock, creates=creates)
             async with (
                 asyncio.TaskGroup() as tasks,
-                # No limit of its own: a Graph API that hangs for some must not hold up the others.
+                # No connection limit: calls that hang must not hold up those of other businesses.
                 aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
             ):
                 service = Service(settings, variables, clock=used_clock, session=session)
                 try:
                     await service.start(tasks)
-                    rounds = [
+                    background_tasks = [
                         tasks.create_task(one.run(), name=type(one).__name__.lower())
                         for one in (service.audit, service.watch, service.expiry)
                     ]
                     app[SERVICE_KEY] = service
                     yield
-                    await cancel_and_wait(rounds)
+                    await cancel_and_wait(background_tasks)
                 finally:  # also of a start that failed, or its threads would keep the process up
                     await service.stop()
 
     app = web.Application()
     app.cleanup_ctx.append(service_ctx)
     app.on_shutdown.append(_refuse_webhooks)
-    app.router.add_get("/api/webhook", _shake_hands, allow_head=False)
+    app.router.add_get("/api/webhook", _handshake, allow_head=False)
     app.router.add_post("/api/webhook", _receive)
     app.router.add_get("/health", _health)
     app.router.add_get("/api/webhook/health", _health)
@@ -280,8 +280,8 @@ async def _refuse_webhooks(app: web.Application) -> None:
     app[SERVICE_KEY].webhooks.stop()
 
 
-async def _shake_hands(request: web.Request) -> web.Response:
-    return await request.app[SERVICE_KEY].webhooks.shake_hands(request)
+async def _handshake(request: web.Request) -> web.Response:
+    return await request.app[SERVICE_KEY].webhooks.handshake(request)
 
 
 async def _receive(request: web.Request) -> web.Response:

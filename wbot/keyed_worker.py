@@ -1,8 +1,8 @@
-"""One queue and one coroutine per key: in order inside a key, side by side between keys.
+"""One queue and one coroutine per key: in order within a key, concurrently between keys.
 
-A queue holds bells, never work: what is to be done is on disk, and a bell says that it is time to
-look. A coroutine is born by a bell and gone when there is nothing to do, so a key that must wait
-costs a timer and nothing else. Keys belong to groups, which share the places fairly.
+A queue holds wake-ups, never work: the work is on disk, and a wake-up says that it is time to
+check. A coroutine starts on a wake-up and ends when there is nothing to do, so a waiting key costs
+only a timer. Keys belong to groups, which share the running slots fairly.
 """
 
 import asyncio
@@ -11,15 +11,15 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 RetryDelay = float | None
-"""Seconds until it is worth looking again, 0 for at once; None: when the next bell rings."""
+"""Seconds until the key is processed again, 0 for at once; None: at the next notification."""
 
 CANCEL_AGAIN_S = 0.2
 
 
 async def cancel_and_wait(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Cancel the tasks until they are gone.
+    """Cancel the tasks until all have ended.
 
-    Python 3.11's wait_for can swallow a cancellation; what went on then would meet a closed
+    Python 3.11's wait_for can swallow a cancellation; such a task would go on with a closed
     database.
     """
     left = set(tasks)
@@ -30,18 +30,18 @@ async def cancel_and_wait(tasks: Collection[asyncio.Task[Any]]) -> None:
 
 
 class KeyedWorker:
-    """Runs `work(key, group)` for each key that was rung, at most `running_max` keys at once.
+    """Runs `work(key, group)` for each notified key, at most `running_max` keys at once.
 
-    Where more keys than that have something to do they take turns, one look each. Where there are
-    several groups, one may only take a place while it has fewer than are free: whatever it waits
-    for, places are left for the others. Free places go to the groups in turn.
+    When more keys are ready, they take turns, one call each. With several groups, a group may take
+    a slot only while it has fewer than are free, so a slow group always leaves slots to the others.
+    Free slots go to the groups in turn.
     """
 
     def __init__(
         self, name: str, work: Callable[[int, str], Awaitable[RetryDelay]], *, running_max: int
     ) -> None:
         self.groups = 1
-        """How many groups there are, at work or not."""
+        """How many groups there are, active or not."""
         self._name = name
         self._work = work
         self._running_max = running_max
@@ -50,7 +50,7 @@ class KeyedWorker:
         self._running: set[asyncio.Task[None]] = set()
         self._running_of: Counter[str] = Counter()
         self._waiting: dict[str, dict[int, None]] = {}
-        """By group, ordered sets: who waits for a place; the group whose turn it is comes first."""
+        """By group, ordered sets of keys that wait for a slot; the next group comes first."""
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._is_stopping = False
 
@@ -61,14 +61,14 @@ class KeyedWorker:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether work in hand should end at its next durable step."""
+        """Whether running work should end at its next durable step."""
         return self._is_stopping
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         self._tasks = tasks
 
     def notify(self, key: int, group: str) -> None:
-        """Say that there is something to look at; ringing twice is ringing once."""
+        """Ask for the key to be processed; further calls before that have no effect."""
         if self._is_stopping:
             return
         if (timer := self._timers.pop(key, None)) is not None:
@@ -78,13 +78,13 @@ class KeyedWorker:
                 queue.put_nowait(None)
         elif key in self._waiting.get(group, {}):
             return
-        elif self._has_place(group):
-            self._begin(key, group)
+        elif self._has_slot(group):
+            self._start_key(key, group)
         else:
-            self._wait(key, group)
+            self._enqueue(key, group)
 
     async def stop(self, grace_s: float) -> None:
-        """Let work in hand end, at most so many seconds, then cancel what is left."""
+        """Let running work end, waiting at most so many seconds, then cancel what is left."""
         self._is_stopping = True
         self._waiting.clear()
         for timer in self._timers.values():
@@ -94,14 +94,14 @@ class KeyedWorker:
             _, late = await asyncio.wait(self._running, timeout=grace_s)
             await cancel_and_wait(late)
 
-    def _has_place(self, group: str) -> bool:
+    def _has_slot(self, group: str) -> bool:
         free = self._running_max - len(self._queues)
         return free > 0 and (self.groups <= 1 or self._running_of[group] < free)
 
-    def _wait(self, key: int, group: str) -> None:
+    def _enqueue(self, key: int, group: str) -> None:
         self._waiting.setdefault(group, {})[key] = None
 
-    def _begin(self, key: int, group: str) -> None:
+    def _start_key(self, key: int, group: str) -> None:
         queue: asyncio.Queue[None] = asyncio.Queue(maxsize=1)
         queue.put_nowait(None)
         self._queues[key] = queue
@@ -122,29 +122,29 @@ class KeyedWorker:
                 if self._waiting:
                     break
         finally:
-            # No await from the last look at the queue to here: a bell is never lost in between.
+            # No await between the last check of the queue and here, so no notification is lost.
             del self._queues[key]
             self._running_of[group] -= 1
         if self._is_stopping:
             return
-        if has_more:  # others wait for a place: one with much to do goes to their end
-            self._wait(key, group)
+        if has_more:  # others wait for a slot: this key goes behind them
+            self._enqueue(key, group)
         elif again:
             self._notify_later(key, group, again)
-        while self._begin_next():
+        while self._start_next():
             pass
 
-    def _begin_next(self) -> bool:
-        """Give a free place to the next group that may have it; whether there was one."""
-        group = next((one for one in self._waiting if self._has_place(one)), None)
+    def _start_next(self) -> bool:
+        """Start a key of the next group that may take a free slot; whether there was one."""
+        group = next((one for one in self._waiting if self._has_slot(one)), None)
         if group is None:
             return False
         keys = self._waiting.pop(group)
         key = next(iter(keys))
         del keys[key]
-        if keys:  # from now on the last in turn
+        if keys:  # the group is now last in turn
             self._waiting[group] = keys
-        self._begin(key, group)
+        self._start_key(key, group)
         return True
 
     def _notify_later(self, key: int, group: str, seconds: float) -> None:

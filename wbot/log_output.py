@@ -1,4 +1,4 @@
-"""Where log lines go: each place has a bounded queue and a thread, so no reader holds us up."""
+"""Log outputs: each has a bounded queue and a thread, so a slow reader never blocks the service."""
 
 import logging
 import os
@@ -14,8 +14,8 @@ FILE_BYTES_MAX = 50 * 1024 * 1024
 FILES_KEPT = 5
 
 
-class Place(Protocol):
-    """Takes whole lines, and may take its time; raises OSError for one that is lost."""
+class Destination(Protocol):
+    """Writes whole lines and may block; raises OSError when a line is lost."""
 
     def write(self, line: bytes) -> None: ...
 
@@ -33,22 +33,22 @@ class Pipe:
         while left:
             try:
                 left = left[os.write(self._descriptor, left) :]
-            except BlockingIOError:  # whoever started us may have made it so
+            except BlockingIOError:  # the parent process may have made it non-blocking
                 room = select.poll()
                 room.register(self._descriptor, select.POLLOUT)
                 room.poll()
 
     def reopen(self) -> None:
-        """Stays as it is."""
+        """Nothing to reopen."""
 
 
 class RotatingFile:
-    """A file by its path: made anew when it or its folder is moved or removed, and rotated."""
+    """A file by its path: created again when it or its folder is moved or removed, and rotated."""
 
     def __init__(
         self, path: Path, *, bytes_max: int = FILE_BYTES_MAX, kept: int = FILES_KEPT
     ) -> None:
-        """Open it; raises OSError where that cannot be."""
+        """Open it; raises OSError where that fails."""
         self._path = path
         self._bytes_max = bytes_max
         self._kept = kept
@@ -65,7 +65,7 @@ class RotatingFile:
         size = self._size_in_place()
         if size and size + len(line) > self._bytes_max:
             self._rotate()
-        if self._is_cut_off:  # by a full disk: the rest of that line never came
+        if self._is_cut_off:  # by a full disk: the rest of that line was not written
             line = b"\n" + line
         left = memoryview(line)
         try:
@@ -75,7 +75,7 @@ class RotatingFile:
             self._is_cut_off = 0 < len(left) < len(line) or (self._is_cut_off and bool(left))
 
     def _size_in_place(self) -> int:
-        """The size of the file at the path, which is ours from now on."""
+        """The size of the file at the path, opened again if it is not the open one."""
         try:
             found = self._path.stat()
             ours = os.fstat(self._descriptor)
@@ -104,48 +104,48 @@ class RotatingFile:
 
 
 class Output:
-    """One place and the thread that writes to it; whoever logs never waits.
+    """One destination and the thread that writes to it; logging never waits.
 
-    `line_of` makes a record's text, in the thread; `lost_line` the one that tells how many lines
-    were lost since the last one came through.
+    `line_of` formats a record, in the thread; `lost_line` reports how many lines were lost since
+    the last one written.
     """
 
     def __init__(
         self,
-        place: Place,
+        destination: Destination,
         *,
         line_of: Callable[[logging.LogRecord], str],
         lost_line: Callable[[int], str],
     ) -> None:
-        self._place = place
+        self._destination = destination
         self._line_of = line_of
         self._lost_line = lost_line
         self._records: queue.SimpleQueue[logging.LogRecord | None] = queue.SimpleQueue()
-        # Two counts, for each has one writer: whoever logs, one at a time, and the thread.
-        self._crowded_out = 0
+        # Two counters, each with one writer: the logging calls, one at a time, and the thread.
+        self._overflowed = 0
         self._failed = 0
-        self._told = 0
-        # A place that never takes its line must not keep the process from ending.
+        self._reported = 0
+        # A destination that blocks must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="log output", daemon=True)
         self._thread.start()
 
     @property
     def dropped(self) -> int:
-        """Lines that did not come through: the queue was full, or the place took none."""
-        return self._crowded_out + self._failed
+        """Lines that were not written: the queue was full, or the write failed."""
+        return self._overflowed + self._failed
 
     def put(self, record: logging.LogRecord) -> None:
-        """Hand a record over, or count it; never waits."""
+        """Queue a record, or count it as dropped; never waits."""
         if self._records.qsize() >= LINES_WAITING_MAX:
-            self._crowded_out += 1
+            self._overflowed += 1
         else:
             self._records.put(record)
 
     def reopen(self) -> None:
-        self._place.reopen()
+        self._destination.reopen()
 
     def stop(self, wait_s: float) -> None:
-        """Write what waits, at most so many seconds."""
+        """Write what is queued, for at most so many seconds."""
         self._records.put(None)
         self._thread.join(wait_s)
 
@@ -155,11 +155,11 @@ class Output:
 
     def _write(self, record: logging.LogRecord) -> None:
         try:
-            self._place.write(_encoded(self._line_of(record)))
-            if (dropped := self.dropped) > self._told:
-                self._place.write(_encoded(self._lost_line(dropped - self._told)))
-                self._told = dropped
-        except Exception:  # noqa: BLE001  one line is lost, whatever it was, and no later one
+            self._destination.write(_encoded(self._line_of(record)))
+            if (dropped := self.dropped) > self._reported:
+                self._destination.write(_encoded(self._lost_line(dropped - self._reported)))
+                self._reported = dropped
+        except Exception:  # noqa: BLE001  any failure loses this line alone
             self._failed += 1
 
 

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON line an event, with nobody's words, whole number or secret in it."""
+"""Structured logs: one JSON line per event, without message text, full numbers or secrets."""
 
 import logging
 import sys
@@ -11,7 +11,7 @@ import structlog
 
 from wbot.domain.messages import log_id_of
 from wbot.domain.redaction import redacted
-from wbot.log_output import Output, Pipe, Place, RotatingFile
+from wbot.log_output import Destination, Output, Pipe, RotatingFile
 
 Log = structlog.stdlib.BoundLogger
 Event = MutableMapping[str, Any]
@@ -23,7 +23,7 @@ OURS = frozenset(
     {"event", "level", "timestamp", "business", "customer", "host", "database", "state", "outcome"}
     | {"first", "phone_number_id"}
 )
-"""Keys whose values are our own words, or the operator's."""
+"""Keys whose values are our own text, or the operator's."""
 
 
 class _Shared:
@@ -47,44 +47,46 @@ def configure_logs(*, level: str, style: str, stream: TextIO | None = None) -> N
 def start_logs(*, level: str, style: str, stream: TextIO, file: Path | None) -> None:
     """Send every event to the stream and, where given, a rotating file, without ever waiting.
 
-    Each of them has a thread of its own. Raises OSError where the file cannot be opened.
+    Each has a thread of its own. Raises OSError where the file cannot be opened.
     """
-    places: list[tuple[Place, bool]] = [(Pipe(stream.fileno()), _is_console(style, stream))]
+    destinations: list[tuple[Destination, bool]] = [
+        (Pipe(stream.fileno()), _is_console(style, stream))
+    ]
     if file is not None:
-        places.append((RotatingFile(file), False))
-    _Shared.outputs = [_output(place, is_console=is_console) for place, is_console in places]
+        destinations.append((RotatingFile(file), False))
+    _Shared.outputs = [_output(one, is_console=is_console) for one, is_console in destinations]
     _configure(level, _Forwarding())
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_crash
 
 
 def stop_logs(wait_s: float) -> None:
-    """Write what waits, at most so many seconds for each place."""
+    """Write what is queued, for at most so many seconds per output."""
     for output in _Shared.outputs:
         output.stop(wait_s)
 
 
 def reopen_logs() -> None:
-    """Open the log file again, for whoever has moved it away."""
+    """Open the log file again, after it was moved away."""
     for output in _Shared.outputs:
         output.reopen()
 
 
 def lines_dropped() -> int:
-    """How many lines did not come through to one of the places since the start."""
+    """How many lines were not written to one of the outputs since the start."""
     return sum(output.dropped for output in _Shared.outputs)
 
 
 def keep_from_logs(secrets: Collection[str]) -> None:
-    """From now on no line holds one of these; the collection may grow."""
+    """From now on no line contains one of these; the collection may grow."""
     _Shared.secrets = secrets
 
 
 def get_log() -> Log:
-    """The logger everybody uses; bind nothing to it for longer than one call.
+    """The shared logger; bind nothing to it for longer than one call.
 
-    What another side said goes under keys of its own, and what it may quote under `quotable`, which
-    is not logged.
+    Text from another system goes under keys of its own, and what it may quote under `quotable`,
+    which is not logged.
     """
     log: Log = structlog.stdlib.get_logger("wbot")
     return log
@@ -96,7 +98,7 @@ def shortened(identifier: str | None) -> str | None:
 
 
 class _Forwarding(logging.Handler):
-    """Hands records to the outputs; all it does itself is to let go of an exception's frames."""
+    """Passes records to the outputs; formats exceptions first, to release their frames."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info:
@@ -128,9 +130,9 @@ def _is_console(style: str, stream: TextIO) -> bool:
     return style == "console" or (not style and stream.isatty())
 
 
-def _output(place: Place, *, is_console: bool) -> Output:
+def _output(destination: Destination, *, is_console: bool) -> Output:
     formatter = _formatter(is_console=is_console)
-    return Output(place, line_of=formatter.format, lost_line=_lost_line(formatter))
+    return Output(destination, line_of=formatter.format, lost_line=_lost_line(formatter))
 
 
 def _lost_line(formatter: structlog.stdlib.ProcessorFormatter) -> Callable[[int], str]:

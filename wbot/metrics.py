@@ -22,11 +22,11 @@ class Metrics:
             "messages_for_unknown_numbers", "Messages for a number that no business has."
         )
         self.replies = self._counter("send_attempts", "Attempts to send.", "outcome")
-        self.statuses = self._counter("reply_statuses", "Delivery statuses taken.", "status")
+        self.statuses = self._counter("reply_statuses", "Delivery statuses recorded.", "status")
         self.response_ms = self._histogram("webhook_response_ms", "Webhook to answer.")
         self.commit_ms = self._histogram("webhook_store_ms", "Storing a webhook, commit included.")
         self.total_ms = self._histogram("message_total_ms", "Receipt to stored reply.")
-        self.queue_ms = self._histogram("message_queue_ms", "Receipt to the turn's begin.")
+        self.queue_ms = self._histogram("message_queue_ms", "Receipt to the start of the turn.")
         self.model_ms = self._histogram("message_model_ms", "Model calls of one turn.")
         self.tools_ms = self._histogram("message_tools_ms", "Tool steps of one turn.")
         self.send_ms = self._histogram("reply_send_ms", "One send to the Graph API.")

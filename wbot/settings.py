@@ -15,12 +15,12 @@ OFFLINE_MODEL = "offline"
 """The value of WBOT_MODEL that selects the built-in interpreter."""
 
 INSTALLED_FILE = Path("/etc/wbot.env")
-"""The configuration of the service that deploy/wbot.service installs, for every command too."""
+"""The configuration of the service that deploy/wbot.service installs; commands read it too."""
 INSTALLED_FOLDER = Path("/var/lib/wbot")
 """Where that service works: its database is there, and relative paths of its file start there."""
 DATABASE = Path("data/wbot.db")
 
-# "inf" is a float too, and no timer takes it.
+# "inf" is a float too, but no timer accepts it.
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=366 * 24 * 3600)]
 
 
@@ -36,7 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     graph_version: str = "v26.0"
     model: str = ""
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] = 500
-    cache_ttl: Seconds = 300.0  # aiocache takes 0 for "for ever", so 0 is refused
+    cache_ttl: Seconds = 300.0  # aiocache reads 0 as "no expiry", so 0 is refused
     api_timeout: Seconds = 15.0
     turn_timeout: Seconds = 120.0
     media_turn_timeout: Seconds = 300.0
@@ -80,11 +80,11 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     database_set_in: str | None
     """What sets WBOT_DATABASE: the environment or the file; None where the default counts."""
     is_database_named: bool
-    """Whether somebody named the database: by WBOT_DATABASE, or by naming the file."""
+    """Whether the database was named explicitly: by WBOT_DATABASE, or by naming the file."""
 
     @property
     def places(self) -> str:
-        """Where the path of the database comes from, for a sentence to the operator."""
+        """Where the path of the database comes from, as part of an operator message."""
         database, here = variable_of("database"), Path(".env").absolute()
         named = f"is set in {self.database_set_in}" if self.database_set_in else "is not set"
         file = f"neither {here} nor {INSTALLED_FILE} exists"
@@ -128,7 +128,7 @@ def _current_folder() -> Path:
 def _file_of(folder: Path) -> Path | None:
     for file in (folder / ".env", INSTALLED_FILE):
         try:
-            if file.exists() and not file.is_dir():  # many a virtual environment is called .env
+            if file.exists() and not file.is_dir():  # virtual environments are often called .env
                 return file
         except OSError as error:
             raise _unreadable(file, error) from error
@@ -162,7 +162,7 @@ def _unreadable(file: Path, error: Exception) -> ConfigurationError:
 
 
 def unknown_variables(variables: Mapping[str, str]) -> list[str]:
-    """A sentence about each variable that looks like one of ours and is none, with the nearest."""
+    """A sentence about each unknown variable with our prefix, with the nearest known one."""
     known = [variable_of(field) for field in Settings.__struct_fields__]
     ours = [name for name in known if name.startswith(_PREFIX)]
     return [
@@ -210,7 +210,7 @@ def _path(name: str, text: str) -> Path:
 
 
 def _wanted(field: str) -> str:
-    """What a numeric variable takes: "a whole number of at least 1, such as 5"."""
+    """What a numeric variable accepts: "a whole number of at least 1, such as 5"."""
     kind, *metas = get_args(_fields()[field].type) or (_fields()[field].type,)
     noun = "a whole number" if kind is int else "a number"
     if _fields()[field].type == Seconds:
@@ -238,7 +238,7 @@ def require(settings: Settings, *fields: str) -> None:
 
 
 def known_secrets(settings: Settings) -> set[str]:
-    """The secrets among the settings; whoever resolves another one adds it."""
+    """The secrets among the settings; a caller that resolves another one adds it."""
     secrets = {settings.verify_token, settings.app_secret, settings.admin_token}
     return (secrets | {settings.openai_api_key}) - {""}
 
@@ -248,7 +248,7 @@ def resolve_secret(reference: str, variables: Mapping[str, str]) -> str:
     secret = _secret(reference, variables)
     if not secret.isascii() or not secret.isprintable() or " " in secret:
         raise ConfigurationError(
-            "A secret cannot be used: it holds spaces or other signs that no token has."
+            "A secret cannot be used: it contains spaces or other characters that no token has."
         )
     return secret
 

@@ -235,7 +235,7 @@ def test_each_state_of_a_reply_that_did_not_arrive_has_its_words(tx: sqlite3.Con
     assert f"is repeated by itself: {detail} If it goes on" in str(cause())
     attempt_id = outbox.open_attempt(tx, outbox_id, after(4)) or 0
     outbox.close_attempt(tx, attempt_id, outcome="unknown", now=after(5), detail="lost")
-    outbox.become_unknown(tx, outbox_id, after(5))
+    outbox.become_unknown(tx, outbox_id)
     assert "Nobody can say whether WhatsApp took the reply" in str(cause())
     outbox.accept(tx, outbox_id, "wamid.out", after(6))
     assert "has not reported it delivered" in str(cause())

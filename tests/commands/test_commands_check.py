@@ -225,7 +225,7 @@ def test_the_money_rules_are_shown_and_a_senseless_one_is_warned_of() -> None:
     rules = stored(tx)[0]["rules of shop"]
     assert (rules.ok, rules.is_warning) == (True, True)
     assert rules.detail.endswith(
-        "; but no transfer is ever confirmed, for confirm_above reaches max_transfer"
+        "; but no transfer is ever confirmed because confirm_above reaches max_transfer"
     )
     tx.close()
 

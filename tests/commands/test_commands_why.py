@@ -286,7 +286,7 @@ def test_sends_and_statuses_are_shown_part_by_part(tx: sqlite3.Connection) -> No
     reply_of(tx, 2, '{"type":"sticker"}')
     lost = outbox.open_attempt(tx, first, after(2)) or 0
     outbox.close_attempt(tx, lost, outcome="unknown", now=after(3), detail="connection lost")
-    outbox.become_unknown(tx, first, after(3))
+    outbox.become_unknown(tx, first)
     sent = outbox.open_attempt(tx, first, after(4)) or 0
     outbox.close_attempt(tx, sent, outcome="accepted", now=after(5), wamid="wamid.out")
     outbox.accept(tx, first, "wamid.out", after(5))

@@ -11,8 +11,8 @@ from wbot.domain.business import Business, Policy
 from wbot.domain.business_settings import RULES, changed
 from wbot.domain.policy_summary import contradictions, in_words
 
-UNCONFIRMED = "no transfer is ever confirmed, for confirm_above reaches {}"
-IDLE_NEW = "new_payee_limit limits nothing, for it is more than {}"
+UNCONFIRMED = "no transfer is ever confirmed because confirm_above reaches {}"
+IDLE_NEW = "new_payee_limit limits nothing because it is more than {}"
 
 
 def shop(**settings: str) -> Business:
@@ -66,12 +66,12 @@ def test_amounts_have_the_decimals_of_their_currency(code: str, shown: str) -> N
         ({"max_transfer": "100", "daily_total": "100"}, []),
         (
             {"max_transfer": "101", "daily_total": "100"},
-            ["max_transfer limits nothing, for it is more than daily_total"],
+            ["max_transfer limits nothing because it is more than daily_total"],
         ),
         ({"payees": "known"}, []),
         (
             {"payees": "known", "new_payee_limit": "5"},
-            ["new_payee_limit limits nothing, for no new payee is paid (payees is known)"],
+            ["new_payee_limit limits nothing because no new payee is paid (payees is known)"],
         ),
         (
             {
@@ -83,7 +83,7 @@ def test_amounts_have_the_decimals_of_their_currency(code: str, shown: str) -> N
             [
                 UNCONFIRMED.format("daily_total"),
                 IDLE_NEW.format("daily_total"),
-                "max_transfer limits nothing, for it is more than daily_total",
+                "max_transfer limits nothing because it is more than daily_total",
             ],
         ),
     ],

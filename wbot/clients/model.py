@@ -55,11 +55,11 @@ CODE_LENGTH_MAX = 200
 """Characters of an error's code or a finish reason; both are short words."""
 
 Cleaner = Callable[[str], str]
-"""Makes words of the endpoint fit to be logged, stored and shown."""
+"""Makes text of the endpoint safe to log, store and show."""
 
 
 class ModelClient(Protocol):
-    """Whoever completes a chat: an OpenAI-compatible endpoint, or the built-in interpreter."""
+    """Completes a chat: an OpenAI-compatible endpoint, or the built-in interpreter."""
 
     async def complete(
         self,
@@ -75,7 +75,7 @@ class ModelClient(Protocol):
 class OpenAIModel:
     """An OpenAI-compatible chat completions endpoint, one attempt a call, within a total time.
 
-    What it says in an error holds none of the `secrets`, no number, and no message.
+    Its error texts contain none of the `secrets`, no number, and no message.
     """
 
     def __init__(
@@ -95,8 +95,8 @@ class OpenAIModel:
         self._secrets = secrets
         self._timeout_s = timeout_s
         self._max_tokens = max_tokens
-        # Its own retries would sleep inside the turn and ask twice; the turn decides instead. A
-        # redirect would take the key and the customer's words wherever it points to.
+        # Its own retries would sleep inside the turn and call twice; the turn decides instead. A
+        # redirect could send the key and the customer's words anywhere.
         self._client = openai.AsyncOpenAI(
             api_key=api_key,
             base_url=base_url or None,
@@ -115,12 +115,12 @@ class OpenAIModel:
         model: str,
         tools: Sequence[Mapping[str, Any]],
     ) -> Answer:
-        """The endpoint's answer; raises RetryableError, HeldError or RejectedError."""
-        # As extra_body they go out as they are; as parameters, the client would walk every message
-        # and tool through its type hints, which costs more than the rest of the call together.
+        """The endpoint's answer; raises RetryableError, BlockedError or RejectedError."""
+        # As extra_body they are sent unchanged; as parameters, the client would convert each by its
+        # type hints, which costs more than the rest of the call.
         body = {"messages": list(messages), "tools": list(tools)}
         cleaned = self._cleaner(messages)
-        completion = await self._ask(
+        completion = await self._request(
             self._client.chat.completions.with_raw_response.create(
                 model=model,
                 messages=(),
@@ -134,14 +134,18 @@ class OpenAIModel:
     async def check(self, model: str) -> None:
         """Ask whether the key and the model's name are accepted; raises as `complete` does."""
         try:
-            await self._ask(self._client.models.with_raw_response.retrieve(model), self._cleaner())
+            await self._request(
+                self._client.models.with_raw_response.retrieve(model), self._cleaner()
+            )
         except BlockedError as error:
             if not (_has_no_such_route(error) and await self._is_listed(model)):
                 raise
 
     async def _is_listed(self, model: str) -> bool:
         try:
-            listed = await self._ask(self._client.models.with_raw_response.list(), self._cleaner())
+            listed = await self._request(
+                self._client.models.with_raw_response.list(), self._cleaner()
+            )
         except WbotError:
             return False
         return any(one.get("id") == model for one in json_access.mappings(listed, "data"))
@@ -153,11 +157,11 @@ class OpenAIModel:
 
         return cleaned
 
-    async def _ask(self, call: Awaitable[Any], cleaned: Cleaner) -> dict[str, Any]:
-        """The JSON object of the answer, read by us: the client's models take whatever comes."""
+    async def _request(self, call: Awaitable[Any], cleaned: Cleaner) -> dict[str, Any]:
+        """The JSON object of the answer, parsed here: the client's models accept anything."""
         openai = self._openai
         try:
-            # The client's own number is per read: a dripping server could hold a call for ever.
+            # The client's own timeout is per read: a slow server could hold a call forever.
             async with asyncio.timeout(self._timeout_s):
                 response = await call
         except (TimeoutError, openai.APITimeoutError) as error:
@@ -166,16 +170,16 @@ class OpenAIModel:
             raise RetryableError("The model endpoint cannot be reached.") from error
         except openai.APIStatusError as error:
             code = "no code" if error.code is None else str(error.code)[:CODE_LENGTH_MAX]
-            shown = code if code in _HELD_CODES or error.code is None else cleaned(code)
+            shown = code if code in _BLOCKED_CODES or error.code is None else cleaned(code)
             raise _failure(error.status_code, code, shown, error.response.headers) from error
         except (openai.OpenAIError, ValueError) as error:
-            raise RetryableError("The model endpoint cannot be asked.") from error
+            raise RetryableError("The request to the model endpoint could not be made.") from error
         return _json_object(response.content)
 
 
 _REDIRECTS = range(300, 400)
-_HELD_STATUSES = {401, 403, 404}
-_HELD_CODES = {"insufficient_quota", "model_not_found", "invalid_api_key", "billing_not_active"}
+_BLOCKED_STATUSES = {401, 403, 404}
+_BLOCKED_CODES = {"insufficient_quota", "model_not_found", "invalid_api_key", "billing_not_active"}
 _TOO_MANY_REQUESTS = 429
 _RETRIED_STATUSES = {408, 409, _TOO_MANY_REQUESTS}
 _UNAUTHORIZED = 401
@@ -184,7 +188,7 @@ _SERVER_ERROR = 500
 
 
 def _quotable(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Everybody's words of a chat; the instructions are the business's own."""
+    """The words of a chat, without the instructions, which are the business's own."""
     for message in messages:
         content = message.get("content")
         if message.get("role") != "system" and isinstance(content, str):
@@ -197,13 +201,13 @@ def _failure(status: int, code: str, shown: str, headers: Mapping[str, str]) -> 
             f"The model endpoint redirects to another address (HTTP {status}), which is not "
             "followed: set OPENAI_BASE_URL to the address that answers itself."
         )
-    # What to do hangs on the code as it came: no customer's words may change that.
-    if status in _HELD_STATUSES or code in _HELD_CODES:
+    # The unredacted code decides what to do, so that no customer's words can change that.
+    if status in _BLOCKED_STATUSES or code in _BLOCKED_CODES:
         refused = f"The model endpoint rejected the credentials or the model: HTTP {status}"
         return BlockedError(
             f"{refused}, {shown}.",
             own_words=f"{refused}.",
-            may_be_request=status != _UNAUTHORIZED and code not in _HELD_CODES,
+            may_be_request=status != _UNAUTHORIZED and code not in _BLOCKED_CODES,
         )
     if status in _RETRIED_STATUSES or status >= _SERVER_ERROR:
         return RetryableError(
@@ -215,13 +219,13 @@ def _failure(status: int, code: str, shown: str, headers: Mapping[str, str]) -> 
 
 
 def _retry_after_s(status: int, headers: Mapping[str, str]) -> float | None:
-    """The wait asked for, 0 where it is not told in seconds; None where none is asked for."""
+    """The requested wait, 0 if it is not given in seconds; None if none is requested."""
     named = headers.get("retry-after")
     if named is None and status != _TOO_MANY_REQUESTS:
         return None
     try:
         return max(0.0, float(named or 0))
-    except ValueError:  # a date: our own back-off will do
+    except ValueError:  # a date: our own back-off applies
         return 0.0
 
 
@@ -229,7 +233,7 @@ def _has_no_such_route(error: BlockedError) -> bool:
     """Whether a 404 may be about the address alone: some compatible servers have only the list."""
     cause = error.__cause__
     status, code = getattr(cause, "status_code", None), getattr(cause, "code", None)
-    return status == _NOT_FOUND and code not in _HELD_CODES
+    return status == _NOT_FOUND and code not in _BLOCKED_CODES
 
 
 def _json_object(content: bytes) -> dict[str, Any]:
@@ -285,7 +289,7 @@ def _calls_of(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
         json_access.mapping(one, "function") for one in json_access.mappings(message, "tool_calls")
     ]
     names = [name for function in functions if (name := json_access.text(function, "name"))]
-    if len(names) < len(proposed):  # what was left out might have been the payment
+    if len(names) < len(proposed):  # the unreadable call might have been the payment
         raise RetryableError("The model's tool call could not be read.")
     return tuple(
         ToolCall(call_id, name, _arguments_of(function))
@@ -294,7 +298,7 @@ def _calls_of(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
 
 
 def _ids_of(calls: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The calls' own ids, or others where some are missing or alike: each result names its call."""
+    """The calls' own ids, or new ones if some are missing or equal: each result names its call."""
     own = [call_id for call in calls if (call_id := json_access.identifier(call, "id"))]
     if len(set(own)) == len(calls):
         return own
@@ -302,7 +306,7 @@ def _ids_of(calls: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _arguments_of(function: Mapping[str, Any]) -> str:
-    """The JSON text; some servers leave it out where there is nothing to say, or send an object."""
+    """The JSON text; some servers omit it where there are no arguments, or send an object."""
     arguments = function.get("arguments")
     if isinstance(arguments, str):
         return arguments

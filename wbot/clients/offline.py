@@ -134,7 +134,7 @@ def _words_after(messages: Sequence[Mapping[str, Any]]) -> str:
     ]
     if errors:
         return " ".join(dict.fromkeys(errors))
-    sent = [result for result in results if _can_be_taken_back(result)]
+    sent = [result for result in results if _is_cancellable(result)]
     if not sent:
         return _AFTER_ALL_ELSE
     return _AFTER_TRANSFER if len(sent) == 1 else _AFTER_TRANSFERS
@@ -148,8 +148,8 @@ def _result_of(message: Mapping[str, Any]) -> dict[str, Any]:
     return result if isinstance(result, dict) else {}
 
 
-def _can_be_taken_back(result: Mapping[str, Any]) -> bool:
-    """Whether it is a transfer to a name; what went to a customer's number stays with him."""
+def _is_cancellable(result: Mapping[str, Any]) -> bool:
+    """Whether it is a transfer to a name; what went to a customer's number stays there."""
     to = result.get("to")
     if result.get("ok") is not True:
         return False

@@ -16,7 +16,7 @@ def _form(pattern: str) -> re.Pattern[str]:
 
 # Around a request -----------------------------------------------------------------------------
 
-# Manners, which change nothing about a request.
+# Polite phrases, which change nothing about a request.
 BEFORE = _form(
     r"(?:(?:hi|hello|hey|hiya|good (?:morning|afternoon|evening|day))(?: there| bot)?"
     r"|please|pls|plz|kindly|ok|okay|yes|yeah|sure|great|perfect|thanks|thank you|oops|sorry"
@@ -32,7 +32,7 @@ AFTER = _form(
     r"[\x20.,;:!?…\n\u2600-\u27bf\ufe0f\u200d\U0001f000-\U0001faff]*+$"
 )
 
-# Words that take back, put off or question what is said beside them.
+# Words that withdraw, postpone or question what is said beside them.
 DOUBT = _form(
     r"\b(?:\w+n't|dont|doesnt|didnt|wont|cant|shouldnt|wouldnt|cannot|not|never|no|nor|without|if"
     r"|unless|until|till|when|whenever|once|whether|why|how|do i|did|does|should|shall|might|maybe"
@@ -53,7 +53,7 @@ SPEAKS_OF_STATEMENT = _form(r"\b(?:statement|history|transactions)\b")
 # A unit of money: a code, a sign, or an everyday name.
 _UNIT = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
 # An amount as written, whole: 5, $5, -5, .50, 1e9, 5k. What is none is for the tool to refuse;
-# reading a part of it as the amount would be the worst mistake to make here.
+# reading only a part of it as the amount would be the worst possible mistake.
 _FIGURE = r"(?!\+)[^\s\w\"]{0,2}[a-z]{0,3}[^\s\w\"]{0,2}\d(?:\S*[^\s,;:!?.])?"
 # Groups set apart by spaces: 1 000,00.
 _GROUPED = r"[^\s\w]?\d{1,3}(?: \d{3})+(?:[.,]\d+)?(?!\S*\d)"
@@ -94,7 +94,7 @@ MORE_IN_MEMO = _form(r"(?:\b(?:and|then|plus|also)|[,;.&]) [^\s\w]{0,3}\d")
 PRONOUNS = re.compile(
     r"(?:me|myself|him|her|them|us|it|you|(?:some|every)(?:one|body))", re.IGNORECASE
 )
-# Nobody is called this; a payee with such a word in it is a sentence read wrongly.
+# No name has these words; a payee with such a word in it is a misread sentence.
 _NOT_IN_NAMES = """
     to from for by via with using on at in into as and or also then than so because that this
     which who whom whose what i he she we they is are be been am has have had do will would can
@@ -104,7 +104,7 @@ _NOT_IN_NAMES = """
 # Bob and Ron are people, although BOB and RON are currencies.
 NOT_IN_NAMES = frozenset(_NOT_IN_NAMES.split()) | (UNITS - {"bob", "ron"})
 
-# Taking money back ----------------------------------------------------------------------------
+# Cancelling -----------------------------------------------------------------------------------
 
 _CANCEL_VERB = r"(?:cancel|undo|reverse|revoke)"
 _TRANSFER_NOUN = r"(?:transfer|payment|transaction)"
@@ -126,7 +126,7 @@ _CANCEL_NAMED = (
 )
 CANCELS = tuple(_form(pattern) for pattern in (_CANCEL_THAT, _CANCEL_LATEST, _CANCEL_NAMED))
 
-# Looking --------------------------------------------------------------------------------------
+# Balance and statement ------------------------------------------------------------------------
 
 _SHOW = (
     r"(?:(?:(?:show|tell|give|send|get|see|check|view|know|have|list)(?: me)?"

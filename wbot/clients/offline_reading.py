@@ -1,7 +1,7 @@
-"""From a customer's text to the calls it asks for, or to words.
+"""From a customer's text to the calls it asks for, or to an answer in words.
 
 Reading is by whitelist: a message is cut into clauses, and money moves only if every clause is a
-known form from its first to its last word. Questions, conditions, negations and whatever is half
+known form from its first to its last word. Questions, conditions, negations and anything half
 understood get words. What a call names is cut out of the customer's own text, unchanged; whether it
 is an amount or a payee is for the tool to judge.
 """
@@ -100,7 +100,7 @@ def _clause_of(text: str) -> _Clause:
 
 
 def _trimmed(clause: _Clause) -> _Clause:
-    """The clause without the manners and the punctuation around it."""
+    """The clause without the polite phrases and the punctuation around it."""
     plain = clause.plain
     start, end = len(plain) - len(plain.lstrip()), len(plain)
     while (after := phrases.AFTER.search(plain, start, end)) and after.start() < end:

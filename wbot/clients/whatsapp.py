@@ -1,4 +1,4 @@
-"""The Cloud API: sends, read marks and look-ups, with every failure told apart by what it means."""
+"""The Cloud API: sends, read marks and look-ups, with every failure classified by what it means."""
 
 import os
 from collections.abc import Collection, Mapping
@@ -18,7 +18,7 @@ HTTP_OK = 200
 
 
 class NotSentError(RetryableError):
-    """The request surely did not leave: no address, refused, no TLS."""
+    """The request was certainly not sent: no address, connection refused, no TLS."""
 
 
 class UnknownOutcomeError(WbotError):
@@ -39,19 +39,19 @@ class GraphError(WbotError):
 
 
 class PhoneNumberCredentials(msgspec.Struct, frozen=True):
-    """A business's way to the Cloud API: its number and the resolved access token."""
+    """A business's phone number id and its resolved access token."""
 
     phone_number_id: str
     access_token: str
 
     def __repr__(self) -> str:
-        return f"Line({self.phone_number_id})"
+        return f"{type(self).__name__}({self.phone_number_id})"
 
 
 class WhatsApp:
     """The Graph API at one URL and version; `timeout_s` is the total for one call.
 
-    Meta's own words hold none of the `secrets`, no number, and nothing of what was sent.
+    Meta's error texts contain none of the `secrets`, no number, and nothing of what was sent.
     """
 
     def __init__(
@@ -125,8 +125,8 @@ class WhatsApp:
                 status, answer = response.status, await response.read()
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotSentError(f"The Graph API cannot be reached: {_cause(error)}.") from error
-        except ValueError as error:  # aiohttp's word for a header or address that cannot be
-            raise NotSentError("The request cannot be made; look at the access token.") from error
+        except ValueError as error:  # aiohttp raises it for an invalid header or address
+            raise NotSentError("The request cannot be made; check the access token.") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             name = type(error).__name__
             raise UnknownOutcomeError(f"The connection was lost ({name}).") from error
@@ -137,7 +137,7 @@ class WhatsApp:
 
 
 def _cause(error: OSError) -> str:
-    """What the operating system said, in its own words and nobody else's brackets."""
+    """The operating system's error text, without what aiohttp adds."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "no connection in time"
     if isinstance(error, aiohttp.ClientConnectorError):
@@ -147,7 +147,7 @@ def _cause(error: OSError) -> str:
 
 
 def _quotable(body: Mapping[str, Any]) -> list[str]:
-    """What a refusal of this send may quote: to whom it goes, and its words."""
+    """What a refusal of this send may quote: its recipient and its words."""
     addresses = [body[name] for name in ("to", "recipient") if body.get(name)]
     return [*addresses, *words_of_message(body)]
 

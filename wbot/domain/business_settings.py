@@ -1,6 +1,6 @@
 """What an operator may set about a business: each option's name, how it is read, how it is shown.
 
-An empty text puts an option back to its default. Amounts are in the business's currency.
+An empty text resets an option to its default. Amounts are in the business's currency.
 """
 
 import re
@@ -51,7 +51,7 @@ def checked_id(business_id: str) -> str:
 
 
 def shown_reference(reference: str) -> str:
-    """Where an access token is kept, never the token itself."""
+    """Where an access token is stored, never the token itself."""
     return reference if reference.startswith(("env:", "file:")) else "(set)"
 
 
@@ -65,7 +65,7 @@ def _amount(text: str, currency: Currency) -> int:
 
 
 def _limit(text: str, currency: Currency) -> int:
-    # Whoever writes 0 may mean "no limit"; it would stop every transfer.
+    # An operator who writes 0 may mean "no limit", but 0 would stop every transfer.
     amount_minor = _amount(text, currency)
     if amount_minor == 0:
         raise MalformedError("A limit is more than zero; leave it empty for no limit.")
@@ -100,10 +100,10 @@ def _name(text: str, _: Currency) -> str:
     return one_line(text, NAME_LENGTH_MAX)
 
 
-def _matching(pattern: re.Pattern[str], complaint: str) -> Reader:
+def _matching(pattern: re.Pattern[str], message: str) -> Reader:
     def read(text: str, _: Currency) -> str:
         if not pattern.fullmatch(text):
-            raise MalformedError(complaint)
+            raise MalformedError(message)
         return text
 
     return read
@@ -185,7 +185,7 @@ def changed(business: Business, settings: Mapping[str, str]) -> Business:
     """The business with these options set.
 
     Raises MalformedError for what cannot be read; RefusedError where a new currency cannot express
-    an amount that was not given anew.
+    an amount that was not given again.
     """
     for name in settings:
         if name not in KNOWN:
@@ -206,7 +206,7 @@ def changed(business: Business, settings: Mapping[str, str]) -> Business:
 def described(business: Business) -> dict[str, Any]:
     """The business as operators see it: amounts as decimal strings, None where there is no limit.
 
-    In place of the access token stands where it is kept.
+    The access token is replaced by where it is stored.
     """
     columns = {
         name: getattr(business, option.field)
@@ -267,7 +267,7 @@ def _currency(code: str) -> Currency:
 
 
 def _in_currency(business: Business, new: Currency, *, kept: Mapping[str, str]) -> Business:
-    """The same figures in another currency: 100.00 stays one hundred, whatever its decimals."""
+    """The same figures in another currency: 100.00 stays one hundred."""
     old = business.currency
     rules: dict[str, int] = {}
     for name, option in RULES.items():
@@ -277,7 +277,7 @@ def _in_currency(business: Business, new: Currency, *, kept: Mapping[str, str]) 
             if rest:
                 raise RefusedError(
                     f"{name} is {format_amount(value, old)}, which {new.code} cannot express; "
-                    f"give {name} anew in the same command."
+                    f"set {name} in the same command."
                 )
             rules[option.field] = scaled
     policy = msgspec.structs.replace(business.policy, **rules)

@@ -1,4 +1,4 @@
-"""The reading of a message object into its content: pure, total, and lenient about everything."""
+"""Parses a message object into its content: pure, lenient, and it never raises."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -21,9 +21,7 @@ from wbot.domain.messages import (
     MediaKind,
     MetaError,
     Order,
-    OrderItem,
     Phone,
-    Product,
     Reaction,
     RequestWelcome,
     Revoke,
@@ -59,25 +57,16 @@ def context_of(raw: Mapping[str, Any]) -> Context | None:
     context = json_access.mapping(raw, "context")
     if not context:
         return None
-    product = json_access.mapping(context, "referred_product")
     return Context(
         message_id=json_access.identifier(context, "id", "message_id"),
-        sender=json_access.text(context, "from"),
         is_forwarded=_is_marked(context, "forwarded"),
         is_frequently_forwarded=_is_marked(context, "frequently_forwarded"),
-        product=_product(product) if product else None,
     )
 
 
 def _is_marked(context: JsonObject, key: str) -> bool:
     # An odd mark is a mark all the same: taken for none, somebody else's words would be a yes.
     return str(context.get(key) or "").strip().lower() not in {"", "false", "0", "no"}
-
-
-def _product(raw: JsonObject) -> Product:
-    return Product(
-        json_access.text(raw, "catalog_id"), json_access.text(raw, "product_retailer_id")
-    )
 
 
 def _text(raw: Mapping[str, Any]) -> Text | None:
@@ -178,20 +167,7 @@ def _reaction(raw: Mapping[str, Any]) -> Reaction | None:
 
 
 def _order(raw: Mapping[str, Any]) -> Order | None:
-    body = json_access.mapping(raw, "order")
-    if not body:
-        return None
-    items = tuple(_order_item(item) for item in json_access.mappings(body, "product_items"))
-    return Order(json_access.text(body, "catalog_id"), json_access.text(body, "text"), items)
-
-
-def _order_item(raw: JsonObject) -> OrderItem:
-    return OrderItem(
-        retailer_id=json_access.text(raw, "product_retailer_id"),
-        quantity=json_access.integer(raw, "quantity"),
-        price=json_access.decimal(raw, "item_price"),
-        currency=json_access.text(raw, "currency"),
-    )
+    return Order() if json_access.mapping(raw, "order") else None
 
 
 def _system(raw: Mapping[str, Any]) -> System | None:
@@ -203,9 +179,7 @@ def _system(raw: Mapping[str, Any]) -> System | None:
         body=json_access.text(body, "body"),
         phone=json_access.identifier(body, "wa_id", "new_wa_id"),
         user_id=json_access.identifier(body, "user_id"),
-        parent_user_id=json_access.identifier(body, "parent_user_id"),
         previous_user_id=json_access.identifier(body, "previous_user_id"),
-        previous_parent_user_id=json_access.identifier(body, "previous_parent_user_id"),
         identity_hash=json_access.text(json_access.mapping(raw, "identity"), "hash"),
     )
 
@@ -221,15 +195,14 @@ def _edit(raw: Mapping[str, Any]) -> Edit | None:
     message = json_access.mapping(body, "message")
     if not body:
         return None
-    # An edit of an edit occurs nowhere, and following it would have no end.
+    # Meta sends no edit of an edit, and following one could recurse without end.
     is_nested = type_of(message) == "edit"
     content = Unknown("edit") if is_nested else content_of(message)
-    return Edit(json_access.identifier(body, "original_message_id"), content, context_of(message))
+    return Edit(content, context_of(message))
 
 
 def _revoke(raw: Mapping[str, Any]) -> Revoke | None:
-    body = json_access.mapping(raw, "revoke")
-    return Revoke(json_access.identifier(body, "original_message_id")) if body else None
+    return Revoke() if json_access.mapping(raw, "revoke") else None
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any]], Content | None]] = {

@@ -34,7 +34,7 @@ _RANK = {
             ReplyState.UNKNOWN,
             ReplyState.ACCEPTED,
             ReplyState.SENT,
-            # A failure on one device says nothing where another one has it; before that it stands.
+            # A failure on one device counts only while no other device has the message.
             ReplyState.FAILED,
             ReplyState.DELIVERED,
             ReplyState.READ,
@@ -55,7 +55,7 @@ REPORTED = frozenset(
         ReplyState.FAILED,
     }
 )
-"""States a status webhook can report; any other word says only that Meta took the message."""
+"""States a status webhook can report; any other says only that Meta accepted the message."""
 
 
 def later_state(current: ReplyState, reported: ReplyState) -> ReplyState:
@@ -66,10 +66,10 @@ def later_state(current: ReplyState, reported: ReplyState) -> ReplyState:
 def addressed(
     payload: Mapping[str, Any], *, phone: str | None, user_id: str | None, opaque: str
 ) -> dict[str, Any]:
-    """The whole body of a send; the phone number goes first, since it keeps Meta naming it.
+    """The whole body of a send, by phone number where there is one: Meta then keeps reporting it.
 
-    A number gets its `+`, or the business's own country code would be put before it; a user id goes
-    into `recipient`, for in `to` it would be accepted and never delivered (cloud-api.md 3.1, 4.1).
+    A number gets its `+`, or Meta would prefix the business's own country code; a user id goes into
+    `recipient`, because in `to` it would be accepted and never delivered (cloud-api.md 3.1, 4.1).
     """
     to = {"to": f"+{phone.lstrip('+')}"} if phone else {"recipient": user_id}
     common = {"messaging_product": "whatsapp", "recipient_type": "individual"}
@@ -106,7 +106,7 @@ _RETRY_CODES = frozenset(
     {1, 2, 4, 17, 80007, 130429, 131000, 131016, 131057, 133004, 133008, 133009, 133015, 133016}
     | {134101}
 )
-# About this message or its recipient: whatever the HTTP status, the same request would fail again.
+# About this message or its recipient: with any HTTP status, the same request would fail again.
 _REFUSED_CODES = frozenset(
     {100, 130403, 130472, 130497, 131008, 131009, 131021, 131026, 131030, 131047, 131049, 131050}
     | {131051, 131052, 131053, 131055, 131059, 131062, 131063, 131064, 132000, 132001, 132005}
@@ -143,10 +143,10 @@ class Backoff(msgspec.Struct, frozen=True):
         return wait * (1 - jitter / 4)
 
     def asked_wait_s(self, attempts: int, retry_after_s: float, jitter: float = 0.0) -> float:
-        """The wait where the other side named one: never shorter; full `jitter` adds a half.
+        """The wait where the server asked for one: never shorter; full `jitter` adds a half.
 
-        Those refused in one moment must not all come back in one moment; and where the number
-        named proves too small, our own wait has outgrown it after a few attempts.
+        Requests refused together must not all be retried together; and if the wait asked for is
+        too short, our own exceeds it after a few attempts.
         """
         return max(retry_after_s, self.wait_s(attempts)) * (1 + jitter / 2)
 
@@ -159,9 +159,9 @@ TURN_BACKOFF = Backoff(1.0, 2.0, 60.0)
 UNREACHABLE_BACKOFF = Backoff(1.0, 2.0, 30.0)
 
 ASKED_WAIT_MAX_S = 600.0
-"""Seconds from a message's first attempt during which waiting that the endpoint asks for is free.
+"""Seconds from a message's first attempt during which waits the endpoint asks for do not count.
 
-Long enough for any quota by the minute to come round several times; short enough that the message
+Long enough for a per-minute quota to renew several times; short enough that the message
 has its answer, or its question, before it is stale.
 """
 

@@ -1,22 +1,22 @@
-"""What can go wrong, by what to do next.
+"""Errors, grouped by what to do next.
 
 WbotError
 ├── RetryableError    try again; `retry_after_s` is the wait that the other side asks for
-│   ├── HeldError     an operator must mend something first; nothing counts as an attempt meanwhile
-│   └── StorageError  the database could not take or give what was asked
+│   ├── BlockedError  an operator must fix something first; until then no attempt counts
+│   └── StorageError  the database could not be read or written
 ├── RejectedError     the other side said no for good
 ├── RefusedError      we said no: a sentence the customer or the operator may read
-├── MalformedError    what came in is not what it should be
-│   └── OversizedError  it is more than we take at once
-├── ConfigurationError  the operator must mend the configuration
-└── OvertakenError   somebody else has taken the conversation meanwhile
+├── MalformedError    the input does not have the required form
+│   └── OversizedError  the input is too large
+├── ConfigurationError  the operator must fix the configuration
+└── StaleClaimError   another turn has claimed the conversation meanwhile
 """
 
 
 class WbotError(Exception):
     """The parent of every error wbot raises on purpose.
 
-    `own_words` says it without anything that others wrote, so that it may stand on a public page.
+    `own_words` contains nothing that others wrote, so that a public page may show it.
     """
 
     def __init__(self, message: str = "", *, own_words: str | None = None) -> None:
@@ -39,9 +39,9 @@ class RetryableError(WbotError):
 
 
 class BlockedError(RetryableError):
-    """A failure that lasts until an operator mends it: a refused key, an unknown model.
+    """A failure that lasts until an operator fixes it: a rejected key, an unknown model.
 
-    Where the other side does not say what it refuses, it may be this one request alone.
+    With `may_be_request`, the server may have rejected only this one request.
     """
 
     def __init__(
@@ -56,24 +56,24 @@ class RejectedError(WbotError):
 
 
 class RefusedError(WbotError):
-    """We refused; the message is a plain sentence for whoever asked."""
+    """We refused; the message is a plain sentence for the requester."""
 
 
 class MalformedError(WbotError):
-    """The input does not have the shape it must have."""
+    """The input does not have the required form."""
 
 
 class OversizedError(MalformedError):
-    """The input holds more than is taken at once."""
+    """The input is larger than is accepted."""
 
 
 class ConfigurationError(WbotError):
-    """The operator's configuration must be mended first; the message says what and how."""
+    """The operator must fix the configuration first; the message says what and how."""
 
 
 class StorageError(RetryableError):
-    """The database could not take or give what was asked: locked, full, or unreadable."""
+    """The database could not be read or written: locked, full, or damaged."""
 
 
 class StaleClaimError(WbotError):
-    """Somebody else has taken the conversation meanwhile; whoever sees this stops, silently."""
+    """Another turn has claimed the conversation meanwhile; the one with this error just stops."""

@@ -1,4 +1,4 @@
-"""What another person wrote: decided here alone, and shown to a model as data alone.
+"""What another person wrote: recognised only here, and shown to a model only as data.
 
 Once a turn has read any of it, a transfer of that turn waits for the customer's own yes. What a
 customer types, the numbers in it, and the names of payees that they have confirmed are their own.
@@ -18,7 +18,7 @@ from wbot.domain.payees import phone_digits, shown_payee
 from wbot.domain.receipts import one_line, our_lines, quoted
 
 FIELD = "written by another customer"
-"""Names the field in which a model finds such words."""
+"""The name of the field that holds such words for a model."""
 
 LENGTH_MAX, READ_MAX = 300, 1_200
 CARDS_MAX, NUMBERS_MAX = 10, 3
@@ -28,33 +28,33 @@ _NUMBER = re.compile(r"\+?\d(?:[\s().,:/\u2010-\u2015\u2212-]*\d){2,}")
 
 
 class ForeignWords(StrEnum):
-    """How a turn met another person's words: in what it is about or looked up, or in its past."""
+    """Where a turn read another person's words: in its message or look-ups, or in the history."""
 
     READ = "read"
     IN_HISTORY = "in_history"
 
 
 class Named(msgspec.Struct, frozen=True):
-    """Somebody as a customer reads of them; foreign where they chose the name themselves."""
+    """A person as a customer sees them; foreign where they chose the name themselves."""
 
     text: str
     is_foreign: bool = False
 
     @property
     def in_line(self) -> str:
-        """As it stands in a line of the ledger."""
+        """As shown in a line of the ledger."""
         return self.text if self.text == ANOTHER_CUSTOMER else quoted(self.text)
 
     @property
     def facts(self) -> dict[str, str]:
-        """As it stands in a tool's result."""
+        """As shown in a tool's result."""
         if self.is_foreign:
             return {"counterparty": ANOTHER_CUSTOMER, FIELD: self.text}
         return {"counterparty": self.text}
 
 
 def is_foreign(content: Content, context: Context | None) -> bool:
-    """Whether a customer's message holds what somebody else wrote: a card, or forwarded words."""
+    """Whether a customer's message has another person's words: a card, or forwarded text."""
     return isinstance(content, Contacts) or _is_forwarded(context)
 
 
@@ -72,7 +72,7 @@ def words_for_model(content: Content, context: Context | None) -> str | None:
 
 
 def as_data(words: str) -> str:
-    """Somebody else's words on one line, cut short, without links and numbers."""
+    """Another person's words on one line, shortened, without links and numbers."""
     text = _NUMBER.sub("[number]", _LINK.sub("[link]", one_line(words, READ_MAX)))
     return one_line(text, LENGTH_MAX)
 
@@ -80,8 +80,8 @@ def as_data(words: str) -> str:
 def reply_for_model(text: str, met: ForeignWords | None) -> str:
     """What a later prompt repeats of a reply.
 
-    What a model said with foreign words in its past may pass them on, so it is left out: else one
-    such message would taint the conversation for ever.
+    What a model said with foreign words in its history may pass them on, so it is left out:
+    otherwise one such message would taint the conversation forever.
     """
     return our_lines(text) if met is ForeignWords.IN_HISTORY else text
 
@@ -104,10 +104,10 @@ def counterparty(entry: Entry, show: ShowPayer) -> Named:
 
 
 def is_foreign_label(entry: Entry) -> bool:
-    """Whether a payee's name may be somebody else's words that a model passed on.
+    """Whether a payee's name may be another person's words that a model passed on.
 
-    It is the customer's own once they have paid it: by a yes, or without one, where nothing foreign
-    was read.
+    It is the customer's own once they have paid it: with a confirmation, or without one if nothing
+    foreign was read.
     """
     is_name = entry.label is not None and phone_digits(entry.label) is None
     return is_name and not entry.is_payee_used and entry.was_foreign_read
@@ -118,7 +118,7 @@ def _is_forwarded(context: Context | None) -> bool:
 
 
 def _card(card: Card) -> str:
-    # By what WhatsApp knows the number as, a payment finds the customer.
+    # A payment finds the customer by WhatsApp's form of the number.
     found = [phone_digits(phone.wa_id or phone.number or "") for phone in card.phones]
     numbers = [f"+{digits}" for digits in found if digits]
     parts = [part for part in (clean_name(card.name), *numbers[:NUMBERS_MAX]) if part]

@@ -1,7 +1,6 @@
 """Reading JSON that others wrote: any value may be absent, of another type, or absurd.
 
-A getter answers None (or an empty container) for whatever it cannot use; nothing here raises but
-`decoded`.
+A getter returns None (or an empty container) for a value it cannot use; only `decoded` raises.
 """
 
 import json
@@ -19,7 +18,7 @@ from wbot.domain.errors import MalformedError
 JsonObject: TypeAlias = dict[str, Any]
 
 ID_LENGTH_MAX = 512
-"""Characters; a longer id is nobody's id."""
+"""Characters; a longer text is not an id."""
 
 DEPTH_MAX = 100
 """Levels of nesting that are kept as they are; real webhooks have about ten."""
@@ -34,14 +33,14 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _accept(_value: Any) -> None:
-    """For texts that are small enough to need no look before they are cleaned."""
+    """The default check, for small texts."""
 
 
 def decoded(data: bytes, check: Callable[[Any], None] = _accept) -> Any:
     """The value of a JSON text, cleaned; what `json.loads` accepts is JSON.
 
-    `check` sees the value before the slow part and may raise. Raises MalformedError for everything
-    that is no JSON.
+    `check` gets the value before the slow part and may raise. Raises MalformedError for anything
+    that is not JSON.
     """
     try:
         value, is_standard = _parsed(data)
@@ -52,11 +51,11 @@ def decoded(data: bytes, check: Callable[[Any], None] = _accept) -> Any:
 
 
 def _parsed(data: bytes) -> tuple[Any, bool]:
-    """The value, and whether it is JSON by the letter."""
+    """The value, and whether it is standard JSON."""
     try:
         return msgspec.json.decode(data), True
     except (ValueError, RecursionError):
-        # Lone surrogates, NaN, huge numbers, a byte order mark, UTF-16: Python takes them.
+        # Lone surrogates, NaN, huge numbers, a byte order mark, UTF-16: Python accepts them.
         return json.loads(data), False
 
 
@@ -82,10 +81,10 @@ def _is_deep(value: Any) -> bool:
 
 
 def cleaned(value: Any, depth_max: int = DEPTH_MAX) -> Any:
-    """The value as SQLite and UTF-8 can keep it: no U+0000, U+FFFD for lone surrogates.
+    """The value as SQLite and UTF-8 can store it: no U+0000, U+FFFD for lone surrogates.
 
-    What is nested deeper than `depth_max` becomes its own JSON text, so that whoever encodes the
-    value later, from a deeper stack, cannot run out of it.
+    What is nested deeper than `depth_max` becomes its own JSON text, so that encoding the value
+    later, from a deeper stack, cannot overflow it.
     """
     if isinstance(value, str):
         return _LONE_SURROGATE.sub("\ufffd", value.replace("\0", ""))
@@ -117,7 +116,7 @@ def items(source: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def mappings(source: Mapping[str, Any], key: str) -> list[JsonObject]:
-    """The first MAPPINGS_MAX objects of a list; whatever else is in the list is passed over."""
+    """The first MAPPINGS_MAX objects of a list; anything else in the list is skipped."""
     found = (item for item in items(source, key) if isinstance(item, dict))
     return list(islice(found, MAPPINGS_MAX))
 
@@ -150,7 +149,7 @@ def identifier(source: Mapping[str, Any], *keys: str) -> str | None:
 
 
 def flag(source: Mapping[str, Any], key: str) -> bool:
-    """Whether the key holds JSON's true; anything else is no."""
+    """Whether the key holds JSON's true."""
     return source.get(key) is True
 
 
@@ -168,7 +167,7 @@ def decimal(source: Mapping[str, Any], key: str) -> Decimal | None:
 
 
 def integer(source: Mapping[str, Any], key: str) -> int | None:
-    """A whole number that SQLite can keep (64 bits)."""
+    """A whole number that SQLite can store (64 bits)."""
     number = decimal(source, key)
     if number is None or number != int(number) or abs(number) > _INTEGER_MAX:
         return None

@@ -1,4 +1,4 @@
-"""Double entry: what a transfer is, what it is called, and how the chain over transfers is made."""
+"""Double entry: transfers, their references, and the hash chain over them."""
 
 import hashlib
 import re
@@ -7,7 +7,7 @@ from enum import StrEnum
 import msgspec
 
 ANOTHER_CUSTOMER = "another customer"
-"""Whoever it was, where the reader may not know."""
+"""In place of a name that the reader may not see."""
 
 
 class TransferKind(StrEnum):
@@ -42,7 +42,7 @@ class TransferState(StrEnum):
 
 
 class CauseKind(StrEnum):
-    """What kind of thing asked for a transfer; with its key it asks once."""
+    """What kind of thing requested a transfer."""
 
     CALL = "call"
     TAP = "tap"
@@ -51,7 +51,7 @@ class CauseKind(StrEnum):
 
 
 class Cause(msgspec.Struct, frozen=True):
-    """Who asked for a transfer; the same cause never moves money twice."""
+    """What requested a transfer; the same cause never moves money twice."""
 
     kind: CauseKind
     key: str
@@ -79,15 +79,15 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     counterparty: str
     created_at: str
     made_at: str
-    """When its money moved, or was refused; of a pending one, when it was asked for."""
+    """When its money moved, or was refused; of a pending one, when it was requested."""
     message_id: str | None
     memo: str | None
     refusal: str | None
     is_to_customer: bool
     payee: str
-    """Whom the one who paid named."""
+    """The payee as the payer named them."""
     label: str | None = None
-    """What the account's holder calls the other side: a payee's name, or a number as written."""
+    """The account holder's name for the other side: a payee's name, or a number as written."""
     is_payee_used: bool = False
     """Whether the customer has confirmed a payment to the payee, or one needed no yes."""
     was_foreign_read: bool = False
@@ -107,18 +107,18 @@ _REFERENCE = re.compile(r"\s*[Tt]?\s*(\d{1,18})\s*")
 
 
 def reference_of(transfer_id: int) -> str:
-    """How people name a transfer: T and its number."""
+    """The reference that people use: T and the transfer's number."""
     return f"T{transfer_id}"
 
 
 def transfer_id_of(reference: str) -> int | None:
-    """The number in a reference as people write it ("T12", "t 12", "12"); None if it is none."""
+    """The number in a reference as people write it ("T12", "t 12", "12"); None if it is not one."""
     match = _REFERENCE.fullmatch(reference)
     return int(match[1]) if match else None
 
 
 GENESIS_HASH = "0" * 64
-"""What the first transfer names as the one before it."""
+"""The previous hash of the first transfer."""
 
 
 def chain_hash(previous_hash: str, *fields: str | int | None) -> str:

@@ -1,4 +1,4 @@
-"""Whether a message is still to be acted on, by the time between its writing and its turn."""
+"""Whether a message is still acted on, by the time between its writing and its turn."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ WINDOW_S = 24 * 3600.0
 """The customer service window: after it nothing but templates may be sent (cloud-api.md 7)."""
 
 AHEAD_MAX = timedelta(minutes=5)
-"""How far WhatsApp's clock may be ahead of ours; a time beyond that is no time of writing."""
+"""How far WhatsApp's clock may be ahead of ours; a later time is not credible."""
 
 FIRST_TIME = datetime(2009, 1, 1, tzinfo=UTC)
 """Before this year there was no WhatsApp to write with."""
@@ -22,7 +22,7 @@ QUOTES_MAX = 5
 
 
 class Staleness(StrEnum):
-    """FRESH is answered, STALE asked about, EXPIRED kept silent about."""
+    """FRESH is answered, STALE is asked about, EXPIRED gets no reply."""
 
     FRESH = "fresh"
     STALE = "stale"
@@ -30,7 +30,7 @@ class Staleness(StrEnum):
 
 
 def credible_time(sent_at: datetime | None, received_at: datetime) -> datetime | None:
-    """The time of writing that a message names, if it can be true; else None."""
+    """The time of writing that a message names, if it is credible; else None."""
     if sent_at is None or not FIRST_TIME <= sent_at <= received_at + AHEAD_MAX:
         return None
     return sent_at
@@ -39,7 +39,7 @@ def credible_time(sent_at: datetime | None, received_at: datetime) -> datetime |
 def staleness_of(
     sent_at: datetime | None, received_at: datetime, now: datetime, stale_after_s: float
 ) -> Staleness:
-    """How a message is to be taken now; without a credible time of writing it is never fresh."""
+    """How to treat a message now; without a credible time of writing it is never fresh."""
     age_s = (now - (sent_at or received_at)).total_seconds()
     if age_s > WINDOW_S:
         return Staleness.EXPIRED

@@ -1,13 +1,12 @@
-"""What Meta tells us, as typed values: inbound messages, statuses, and notices of all else.
+"""What Meta sends, as typed values: inbound messages, statuses, and notices of the rest.
 
-Shapes and their oddities: cloud-api.md 2. Whatever has no place in a field stays in `raw`.
+Forms and their oddities: cloud-api.md 2. What has no field stays in `raw`.
 """
 
 import hashlib
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Self, TypeAlias
 
@@ -63,7 +62,6 @@ class MetaError(msgspec.Struct, frozen=True):
     title: str | None = None
     message: str | None = None
     details: str | None = None
-    href: str | None = None
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Self:
@@ -75,25 +73,15 @@ class MetaError(msgspec.Struct, frozen=True):
             # Older bodies have the details beside the code, some have text for `error_data`.
             details=json_access.text(data, "details")
             or json_access.text(raw, "details", "error_data"),
-            href=json_access.text(raw, "href"),
         )
-
-
-class Product(msgspec.Struct, frozen=True):
-    """The product a customer asks about."""
-
-    catalog_id: str | None
-    retailer_id: str | None
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """What a message refers to; a forwarded one names no message."""
 
     message_id: str | None = None
-    sender: str | None = None
     is_forwarded: bool = False
     is_frequently_forwarded: bool = False
-    product: Product | None = None
 
 
 class Text(msgspec.Struct, frozen=True):
@@ -113,7 +101,7 @@ class MediaKind(StrEnum):
 
 
 class Media(msgspec.Struct, frozen=True, kw_only=True):
-    """A file; `sha256` is base64 here but hex in the media endpoint, `url` lives for minutes."""
+    """A file; `sha256` is base64 here but hex in the media endpoint, `url` expires in minutes."""
 
     kind: MediaKind
     id: str | None = None
@@ -191,27 +179,14 @@ class TemplateButton(msgspec.Struct, frozen=True):
 
 
 class Reaction(msgspec.Struct, frozen=True):
-    """An emoji on one of our messages; None means it was taken away."""
+    """An emoji on one of our messages; None means it was removed."""
 
     wamid: str
     emoji: str | None
 
 
-class OrderItem(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of an order; the price is of one piece, in the currency's major unit."""
-
-    retailer_id: str | None
-    quantity: int | None
-    price: Decimal | None
-    currency: str | None
-
-
 class Order(msgspec.Struct, frozen=True):
     """A basket from the catalogue."""
-
-    catalog_id: str | None
-    text: str | None
-    items: tuple[OrderItem, ...]
 
 
 class System(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,9 +196,7 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
     body: str | None = None
     phone: str | None = None
     user_id: str | None = None
-    parent_user_id: str | None = None
     previous_user_id: str | None = None
-    previous_parent_user_id: str | None = None
     identity_hash: str | None = None
 
 
@@ -232,7 +205,7 @@ class RequestWelcome(msgspec.Struct, frozen=True):
 
 
 class Unsupported(msgspec.Struct, frozen=True):
-    """Something WhatsApp does not pass on; `kind` says what it was, where Meta tells."""
+    """Something WhatsApp does not pass on; `kind` says what it was, if Meta does."""
 
     kind: str | None
     errors: tuple[MetaError, ...]
@@ -244,19 +217,16 @@ class Unsupported(msgspec.Struct, frozen=True):
 class Edit(msgspec.Struct, frozen=True):
     """A new wording of an earlier message."""
 
-    original_message_id: str | None
     content: "Content"
     context: Context | None
 
 
 class Revoke(msgspec.Struct, frozen=True):
-    """A message the customer took back."""
-
-    original_message_id: str | None
+    """The customer deleted an earlier message."""
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """A type nobody foresaw, or a known one whose body is absent or misshapen."""
+    """An unknown type, or a known one whose body is missing or malformed."""
 
     type: str
 
@@ -282,30 +252,21 @@ Content: TypeAlias = (
 
 
 class Inbound(msgspec.Struct, frozen=True, kw_only=True):
-    """One message of a customer, or about one; without `phone` and `user_id` nobody knows whose.
+    """One message of a customer, or about one; its sender is unknown without `phone` and `user_id`.
 
-    `phone` is exactly as Meta gave it. `raw` is the message object, cleaned; `contact` the one of
-    its value's contacts that is the sender.
+    `phone` is exactly as Meta gave it. `raw` is the message object, cleaned.
     """
 
     message_id: str
     type: str
     content: Content
     raw: JsonObject
-    account_id: str | None = None
     phone_number_id: str | None = None
-    display_phone_number: str | None = None
     phone: str | None = None
     user_id: str | None = None
-    parent_user_id: str | None = None
     name: str | None = None
-    username: str | None = None
     group_id: str | None = None
     sent_at: datetime | None = None
-    context: Context | None = None
-    referral: JsonObject | None = None
-    errors: tuple[MetaError, ...] = ()
-    contact: JsonObject | None = None
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -314,35 +275,29 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     wamid: str
     status: str
     raw: JsonObject
-    account_id: str | None = None
     phone_number_id: str | None = None
-    display_phone_number: str | None = None
     occurred_at: datetime | None = None
-    recipient_id: str | None = None
-    recipient_user_id: str | None = None
-    recipient_parent_user_id: str | None = None
     participant: str | None = None
     opaque: str | None = None
     pricing: JsonObject | None = None
     errors: tuple[MetaError, ...] = ()
-    contact: JsonObject | None = None
 
 
 class NoticeReason(StrEnum):
-    """Why a part of a webhook is kept without being a message or a status."""
+    """Why a part of a webhook is stored without being a message or a status."""
 
     FIELD = "field"
     """A field other than `messages`."""
     BESIDE = "beside"
-    """It stood beside the messages and statuses: errors, calls, keys nobody foresaw."""
+    """It stood beside the messages and statuses: errors, calls, unknown keys."""
     CONTACT = "contact"
-    """A contact of whom no message or status speaks."""
+    """A contact that no message or status refers to."""
     NO_ID = "no_id"
     """A message or status without a usable id."""
     NO_STATUS = "no_status"
-    """A status without its word."""
+    """A status without its `status`."""
     MISSHAPEN = "misshapen"
-    """Of another type than its place asks for."""
+    """Of another type than is expected there."""
     EMPTY = "empty"
     """An entry or change that holds nothing."""
 
@@ -351,17 +306,14 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """A part of a webhook that is neither a message nor a status.
 
     `field` is empty where the change named none; `event` is what the value calls its event, or the
-    key under which `raw` stood; `occurred_at` is the entry's time.
+    key under which `raw` stood.
     """
 
     field: str
     reason: NoticeReason
     raw: Any
     event: str | None = None
-    account_id: str | None = None
     phone_number_id: str | None = None
-    display_phone_number: str | None = None
-    occurred_at: datetime | None = None
 
 
 def text_of(content: Content) -> str | None:
@@ -378,13 +330,13 @@ def text_of(content: Content) -> str | None:
 
 
 def _words_of(card: Card) -> str:
-    # By what WhatsApp knows the number as, a payment finds the customer; a line break could make
-    # one card look like two.
+    # A payment finds the customer by WhatsApp's form of the number; a line break could make one
+    # card look like two.
     numbers = [f"+{p.wa_id.lstrip('+')}" if p.wa_id else p.number for p in card.phones]
     parts = [part for part in (card.name, *numbers) if part]
     return " ".join(f"Contact card: {', '.join(parts) or 'empty'}".split())
 
 
 def is_placeholder(content: Content) -> bool:
-    """Whether a real body may yet come under this message's id."""
+    """Whether the real body may still follow under this message's id."""
     return isinstance(content, Unsupported) and content.has_code(PLACEHOLDER_CODE)

@@ -9,8 +9,8 @@ side, and that one must be able to mean the business's currency.
 2. One comma or dot and then other than three digits is a decimal mark: 100.5, 1,50.
 3. One comma and three digits (1,000) is one thousand, and one dot and three digits (1.000) is
    refused: to half the world that is one thousand, to the other half one. Where the currency has
-   three decimals or more, 1.000 is one, for so we write it, and 1,000 is refused: it is one dinar
-   in Tunis and one thousand in Kuwait.
+   three decimals or more, 1.000 is one, because we write it so, and 1,000 is refused: it is one
+   dinar in Tunis and one thousand in Kuwait.
 4. More decimals than the currency has are refused, even if they are zeros.
 """
 

@@ -17,12 +17,12 @@ _MARKS_MAX = 4
 # A dot ends a word or follows an initial; anywhere else it may make a link.
 _LINK = re.compile(r"(?:[^\s.]{2,}\.|\.)\S")
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)+")
-# Nobody sees these, so they make no other name: what is no format control by its category.
+# Invisible, but not format controls by category; they do not make a different name.
 _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0]")
 
 
 def seen(text: str) -> str:
-    """The text without characters that nobody sees."""
+    """The text without invisible characters."""
     return "".join(c for c in _UNSEEN.sub("", text) if unicodedata.category(c) != "Cf")
 
 
@@ -46,7 +46,7 @@ def nearest_name(text: str) -> str | None:
 
 
 def masked_number(phone: str | None) -> str | None:
-    """The last four digits of a number, for whoever may not read all of it."""
+    """The last four digits of a number, for readers who may not see all of it."""
     return f"…{phone[-4:]}" if phone else None
 
 

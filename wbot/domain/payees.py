@@ -22,12 +22,12 @@ NO_NAME = (
 
 
 def folded_name(name: str) -> str:
-    """A payee's name as compared: case, width, spacing and unseen characters make no other one."""
+    """A payee's name for comparison, without case, width, spacing and invisible characters."""
     return " ".join(unicodedata.normalize("NFKC", seen(name)).casefold().split())
 
 
 def phone_digits(text: str) -> str | None:
-    """The digits of a phone number as people write it, in any script; None for what is none."""
+    """The digits of a phone number as people write it, in any script; None if it is not one."""
     written = "".join(
         str(unicodedata.decimal(c, c))
         for c in unicodedata.normalize("NFKC", text).strip()
@@ -40,10 +40,10 @@ def phone_digits(text: str) -> str | None:
 
 
 def check_name(name: str) -> None:
-    """Raise MalformedError, in a customer's words, for what can be no new payee's name."""
+    """Raise MalformedError, in a customer's words, for what cannot be a new payee's name."""
     plain = unicodedata.normalize("NFKC", name)
     letters = sum(unicodedata.category(c).startswith("L") for c in plain)
-    # A number with the letter O in it is no name either.
+    # A number with the letter O in it is not a name either.
     if letters == 0 or sum(c.isdecimal() for c in plain) > letters:
         raise MalformedError(f"“{name}” is neither a name nor a phone number.")
     for word in plain.split():

@@ -13,10 +13,10 @@ ASKED_AT_ONCE_MAX = 5
 """How many transfers one message may ask to confirm: what a person can check at a glance."""
 
 UNKNOWN_NUMBERS_A_DAY = 5
-"""How many numbers that are nobody's a customer may try in 24 hours: typing errors, no search."""
+"""How many unassigned numbers a customer may try in 24 hours: enough for typing errors."""
 
 DAY_S = 24 * 3600.0
-"""Daily limits look back so many seconds, whatever the calendar says."""
+"""Daily limits look back so many seconds, regardless of the calendar day."""
 
 
 class Refusal(StrEnum):
@@ -44,7 +44,7 @@ SENTENCES = {
     Refusal.OWN_ACCOUNT: "You cannot pay yourself.",
     Refusal.UNKNOWN_CUSTOMER: "No customer here has that number.",
     Refusal.CUSTOMER_SINCE: (
-        "That number was nobody's here when you asked; please ask again if you still want this."
+        "No customer here had that number when you asked; please ask again if you still want this."
     ),
     Refusal.TOO_MANY_UNKNOWN: (
         "You have tried too many numbers that no customer here has; for 24 hours you can only pay "
@@ -74,23 +74,23 @@ SENTENCES = {
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """What a transfer is judged by, besides its amount; read where the transfer is written."""
+    """What decides about a transfer, besides its amount; read in the transfer's transaction."""
 
     balance: Balance
     is_payee_known: bool
     day_count: int = 0
-    """Transfers of the last 24 hours that are made or pending, and not taken back."""
+    """Transfers of the last 24 hours that are made or pending, and not reversed."""
     day_total_minor: int = 0
     asked_at_once: int = 0
     """Transfers of the same message that already wait for a confirmation."""
     unasked_minor: int = 0
     """What the same message has moved already without one."""
     has_met_foreign: bool = False
-    """Whether the same message's turn has read what another person wrote."""
+    """Whether the same message's turn has read another person's words."""
     is_nobody: bool = False
     """Whether the payee is a number that no customer has."""
     may_guess: bool = True
-    """Whether the payee is no number, was paid before, or may be one more that is nobody's."""
+    """Whether the payee is not a number, was paid before, or may be one more unassigned number."""
 
 
 def transfer_refusal(amount_minor: int, standing: Standing, policy: Policy) -> Refusal | None:
@@ -110,7 +110,7 @@ def transfer_refusal(amount_minor: int, standing: Standing, policy: Policy) -> R
         Refusal.DAILY_TOTAL: _is_above(day_total_minor, policy.daily_total_minor),
         Refusal.TOO_MANY_AT_ONCE: asks_too_much,
         Refusal.INSUFFICIENT_FUNDS: amount_minor > available_minor + policy.overdraft_minor,
-        # Last, and where a yes is due only after it: nobody learns more of a number than they must.
+        # Last, and after the yes where one is due: it reveals whether a number is a customer's.
         Refusal.UNKNOWN_CUSTOMER: standing.is_nobody and not must_wait,
     }
     return next((refusal for refusal, applies in in_order.items() if applies), None)
@@ -119,8 +119,8 @@ def transfer_refusal(amount_minor: int, standing: Standing, policy: Policy) -> R
 def needs_confirmation(amount_minor: int, standing: Standing, policy: Policy) -> bool:
     """Whether a transfer of this amount waits for the customer's own yes.
 
-    All that one message moves without one stays within the threshold, into however many small
-    transfers a model cuts it. Whoever else's words a model has read may be who it obeys.
+    All that one message moves without one stays within the threshold, however many small
+    transfers a model splits it into. A model may obey another person whose words it has read.
     """
     if standing.has_met_foreign:
         return True
@@ -128,7 +128,7 @@ def needs_confirmation(amount_minor: int, standing: Standing, policy: Policy) ->
 
 
 def withdrawal_refusal(amount_minor: int, balance: Balance) -> Refusal | None:
-    """Why the operator cannot take this much out: he lends nothing, and respects what is held."""
+    """Why the operator cannot withdraw this much; there is no overdraft, and holds count."""
     return Refusal.INSUFFICIENT_FUNDS if amount_minor > balance.available_minor else None
 
 
@@ -144,11 +144,11 @@ def cancel_refusal(
         TransferState.REFUSED: Refusal.LATEST_REFUSED,
         TransferState.REVERSED: Refusal.ALREADY_CANCELLED,
         TransferState.VOID: Refusal.ALREADY_CANCELLED,
-        TransferState.PENDING: None,  # nobody has got anything yet
+        TransferState.PENDING: None,  # no money has moved yet
     }
     if entry.state in by_state:
         return by_state[entry.state]
-    # Taking it back could leave that customer with less than he has already counted on.
+    # A reversal could take money that the receiving customer already relies on.
     if entry.is_to_customer:
         return Refusal.REACHED_A_CUSTOMER
     if (now - made_at).total_seconds() > policy.cancel_window_s:

@@ -26,7 +26,7 @@ def in_words(business: Business) -> str:
 
 
 def contradictions(business: Business) -> list[str]:
-    """Each rule that another one leaves without a meaning, and what comes of it."""
+    """Each rule that another one leaves without a meaning, and the consequence."""
     policy = business.policy
     ceilings = [
         (minor, name)
@@ -40,13 +40,15 @@ def contradictions(business: Business) -> list[str]:
     if ceilings:
         ceiling_minor, ceiling = min(ceilings)
         if policy.confirm_above_minor >= ceiling_minor:
-            found.append(f"no transfer is ever confirmed, for confirm_above reaches {ceiling}")
+            found.append(f"no transfer is ever confirmed because confirm_above reaches {ceiling}")
         if (policy.new_payee_limit_minor or 0) > ceiling_minor:
-            found.append(f"new_payee_limit limits nothing, for it is more than {ceiling}")
+            found.append(f"new_payee_limit limits nothing because it is more than {ceiling}")
         if (policy.max_transfer_minor or 0) > ceiling_minor:
-            found.append("max_transfer limits nothing, for it is more than daily_total")
+            found.append("max_transfer limits nothing because it is more than daily_total")
     if policy.payees is PayeeRule.KNOWN and policy.new_payee_limit_minor is not None:
-        found.append("new_payee_limit limits nothing, for no new payee is paid (payees is known)")
+        found.append(
+            "new_payee_limit limits nothing because no new payee is paid (payees is known)"
+        )
     return found
 
 

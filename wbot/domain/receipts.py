@@ -9,11 +9,11 @@ from wbot.domain.money import Currency, format_money
 from wbot.domain.payees import shown_payee
 
 MARK = "\N{RECEIPT}"
-"""Begins each line that code rendered; stripped from everybody else's words."""
+"""Begins each line that code rendered; removed from all other text."""
 
-# They can make text read in another order than it is stored: an amount could be turned around.
+# They can display text in another order than it is stored: an amount could be reversed.
 _BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_LEFT_OUT = {"Cc", "Cs"}  # controls, and halves of a pair that JSON can spell and no file can keep
+_LEFT_OUT = {"Cc", "Cs"}  # controls, and lone surrogates, which no file can store
 _LINE_BREAKS = re.compile("[\\s\u0085\u2028\u2029]+")
 _QUOTATION_MARKS = re.compile('["\u201c-\u201f\u2033\u2036\u301d-\u301f\uff02]')
 
@@ -27,7 +27,7 @@ def receipt(text: str) -> str:
 
 
 def without_mark(text: str) -> str:
-    """Somebody's words without the mark, bidirectional and other controls, lone surrogates."""
+    """The text without the mark, bidirectional and other controls, lone surrogates."""
     kept = _BIDI_CONTROLS.sub("", text.replace(MARK, ""))
     return "".join(c for c in kept if c in "\n\t" or unicodedata.category(c) not in _LEFT_OUT)
 
@@ -77,7 +77,7 @@ class ReceiptFormatter:
         return receipt(f"Cancelled {reference_of(transfer_id)}: {money}. {self._available}")
 
     def received(self, transfer_id: int, amount_minor: int, payer: str) -> str:
-        """`payer` is what may be told of who paid, see domain/foreign.py."""
+        """`payer` is what may be shown of the payer, see domain/foreign.py."""
         money = f"{format_money(amount_minor, self._currency)} from {payer}"
         return receipt(
             f"You have received {money} ({reference_of(transfer_id)}). {self._available}"

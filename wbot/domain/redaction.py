@@ -1,7 +1,7 @@
-"""Texts from outside, fit to be logged, stored or shown: no secret, number or message is in them.
+"""Texts from outside, made safe to log, store or show: without secrets, numbers and messages.
 
-Whoever answers us may quote what we sent, in any spelling. So a text is read in several ways, with
-its escapes undone and as Base64, and what is found in one reading is cut from the text itself.
+A server's answer may quote what we sent, in any encoding. So a text is read in several ways, with
+its escapes decoded and as Base64, and what is found in one reading is cut from the text itself.
 """
 
 import base64
@@ -16,12 +16,12 @@ from typing import Any
 import msgspec
 
 SECRET, NUMBER, MESSAGE, MESSAGE_ID = "(secret)", "(number)", "(message)", "(message id)"
-"""What stands in the place of what was cut."""
+"""Placeholders for what was cut."""
 
 LENGTH_MAX = 500
 """Characters of a cleaned text, unless asked otherwise."""
 LEFT_OUT = "(left out)"
-"""A text that goes on hiding something however often it is cleaned."""
+"""In place of a text that PASSES_MAX passes could not clean."""
 PASSES_MAX = 8
 
 PIECE_MIN = 12
@@ -29,7 +29,7 @@ PIECE_MIN = 12
 WITHIN_WORDS_MIN = 8
 """A shorter secret or message counts only where it stands alone, or no sentence would be left."""
 MESSAGE_MIN = 4
-"""Letters and digits; of a shorter message nobody could say whether it is quoted."""
+"""Letters and digits; a shorter message cannot be told from ordinary words."""
 BASE64_MIN = 8
 
 _MARKERS = re.compile(r"(\((?:secret|number|message|message id|left out)\))")
@@ -58,7 +58,7 @@ _TOKENS = (
 _MESSAGE_IDS = re.compile(r"(?i)wamid\.[A-Za-z0-9+/=_-]+")
 
 _NO_WORDS = frozenset({"type", "id", "mime_type", "sha256", "url", "messaging_product"})
-"""Keys of a message object whose values are nobody's words."""
+"""Keys of a message object whose values are not a person's words."""
 
 
 def redacted(
@@ -68,19 +68,19 @@ def redacted(
     messages: Iterable[str] = (),
     length_max: int = LENGTH_MAX,
 ) -> str:
-    """The text without the secrets, and without whatever looks like a secret or a phone number.
+    """The text without the secrets and anything that looks like a secret or a phone number.
 
     `messages` are the words, numbers and names that the other side may have quoted. Cleaning what
     is clean changes nothing.
     """
     said = tuple(messages)
-    if not said:  # the same few words in one log line after the other
+    if not said:  # log lines repeat the same few texts
         return _remembered(text, _hidden(secrets, ()), length_max)
     return _until_clean(text, _hidden(secrets, said), length_max, is_guessing=True)
 
 
 def without(text: str, *, secrets: Iterable[str] = (), messages: Iterable[str] = ()) -> str:
-    """The text without these, and without any guess: for facts that hold numbers of ours."""
+    """The text without these alone, guessing nothing: for facts with numbers of our own."""
     return _until_clean(text, _hidden(secrets, messages), LENGTH_MAX, is_guessing=False)
 
 
@@ -117,7 +117,7 @@ class _Folded(msgspec.Struct, frozen=True):
 
 
 _Hidden = tuple[tuple[str, str], ...]
-"""What must not be found, with the marker that takes its place."""
+"""What must not be found, with the marker that replaces it."""
 _Cut = tuple[int, int, str]
 
 
@@ -137,7 +137,7 @@ def _remembered(text: str, hidden: _Hidden, length_max: int) -> str:
 
 
 def _until_clean(text: str, hidden: _Hidden, length_max: int, *, is_guessing: bool) -> str:
-    cleaned = text[: 2 * length_max]  # with a margin, for cleaning makes a text shorter
+    cleaned = text[: 2 * length_max]  # with a margin, because cleaning shortens a text
     for _ in range(PASSES_MAX):
         before, cleaned = cleaned, _pass(cleaned, hidden, length_max, is_guessing=is_guessing)
         if cleaned == before:
@@ -264,7 +264,7 @@ def _guesses(plain: _Reading) -> Iterator[_Cut]:
     yield from _matches(plain, _MESSAGE_IDS, MESSAGE_ID)
     for pattern in _TOKENS:
         yield from _matches(plain, pattern, SECRET)
-    # A date has as many digits as a number, and helps whoever reads an error.
+    # A date has as many digits as a number, and helps the reader of an error.
     undated = _DATE.sub(lambda match: "x" * len(match[0]), plain.chars)
     yield from _matches(_Reading(undated, plain.starts, plain.ends), _NUMBER, NUMBER)
 

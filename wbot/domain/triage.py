@@ -51,9 +51,8 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Decline(msgspec.Struct, frozen=True):
-    """One polite sentence that names the kind of message nobody handles yet."""
+    """One polite sentence that names the kind of message not handled yet."""
 
-    kind_name: str
     sentence: str
 
 
@@ -91,13 +90,13 @@ _PERSONS_KIND_NAMES = {"gif": "GIFs", "poll_creation": "polls", "group_invite": 
 """By `unsupported.type`: what only a person's phone can send, never another business's bot."""
 
 _SILENCE_REASONS: dict[type[Reaction | System | RequestWelcome | Revoke], SilenceReason] = {
-    # A thumb up is no yes: money is confirmed in words or by a button.
+    # A thumbs-up is not a yes: money is confirmed in words or by a button.
     Reaction: SilenceReason.REACTION,
     # It is about the customer, not from the customer.
     System: SilenceReason.SYSTEM,
     # The customer has said nothing yet, and Meta calls the feature unreliable.
     RequestWelcome: SilenceReason.REQUEST_WELCOME,
-    # Taking words back does not take money back, and asking why would be rude.
+    # Deleting a message does not reverse a transfer, and asking why would be rude.
     Revoke: SilenceReason.REVOKED,
 }
 
@@ -137,16 +136,13 @@ def _kind_name(content: Media | Location | Order | FlowReply) -> str:
 
 def _unsupported(content: Unsupported) -> Handling:
     if is_placeholder(content) or content.has_code(_MEDIA_UNAVAILABLE_CODE):
-        return Decline(
-            "messages that did not arrive",
-            "Sorry, your message did not reach me, so please send it again.",
-        )
+        return Decline("Sorry, your message did not reach me, so please send it again.")
     # On a plain number this is how an edit comes. Silence would let the customer believe that the
     # amount was changed.
     if content.kind == "edit":
         return _decline_edit()
-    # Another business's bot is seen as `unsupported` too, and would answer our sentence, and so
-    # on. So only what a bot cannot send gets one.
+    # Another business's bot appears as `unsupported` too, and would answer our sentence without
+    # end. So only what a bot cannot send gets one.
     if content.kind in _PERSONS_KIND_NAMES:
         return _decline(_PERSONS_KIND_NAMES[content.kind])
     return Silence(SilenceReason.UNSUPPORTED)
@@ -158,13 +154,12 @@ def _unknown(kind: str) -> Handling:
         return _decline(_KIND_NAMES[kind])
     if kind == "edit":
         return _decline_edit()
-    # A type that Meta invents tomorrow may not be from a person at all.
+    # A future type of Meta's may not be from a person at all.
     return Silence(SilenceReason.EMPTY_TEXT if kind == "text" else SilenceReason.UNKNOWN)
 
 
 def _decline(kind_name: str) -> Decline:
     return Decline(
-        kind_name,
         f"Sorry, I cannot read {kind_name} yet, so please tell me in words what you need.",
     )
 
@@ -172,6 +167,5 @@ def _decline(kind_name: str) -> Decline:
 def _decline_edit() -> Decline:
     # An edited amount must not change money silently: the first wording may have been acted upon.
     return Decline(
-        "edited messages",
         "Sorry, I cannot follow edited messages, so please send the change as a new message.",
     )

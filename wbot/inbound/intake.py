@@ -1,4 +1,4 @@
-"""What a webhook says, onto disk: one function over the connection, committed before the 200."""
+"""Stores what a webhook says: one function over a transaction, committed before the 200."""
 
 import json
 from collections.abc import Collection, Iterator
@@ -26,14 +26,14 @@ from wbot.storage.tx import Row, Tx
 PLACEHOLDER_WAIT_S = 2.0
 """Seconds for the real text to follow a placeholder; it was seen to come after 200 ms."""
 
-KEPT_NAMES_MAX, KEPT_NAME_MAX = 50, 60
-"""How many parts a stored webhook names, and characters of each: both are the sender's choice."""
+NOTICE_NAMES_MAX, NOTICE_NAME_MAX = 50, 60
+"""How many notices a stored webhook lists, and characters of each: the sender could choose both."""
 
 PART_UPDATES_MAX = 100
 """Messages and statuses of one transaction: some 20 ms, while others wait to be written."""
 
 STATUS_ERRORS_MAX = 5
-"""Failures of one reply that are told; Meta names one."""
+"""Failures of one reply that are stored; Meta sends one."""
 
 IDENTITY_CHANGES = {"user_changed_number", "user_changed_user_id"}
 
@@ -85,7 +85,7 @@ class _RawBody:
         self.webhook_id = webhook_id
 
     def stored(self, tx: Tx) -> int:
-        """The number of its row, which rows that come out of it name."""
+        """The number of its row, for the rows made from it."""
         if self.webhook_id is None:
             self.webhook_id = messages.keep_webhook(tx, self._body, self._kept, self._received_at)
         return self.webhook_id
@@ -118,9 +118,11 @@ def record(
     """Store every new piece of the payload, once; the same webhook again changes nothing.
 
     `webhook_id` is the row of the body where an earlier part of the webhook has stored it. What
-    Meta says of a failed reply is kept without the `secrets`, numbers and messages.
+    Meta says of a failed reply is stored without the `secrets`, numbers and messages.
     """
-    raw = _RawBody(body, kept=_kept(payload), received_at=to_text(now), webhook_id=webhook_id)
+    raw = _RawBody(
+        body, kept=_notice_names(payload), received_at=to_text(now), webhook_id=webhook_id
+    )
     recorded = Recorded()
     for message in payload.messages:
         _record_message(tx, message, recorded, raw=raw, now=now)
@@ -134,9 +136,9 @@ def record(
     return recorded
 
 
-def _kept(payload: Payload) -> str | None:
-    names = sorted({f"{n.reason}:{n.event or n.field}"[:KEPT_NAME_MAX] for n in payload.notices})
-    return ",".join(names[:KEPT_NAMES_MAX]) or None
+def _notice_names(payload: Payload) -> str | None:
+    names = sorted({f"{n.reason}:{n.event or n.field}"[:NOTICE_NAME_MAX] for n in payload.notices})
+    return ",".join(names[:NOTICE_NAMES_MAX]) or None
 
 
 def _record_message(
@@ -147,7 +149,7 @@ def _record_message(
     raw: _RawBody,
     now: datetime,
 ) -> None:
-    # The dashboard's test repeats one id for ever: keeping it would hide every test but the first.
+    # The dashboard's test always has one id: storing it would hide every test but the first.
     if message.message_id == TEST_MESSAGE_ID:
         recorded.tests += 1
     elif messages.claim(tx, message.message_id):
@@ -173,7 +175,7 @@ def _insert(tx: Tx, message: Inbound, *, webhook_id: int, now: datetime) -> Acce
             tx, business.id, identity.customer_id, to_text(now)
         )
         if identity.former_id is not None:
-            _tell_operator(tx, business.id, identity, conversation_id, now=to_text(now))
+            _notify_operator(tx, business.id, identity, conversation_id, now=to_text(now))
     sent_at = credible_time(message.sent_at, now)
     waits = is_placeholder(message.content)
     messages.insert(
@@ -215,7 +217,7 @@ def _identity(tx: Tx, business_id: str, message: Inbound, now: str) -> customers
     if isinstance(content, System) and content.event in IDENTITY_CHANGES:
         user_id = _previous_user_id(message) or message.user_id
         known = customers.find_sender(tx, business_id, phone=message.phone, user_id=user_id)
-        # Such a number may have a new owner, whose change must not take the account along.
+        # Such a number may have a new owner, whose change must not move the account.
         is_sure = user_id is not None or known is None or not customers.may_be_gone(tx, known, now)
         if known is not None and is_sure:
             warning = customers.change_identity(
@@ -232,7 +234,7 @@ def _identity(tx: Tx, business_id: str, message: Inbound, now: str) -> customers
     )
 
 
-def _tell_operator(
+def _notify_operator(
     tx: Tx,
     business_id: str,
     identity: customers.Identity,
@@ -240,7 +242,7 @@ def _tell_operator(
     *,
     now: str,
 ) -> None:
-    """Whether both are one person is the operator's to decide: no message says so by itself."""
+    """Only an operator can decide whether both are one person: no message proves it."""
     former, heir = f"C{identity.former_id}", f"C{identity.customer_id}"
     errors.add(
         tx,
@@ -259,7 +261,7 @@ def _previous_user_id(message: Inbound) -> str | None:
 
 
 def _supersede(tx: Tx, message: Inbound, *, raw: _RawBody, now: datetime) -> Accepted | None:
-    """Put a real body in the place of a placeholder under the same id; None if that is not so."""
+    """Replace the placeholder of the same id by the real body; None if there is none."""
     stored = messages.by_id(tx, message.message_id)
     if stored is None or stored["content"] is None or is_placeholder(message.content):
         return None
@@ -289,7 +291,7 @@ def _supersede(tx: Tx, message: Inbound, *, raw: _RawBody, now: datetime) -> Acc
 
 
 def _conversation_now(tx: Tx, stored: Row, now: str) -> int | None:
-    """Where its sender's messages are handled: not with the account that a merge has emptied."""
+    """The conversation of the sender now: after a merge, that of the customer merged into."""
     sender = customers.of_conversation(tx, stored["conversation_id"])
     if sender is None:
         return None
@@ -330,7 +332,7 @@ def _record_status(
 
 
 def _json(message: Inbound) -> str:
-    # The standard library's JSON takes every number it has itself read.
+    # The standard library's JSON can write every number it has read.
     return json.dumps(message.raw, ensure_ascii=False)
 
 

@@ -1,4 +1,4 @@
-"""Whose message it is: the sender's ids, and which of a value's contacts is the sender."""
+"""Who sent a message: the sender's ids, and which of a value's contacts is the sender."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ class Identity(msgspec.Struct, frozen=True):
     user_id: str | None = None
 
     @property
-    def is_nobody(self) -> bool:
+    def is_unknown(self) -> bool:
         return self.phone is None and self.user_id is None
 
 
 def identity_of(source: JsonObject, phone_key: str, user_id_key: str) -> Identity:
-    """The ids under two keys; a user id in the phone's place is taken for what it is."""
+    """The ids under two keys; a user id in the phone's place is recognised."""
     phone = json_access.identifier(source, phone_key)
     user_id = json_access.identifier(source, user_id_key)
     if phone is not None and is_user_id(phone):
@@ -69,7 +69,7 @@ class Contacts:
         return contact
 
     def unmatched(self) -> list[Any]:
-        """What no message or status has been matched with; a mere repetition of one is not told."""
+        """What no message or status was matched with, without repetitions of matched contacts."""
         return [item for item in self._items if not self._is_matched(item)]
 
     def _is_matched(self, item: Any) -> bool:

@@ -15,7 +15,7 @@ from wbot.clock import Clock, elapsed_ms
 from wbot.domain.errors import MalformedError, OversizedError, StorageError
 from wbot.domain.messages import Notice
 from wbot.domain.redaction import words_of_message
-from wbot.inbound.intake import KEPT_NAME_MAX, KEPT_NAMES_MAX, Recorded, parts_of, record
+from wbot.inbound.intake import NOTICE_NAME_MAX, NOTICE_NAMES_MAX, Recorded, parts_of, record
 from wbot.inbound.signature import Signature
 from wbot.inbound.webhook_parser import Payload, parse_payload
 from wbot.ingress.bodies import received
@@ -48,7 +48,7 @@ class _Timing:
 
 
 class Webhooks:
-    """Takes Meta's webhooks; `notify_conversation` and `notify_sender` wake the next stages."""
+    """Accepts Meta's webhooks; `notify_conversation` and `notify_sender` wake the next stages."""
 
     def __init__(
         self,
@@ -73,17 +73,17 @@ class Webhooks:
         self._installation = ""
         self._is_stopping = False
         self._large_body = asyncio.Lock()
-        """One large body at a time is parsed and stored, or small webhooks would wait for all."""
+        """One large body at a time is parsed and stored, so that small ones wait less."""
 
     async def start(self) -> None:
         self._installation = await self._database.read(outbox.installation_id)
 
     def stop(self) -> None:
-        """From now on Meta keeps what it has: every POST is answered 503."""
+        """From now on every POST is answered 503, and Meta will send it again."""
         self._is_stopping = True
 
-    async def shake_hands(self, request: web.Request) -> web.Response:
-        """GET: the bare challenge to whoever knows the verify token."""
+    async def handshake(self, request: web.Request) -> web.Response:
+        """GET: the bare challenge, if the verify token is right."""
         query = request.query
         token = query.get("hub.verify_token", "")
         expected = self._settings.verify_token
@@ -99,13 +99,13 @@ class Webhooks:
         timing = _Timing(self._clock)
         recorded = Recorded()
         try:
-            status, text = await self._take(request, timing, recorded)
+            status, text = await self._accept(request, timing, recorded)
         except web.HTTPException as refused:
             status, text = HTTPStatus(refused.status), str(refused.text)
         self._report(recorded, timing, status)
         return web.Response(status=status, text=f"{text}\n")
 
-    async def _take(
+    async def _accept(
         self, request: web.Request, timing: _Timing, recorded: Recorded
     ) -> tuple[HTTPStatus, str]:
         if self._is_stopping:
@@ -118,9 +118,9 @@ class Webhooks:
                 return HTTPStatus.UNAUTHORIZED, "The signature is missing or wrong."
             is_large = len(body) > SMALL_BODY_BYTES_MAX
             async with self._large_body if is_large else nullcontext():
-                return await self._keep(body, timing, recorded)
+                return await self._process(body, timing, recorded)
 
-    async def _keep(
+    async def _process(
         self, body: bytes, timing: _Timing, recorded: Recorded
     ) -> tuple[HTTPStatus, str]:
         payload: Payload | None = None
@@ -133,7 +133,7 @@ class Webhooks:
             return HTTPStatus.BAD_REQUEST, f"The body is {error}."
         except StorageError as error:
             self._log.error("storage.failed", error=str(error))
-        except Exception as error:  # noqa: BLE001  what is not on disk is an honest 503, not a 500
+        except Exception as error:  # noqa: BLE001  not on disk, so a 503: Meta sends it again
             parsed = payload.messages if payload else ()
             said = [words for one in parsed for words in words_of_message(one.raw)]
             self._log.error("intake.crashed", exc_info=error, quotable=said)
@@ -154,7 +154,7 @@ class Webhooks:
     ) -> None:
         """Store the parts one after another: others are written in between.
 
-        Each is on disk for itself. After a failure the webhook is not answered 200, so that it
+        Each has its own transaction. After a failure the webhook is not answered 200, so that it
         comes again, and what is stored already is then a duplicate.
         """
         now, installation = self._clock.now(), self._installation
@@ -171,13 +171,13 @@ class Webhooks:
                 )
                 stored = await self._database.write(work)
                 recorded.add(stored)
-                self._tell(part, stored)
+                self._log_stored(part, stored)
         finally:
             timing.mark("store_ms")
-            self._ring(recorded)
+            self._notify(recorded)
 
-    def _ring(self, recorded: Recorded) -> None:
-        # Only now: of what came in one body the oldest goes first, whichever part it is in.
+    def _notify(self, recorded: Recorded) -> None:
+        # Only after all parts: the oldest message of a body goes first, whichever part it is in.
         for message in recorded.accepted:
             if message.conversation_id is not None and message.business_id is not None:
                 self._notify_conversation(message.conversation_id, message.business_id)
@@ -185,11 +185,11 @@ class Webhooks:
             if change.is_newly_settled:
                 self._notify_sender(change.conversation_id, change.business_id)
 
-    def _tell(self, payload: Payload, recorded: Recorded) -> None:
+    def _log_stored(self, payload: Payload, recorded: Recorded) -> None:
         if recorded.tests:
             self._log.info("webhook.tested", messages=recorded.tests)
         if payload.notices:
-            self._tell_notices(payload.notices)
+            self._log_notices(payload.notices)
         for message in recorded.accepted:
             self._log.info(
                 "message.accepted",
@@ -223,16 +223,16 @@ class Webhooks:
                 error=change.errors,
             )
 
-    def _tell_notices(self, notices: tuple[Notice, ...]) -> None:
-        """One line a kind: how many a body holds is its sender's choice."""
+    def _log_notices(self, notices: tuple[Notice, ...]) -> None:
+        """One line per kind: the sender could choose how many a body has."""
         kinds = Counter(
             (one.field, one.event or "", one.reason, one.phone_number_id) for one in notices
         )
-        for (field, event, reason, phone_number_id), count in kinds.most_common(KEPT_NAMES_MAX):
+        for (field, event, reason, phone_number_id), count in kinds.most_common(NOTICE_NAMES_MAX):
             self._log.info(
                 "webhook.unhandled_part",
-                field=field[:KEPT_NAME_MAX],
-                notice=event[:KEPT_NAME_MAX],
+                field=field[:NOTICE_NAME_MAX],
+                notice=event[:NOTICE_NAME_MAX],
                 reason=reason,
                 phone_number_id=phone_number_id,
                 count=count,
@@ -256,8 +256,8 @@ class Webhooks:
 
 
 def _parse_large(body: bytes) -> Payload:
-    # While a body becomes a million objects, looking for garbage among them takes most of the time,
-    # and nothing else runs. So the objects of a refused one must be gone before.
+    # While a body becomes a million objects, garbage collection would take most of the time and
+    # block everything else. So a refused body's objects must be freed before it is on again.
     gc.disable()
     try:
         return parse_payload(body)

@@ -1,17 +1,16 @@
 """A webhook's body read into messages, statuses and notices: nothing in it is lost.
 
-Whatever is odd below the envelope becomes a Notice of its own and costs its neighbours nothing.
+Anything unexpected below the envelope becomes a Notice and does not affect what is beside it.
 """
 
 from collections.abc import Iterator
-from datetime import datetime
 from itertools import islice
 from typing import Any, TypeAlias
 
 import msgspec
 
 from wbot.domain import json_access
-from wbot.domain.content import content_of, context_of, errors_of, type_of
+from wbot.domain.content import content_of, errors_of, type_of
 from wbot.domain.errors import MalformedError, OversizedError
 from wbot.domain.json_access import JsonObject
 from wbot.domain.messages import Inbound, Notice, NoticeReason, Status
@@ -24,7 +23,7 @@ Piece: TypeAlias = Inbound | Status | Notice
 
 _Shapes: TypeAlias = dict[str, type | tuple[type, ...]]
 
-# The keys that are read, by the place they stand in; a place's other keys are kept as notices.
+# The keys that are read, by where they stand; other keys there become notices.
 _ENVELOPE_SHAPES: _Shapes = {"object": str, "entry": list}
 _ENTRY_SHAPES: _Shapes = {"id": (str, int), "time": (str, int, float), "changes": list}
 _CHANGE_SHAPES: _Shapes = {"field": (str, int), "value": object}
@@ -47,13 +46,10 @@ class Payload(msgspec.Struct, frozen=True):
 
 
 class _Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where in the document a piece stands; each piece carries it on."""
+    """Where in the document a piece stands; copied into each piece."""
 
     field: str = ""
-    account_id: str | None = None
-    occurred_at: datetime | None = None
     phone_number_id: str | None = None
-    display_phone_number: str | None = None
 
     def notice(self, reason: NoticeReason, raw: Any, event: str | None = None) -> Notice:
         return Notice(reason=reason, raw=raw, event=event, **msgspec.structs.asdict(self))
@@ -78,7 +74,7 @@ def parse_payload(body: bytes) -> Payload:
 
 
 def _check(value: Any) -> None:
-    """Raise for what is no envelope, or over-full as far as the lengths of its lists tell."""
+    """Raise for what is not an envelope, or has too many updates by the lengths of its lists."""
     if not _is_envelope(value):
         raise MalformedError("not a WhatsApp webhook")
     updates = 0
@@ -91,9 +87,9 @@ def _check(value: Any) -> None:
 
 
 def _length(change: Any) -> int:
-    """How many updates the change has at least."""
+    """The least number of updates in the change."""
     value = json_access.mapping(change, "value") if isinstance(change, dict) else {}
-    # A contact that only repeats another is no update, but to look at each takes as long.
+    # A contact that only repeats another is not an update, but checking each takes as long.
     if len(json_access.items(value, "contacts")) > UPDATES_MAX:
         raise _too_many()
     return (
@@ -123,16 +119,13 @@ def _of_entry(entry: Any) -> Iterator[Piece]:
     if not isinstance(entry, dict):
         yield _NOWHERE.notice(NoticeReason.MISSHAPEN, entry, "entry")
         return
-    place = _Place(
-        account_id=json_access.text(entry, "id"), occurred_at=json_access.instant(entry, "time")
-    )
-    yield from _beside(entry, _ENTRY_SHAPES, place)
+    yield from _beside(entry, _ENTRY_SHAPES, _NOWHERE)
     for change in json_access.items(entry, "changes"):
         if isinstance(change, dict):
-            change_place = _in_change(change, place)
-            yield from _or_empty(_of_change(change, change_place), change, change_place)
+            place = _place_of(change)
+            yield from _or_empty(_of_change(change, place), change, place)
         else:
-            yield place.notice(NoticeReason.MISSHAPEN, change, "changes")
+            yield _NOWHERE.notice(NoticeReason.MISSHAPEN, change, "changes")
 
 
 def _of_change(change: JsonObject, place: _Place) -> Iterator[Piece]:
@@ -147,13 +140,11 @@ def _of_change(change: JsonObject, place: _Place) -> Iterator[Piece]:
         yield place.notice(NoticeReason.MISSHAPEN, value, "value")
 
 
-def _in_change(change: JsonObject, place: _Place) -> _Place:
+def _place_of(change: JsonObject) -> _Place:
     metadata = json_access.mapping(json_access.mapping(change, "value"), "metadata")
-    return msgspec.structs.replace(
-        place,
+    return _Place(
         field=json_access.text(change, "field") or "",
         phone_number_id=json_access.text(metadata, "phone_number_id"),
-        display_phone_number=json_access.text(metadata, "display_phone_number"),
     )
 
 
@@ -177,8 +168,8 @@ def _of_message(raw: Any, place: _Place, contacts: Contacts) -> Inbound | Notice
         return place.notice(NoticeReason.NO_ID, raw, "messages")
     kind = type_of(raw)
     sender = identity_of(raw, "from", "from_user_id")
-    # A system message speaks about somebody; the contact may be another message's sender.
-    is_only = sender.is_nobody and kind != "system"
+    # A system message is about a customer; the contact may be another message's sender.
+    is_only = sender.is_unknown and kind != "system"
     contact = contacts.only() if is_only else contacts.match(sender)
     known = identity_of(contact or {}, "wa_id", "user_id")
     return Inbound(
@@ -186,26 +177,13 @@ def _of_message(raw: Any, place: _Place, contacts: Contacts) -> Inbound | Notice
         type=kind,
         content=content_of(raw),
         raw=raw,
-        account_id=place.account_id,
         phone_number_id=place.phone_number_id,
-        display_phone_number=place.display_phone_number,
         phone=sender.phone or known.phone,
         user_id=sender.user_id or known.user_id,
-        parent_user_id=json_access.identifier(raw, "from_parent_user_id")
-        or json_access.identifier(contact or {}, "parent_user_id"),
-        name=_profile_text(contact, "name"),
-        username=_profile_text(contact, "username"),
+        name=json_access.text(json_access.mapping(contact or {}, "profile"), "name"),
         group_id=json_access.text(raw, "group_id"),
         sent_at=json_access.instant(raw, "timestamp"),
-        context=context_of(raw),
-        referral=json_access.mapping(raw, "referral") or None,
-        errors=errors_of(raw),
-        contact=contact,
     )
-
-
-def _profile_text(contact: JsonObject | None, key: str) -> str | None:
-    return json_access.text(json_access.mapping(contact or {}, "profile"), key)
 
 
 def _of_status(raw: Any, place: _Place, contacts: Contacts) -> Status | Notice:
@@ -217,25 +195,17 @@ def _of_status(raw: Any, place: _Place, contacts: Contacts) -> Status | Notice:
     status = json_access.identifier(raw, "status")
     if status is None:
         return place.notice(NoticeReason.NO_STATUS, raw, "statuses")
+    _match_recipient(raw, contacts)
     return Status(
         wamid=wamid,
         status=status.lower(),
         raw=raw,
-        account_id=place.account_id,
         phone_number_id=place.phone_number_id,
-        display_phone_number=place.display_phone_number,
         occurred_at=json_access.instant(raw, "timestamp"),
-        recipient_id=json_access.identifier(raw, "recipient_id"),
-        recipient_user_id=json_access.identifier(raw, "recipient_user_id"),
-        # Meta has renamed it and back.
-        recipient_parent_user_id=json_access.identifier(
-            raw, "recipient_parent_user_id", "parent_recipient_user_id", "parent_user_id"
-        ),
         participant=json_access.identifier(raw, *_PARTICIPANT_KEYS),
         opaque=json_access.text(raw, "biz_opaque_callback_data"),
         pricing=_pricing(raw),
         errors=errors_of(raw),
-        contact=_recipient(raw, contacts),
     )
 
 
@@ -252,11 +222,13 @@ def _pricing(raw: JsonObject) -> JsonObject | None:
     return json_access.mapping(raw, "pricing") or nested or None
 
 
-def _recipient(raw: JsonObject, contacts: Contacts) -> JsonObject | None:
+def _match_recipient(raw: JsonObject, contacts: Contacts) -> None:
+    """So that the recipient's contact does not become a notice."""
     recipient = identity_of(raw, "recipient_id", "recipient_user_id")
     user_id = json_access.identifier(raw, "recipient_participant_user_id")
     participant = Identity(json_access.identifier(raw, *_PARTICIPANT_KEYS), user_id)
-    return contacts.match(recipient) or contacts.match(participant)
+    if contacts.match(recipient) is None:
+        contacts.match(participant)
 
 
 def _beside(source: JsonObject, shapes: _Shapes, place: _Place) -> Iterator[Notice]:

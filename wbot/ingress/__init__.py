@@ -1,1 +1,1 @@
-"""How everything of ours that listens takes connections and request bodies, within limits."""
+"""Accepts connections and request bodies within limits, for every server of wbot."""

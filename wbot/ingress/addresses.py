@@ -1,4 +1,4 @@
-"""Whose request it is, as far as an address can tell."""
+"""Which client a request comes from, as far as its address tells."""
 
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
@@ -26,10 +26,10 @@ def counted_address(text: str) -> str | None:
 
 
 def client_address(request: web.Request) -> str | None:
-    """The address that is asked for; None for a program on this machine.
+    """The address a request comes from; None for a program on this machine.
 
     X-Forwarded-For is believed only when a proxy on this machine sends it, and of it only the last
-    address, which is the proxy's own word.
+    address, which the proxy itself added.
     """
     peer = counted_address(request.remote or "")
     if peer is not None:

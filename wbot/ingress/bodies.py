@@ -23,7 +23,7 @@ class _Room:
 
 
 class _Body:
-    """A body under way, and what it holds of which room."""
+    """A body under way, and how many bytes it holds of which room."""
 
     def __init__(self, request: web.Request, began_at: float) -> None:
         self.request = request
@@ -40,7 +40,7 @@ class _Body:
         self.room, self.held = None, 0
 
     def give_way(self, now: float) -> None:
-        """Let go of everything; its reader raises at its next turn."""
+        """Release its bytes; its reader raises when it next runs."""
         self.release()
         self.has_given_way = True
         self.deadline.reschedule(now)
@@ -66,7 +66,7 @@ class Bodies:
         try:
             if length > SMALL_BODY_BYTES_MAX:
                 self._hold(body, length)
-            # Most webhooks are there with their headers: nothing is left to come slowly.
+            # Most webhooks arrive with their headers: nothing is left to wait for.
             read = self._joined if request.content.is_eof() else self._read
             data = await read(body, bytes_max, on_chunk)
             is_read = True
@@ -76,7 +76,7 @@ class Bodies:
                 body.release()
 
     def abort_oldest(self) -> bool:
-        """End the connection that has been sending a body for the longest; False without one."""
+        """Close the connection that has been sending a body for the longest; False without one."""
         for body in self._unfinished:
             transport = body.request.transport
             if transport is not None and not transport.is_closing():
@@ -94,7 +94,7 @@ class Bodies:
                 raise web.HTTPServiceUnavailable(text=TOO_MUCH) from error
             raise web.HTTPRequestTimeout(text="The body did not come in time.") from error
         except (ConnectionError, web.RequestPayloadError, RuntimeError) as error:
-            # RuntimeError: aiohttp's word for a connection that was gone before we read.
+            # RuntimeError: aiohttp raises it if the connection was closed before we read.
             raise web.HTTPBadRequest(text="The body ended before its time.") from error
         finally:
             self._finish(body)
@@ -156,11 +156,11 @@ BODIES_KEY = web.AppKey("bodies", Bodies)
 
 
 def _ignore(_chunk: bytes) -> None:
-    """For readers who want the whole body only."""
+    """The default, for callers that want only the whole body."""
 
 
 class received:  # noqa: N801  read as the verb it is in `async with received(request)`
-    """The request's whole body, as its client sent it; `on_chunk` sees each part as it comes.
+    """The request's whole body, as its client sent it; `on_chunk` gets each part as it comes.
 
     Its bytes count as under way until the block ends. Raises web.HTTPException: 415 for a body that
     is compressed, 413, 408, 400 for one that ends too early, 503 where too much is under way.
@@ -190,7 +190,7 @@ async def read_body(request: web.Request, bytes_max: int) -> bytes:
 
 
 def check_headers(request: web.Request, bytes_max: int) -> int:
-    """Refuse by its headers a body that nobody will read; the length it is to have, 0 if unknown.
+    """Refuse an unacceptable body by its headers; the announced length, 0 if unknown.
 
     Raises web.HTTPException.
     """

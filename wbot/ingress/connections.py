@@ -1,4 +1,4 @@
-"""Every open connection: slow and idle ones give way, so that a new one is always taken."""
+"""Every open connection: slow and idle ones are closed, so that a new one is always accepted."""
 
 import asyncio
 import re
@@ -27,7 +27,7 @@ class _Connection(asyncio.Protocol):
         self.handler = handler
         self.address: str | None = None
         self.deadline = 0.0
-        """When it ends by itself, in the loop's time, unless a request begins before."""
+        """When it is closed, in the loop's time, unless a request begins before."""
         self._connections = connections
         self._transport: asyncio.Transport
         self._is_waiting_for_request = True
@@ -65,7 +65,7 @@ class _Connection(asyncio.Protocol):
         self.handler.connection_lost(exc)
 
     def request_ended(self, *, is_body_left: bool) -> None:
-        """Its answer is about to be written; the rest of a body is none of the next headers."""
+        """Its answer is about to be written; the rest of a body is not part of the next headers."""
         self._is_waiting_for_request = not is_body_left
         self._bytes = self._small_chunks = 0
 
@@ -83,7 +83,7 @@ class _Connection(asyncio.Protocol):
     def _follow_headers(self, data: bytes) -> None:
         limits = self._connections.limits
         if not self._headers:
-            data = data.lstrip(b"\r\n")  # aiohttp passes over empty lines before a request
+            data = data.lstrip(b"\r\n")  # aiohttp skips empty lines before a request
             self._connections.expects_headers(self)
         seen = max(0, len(self._headers) - len(_HEADERS_END))
         self._headers += data[: limits.headers_bytes_max + 1 - len(self._headers)]
@@ -94,7 +94,7 @@ class _Connection(asyncio.Protocol):
 
 
 class Connections:
-    """The connections of one listening application; the longest waiting gives way to a new one."""
+    """The connections of one listening application; a new one replaces the longest waiting."""
 
     def __init__(self, limits: Limits, bodies: Bodies) -> None:
         self.limits = limits
@@ -115,7 +115,7 @@ class Connections:
 
     @web.middleware
     async def follow(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """While a request is worked on, its connection waits for nothing."""
+        """While a request is handled, its connection is not a waiting one."""
         connection = self._open.get(request.protocol)
         if connection is None:  # gone already; what it sent may still be complete
             return await handler(request)
@@ -150,12 +150,12 @@ class Connections:
                 del self._by_address[connection.address]
 
     def expects_headers(self, connection: _Connection) -> None:
-        """A request has begun to come: it must be there soon, and is not the first to give way."""
+        """A request has begun to come: it must arrive soon, and is no longer next to be closed."""
         if connection in self._waiting:
             self._wait(connection, min(self._left(connection), self.limits.headers_timeout_s))
 
     def expects_reading(self, connection: _Connection) -> None:
-        """The client does not take its answer."""
+        """The client does not read its answer."""
         if connection in self._waiting:
             left = min(self._left(connection), self.limits.unread_answer_s)
             connection.deadline = self._loop.time() + left

@@ -1,4 +1,4 @@
-"""What strangers may take of us before anybody knows who they are, in one place."""
+"""What clients may use before they are authenticated, in one place."""
 
 import resource
 from contextlib import suppress
@@ -17,7 +17,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     connections_max: int = 4_096
     connections_per_address_max: int = 256
-    """Of a peer that is not on this machine: whatever comes through a proxy has its address."""
+    """Of a peer that is not on this machine: requests through a proxy all have its address."""
     headers_bytes_max: int = 32 * 1024
     small_chunks_max: int = 8_000
     """Chunks of less than 256 bytes in one body: each costs as much as some kilobytes do."""
@@ -32,20 +32,20 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     linger_s: float = 2.0
     """How long the rest of a refused body is read and thrown away, so that the refusal arrives."""
     body_timeout_s: float = 20.0
-    """For the whole body: a client that drips bytes does not hold a connection for ever."""
+    """For the whole body: a slow client does not hold a connection forever."""
     small_bodies_bytes_max: int = 16 * 1024 * 1024
-    """All bodies of up to SMALL_BODY_BYTES_MAX together; large ones take nothing of it."""
+    """All bodies of up to SMALL_BODY_BYTES_MAX together; large ones do not use it."""
     large_bodies_bytes_max: int = 48 * 1024 * 1024
     unfinished_per_address_max: int = 100
-    """Bodies that one address has begun and not finished; the address that our proxy names."""
+    """Bodies that one address has begun and not finished; the address that our proxy reports."""
     gives_way_after_s: float = 2.0
     """Where there is no room, an unfinished body gives way to a new one after this time."""
 
 
 def raise_open_files_limit() -> None:
-    """Use as many open files as the system allows; the usual 1,024 would be soon used up."""
+    """Use as many open files as the system allows; the usual 1,024 would soon be used up."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # macOS names a limit that it does not take
+    with suppress(ValueError, OSError):  # macOS reports a limit that it does not accept
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 

@@ -1,4 +1,4 @@
-"""The one way in which an application of ours listens."""
+"""How every application of wbot listens."""
 
 import asyncio
 from collections.abc import AsyncIterator

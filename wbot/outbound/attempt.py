@@ -28,8 +28,8 @@ from wbot.storage import errors, outbox
 from wbot.storage.outbox import Reply, StateChange
 from wbot.storage.tx import Tx
 
-ACCOUNT_HELD_S = 30.0
-"""Seconds until a business whose account was refused is tried again, by one reply alone."""
+ACCOUNT_RETRY_S = 30.0
+"""Seconds until a business whose account was refused is tried again, with one reply."""
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -48,7 +48,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     code: int | None = None
     detail: str | None = None
     own_words: str = ""
-    """The failure without anything that Meta said of it."""
+    """The failure without any of Meta's text."""
     verdict: Verdict | None = None
 
     @property
@@ -92,7 +92,7 @@ def _failed(error: WbotError, detail: str) -> Result:
 def close(
     tx: Tx, opened: Opened, result: Result, *, now: datetime, attempts_max: int
 ) -> list[StateChange]:
-    """Record the result and decide what becomes of the reply; the states it raised."""
+    """Record the result and decide what becomes of the reply; the state changes."""
     outbox.close_attempt(
         tx,
         opened.attempt_id,
@@ -106,7 +106,7 @@ def close(
     if result.wamid is not None:
         return outbox.accept(tx, reply.id, result.wamid, to_text(now))
     if result.outcome == "unknown":
-        outbox.become_unknown(tx, reply.id, to_text(now))
+        outbox.become_unknown(tx, reply.id)
     elif (wait_s := _wait_s(tx, reply, result, now=now, attempts_max=attempts_max)) is not None:
         counts = result.verdict is Verdict.RETRY
         outbox.wait_again(tx, reply.id, to_text(later(now, wait_s)), counts=counts)
@@ -135,10 +135,10 @@ def _wait_s(
 ) -> float | None:
     """Seconds until the next attempt; None when there is to be none."""
     if result.verdict is Verdict.ACCOUNT:
-        return ACCOUNT_HELD_S
+        return ACCOUNT_RETRY_S
     if (now - from_text(reply.created_at)).total_seconds() > SEND_AGE_MAX_S:
         return None
-    jitter = random.random()  # noqa: S311  spreads retries, guards nothing
+    jitter = random.random()  # noqa: S311  spreads retries, not for security
     alike = outbox.attempts_alike(tx, reply.id, result.outcome, result.code)
     match result.verdict:
         case None:

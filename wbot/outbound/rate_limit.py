@@ -1,4 +1,4 @@
-"""A business's throughput, kept by us rather than found out by being refused."""
+"""Client-side rate limit per business, so that the Cloud API need not refuse."""
 
 from collections import OrderedDict
 
@@ -6,7 +6,7 @@ SLOTS_MAX = 50_000
 
 
 class RateLimiter:
-    """Gives each conversation a slot of its business's time; instants are monotonic seconds."""
+    """Gives each conversation a time slot of its business; instants are monotonic seconds."""
 
     def __init__(self) -> None:
         self._next_free: dict[str, float] = {}
@@ -22,6 +22,6 @@ class RateLimiter:
             self._slots.pop(conversation_id, None)
             return 0.0
         self._slots[conversation_id] = slot
-        if len(self._slots) > SLOTS_MAX:  # whoever never came back for it
+        if len(self._slots) > SLOTS_MAX:  # the oldest was never used
             self._slots.popitem(last=False)
         return slot - now

@@ -1,4 +1,4 @@
-"""The outbox's sender: in order within a conversation, side by side between conversations."""
+"""The outbox's sender: in order within a conversation, concurrently between conversations."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
@@ -12,7 +12,7 @@ from wbot.keyed_worker import KeyedWorker, RetryDelay
 from wbot.logs import Log
 from wbot.metrics import Metrics
 from wbot.outbound import attempt
-from wbot.outbound.attempt import ACCOUNT_HELD_S, Opened, Result
+from wbot.outbound.attempt import ACCOUNT_RETRY_S, Opened, Result
 from wbot.outbound.rate_limit import RateLimiter
 from wbot.settings import Settings
 from wbot.storage import outbox
@@ -24,21 +24,21 @@ SENDS_RUNNING_MAX = 1_000
 STORAGE_RETRY_S = 1.0
 
 
-class HasLine(Protocol):
-    """Whatever knows a business's way to the Cloud API."""
+class HasCredentials(Protocol):
+    """A configuration with a business's credentials for the Cloud API."""
 
     @property
     def credentials(self) -> PhoneNumberCredentials: ...
 
 
 class Sender:
-    """Sends what waits in the outbox; `configured` gives a business's line, from the cache."""
+    """Sends what waits in the outbox; `configured` gives a business's cached credentials."""
 
     def __init__(
         self,
         *,
         database: Database,
-        configured: Callable[[str], Awaitable[HasLine]],
+        configured: Callable[[str], Awaitable[HasCredentials]],
         whatsapp: WhatsApp,
         settings: Settings,
         secrets: Collection[str],
@@ -47,8 +47,8 @@ class Sender:
         metrics: Metrics,
     ) -> None:
         self.blocked: dict[str, str] = {}
-        """By business: why its account may not send, in our words; gone once it may again."""
-        self._held_until: dict[str, float] = {}
+        """By business: why its account may not send, in our words; removed once it may again."""
+        self._blocked_until: dict[str, float] = {}
         self._unanswered_since: float | None = None
         self._database = database
         self._configured = configured
@@ -59,16 +59,16 @@ class Sender:
         self._log = log
         self._metrics = metrics
         self._installation = ""
-        self._pace = RateLimiter()
+        self._rate_limiter = RateLimiter()
         self._listening_since: float | None = None
         self._unknown_since: dict[int, float] = {}
-        """By conversation: since when the fate of its oldest open reply is unknown."""
+        """By conversation: since when the outcome of its oldest open reply is unknown."""
         self._worker = KeyedWorker("sender", self._process_next, running_max=SENDS_RUNNING_MAX)
         self.notify = self._worker.notify
 
     @property
     def unanswered_s(self) -> float:
-        """Seconds since the Graph API last gave an answer of its own, while none comes; else 0."""
+        """Seconds without an answer of the Graph API's own, while it gives none; else 0."""
         if self._unanswered_since is None:
             return 0.0
         return self._clock.monotonic() - self._unanswered_since
@@ -81,19 +81,19 @@ class Sender:
         self._worker.start(tasks)
 
     def port_opened(self) -> None:
-        """From now on Meta can tell us what became of a send."""
+        """From now on Meta can report what became of a send."""
         self._listening_since = self._clock.monotonic()
 
     def share_among(self, businesses: int) -> None:
-        """From now on so many businesses share the places."""
+        """From now on so many businesses share the slots."""
         self._worker.groups = businesses
 
     async def stop(self, grace_s: float) -> None:
         await self._worker.stop(grace_s)
 
     async def _process_next(self, conversation_id: int, business_id: str) -> RetryDelay:
-        if (held_s := self._held_s(business_id)) > 0:  # without asking the database, each of many
-            return held_s
+        if (blocked_s := self._blocked_s(business_id)) > 0:  # without a read for each of many
+            return blocked_s
         try:
             reply = await self._database.read(lambda tx: outbox.next_of(tx, conversation_id))
             if reply is None:
@@ -110,23 +110,23 @@ class Sender:
         return 0
 
     async def _open(self, reply: Reply) -> Opened | RetryDelay:
-        """Open an attempt if it is time for one; a lane is alone on its conversation."""
+        """Open an attempt if it is time for one; only one worker handles a conversation."""
         now = to_text(self._clock.now())
         if reply.state is ReplyState.SENDING:  # its own attempt, whose end was not stored
             await self._database.write(lambda tx: outbox.interrupted(tx, reply.id, now))
             return self._settings.unknown_grace
-        if (wait_s := self._wait_s(reply) or self._pace_s(reply)) > 0:
+        if (wait_s := self._wait_s(reply) or self._rate_wait_s(reply)) > 0:
             return wait_s
         if reply.state is ReplyState.UNKNOWN and reply.attempts >= self._settings.max_attempts:
-            reason = "Nobody could say whether the reply was sent."
+            reason = "It is unknown whether the reply was sent."
             await self._database.write(lambda tx: attempt.give_up(tx, reply, reason, now))
             return 0
         decided_at = self._clock.monotonic()
-        if reply.business_id in self.blocked:  # one reply at a time finds out whether it is mended
-            self._held_until[reply.business_id] = decided_at + ACCOUNT_HELD_S
+        if reply.business_id in self.blocked:  # one reply at a time tests whether it is fixed
+            self._blocked_until[reply.business_id] = decided_at + ACCOUNT_RETRY_S
 
         def open_(tx: Tx) -> int | None:
-            # The grace does not count where a transaction failed, also one that came before this.
+            # The grace does not count after a failed transaction, even one just before this.
             is_sure = self._database.failed_at <= decided_at
             return outbox.open_attempt(tx, reply.id, now) if is_sure else None
 
@@ -136,26 +136,26 @@ class Sender:
         self._unknown_since.pop(reply.conversation_id, None)
         return Opened(reply, attempt_id, outbox.opaque_of(self._installation, attempt_id))
 
-    def _pace_s(self, reply: Reply) -> float:
-        return self._pace.wait_s(
+    def _rate_wait_s(self, reply: Reply) -> float:
+        return self._rate_limiter.wait_s(
             reply.business_id,
             reply.conversation_id,
             rate=reply.throughput,
             now=self._clock.monotonic(),
         )
 
-    def _held_s(self, business_id: str) -> float:
-        return self._held_until.get(business_id, 0.0) - self._clock.monotonic()
+    def _blocked_s(self, business_id: str) -> float:
+        return self._blocked_until.get(business_id, 0.0) - self._clock.monotonic()
 
     def _wait_s(self, reply: Reply) -> float:
         now = self._clock.monotonic()
-        waits = [self._held_s(reply.business_id)]
+        waits = [self._blocked_s(reply.business_id)]
         if reply.not_before is not None:
             not_before = from_text(reply.not_before)
             waits.append((not_before - self._clock.now()).total_seconds())
         if reply.state is ReplyState.UNKNOWN:
-            # Only while we can take a status in can one settle it, so only that time counts; and
-            # by the monotonic clock, for the other one may step.
+            # A status can settle it only while we accept webhooks, so only that time counts, by the
+            # monotonic clock, because the other one may step.
             listening_since = now if self._listening_since is None else self._listening_since
             unknown_since = self._unknown_since.get(reply.conversation_id, listening_since)
             since = max(listening_since, self._database.failed_at, unknown_since)
@@ -178,12 +178,12 @@ class Sender:
             )
         except StorageError as error:
             result = Result(outcome="not_sent", detail=str(error))
-        except Exception as error:  # noqa: BLE001  the attempt boundary: it is closed, whatever it was
+        except Exception as error:  # noqa: BLE001  the attempt boundary: any failure closes it
             words = opened.reply.words
             self._log.error(
                 "attempt.crashed", outbox_id=opened.reply.id, exc_info=error, quotable=words
             )
-            result = Result(outcome="unknown", detail=f"The send broke: {type(error).__name__}.")
+            result = Result(outcome="unknown", detail=f"The send crashed: {type(error).__name__}.")
         send_ms = elapsed_ms(started, self._clock.monotonic())
         self._metrics.replies.labels(result.outcome).inc()
         self._metrics.send_ms.observe(send_ms)
@@ -211,10 +211,10 @@ class Sender:
             self._unanswered_since = self._clock.monotonic()
         if result.is_account_failure:
             self.blocked[business_id] = result.own_words
-            self._held_until[business_id] = self._clock.monotonic() + ACCOUNT_HELD_S
-        elif result.outcome in {"accepted", "refused"}:  # whatever it refused, not the account
+            self._blocked_until[business_id] = self._clock.monotonic() + ACCOUNT_RETRY_S
+        elif result.outcome in {"accepted", "refused"}:  # an answer, but not about the account
             self.blocked.pop(business_id, None)
-            self._held_until.pop(business_id, None)
+            self._blocked_until.pop(business_id, None)
 
     async def _record(self, opened: Opened, result: Result) -> None:
         """Store the result, however long that takes: until then the reply counts as being sent."""

@@ -1,1 +1,1 @@
-"""SQL and nothing else: plain functions over a connection; the caller makes the transaction."""
+"""SQL and nothing else: plain functions over a transaction, which the caller opens."""

@@ -7,7 +7,7 @@ INSERT INTO confirmations (message_id, conversation_id, token, asked_at, expires
 VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (message_id) DO UPDATE SET expires_at = excluded.expires_at WHERE outcome IS NULL
 """
-# What came before the expiry is still to have its turn: it may be the yes.
+# A message from before the expiry still waits for its turn: it may be the yes.
 MAY_BE_ANSWERED = """
 EXISTS (SELECT 1 FROM messages m WHERE m.conversation_id = c.conversation_id
     AND m.state IN ('waiting', 'begun') AND m.received_at <= c.expires_at)
@@ -33,7 +33,7 @@ def ask(
 ) -> str:
     """Store the question about what a message left pending; the token of its buttons.
 
-    A later life of the message asks the same question anew, and gives it new time.
+    A later revision of the message asks the same question again, with a new expiry.
     """
     tx.execute(INSERT, (message_id, conversation_id, token, now, expires_at))
     row = tx.execute(
@@ -57,7 +57,7 @@ def of_message(tx: Tx, message_id: str) -> Row | None:
 
 
 def due(tx: Tx, before: str) -> list[Row]:
-    """Open questions whose time was over at that instant, and whom no message can still answer."""
+    """Open questions that had expired at that instant, and that no message can still answer."""
     return tx.execute(DUE, (before,)).fetchall()
 
 
@@ -71,12 +71,12 @@ def may_be_answered(tx: Tx, message_id: str) -> bool:
 
 
 def end(tx: Tx, message_id: str, *, outcome: str, by: str | None, now: str) -> None:
-    """Close the question: confirmed, cancelled or expired; by a message, or by itself."""
+    """Close the question: confirmed, cancelled or expired; `by` is the message that did, if any."""
     tx.execute(END, (outcome, now, by, message_id))
 
 
 def expired_untold(tx: Tx, conversation_id: int) -> list[Row]:
-    """Questions of a conversation that expired, and whose customer has not heard of it."""
+    """Expired questions of a conversation whose customer was not told of the expiry."""
     return tx.execute(
         "SELECT * FROM confirmations WHERE conversation_id = ? AND outcome = 'expired' "
         "AND told_by IS NULL ORDER BY asked_at",
@@ -85,5 +85,5 @@ def expired_untold(tx: Tx, conversation_id: int) -> list[Row]:
 
 
 def mark_told(tx: Tx, message_id: str, by: str) -> None:
-    """The customer hears of the expiry in the reply to this other message."""
+    """Record that the reply to this other message tells the customer of the expiry."""
     tx.execute("UPDATE confirmations SET told_by = ? WHERE message_id = ?", (by, message_id))

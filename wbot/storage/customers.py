@@ -6,7 +6,7 @@ from wbot.clock import from_text, later, to_text
 from wbot.storage.tx import Row, Tx
 
 UNHEARD_S = 365 * 24 * 3600.0
-"""A number without a word for so long may have been given to somebody else meanwhile."""
+"""A number unused for so long may have been assigned to another person."""
 
 SELECT_BY_ALIAS = """
 SELECT customer_id FROM customer_aliases
@@ -29,7 +29,7 @@ RETIRE_ALL = """
 UPDATE customer_aliases SET retired_at = ?
 WHERE customer_id = ? AND kind = ? AND retired_at IS NULL
 """
-# A new alias, also one by a merge, says as much as a message.
+# A new alias, even one by a merge, counts as much as a message.
 SELECT_LAST_HEARD = """
 SELECT max(
     coalesce((SELECT last_inbound_at FROM conversations WHERE customer_id = ?1), ''),
@@ -39,7 +39,7 @@ INSERT_CONVERSATION = """
 INSERT INTO conversations (business_id, customer_id, created_at) VALUES (?, ?, ?)
 ON CONFLICT (customer_id) DO NOTHING
 """
-# By what operators know a customer: the number, else the user id, else our own reference.
+# How operators identify a customer: the number, else the user id, else our own reference.
 LABEL = """
 coalesce(
     (SELECT value FROM customer_aliases
@@ -71,7 +71,7 @@ GROUP BY c.id ORDER BY max(a.id) DESC
 
 
 class Alias(msgspec.Struct, frozen=True):
-    """A name by which Meta knows a customer; `kind` is phone or user_id."""
+    """An identifier of a customer at Meta; `kind` is phone or user_id."""
 
     kind: str
     value: str
@@ -88,9 +88,9 @@ class Address(msgspec.Struct, frozen=True):
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """The customer a sender turned out to be, and what an operator should look at, if anything.
+    """The customer a sender was resolved to, and what an operator should check, if anything.
 
-    `former_id` is who had the sender's number before, where that may be the same person or not.
+    `former_id` is the customer who had the number before, where both may be one person.
     """
 
     customer_id: int
@@ -107,10 +107,10 @@ def resolve(
     name: str | None,
     now: str,
 ) -> Identity:
-    """The customer behind a phone number, a user id, or both; made when neither is known.
+    """The customer behind a phone number, a user id, or both; created when neither is known.
 
-    The user id goes first, for numbers are recycled: a known number under another user id is a new
-    person, and so is one without a user id that was not heard of for a year, until an operator
+    The user id has priority, because numbers are recycled: a known number with another user id is a
+    new person, and so is one without a user id after a year without messages, until an operator
     says otherwise. A new alias attaches only to a customer who has none of its kind.
     """
     by_user = _find(tx, business_id, "user_id", user_id)
@@ -139,7 +139,7 @@ def resolve(
 
 
 def may_be_gone(tx: Tx, customer_id: int, now: str) -> bool:
-    """Whether a number alone, without the user id on file, says too little after so long a time."""
+    """Whether a number without the stored user id proves too little after so long a time."""
     since = to_text(later(from_text(now), -UNHEARD_S))
     row = tx.execute(SELECT_LAST_HEARD, (customer_id,)).fetchone()
     return bool(row[0] < since) and _has(tx, customer_id, "user_id")
@@ -148,10 +148,10 @@ def may_be_gone(tx: Tx, customer_id: int, now: str) -> bool:
 def change_identity(
     tx: Tx, customer_id: int, *, phone: str | None, user_id: str | None, now: str
 ) -> str | None:
-    """Give the customer the number or user id that WhatsApp says is now his; a warning, if any.
+    """Store the customer's new number or user id as WhatsApp reports it; a warning, if any.
 
     Nothing changes where another customer has one of them. WhatsApp makes a new user id with each
-    new number, so the old one goes with the old number even where the new one is not told yet.
+    new number, so the old one is retired with the old number even if the new one is not known yet.
     """
     row = tx.execute("SELECT business_id FROM customers WHERE id = ?", (customer_id,)).fetchone()
     owners = {
@@ -174,9 +174,9 @@ def change_identity(
 def address_now(
     tx: Tx, customer_id: int, *, phone: str | None, user_id: str | None
 ) -> tuple[str | None, str | None]:
-    """Where the customer who wrote under these ids is reached: there, unless one is his no more.
+    """Where to reach the customer who wrote under these ids: there, unless one is no longer theirs.
 
-    A number that he has left may have a new owner, who must not read the reply.
+    A number they gave up may have a new owner, who must not read the reply.
     """
     known = aliases(tx, customer_id)
     in_use = {alias.kind: alias.value for alias in known if alias.retired_at is None}
@@ -213,7 +213,7 @@ def conversation_of(tx: Tx, business_id: str, customer_id: int, now: str) -> int
 
 
 def of_conversation(tx: Tx, conversation_id: int | None) -> int | None:
-    """Whose conversation it is, or None."""
+    """The customer of a conversation, or None."""
     row = tx.execute(
         "SELECT customer_id FROM conversations WHERE id = ?", (conversation_id,)
     ).fetchone()
@@ -221,7 +221,7 @@ def of_conversation(tx: Tx, conversation_id: int | None) -> int | None:
 
 
 def required_of(tx: Tx, conversation_id: int) -> int:
-    """Whose conversation it is, of one that there is."""
+    """The customer of a conversation that exists."""
     row = tx.execute(
         "SELECT customer_id FROM conversations WHERE id = ?", (conversation_id,)
     ).fetchone()
@@ -241,7 +241,7 @@ def phone_of(tx: Tx, customer_id: int) -> str | None:
 
 
 def reachable_since(tx: Tx, customer_id: int, since: str) -> Address | None:
-    """Where to write to a customer who has written since that instant, as he then came; or None."""
+    """The address of a customer's latest message, if written since that instant; or None."""
     row = tx.execute(SELECT_ADDRESS, (customer_id, since)).fetchone()
     return None if row is None else Address(*row)
 
@@ -258,7 +258,7 @@ def by_id(tx: Tx, customer_id: int) -> Row | None:
 
 
 def listed(tx: Tx, business_id: str) -> list[Row]:
-    """Every customer of a business with label, money and messages, in the order they came."""
+    """Every customer of a business with label, money and messages, oldest first."""
     return tx.execute(
         f"{SELECT_LISTED} WHERE c.business_id = ? ORDER BY c.id", (business_id,)
     ).fetchall()
@@ -271,7 +271,7 @@ def summary(tx: Tx, customer_id: int) -> Row:
 
 
 def label(tx: Tx, customer_id: int) -> str:
-    """By what operators know the customer: number, else user id, else our reference (C3)."""
+    """How operators identify the customer: number, else user id, else our reference (C3)."""
     row = tx.execute(f"SELECT {LABEL} FROM customers c WHERE c.id = ?", (customer_id,)).fetchone()  # noqa: S608  our own text
     return str(row[0])
 
@@ -285,12 +285,12 @@ def merged_from(tx: Tx, customer_id: int) -> list[int]:
 
 
 def former(tx: Tx, business_id: str, alias: str) -> list[int]:
-    """Who had this alias until a merge, the latest holder first."""
+    """The customers who had this alias until a merge, the latest first."""
     return [int(row[0]) for row in tx.execute(SELECT_FORMER, (business_id, alias)).fetchall()]
 
 
 def survivor(tx: Tx, customer_id: int) -> int:
-    """Who the customer is now: at the end of the merges, or the customer as given."""
+    """The customer into whom this one was finally merged, or this one."""
     row = by_id(tx, customer_id)
     if row is None or row["merged_into"] is None:
         return customer_id
@@ -309,7 +309,7 @@ def hand_over_aliases(tx: Tx, from_id: int, into_id: int, now: str) -> None:
 
 
 def mark_merged(tx: Tx, from_id: int, into_id: int) -> None:
-    """Remember who a customer turned out to be, and the name if only he had one."""
+    """Record into whom a customer was merged, and the name if only the merged one had one."""
     tx.execute("UPDATE customers SET merged_into = ? WHERE id = ?", (into_id, from_id))
     tx.execute(
         "UPDATE customers SET name = (SELECT name FROM customers WHERE id = ?) "
@@ -326,7 +326,7 @@ def _find(tx: Tx, business_id: str, kind: str, value: str | None) -> int | None:
 
 
 def _bare(kind: str, value: str) -> str:
-    # The one liberty taken with a number: a leading + is not part of it.
+    # The only normalisation of a number: a leading + is not part of it.
     return value.lstrip("+") if kind == "phone" else value
 
 
@@ -335,7 +335,7 @@ def _has(tx: Tx, customer_id: int, kind: str) -> bool:
 
 
 def _doubt(tx: Tx, holder: int, user_id: str | None, now: str) -> str | None:
-    """Why whoever writes from a customer's number may be somebody else; None if nothing says so."""
+    """Why the sender with a customer's number may be another person; None if nothing says so."""
     if user_id is not None and _has(tx, holder, "user_id"):
         return "a known phone number came with another user id: taken as a new customer"
     if user_id is None and may_be_gone(tx, holder, now):

@@ -1,8 +1,8 @@
-"""One SQLite file: a writer whose commits are shared by everything waiting, and readers beside it.
+"""One SQLite file: a writer that commits all waiting work together, and concurrent readers.
 
-All writes of the service go through one connection, so a piece of work sees what the pieces before
-it did, and one fsync serves all of them. A piece is a plain function over the connection; each has
-a savepoint of its own, so one failure undoes only itself.
+All writes of the service go through one connection, so a piece of work sees the effects of those
+before it, and one fsync serves all of them. A piece is a plain function over the connection; each
+has a savepoint of its own, so a failure undoes only its own piece.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ Work = Callable[[sqlite3.Connection], T]
 BUSY_TIMEOUT_MS = 2_000
 READERS = 2
 WRITER_CACHE_KIB = 16 * 1024
-"""Room for the upper pages of every index that a write goes through, however large they are."""
+"""Room for the upper pages of every index that a write uses, however large the index."""
 PIECES_PER_COMMIT_MAX = 512
 PIECES_WAITING_MAX = 20_000
 
@@ -48,9 +48,9 @@ def connect(path: Path) -> sqlite3.Connection:
         # In WAL mode only FULL survives a power cut with every acknowledged commit.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
-        # No statistics are ever made (ANALYZE, PRAGMA optimize): those of a young database prefer
-        # to read its small tables whole, and would still stand when they have grown. Without them
-        # every plan is the one that tests/test_query_plans.py has seen.
+        # No statistics are ever collected (ANALYZE, PRAGMA optimize): those of a new database
+        # prefer full scans of its small tables, and would still apply when they have grown.
+        # Without them every plan is the one that tests/storage/test_query_plans.py checks.
     except sqlite3.Error as error:
         raise ConfigurationError(f"The database {path} cannot be used: {error}.") from error
     return connection
@@ -65,7 +65,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def connected(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection for one command; raises StorageError for whatever the engine says meanwhile."""
+    """A connection for one command; raises StorageError for any error of the engine."""
     connection = connect(path)
     try:
         yield connection
@@ -77,7 +77,7 @@ def connected(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def snapshot(connection: sqlite3.Connection) -> Iterator[Tx]:
-    """The database as it is at one moment, whatever is written meanwhile."""
+    """The database as it is at one moment, unaffected by concurrent writes."""
     connection.execute("BEGIN")
     try:
         yield connection
@@ -87,7 +87,7 @@ def snapshot(connection: sqlite3.Connection) -> Iterator[Tx]:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """One immediate transaction: kept when the block ends, undone when it raises."""
+    """One immediate transaction: committed when the block ends, rolled back when it raises."""
     try:
         connection.execute("BEGIN IMMEDIATE")
         yield connection
@@ -103,7 +103,7 @@ Outcome = tuple[Any, Exception | None]
 
 
 class _Piece:
-    """Work waiting for the writer, and whoever waits for its result."""
+    """Work waiting for the writer, and the future of its result."""
 
     __slots__ = ("done", "work")
 
@@ -115,9 +115,8 @@ class _Piece:
 class Database:
     """The writer and the readers of one file, for the event loop that opened them.
 
-    The writer is a thread that takes whatever waits, by itself: on a busy loop each hop through a
-    task of ours would cost a webhook's acknowledgement a whole turn of everything else. Readers go
-    through aiosqlite.
+    The writer is a thread that dequeues what waits by itself: on a busy loop, each hop through a
+    task would delay a webhook's answer by a whole iteration of the loop. Readers use aiosqlite.
     """
 
     def __init__(self, path: Path, *, clock: Clock) -> None:
@@ -125,9 +124,9 @@ class Database:
         self.commit_ms = 0.0
         """Milliseconds the latest transaction took, from BEGIN to COMMIT."""
         self.failure: str | None = None
-        """Why the latest transaction could not be kept; None when it was."""
+        """Why the latest transaction could not be committed; None when it was."""
         self.failed_at = float("-inf")
-        """When a transaction last could not be kept, in the clock's monotonic seconds."""
+        """When a transaction last could not be committed, in the clock's monotonic seconds."""
         self.lost: str | None = None
         """Why the open files are no longer the database; only a restart ends that."""
         self._clock = clock
@@ -144,7 +143,7 @@ class Database:
 
     @property
     def waiting(self) -> int:
-        """Pieces of work that no transaction has taken yet."""
+        """Pieces of work that are not in a transaction yet."""
         return len(self._pieces)
 
     async def open(self) -> None:
@@ -164,12 +163,12 @@ class Database:
     async def close(self) -> None:
         """Finish what waits, then close; later writes are refused. Also after an open that failed.
 
-        A reader that stays open keeps the process from ending.
+        An open reader would keep the process from ending.
         """
         self._is_closing = True
         for _ in range(self._readers):
             await (await self._idle_readers.get()).close()
-        while self._is_writing:  # nothing new comes, and each round lets one transaction by
+        while self._is_writing:  # nothing new is accepted, and each round waits for one transaction
             await self._in_thread(lambda: None)
         if self._readers:
             await self._in_thread(self._writer.close)
@@ -180,7 +179,7 @@ class Database:
     async def write(self, work: Work[T]) -> T:
         """Run the work in the next shared transaction; its result once that is on disk.
 
-        Raises StorageError when the transaction could not be kept, and whatever the work raised. A
+        Raises StorageError when the transaction could not be committed, and what the work raised. A
         caller that is cancelled meanwhile does not undo the work.
         """
         self._check_open()
@@ -208,9 +207,9 @@ class Database:
             self._idle_readers.put_nowait(reader)
 
     async def version_elsewhere(self) -> int:
-        """A number that changes whenever another process commits; our own writes leave it.
+        """A number that changes whenever another process commits; our own writes do not change it.
 
-        Looks after the files too. Raises StorageError.
+        Checks the files too. Raises StorageError.
         """
         self._check_open()
         try:
@@ -223,7 +222,7 @@ class Database:
         return int(self._writer.execute("PRAGMA data_version").fetchone()[0])
 
     def _look_after_files(self) -> None:
-        """In the writer's thread, whose own checkpoints are then over."""
+        """Check the files; in the writer's thread, so that none of its checkpoints is running."""
         trouble = self._files.trouble() if self._files and not self.lost else None
         if trouble is None:
             return
@@ -235,12 +234,12 @@ class Database:
             f"Nothing is stored or sent any more; {advice}."
         )
         if not trouble.is_overwritten:
-            # The WAL that stays would be read into whatever file takes the place of ours.
+            # A WAL left behind would be applied to a file that replaces ours.
             with suppress(sqlite3.Error):
                 self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _check_open(self) -> None:
-        if self._is_closing:  # its readers may be gone, and none would ever come back
+        if self._is_closing:  # its readers may be gone, and waiting for one would never end
             raise StorageError("The database is closing.")
         if self.lost is not None:
             raise StorageError(self.lost)
@@ -249,23 +248,23 @@ class Database:
         return self._loop.run_in_executor(self._thread, call)
 
     def _write_what_waits(self) -> None:
-        """In the writer's thread: one transaction; the next after whatever else waits for it."""
+        """In the writer's thread: one transaction; the next is queued after other calls."""
         batch = self._take()
         if not batch:
             return
         started = self._clock.monotonic()
         outcomes, failure = self._keep([piece.work for piece in batch])
         ended = self._clock.monotonic()
-        if failure is not None:  # here, for the next transaction may ask
+        if failure is not None:  # here, because the next transaction may read it
             self.failed_at = ended
         ms = elapsed_ms(started, ended)
         self._loop.call_soon_threadsafe(self._release, batch, outcomes, failure, ms)
         self._thread.submit(self._write_what_waits)
 
     def _keep(self, works: list[Work[Any]]) -> tuple[list[Outcome], str | None]:
-        """What is kept counts only where the next start finds it: the files are looked at twice.
+        """Commit; it counts only if the next start finds it, so the files are checked twice.
 
-        Before, since a commit would fill up a WAL that was cut off; and after, for all else.
+        Before, because a commit would extend a WAL that was cut off; and after, for the rest.
         """
         self._look_after_files()
         if self.lost is None:
@@ -300,12 +299,12 @@ class _BatchLostError(Exception):
 
 
 def _keep(raw: sqlite3.Connection, works: list[Work[Any]]) -> tuple[list[Outcome], str | None]:
-    """Outcomes of the works, kept together, and why nothing was kept where that is so."""
+    """Outcomes of the works, committed together, and why nothing was committed if so."""
     try:
         raw.execute("BEGIN IMMEDIATE")
         outcomes = [_try(raw, work) for work in works]
         raw.execute("COMMIT")
-    except Exception as error:  # noqa: BLE001  whatever it was, nobody may wait for ever
+    except Exception as error:  # noqa: BLE001  after any failure, no caller may wait forever
         failure = StorageError(f"The database could not be written: {error}.")
         return [(None, failure) for _ in works], str(failure)
     else:
@@ -320,7 +319,7 @@ def _try(raw: sqlite3.Connection, work: Work[Any]) -> Outcome:
     raw.execute("SAVEPOINT piece")
     try:
         result = work(raw)
-    except Exception as error:  # noqa: BLE001  whatever it raised is the caller's; the piece is undone
+    except Exception as error:  # noqa: BLE001  the caller gets it; the piece is undone
         _check_standing(raw, error)
         raw.execute("ROLLBACK TO piece")
         raw.execute("RELEASE piece")
@@ -333,7 +332,7 @@ def _try(raw: sqlite3.Connection, work: Work[Any]) -> Outcome:
 
 
 def _is_storage_failure(error: Exception) -> bool:
-    """Locked, full or damaged; whatever else sqlite3 raises tells of our own statement."""
+    """Locked, full or damaged; any other error of sqlite3 is about our own statement."""
     return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
 
 
@@ -354,8 +353,8 @@ def _in_snapshot(raw: sqlite3.Connection, work: Work[T]) -> T:
 
 
 async def _run(connection: aiosqlite.Connection, work: Work[T]) -> T:
-    # aiosqlite's own way onto its thread, private but one hop instead of one a statement.
-    # tests/test_database.py guards that it keeps working.
+    # aiosqlite's own way onto its thread: private, but one hop instead of one per statement.
+    # tests/storage/test_database.py checks that it works.
     raw = connection._conn  # noqa: SLF001
     result: T = await connection._execute(work, raw)  # type: ignore[no-untyped-call]  # noqa: SLF001
     return result

@@ -21,7 +21,7 @@ def add(
     retry_count: int = 0,
     outbox_id: int | None = None,
 ) -> None:
-    """Record a failure; `retry_count` is how often it was tried again before it counted as one."""
+    """Record a failure; `retry_count` is how often it was retried before."""
     tx.execute(
         INSERT,
         (message_id, error_message, now, retry_count, business_id, conversation_id, outbox_id),
@@ -64,7 +64,7 @@ def of_message(tx: Tx, message_id: str) -> list[Row]:
 
 
 def mark_retried(tx: Tx, message_id: str) -> None:
-    """Close the open failures of a message that lives again."""
+    """Close the open failures of a requeued message."""
     tx.execute(
         "UPDATE processing_errors SET state = 'retried' WHERE message_id = ? AND state = 'open'",
         (message_id,),

@@ -1,4 +1,4 @@
-"""The database's files on disk: made for their owner alone, and watched while they are open."""
+"""The database's files on disk: created for their owner alone, and watched while they are open."""
 
 import glob
 import os
@@ -9,13 +9,13 @@ from typing import NamedTuple
 from wbot.domain.errors import ConfigurationError
 
 PRIVATE = 0o600
-"""Whatever holds customers' words and money is for its owner alone."""
+"""Files with customers' words and money are for their owner alone."""
 
 
 def open_private(path: Path, flags: int) -> int:
-    """A descriptor of the file; where there is none, it is made for its owner alone.
+    """A descriptor of the file; where there is none, it is created for its owner alone.
 
-    Root makes it for the owner of its folder: the service runs as another user. Raises OSError.
+    Root creates it for the owner of its folder: the service runs as another user. Raises OSError.
     """
     try:
         descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, PRIVATE)
@@ -28,7 +28,7 @@ def open_private(path: Path, flags: int) -> int:
 
 
 def files_of(path: Path) -> list[Path]:
-    """The database's file, and what lies beside it: the copies before its upgrades too."""
+    """The database's file, and those beside it: the copies before its upgrades too."""
     resolved = path.resolve()
     names = [f"{resolved.name}{end}" for end in ("", "-wal", "-shm", ".lock")]
     copies = resolved.parent.glob(f"{glob.escape(resolved.name)}.before-*")
@@ -68,7 +68,7 @@ def check_access(path: Path) -> None:
 
 
 def unusable(path: Path, error: Exception) -> ConfigurationError:
-    """The operator's sentence for a database that the operating system does not give."""
+    """The operator's sentence for a database that the operating system refuses to open."""
     if isinstance(error, PermissionError):
         return ConfigurationError(
             f"This user may not use the database {path}; run the command as the user of the "
@@ -88,14 +88,14 @@ def _owner(path: Path) -> str:
 
 
 class Identity(NamedTuple):
-    """What a file is, under whatever name."""
+    """What identifies a file under any name."""
 
     device: int
     inode: int
 
 
 def identity_of(path: Path) -> Identity | None:
-    """The file's identity; None where nothing can be seen."""
+    """The file's identity; None where it cannot be read."""
     try:
         status = path.stat()
     except OSError:
@@ -104,11 +104,11 @@ def identity_of(path: Path) -> Identity | None:
 
 
 class Trouble(NamedTuple):
-    """What has become of an open database's files, in words."""
+    """What happened to an open database's files, in words."""
 
     words: str
     is_overwritten: bool = False
-    """Whether the file holds what somebody else wrote: what SQLite keeps would spoil it."""
+    """Whether another program wrote the file: SQLite's own pages would then corrupt it."""
 
 
 class _Index(NamedTuple):
@@ -117,7 +117,7 @@ class _Index(NamedTuple):
     page_code: int
     frames: int
     salts: bytes
-    """They change when the WAL begins anew."""
+    """They change when the WAL is restarted."""
     copied: int
     """Frames that a checkpoint has copied into the database file."""
     to_be_copied: int
@@ -132,7 +132,7 @@ class _Index(NamedTuple):
 
     @property
     def wal_bytes(self) -> int:
-        """What the WAL must at least have; a page of 65,536 bytes is written as 1."""
+        """The least size of the WAL; a page of 65,536 bytes is written as 1."""
         page_bytes = (self.page_code & 0xFE00) + ((self.page_code & 1) << 16)
         return self.frames * (page_bytes + _FRAME_HEADER_BYTES)
 
@@ -144,8 +144,8 @@ _FRAME_HEADER_BYTES = 24
 class Watched:
     """The files of an open database: whether its path still leads to them.
 
-    Made after the first connection, for that makes the files, and closed after the last: closing a
-    descriptor takes away every lock that this process has on the file. Raises ConfigurationError.
+    Created after the first connection, which creates the files, and closed after the last: closing
+    a descriptor releases every lock that this process has on the file. Raises ConfigurationError.
     """
 
     def __init__(self, path: Path) -> None:
@@ -170,7 +170,7 @@ class Watched:
         os.close(self._index_file)
 
     def trouble(self) -> Trouble | None:
-        """What has become of the files; None while they are those that were opened."""
+        """What happened to the files; None while they are those that were opened."""
         try:
             before = self._read_index()
             database, wal, index = (path.stat() for path in self._known)
@@ -190,7 +190,7 @@ class Watched:
         return None
 
     def _is_overwritten(self, before: _Index, changed_at: int, after: _Index) -> bool:
-        """Whether the file changed, which in WAL mode only a checkpoint does, and none did it."""
+        """Whether the file changed without a checkpoint, which alone may change it in WAL mode."""
         known, was = self._index.checkpoint, self._changed_at
         self._index, self._changed_at = before, changed_at
         is_same = before.checkpoint == after.checkpoint == known

@@ -1,7 +1,7 @@
-"""What must hold of the ledger whatever happened: each statement finds nothing in right books.
+"""The invariants of the ledger: each statement finds nothing in a consistent one.
 
 Rows of the ledger are never changed, so what was verified once stays verified: an audit may go on
-from a checkpoint, and a whole one goes in slices, each on a snapshot of its own.
+from a checkpoint, and a full one runs in slices, each on a snapshot of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ SELECT t.id FROM transfers t JOIN accounts a ON a.id IN (t.debit_account_id, t.c
 WHERE t.id > :after AND t.id <= :upto
     AND (a.currency <> t.currency OR a.business_id <> t.business_id) GROUP BY t.id
 """
-# `phase IN (...)` beside the one phase meant: only so is the index used that holds just these.
+# `phase IN (...)` beside the one phase meant: the partial index is used only with it.
 NO_MIRROR = """
 SELECT r.id, r.target_id FROM transfers r LEFT JOIN transfers t ON t.id = r.target_id
 WHERE r.id > :after AND r.id <= :upto
@@ -47,7 +47,7 @@ WHERE r.id > :after AND r.id <= :upto
         SELECT 1 FROM transfers p WHERE p.target_id = t.id
             AND p.phase IN ('post', 'void', 'expire') AND p.phase = 'post')))
 """
-# The unique index lets nothing end a hold twice; here, that whatever ends one fits it.
+# The unique index lets nothing end a hold twice; this checks that what ends one fits it.
 NO_END = """
 SELECT r.id, r.target_id FROM transfers r LEFT JOIN transfers t ON t.id = r.target_id
 WHERE r.id > :after AND r.id <= :upto
@@ -55,7 +55,7 @@ WHERE r.id > :after AND r.id <= :upto
     OR t.kind <> r.kind OR t.amount_minor <> r.amount_minor
     OR t.debit_account_id <> r.debit_account_id OR t.credit_account_id <> r.credit_account_id)
 """
-# What a message asked for is among its effects; the rest names its cause by its key alone.
+# What a message requested is among its effects; the rest has its cause only in its key.
 NO_CAUSE = """
 SELECT t.id FROM transfers t
 WHERE t.id > :after AND t.id <= :upto
@@ -67,7 +67,7 @@ SELECT {CHAINED}, previous_hash, hash FROM transfers
 WHERE id > :after AND id <= :upto ORDER BY id
 """  # noqa: S608  our own names
 
-# Of accounts: each is completed by one of the two conditions, a span of accounts or of transfers.
+# About accounts: each is completed by one of two conditions, a span of accounts or of transfers.
 OF_SPAN = "a.id > :after AND a.id <= :upto"
 TOUCHED = """
 a.id IN (SELECT debit_account_id FROM transfers WHERE id > :after AND id <= :upto
@@ -98,7 +98,7 @@ SELECT a.id FROM accounts a WHERE (
     OR EXISTS (SELECT 1 {OPEN} AND NOT EXISTS (SELECT 1 FROM holds h WHERE h.transfer_id = t.id
         AND h.debit_account_id = a.id AND h.credit_account_id = t.credit_account_id))) AND
 """  # noqa: S608  our own text
-# The list of holds was right at the checkpoint, so what came since shows whether it still is.
+# The list of holds was right at the checkpoint, so only what came since is compared.
 WRONG_LISTED = """
 SELECT a.id, coalesce(b.held_minor, 0),
     (SELECT coalesce(sum(t.amount_minor), 0) FROM holds h JOIN transfers t ON t.id = h.transfer_id
@@ -159,7 +159,7 @@ class Sum(msgspec.Struct, frozen=True):
 
 
 class Verified(msgspec.Struct, frozen=True):
-    """What was found in a slice of the ledger, up to where it went, and whether it was the last."""
+    """What was found in a slice of the ledger, where it ended, and whether it was the last."""
 
     breaches: list[str]
     upto: Checkpoint
@@ -168,7 +168,7 @@ class Verified(msgspec.Struct, frozen=True):
 
 
 def breaches(tx: Tx) -> list[str]:
-    """Every invariant of the ledger that does not hold, in plain words; empty in right books."""
+    """Every invariant of the ledger that does not hold, in plain words; empty if all hold."""
     everything = {"after": ID_MIN, "upto": ID_MAX}
     return [
         *verify(tx, Checkpoint(), rows=ID_MAX).breaches,
@@ -192,7 +192,7 @@ def verify(tx: Tx, since: Checkpoint, rows: int) -> Verified:
 def verify_latest(tx: Tx, since: Checkpoint, rows: int, sums: Mapping[int, Sum]) -> Verified:
     """The same, and the balances of the accounts that these rows are about.
 
-    What is known of their sums is not added up again; the sums to be known from now on come back.
+    Known sums are not added up again; returns the sums known from now on.
     """
     verified = verify(tx, since, rows)
     span = {"after": since.transfer_id, "upto": verified.upto.transfer_id}
@@ -221,7 +221,7 @@ def checkpoint(tx: Tx) -> Checkpoint | None:
 
 
 def keep_checkpoint(tx: Tx, reached: Checkpoint, now: str) -> None:
-    """Remember up to where the ledger is verified."""
+    """Store up to where the ledger is verified."""
     tx.execute(KEEP_CHECKPOINT, (reached.transfer_id, reached.hash, now))
 
 
@@ -269,7 +269,7 @@ def _wrong_transfers(tx: Tx, span: Span) -> list[str]:
 
 
 def unguarded(tx: Tx) -> list[str]:
-    """What somebody must have done by hand: guards taken away, the end of the ledger cut off."""
+    """Signs of changes by hand: guards removed, the end of the ledger cut off."""
     found = dict(tx.execute(SELECT_GUARDS).fetchall())
     missing = [name for name, sql in migrations.triggers().items() if found.get(name) != sql]
     numbers = tx.execute(LAST_NUMBERS).fetchone()

@@ -1,4 +1,4 @@
-"""What each turn did, step by step, so that a restart goes on where it stopped."""
+"""What each turn did, step by step, so that a restart continues where it stopped."""
 
 import msgspec
 
@@ -47,9 +47,9 @@ class Claim(msgspec.Struct, frozen=True):
     attempt: int
     steps: tuple[Step, ...]
     failures: int
-    """How often this life failed before, counted or not: a death says nothing of the model."""
+    """How often this revision failed before, counted or not; crashes of the process aside."""
     first_began_at: str
-    """When this life was first taken up, as text."""
+    """When this revision was first begun, as text."""
 
 
 def claim_conversation(
@@ -60,9 +60,9 @@ def claim_conversation(
     *,
     is_marked_read: bool = False,
 ) -> Claim:
-    """Begin a turn: bump the epoch, count the attempt, read the journal.
+    """Begin a turn: increment the epoch, count the attempt, read the journal.
 
-    A message that is marked as read now is so for ever.
+    A message once marked as read stays so.
     """
     epoch = tx.execute(
         "UPDATE conversations SET epoch = epoch + 1 WHERE id = ? RETURNING epoch",
@@ -90,12 +90,12 @@ def claim_conversation(
 
 
 def invalidate_claims(tx: Tx, conversation_id: int) -> None:
-    """Make whichever turn is under way in the conversation stop at its next transaction."""
+    """Make a running turn of the conversation stop at its next transaction."""
     tx.execute("UPDATE conversations SET epoch = epoch + 1 WHERE id = ?", (conversation_id,))
 
 
 def guard(tx: Tx, conversation_id: int, epoch: int) -> None:
-    """Raise OvertakenError unless the conversation is still in this epoch."""
+    """Raise StaleClaimError unless the conversation is still in this epoch."""
     row = tx.execute("SELECT epoch FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
     if row is None or row[0] != epoch:
         raise StaleClaimError("Another turn has taken this conversation.")
@@ -110,7 +110,7 @@ def end(tx: Tx, message_id: str, epoch: int, outcome: str, now: str) -> None:
 
 
 def refund_attempt(tx: Tx, message_id: str) -> None:
-    """Take an attempt back that failed for no fault of the message's."""
+    """Do not count an attempt that failed through no fault of the message."""
     tx.execute("UPDATE messages SET attempts = attempts - 1 WHERE message_id = ?", (message_id,))
 
 
@@ -186,7 +186,7 @@ def message_of_transfer(tx: Tx, transfer_id: int) -> str | None:
 
 
 def moved_money(tx: Tx, message_id: str) -> bool:
-    """Whether this message did anything to money that was not refused."""
+    """Whether any transfer of this message was not refused."""
     row = tx.execute(
         "SELECT 1 FROM effects e JOIN transfers t ON t.id = e.transfer_id "
         "WHERE e.message_id = ? AND t.phase <> 'refused' LIMIT 1",

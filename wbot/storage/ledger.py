@@ -1,4 +1,4 @@
-"""Accounts, transfers, postings and balances: written once, read by everybody."""
+"""Accounts, transfers, postings and balances: written in one place only."""
 
 import msgspec
 
@@ -95,7 +95,7 @@ PAID = """
 SELECT 1 FROM transfers WHERE debit_account_id = ? AND credit_account_id = ?
     AND kind = 'transfer' AND phase IN ('posted', 'post') LIMIT 1
 """
-# Refused at once, or at the customer's yes; the void's cause says why.
+# Refused at once, or at the customer's confirmation; the void's cause says why.
 UNKNOWN_NUMBERS = """
 SELECT count(*) FROM transfers
 WHERE debit_account_id = :account AND created_at > :since AND (refusal = :refusal
@@ -114,8 +114,8 @@ LATEST_OUTGOING = """
 SELECT id FROM transfers WHERE debit_account_id = ? AND kind = 'transfer'
     AND phase IN ('posted', 'pending', 'refused') ORDER BY id DESC LIMIT 1
 """
-# Each half by its own index, so that a long account costs no more than a short one. Whoever is to
-# get money sees nothing of it before it is his.
+# Each half by its own index, so that a long history costs no more than a short one. A pending
+# transfer is hidden from its payee.
 LATEST_ENTRIES = """
 SELECT id FROM (SELECT id FROM transfers WHERE debit_account_id = :account
     AND phase IN ('posted', 'pending', 'refused') ORDER BY id DESC LIMIT :limit)
@@ -129,7 +129,7 @@ ORDER BY 1 DESC LIMIT :limit
 
 
 class Movement(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be recorded: who pays whom, how much, why; refused where it has a refusal."""
+    """What to record: who pays whom, how much, why; refused where it has a refusal."""
 
     business_id: str
     kind: TransferKind
@@ -146,7 +146,7 @@ class Movement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def account_of_business(tx: Tx, business_id: str) -> int:
-    """The business's own account, the outside of every customer's; made on first use."""
+    """The business's own account, the other side of deposits; created on first use."""
     row = tx.execute(
         "SELECT id FROM accounts WHERE business_id = ? AND kind = 'business'", (business_id,)
     ).fetchone()
@@ -154,13 +154,13 @@ def account_of_business(tx: Tx, business_id: str) -> int:
 
 
 def account_of_customer(tx: Tx, business_id: str, customer_id: int) -> int:
-    """The customer's account, made on first use."""
+    """The customer's account, created on first use."""
     row = tx.execute("SELECT id FROM accounts WHERE customer_id = ?", (customer_id,)).fetchone()
     return int(row[0]) if row else _open(tx, business_id, "customer", customer_id=customer_id)
 
 
 def find_account(tx: Tx, customer_id: int) -> int | None:
-    """The customer's account, or None where no money was ever there."""
+    """The customer's account, or None if it was never used."""
     row = tx.execute("SELECT id FROM accounts WHERE customer_id = ?", (customer_id,)).fetchone()
     return int(row[0]) if row else None
 
@@ -172,12 +172,12 @@ def account(tx: Tx, account_id: int) -> Row:
 
 
 def account_of_payee(tx: Tx, business_id: str, customer_id: int, name: str, now: str) -> int:
-    """The account of a payee this customer names; made on first use, private to the customer.
+    """The account of a payee this customer names; created on first use, private to the customer.
 
     That alone does not make the payee known.
     """
     folded = folded_name(name)
-    # Until its customer has confirmed a transfer to it, the name is only somebody's proposal.
+    # Until the customer has confirmed a transfer to it, the name may still be changed.
     tx.execute(
         "INSERT INTO payees (customer_id, name, folded, created_at) VALUES (?, ?, ?, ?) "
         "ON CONFLICT (customer_id, folded) DO UPDATE SET name = excluded.name "
@@ -193,7 +193,7 @@ def account_of_payee(tx: Tx, business_id: str, customer_id: int, name: str, now:
 
 
 def payee_name(tx: Tx, customer_id: int, name: str) -> str:
-    """The payee's name as it is kept, or the given one."""
+    """The payee's name as stored, or the given one."""
     row = tx.execute(
         "SELECT name FROM payees WHERE customer_id = ? AND folded = ?",
         (customer_id, folded_name(name)),
@@ -220,7 +220,7 @@ def by_cause(tx: Tx, cause: Cause) -> Row | None:
 def by_id(tx: Tx, transfer_id: int) -> Row | None:
     """The row of a transfer, with what `state_of` reads; None where there is none.
 
-    What ended a pending transfer is no transfer of its own.
+    A row that ends a pending transfer is not a transfer of its own.
     """
     row: Row | None = tx.execute(SELECT_TRANSFER, (transfer_id,)).fetchone()
     return row
@@ -235,7 +235,7 @@ def required(tx: Tx, transfer_id: int) -> Row:
 
 
 def record(tx: Tx, movement: Movement, now: str) -> int:
-    """Append a row to the ledger, and do to the balances what it says; its number.
+    """Append a row to the ledger and update the balances; its number.
 
     The cause is unique: recording the same one again raises sqlite3.IntegrityError.
     """
@@ -306,17 +306,17 @@ def open_of_account(tx: Tx, account_id: int) -> list[int]:
 
 
 def pending_of_message(tx: Tx, message_id: str) -> list[Row]:
-    """What the message left pending, ended since or not: rows with `payee` and `resolution`."""
+    """The message's pending transfers, ended since or not: rows with `payee` and `resolution`."""
     return tx.execute(PENDING_OF_MESSAGE, (message_id,)).fetchall()
 
 
 def open_of_message(tx: Tx, message_id: str) -> list[Row]:
-    """What the message left pending and nothing has ended yet: rows with `payee`."""
+    """The message's pending transfers that have not ended: rows with `payee`."""
     return [row for row in pending_of_message(tx, message_id) if row["resolution"] is None]
 
 
 def has_incoming_open(tx: Tx, account_id: int) -> bool:
-    """Whether a pending transfer of somebody else would credit the account."""
+    """Whether another customer's pending transfer would credit the account."""
     row = tx.execute(
         "SELECT 1 FROM holds WHERE credit_account_id = ? LIMIT 1", (account_id,)
     ).fetchone()
@@ -326,7 +326,7 @@ def has_incoming_open(tx: Tx, account_id: int) -> bool:
 def made_since(tx: Tx, account_id: int, since: str) -> tuple[int, int]:
     """How many transfers a customer has posted since, or has waiting, and their sum.
 
-    What was taken back, voided or never confirmed does not count.
+    What was reversed, voided or never confirmed does not count.
     """
     row = tx.execute(POSTED_SINCE, (account_id, since)).fetchone()
     open_ = open_of_account(tx, account_id)
@@ -340,18 +340,18 @@ def has_paid(tx: Tx, account_id: int, payee_account_id: int) -> bool:
 
 
 def unknown_numbers_since(tx: Tx, account_id: int, since: str) -> int:
-    """How often the account's holder has tried to pay a number and learned that it is nobody's."""
+    """How often the account's holder tried to pay a number and was told that no customer has it."""
     values = {"account": account_id, "since": since, "refusal": Refusal.UNKNOWN_CUSTOMER}
     return int(tx.execute(UNKNOWN_NUMBERS, values).fetchone()[0])
 
 
 def posted_by_call_minor(tx: Tx, message_id: str) -> int:
-    """What the message's calls have sent without anybody's yes."""
+    """What the message's calls have sent without a confirmation."""
     return int(tx.execute(POSTED_BY_CALL, (message_id,)).fetchone()[0])
 
 
 def is_cancelled_by(tx: Tx, transfer_id: int, message_id: str) -> bool:
-    """Whether a cancel of this very message voided the transfer or took it back."""
+    """Whether a cancel of this same message voided or reversed the transfer."""
     own = f"{message_id}/cancel/"
     row = tx.execute(CANCELLED_BY, {"transfer": transfer_id, "own": own}).fetchone()
     return row is not None
@@ -395,7 +395,7 @@ def entries(tx: Tx, account_id: int, limit: int) -> list[Entry]:
 
 
 def entry(tx: Tx, account_id: int, transfer_id: int) -> Entry | None:
-    """One transfer as the account sees it; None if it has no part in it."""
+    """One transfer as the account sees it; None if the account is not part of it."""
     row = tx.execute(
         f"{SELECT_ENTRIES} AND t.id = :transfer", {"account": account_id, "transfer": transfer_id}
     ).fetchone()
@@ -403,7 +403,7 @@ def entry(tx: Tx, account_id: int, transfer_id: int) -> Entry | None:
 
 
 def latest_outgoing(tx: Tx, account_id: int) -> Entry | None:
-    """The customer's latest transfer to somebody, made or refused; None if there is none."""
+    """The customer's latest outgoing transfer, made or refused; None if there is none."""
     row = tx.execute(LATEST_OUTGOING, (account_id,)).fetchone()
     return None if row is None else entry(tx, account_id, int(row[0]))
 
@@ -474,8 +474,8 @@ def state_of(row: Row) -> TransferState:
 
 def _entry(row: Row) -> Entry:
     is_incoming, kind = bool(row["is_incoming"]), TransferKind(row["kind"])
-    # What was written as the payee is the payer's own word, and stays on the payer's side, where a
-    # reversal brings money in.
+    # What was written as the payee is the payer's own text, and stays on the payer's side, which
+    # in a reversal is the incoming one.
     is_payers = is_incoming is (kind is TransferKind.REVERSAL)
     label = row["payee_name"] or (row["payee"] if is_payers else None)
     is_business = row["other_kind"] == "business" and kind is not TransferKind.TRANSFER

@@ -26,7 +26,7 @@ SELECTED = """
   AND (:since IS NULL OR substr(t.created_at, 1, 10) >= :since)
   AND (:until IS NULL OR substr(t.created_at, 1, 10) <= :until)
 """
-# A pending transfer is known by its own number and words; what it posted hangs on a later row.
+# A pending transfer has its own number and texts; its postings belong to a later row.
 SELECT_POSTED = f"""
 SELECT o.id, o.kind, t.currency, t.created_at, o.target_id, x.memo,
        p.account_id, p.amount_minor
@@ -58,7 +58,7 @@ SELECT (SELECT count(*) FROM businesses) AS businesses, (SELECT count(*) FROM ac
 
 
 class Transfer(msgspec.Struct, frozen=True, kw_only=True):
-    """One transfer as the books have it; accounts by their number, times as text."""
+    """One transfer as the ledger has it; accounts by their number, times as text."""
 
     id: int
     business_id: str
@@ -94,7 +94,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """What of the books is wanted: one business, a period of UTC days with both its ends."""
+    """Which part of the ledger: one business, a period of UTC days, both ends included."""
 
     business_id: str | None = None
     since: str | None = None
@@ -115,7 +115,7 @@ def counts(tx: Tx) -> Counts:
 
 
 def transfers(tx: Tx, selection: Selection) -> Iterator[Transfer]:
-    """The transfers that were asked for in the period, oldest first."""
+    """The transfers requested in the period, oldest first."""
     wanted = msgspec.structs.asdict(selection)
     for row in tx.execute(f"{SELECT_TRANSFERS} AND {SELECTED} ORDER BY t.id", wanted):
         yield _transfer(row)
@@ -154,7 +154,7 @@ def account(tx: Tx, account_id: int) -> Account:
 
 
 def lowest(tx: Tx, business_id: str) -> tuple[str, int] | None:
-    """The customer with the least available, and how much; None where nobody had money yet."""
+    """The customer with the least available, and how much; None where no customer has any yet."""
     row = tx.execute(SELECT_LOWEST, (business_id,)).fetchone()
     return None if row is None else (row["customer"], row["available_minor"])
 

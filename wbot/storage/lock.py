@@ -1,4 +1,4 @@
-"""One service a database file, by whatever name: advisory locks that die with their process."""
+"""One service per database file, by any of its names: advisory locks that end with the process."""
 
 import errno
 import fcntl
@@ -14,7 +14,7 @@ from wbot.storage.files import open_private, unusable
 
 @contextmanager
 def locked(path: Path, *, creates: bool = False) -> Iterator[None]:
-    """Hold the database file; raises ConfigurationError if somebody has it, or there is none.
+    """Hold the database file; raises ConfigurationError if it is in use, or there is none.
 
     Where it may be created, so may its folder.
     """
@@ -36,8 +36,8 @@ def _hold(path: Path, held: ExitStack, *, creates: bool) -> None:
         resolved.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     elif not resolved.exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-    # The name, against whoever finds a new file under it; then the file itself, against another
-    # name of it: a hard link, or a mount of this one file.
+    # The name, in case a new file replaces this one; then the file itself, in case it has another
+    # name: a hard link, or a mount of this one file.
     beside = _open(resolved.with_name(f"{resolved.name}.lock"), held)
     fcntl.flock(beside, fcntl.LOCK_EX | fcntl.LOCK_NB)
     file = _open(resolved, held)
@@ -48,7 +48,7 @@ def _hold(path: Path, held: ExitStack, *, creates: bool) -> None:
 def check_name(path: Path) -> None:
     """Raise ConfigurationError where a service has the file open by a hard link of another name.
 
-    SQLite keeps a WAL beside each name, and two of them would spoil the file.
+    SQLite has a WAL beside each name, and two of them would corrupt the file.
     """
     resolved = Path(os.path.realpath(path))
     try:

@@ -17,8 +17,8 @@ VALUES (:message_id, :log_id, :business_id, :conversation_id, :phone_number_id, 
     :content, :reply_phone, :reply_user_id, :sent_at, :sort_at, :received_at, :not_before, :state,
     :reason, :ended_at, :webhook_id)
 """
-# Another life at the tail: a number of its own, after all who wait, whatever our clock says. Those
-# who have had their turn do not count, so that a long conversation costs no more than a short one.
+# A new revision at the tail: a new number, after all waiting messages, by any clock. Handled
+# messages do not count, so that a long conversation costs no more than a short one.
 REQUEUE = """
 UPDATE messages SET conversation_id = :conversation_id, number = :number,
     revision = revision + 1, state = 'waiting', attempts = 0,
@@ -118,7 +118,7 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     attempts: int
     taken_up_at: str | None
-    """When its customer said to go on with it, however old it is."""
+    """When its customer approved it, although it is stale."""
     is_marked_read: int
 
     @property
@@ -129,7 +129,7 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Backlog(msgspec.Struct, frozen=True):
-    """Messages that could be worked on, and since when the oldest waits (text, or None)."""
+    """Messages that could be processed, and since when the oldest waits (text, or None)."""
 
     waiting: int
     oldest_received_at: str | None
@@ -149,7 +149,7 @@ class InLine(msgspec.Struct, frozen=True):
 
 
 def keep_webhook(tx: Tx, body: bytes, kept: str | None, now: str) -> int:
-    """Store a raw body and the names of the parts that nothing else reads; its number."""
+    """Store a raw body and the names of its unhandled parts; its number."""
     cursor = tx.execute(
         "INSERT INTO webhooks (received_at, body, kept) VALUES (?, ?, ?)", (now, body, kept)
     )
@@ -176,7 +176,7 @@ def insert(tx: Tx, message: NewMessage) -> None:
 
 
 def count_duplicate(tx: Tx, message_id: str) -> None:
-    """Remember that a known id came again."""
+    """Count that a known id came again."""
     tx.execute(
         "UPDATE messages SET duplicates = duplicates + 1 WHERE message_id = ?", (message_id,)
     )
@@ -191,7 +191,7 @@ def by_id(tx: Tx, message_id: str) -> Row | None:
 
 
 def replace_content(tx: Tx, message_id: str, *, type_: str, content: str, webhook_id: int) -> None:
-    """Put the real body in a placeholder's place; it need not wait any longer."""
+    """Replace a placeholder by the real body, which need not wait any longer."""
     tx.execute(
         "UPDATE messages SET type = ?, content = ?, webhook_id = ?, not_before = NULL "
         "WHERE message_id = ?",
@@ -202,7 +202,7 @@ def replace_content(tx: Tx, message_id: str, *, type_: str, content: str, webhoo
 def requeue(tx: Tx, message_id: str, now: str, *, conversation_id: int | None = None) -> int | None:
     """Give an ended message its next revision at the tail; its conversation, if it has one.
 
-    That is another one from now on where it is named.
+    A named conversation becomes the message's own.
     """
     row = by_id(tx, message_id)
     if row is None or row["conversation_id"] is None:
@@ -214,7 +214,7 @@ def requeue(tx: Tx, message_id: str, now: str, *, conversation_id: int | None = 
 
 
 def next_of(tx: Tx, conversation_id: int) -> StoredMessage | None:
-    """Whose turn it is: the one already begun, else the oldest by WhatsApp's time, then number."""
+    """The next message: the one already begun, else the oldest by WhatsApp's time, then number."""
     row = tx.execute(NEXT_OF, (conversation_id,)).fetchone()
     if row is None:
         return None
@@ -223,10 +223,10 @@ def next_of(tx: Tx, conversation_id: int) -> StoredMessage | None:
 
 
 def waiting_stale(tx: Tx, conversation_id: int, *, since: str, before: str) -> list[Row]:
-    """Messages not begun that were asked for between two instants, or at an unknown time, in order.
+    """Messages not begun that were requested between two instants, or at an unknown time, in order.
 
-    A message is asked for when it is written, or by a yes to going on with it. One of unknown time
-    was received after the first instant.
+    A message is requested when it is written, or when the customer approves it while stale. One of
+    unknown time was received after the first instant.
     """
     return tx.execute(
         WAITING_STALE, {"conversation": conversation_id, "since": since, "before": before}
@@ -234,12 +234,12 @@ def waiting_stale(tx: Tx, conversation_id: int, *, since: str, before: str) -> l
 
 
 def approve_stale(tx: Tx, message_id: str) -> None:
-    """The customer said to go on with it, however old it is."""
+    """Record that the customer approved a stale message."""
     tx.execute("UPDATE messages SET is_stale_approved = 1 WHERE message_id = ?", (message_id,))
 
 
 def note_lateness(tx: Tx, message: StoredMessage) -> bool:
-    """Whether a message written later has already had its turn; remembered in the row."""
+    """Whether a message written later has already had its turn; stored in the row."""
     if message.sent_at is None:
         return False
     row = tx.execute(
@@ -252,12 +252,12 @@ def note_lateness(tx: Tx, message: StoredMessage) -> bool:
 
 
 def postpone(tx: Tx, message_id: str, until: str) -> None:
-    """Let the message, and with it its conversation, wait."""
+    """Make the message, and so its conversation, wait."""
     tx.execute("UPDATE messages SET not_before = ? WHERE message_id = ?", (until, message_id))
 
 
 def note_foreign(tx: Tx, message_id: str, met: ForeignWords) -> None:
-    """Keep that the message's turn met another person's words; what it read outweighs its past."""
+    """Record that the turn read another person's words; READ is never replaced by IN_HISTORY."""
     tx.execute(
         "UPDATE messages SET foreign_words = ?1 WHERE message_id = ?2 "
         "AND (foreign_words IS NULL OR ?1 = 'read')",
@@ -266,7 +266,7 @@ def note_foreign(tx: Tx, message_id: str, met: ForeignWords) -> None:
 
 
 def has_met_foreign(tx: Tx, message_id: str) -> bool:
-    """Whether the message's turn has met another person's words, in whatever attempt or life."""
+    """Whether the message's turn has read another person's words, in any attempt or revision."""
     row = tx.execute(
         "SELECT foreign_words FROM messages WHERE message_id = ?", (message_id,)
     ).fetchone()
@@ -274,7 +274,7 @@ def has_met_foreign(tx: Tx, message_id: str) -> bool:
 
 
 def finish(tx: Tx, message_id: str, *, state: str, reason: str | None, now: str) -> None:
-    """End the message's life in one of answered, silent, failed."""
+    """End the message in one of answered, silent, failed."""
     row = tx.execute(FINISH, (state, reason, now, message_id)).fetchall()[0]
     if row["conversation_id"] is not None and row["sent_at"] is not None:
         tx.execute(NOTE_HANDLED, (row["sent_at"], row["conversation_id"]))
@@ -286,7 +286,7 @@ def in_line(tx: Tx, after: tuple[str, str], limit: int) -> list[InLine]:
 
 
 def backlog(tx: Tx, now: str) -> Backlog:
-    """How much could be worked on now; what must still wait is not counted as oldest."""
+    """How much could be processed now; a postponed message is not counted as the oldest."""
     row = tx.execute(
         "SELECT count(*), min(CASE WHEN coalesce(m.not_before, '') <= ? "
         "THEN max(m.received_at, m.sort_at) END) "
@@ -302,7 +302,7 @@ def past(tx: Tx, conversation_id: int, limit: int) -> list[Row]:
 
 
 def unfinished_of(tx: Tx, customer_id: int) -> int:
-    """How many of the customer's messages wait or are being worked on."""
+    """How many of the customer's messages wait or are being processed."""
     row = tx.execute(
         "SELECT count(*) FROM messages m JOIN conversations v ON v.id = m.conversation_id "
         "WHERE v.customer_id = ? AND m.state IN ('waiting', 'begun')",
@@ -312,13 +312,13 @@ def unfinished_of(tx: Tx, customer_id: int) -> int:
 
 
 def latest_body_of(tx: Tx, business_id: str) -> bytes | None:
-    """The raw webhook that brought a business's latest message, while it is kept."""
+    """The raw webhook of a business's latest message, while it is stored."""
     row = tx.execute(LATEST_BODY, (business_id,)).fetchone()
     return None if row is None or row[0] is None else bytes(row[0])
 
 
 def unmatched_phone_number_ids(tx: Tx) -> list[tuple[str, int]]:
-    """Phone number ids that got messages but belong to no business, with how many."""
+    """Phone number ids that messages came for but no business has, with how many."""
     rows = tx.execute(
         "SELECT phone_number_id, count(*) FROM messages WHERE business_id IS NULL "
         "AND phone_number_id IS NOT NULL GROUP BY phone_number_id"

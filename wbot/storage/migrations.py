@@ -1,4 +1,4 @@
-"""The numbered schema files, and which of them a database has seen."""
+"""The numbered schema files, and which of them a database has."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ _TRIGGER = "CREATE TRIGGER"
 
 
 class Migration(msgspec.Struct, frozen=True):
-    """One schema file; a database that saw another text of the same number is refused."""
+    """One schema file; a database with another text of the same number is refused."""
 
     version: int
     sql: str
@@ -42,7 +42,7 @@ def migrations() -> tuple[Migration, ...]:
 
 
 def triggers() -> dict[str, str]:
-    """The guards of the whole schema by name, word for word as SQLite keeps them."""
+    """The guards of the whole schema by name, exactly as SQLite stores them."""
     statements = [one for migration in migrations() for one in _statements(migration.sql)]
     texts = [one[one.index(_TRIGGER) :].strip() for one in statements if _TRIGGER in one]
     return {text.split()[2]: text.removesuffix(";") for text in texts}
@@ -71,9 +71,9 @@ def pending(connection: sqlite3.Connection) -> tuple[Migration, ...]:
 def migrate(
     connection: sqlite3.Connection, path: Path, now: datetime, *, creates: bool = True
 ) -> None:
-    """Bring the database up to this program's schema; a copy is made first if it holds anything.
+    """Bring the database up to this program's schema; copied first if it is not empty.
 
-    Raises ConfigurationError where it holds nothing, and none may be created.
+    Raises ConfigurationError where it is empty, and none may be created.
     """
     missing = pending(connection)
     if not missing:
@@ -92,7 +92,7 @@ def migrate(
 def _copy(connection: sqlite3.Connection, copy: Path) -> None:
     try:
         copy.unlink(missing_ok=True)
-        os.close(open_private(copy, os.O_RDONLY))  # VACUUM takes an empty file too
+        os.close(open_private(copy, os.O_RDONLY))  # VACUUM accepts an empty file
         connection.execute("VACUUM INTO ?", (str(copy),))
     except (OSError, sqlite3.Error) as error:
         raise ConfigurationError(

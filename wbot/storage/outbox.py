@@ -72,12 +72,11 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     state: ReplyState
     attempts: int
     not_before: str | None
-    unknown_at: str | None
     created_at: str
     throughput: int
     """Sends a second its business may make."""
     answers: str | None = None
-    """The message it answers, as it came."""
+    """The message it answers, as received."""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -86,7 +85,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InLine(msgspec.Struct, frozen=True):
-    """A reply whose fate is open."""
+    """A reply whose outcome is open."""
 
     id: int
     conversation_id: int
@@ -108,7 +107,7 @@ class NewStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StateChange(msgspec.Struct, frozen=True, kw_only=True):
-    """A reply whose state a status raised."""
+    """A reply whose state has advanced."""
 
     outbox_id: int
     business_id: str
@@ -124,7 +123,7 @@ class StateChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def installation_id(tx: Tx) -> str:
-    """What tells our own sends from those of another database."""
+    """Distinguishes our own sends from those of another database."""
     return str(tx.execute("SELECT id FROM installation").fetchone()[0])
 
 
@@ -139,7 +138,7 @@ def add(tx: Tx, reply: NewReply) -> None:
 
 
 def next_of(tx: Tx, conversation_id: int) -> Reply | None:
-    """The oldest reply of the conversation whose fate is open; None if all are settled."""
+    """The oldest reply of the conversation whose outcome is open; None if all are settled."""
     row = tx.execute(NEXT_OF, (conversation_id,)).fetchone()
     if row is None:
         return None
@@ -188,7 +187,7 @@ def close_attempt(
 
 
 def accept(tx: Tx, outbox_id: int, wamid: str, now: str) -> list[StateChange]:
-    """The Graph API took the reply: raise it, and take up statuses that came before the answer."""
+    """The Graph API accepted the reply: advance it, and apply statuses that came earlier."""
     raised_now = _advance(tx, _row(tx, outbox_id), ReplyState.ACCEPTED, wamid=wamid, now=now)
     early = tx.execute(
         "SELECT id, status, errors FROM statuses WHERE wamid = ? AND outbox_id IS NULL", (wamid,)
@@ -199,22 +198,21 @@ def accept(tx: Tx, outbox_id: int, wamid: str, now: str) -> list[StateChange]:
 
 
 def wait_again(tx: Tx, outbox_id: int, until: str, *, counts: bool) -> None:
-    """Nothing left, or it was refused for now: send again later, unless a status knows better.
+    """Nothing was sent, or it was refused for now: send again later, unless a status settled it.
 
-    An attempt that failed for no fault of the reply's does not count against it.
+    An attempt that failed through no fault of the reply does not count.
     """
     tx.execute(
-        "UPDATE outbox SET state = 'waiting', not_before = ?, unknown_at = NULL, "
+        "UPDATE outbox SET state = 'waiting', not_before = ?, "
         "attempts = attempts - ? WHERE id = ? AND state = 'sending'",
         (until, 0 if counts else 1, outbox_id),
     )
 
 
-def become_unknown(tx: Tx, outbox_id: int, now: str) -> None:
-    """Nobody can say whether it left: wait for a status, unless one has come."""
+def become_unknown(tx: Tx, outbox_id: int) -> None:
+    """It is unknown whether it was sent: wait for a status, unless one has come."""
     tx.execute(
-        "UPDATE outbox SET state = 'unknown', unknown_at = ? WHERE id = ? AND state = 'sending'",
-        (now, outbox_id),
+        "UPDATE outbox SET state = 'unknown' WHERE id = ? AND state = 'sending'", (outbox_id,)
     )
 
 
@@ -238,7 +236,7 @@ def attempts_alike(tx: Tx, outbox_id: int, outcome: str, code: int | None) -> in
 
 
 def orphan_attempts_become_unknown(tx: Tx, now: str) -> None:
-    """After a crash: sends that were under way have an outcome nobody saw."""
+    """After a crash: sends that were under way have an unknown outcome."""
     tx.execute(
         "UPDATE send_attempts SET closed_at = ?, outcome = 'unknown', "
         "detail = 'the process ended during the send' WHERE closed_at IS NULL",
@@ -246,20 +244,19 @@ def orphan_attempts_become_unknown(tx: Tx, now: str) -> None:
     )
     tx.execute(
         # The first condition is the index's own: without it the whole table would be read.
-        "UPDATE outbox SET state = 'unknown', unknown_at = ? "
-        "WHERE state IN ('waiting', 'sending', 'unknown') AND state = 'sending'",
-        (now,),
+        "UPDATE outbox SET state = 'unknown' "
+        "WHERE state IN ('waiting', 'sending', 'unknown') AND state = 'sending'"
     )
 
 
 def interrupted(tx: Tx, outbox_id: int, now: str) -> None:
-    """An attempt whose end could not be stored: nobody can say what became of it."""
+    """An attempt whose end could not be stored has an unknown outcome."""
     tx.execute(
         "UPDATE send_attempts SET closed_at = ?, outcome = 'unknown', "
         "detail = 'its end could not be stored' WHERE outbox_id = ? AND closed_at IS NULL",
         (now, outbox_id),
     )
-    become_unknown(tx, outbox_id, now)
+    become_unknown(tx, outbox_id)
 
 
 def has_status(tx: Tx, wamid: str, *, status: str, participant: str) -> bool:
@@ -272,9 +269,9 @@ def has_status(tx: Tx, wamid: str, *, status: str, participant: str) -> bool:
 
 
 def record_status(tx: Tx, status: NewStatus, installation: str) -> list[StateChange] | None:
-    """Store a status and raise the reply it speaks of; None when it was known already.
+    """Store a status and advance the reply it is about; None when it was known already.
 
-    One that matches nothing yet is kept for `accept` to take up.
+    One that matches nothing yet is stored for `accept` to apply.
     """
     if tx.execute(ADD_STATUS, msgspec.structs.asdict(status)).rowcount == 0:
         return None
@@ -311,12 +308,12 @@ def _quotable(
 
 
 def in_line(tx: Tx, after: int, limit: int) -> list[InLine]:
-    """The next replies of active businesses whose fate is open, oldest first."""
+    """The next replies of active businesses whose outcome is open, oldest first."""
     return [InLine(*row) for row in tx.execute(IN_LINE, (after, limit)).fetchall()]
 
 
 def count_unsettled(tx: Tx) -> int:
-    """Replies whose fate is open."""
+    """The number of replies whose outcome is open."""
     row = tx.execute(
         "SELECT count(*) FROM outbox WHERE state IN ('waiting', 'sending', 'unknown')"
     ).fetchone()
@@ -324,7 +321,7 @@ def count_unsettled(tx: Tx) -> int:
 
 
 def unsettled_of(tx: Tx, customer_id: int) -> int:
-    """How many replies to the customer have an open fate."""
+    """How many replies to the customer have an open outcome."""
     row = tx.execute(
         "SELECT count(*) FROM outbox o JOIN conversations v ON v.id = o.conversation_id "
         "WHERE v.customer_id = ? AND o.state IN ('waiting', 'sending', 'unknown')",
@@ -362,7 +359,7 @@ def _outbox_of(tx: Tx, wamid: str, opaque: str | None, installation: str) -> int
 
 def _match(tx: Tx, status: Row, outbox_id: int, *, wamid: str, now: str) -> list[StateChange]:
     tx.execute("UPDATE statuses SET outbox_id = ? WHERE id = ?", (outbox_id, status["id"]))
-    # Whatever the word, Meta has the message: sending it again would send it twice.
+    # With any status, Meta has the message: sending it again would send it twice.
     is_known = status["status"] in REPORTED
     reported = ReplyState(status["status"]) if is_known else ReplyState.ACCEPTED
     return _advance(

@@ -1,4 +1,4 @@
-"""Whom a customer pays: names that are private to him, and other customers."""
+"""Whom a customer pays: names private to the customer, and other customers."""
 
 from wbot.domain.payees import folded_name
 from wbot.storage.tx import Row, Tx
@@ -13,7 +13,7 @@ SELECT p.folded, p.name FROM payees p
 LEFT JOIN accounts a ON a.payee_id = p.id LEFT JOIN balances b ON b.account_id = a.id
 WHERE p.customer_id = ? AND (p.known_since IS NOT NULL OR b.posted_minor > 0) ORDER BY p.folded
 """
-# Those whose name the other customer uses too stay behind: see operations/merging.
+# Those whose name the other customer uses too are not moved: see admin/customer_merge.
 HAND_OVER = """
 UPDATE payees SET customer_id = ?1
 WHERE customer_id = ?2 AND folded NOT IN (SELECT folded FROM payees WHERE customer_id = ?1)
@@ -23,7 +23,7 @@ UPDATE payees SET known_since =
     (SELECT o.known_since FROM payees o WHERE o.customer_id = ?2 AND o.folded = payees.folded)
 WHERE customer_id = ?1 AND known_since IS NULL
 """
-# Whoever knew the one who leaves knows the other one now; nobody is his own payee.
+# Customers who knew the merged one know the other one now; no customer is their own payee.
 HAND_OVER_CUSTOMERS = """
 INSERT INTO known_customers
 SELECT ?1, payee_customer_id, known_since FROM known_customers
@@ -38,12 +38,12 @@ LEARN_CUSTOMER = "INSERT INTO known_customers VALUES (?, ?, ?) ON CONFLICT DO NO
 
 
 def of_customer(tx: Tx, customer_id: int) -> list[Row]:
-    """The payees who are known to the customer or were paid, with what each has got, by name."""
+    """The customer's known or paid payees, with what each has received, by name."""
     return tx.execute(SELECT_OF_CUSTOMER, (customer_id,)).fetchall()
 
 
 def names_paid(tx: Tx, customer_id: int) -> dict[str, str]:
-    """The names of the customer's payees who are known or have money, by what they compare by."""
+    """The names of the customer's payees who are known or have money, by folded name."""
     rows = tx.execute(SELECT_NAMES_PAID, (customer_id,))
     return {str(row[0]): str(row[1]) for row in rows.fetchall()}
 
@@ -58,7 +58,7 @@ def is_known(tx: Tx, customer_id: int, name: str) -> bool:
 
 
 def is_known_customer(tx: Tx, customer_id: int, payee_customer_id: int) -> bool:
-    """Whether the customer has confirmed a transfer to this one, or an operator vouched for him."""
+    """Whether the customer confirmed a transfer to this one, or an operator vouched for them."""
     row = tx.execute(
         "SELECT 1 FROM known_customers WHERE customer_id = ? AND payee_customer_id = ?",
         (customer_id, payee_customer_id),
@@ -67,7 +67,7 @@ def is_known_customer(tx: Tx, customer_id: int, payee_customer_id: int) -> bool:
 
 
 def is_known_account(tx: Tx, customer_id: int, account_id: int) -> bool:
-    """Whether the customer knows whoever holds this account."""
+    """Whether the customer knows the holder of this account."""
     row = tx.execute(
         "SELECT a.customer_id, p.known_since FROM accounts a LEFT JOIN payees p "
         "ON p.id = a.payee_id WHERE a.id = ?",
@@ -79,7 +79,7 @@ def is_known_account(tx: Tx, customer_id: int, account_id: int) -> bool:
 
 
 def learn(tx: Tx, customer_id: int, account_id: int, now: str) -> None:
-    """Make whoever holds this account, payee or customer, known to the customer."""
+    """Make the holder of this account, payee or customer, known to the customer."""
     holder = tx.execute(
         "SELECT payee_id, customer_id FROM accounts WHERE id = ?", (account_id,)
     ).fetchone()
@@ -90,9 +90,9 @@ def learn(tx: Tx, customer_id: int, account_id: int, now: str) -> None:
 
 
 def hand_over(tx: Tx, from_id: int, into_id: int) -> None:
-    """Give one customer's payees to another, but for those of a name the other uses too.
+    """Give one customer's payees to another, except names that the other uses too.
 
-    Such a name is known to him from then on, if only the first one's payee was.
+    Such a name becomes known to the other customer if it was known to the first.
     """
     tx.execute(HAND_OVER_KNOWN, (into_id, from_id))
     tx.execute(HAND_OVER, (into_id, from_id))

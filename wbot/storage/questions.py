@@ -3,8 +3,8 @@
 from wbot.storage import messages
 from wbot.storage.tx import Tx
 
-# WhatsApp's times have whole seconds. What this message has answered itself, before a crash, is
-# still what it answers; of a confirmation its effects tell that.
+# WhatsApp's times have whole seconds. What this message itself answered before a crash, it still
+# answers; for a confirmation, its effects show that.
 ANSWERABLE = """
 WITH asked AS (
     SELECT 'confirm' AS kind, token AS key, message_id, asked_at, 1 AS is_open
@@ -44,14 +44,14 @@ def ask(tx: Tx, conversation_id: int, message_ids: list[str], now: str) -> int:
 def answerable(tx: Tx, message: messages.StoredMessage, *, since: str) -> list[tuple[str, str]]:
     """Kind and key of each question that a plain yes or no can be about.
 
-    WhatsApp had taken the question before, and the model has not spoken since. Those about stale
-    messages count from an instant on. Where none is open, the ones that expired and whose customer
-    has not heard of it.
+    WhatsApp had accepted the question before, and the model has not spoken since. Those about stale
+    messages count from an instant on. Where none is open, those that expired without the customer
+    being told.
     """
     values = {
         "conversation_id": message.conversation_id,
         "message_id": message.message_id,
-        # What WhatsApp delivers late may answer something else.
+        # A message that WhatsApp delivers late may answer something else.
         "written_at": message.sent_at or message.received_at,
         "received_at": message.received_at,
         "since": since,
@@ -62,7 +62,7 @@ def answerable(tx: Tx, message: messages.StoredMessage, *, since: str) -> list[t
 
 
 def note_model_spoke(tx: Tx, conversation_id: int) -> None:
-    """From now on a plain answer may be meant for the model, not for a question from before."""
+    """From now on a plain answer may be meant for the model, not for an earlier question."""
     tx.execute(
         "UPDATE conversations SET model_spoke_after = (SELECT max(id) FROM outbox) WHERE id = ?",
         (conversation_id,),
@@ -80,8 +80,8 @@ def settle(
 ) -> bool:
     """Answer the question of this number once, by a message of its conversation.
 
-    A yes takes its messages up. False where there is no such question here, or another message has
-    answered it.
+    A yes approves and requeues its messages. False where there is no such question here, or another
+    message has answered it.
     """
     row = tx.execute(
         "SELECT id, answered_by FROM stale_questions WHERE id = ? AND conversation_id = ?",

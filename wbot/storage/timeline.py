@@ -1,4 +1,4 @@
-"""One message's whole life, as the tables have it; read, never written."""
+"""Queries for the full timeline of one message; nothing here writes."""
 
 import msgspec
 
@@ -35,7 +35,7 @@ SELECT_STATUSES = """
 SELECT s.*, o.part FROM statuses s JOIN outbox o ON o.id = s.outbox_id
 WHERE o.message_id = ? ORDER BY s.id
 """
-# Also of those who were merged into the customer: their messages stay where they were.
+# Also of customers merged into this one: their messages stay where they were.
 SELECT_LATEST = """
 SELECT m.business_id, m.message_id,
     (SELECT count(*) FROM messages o WHERE o.conversation_id = v.id) AS messages
@@ -56,7 +56,7 @@ ORDER BY received_at DESC
 
 
 class Latest(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody's latest message, and how many they have sent."""
+    """A customer's latest message, and how many they have sent."""
 
     business_id: str
     message_id: str
@@ -70,19 +70,19 @@ def message(tx: Tx, message_id: str) -> Row | None:
 
 
 def message_answered_by(tx: Tx, wamid: str) -> str | None:
-    """The message that one we sent was the answer to, or None."""
+    """The message that a reply of ours answered, or None."""
     row = tx.execute("SELECT message_id FROM outbox WHERE wamid = ?", (wamid,)).fetchone()
     return None if row is None or row[0] is None else str(row[0])
 
 
 def message_logged_as(tx: Tx, log_id: str) -> str | None:
-    """The message that logs name so, or None."""
+    """The message with this id in the logs, or None."""
     row = tx.execute("SELECT message_id FROM messages WHERE log_id = ?", (log_id,)).fetchone()
     return None if row is None else str(row[0])
 
 
 def known_as(tx: Tx, alias: str) -> list[int]:
-    """Who has this number or user id: at most one customer of each business."""
+    """The customers with this number or user id: at most one of each business."""
     rows = tx.execute(
         "SELECT customer_id FROM customer_aliases WHERE value = ? AND retired_at IS NULL "
         "ORDER BY business_id",
@@ -104,7 +104,7 @@ def latest_by(tx: Tx, customer_id: int) -> Latest | None:
 
 
 def first_unfinished(tx: Tx, conversation_id: int) -> str | None:
-    """The message of a conversation that all its others wait for."""
+    """The message that all others of a conversation wait for."""
     row = tx.execute(
         "SELECT message_id FROM messages WHERE conversation_id = ? "
         "AND state IN ('waiting', 'begun') ORDER BY state <> 'begun', sort_at, number LIMIT 1",
@@ -128,14 +128,14 @@ def is_unanswered(tx: Tx, question_id: int) -> bool:
 
 
 def turns(tx: Tx, message_id: str) -> list[Row]:
-    """Every attempt of every life, in order."""
+    """Every attempt of every revision, in order."""
     return tx.execute(
         "SELECT * FROM turns WHERE message_id = ? ORDER BY revision, attempt", (message_id,)
     ).fetchall()
 
 
 def steps(tx: Tx, message_id: str) -> list[Row]:
-    """Every model answer and tool result of every life, in order."""
+    """Every model answer and tool result of every revision, in order."""
     return tx.execute(
         "SELECT * FROM steps WHERE message_id = ? ORDER BY revision, number", (message_id,)
     ).fetchall()

@@ -1,4 +1,4 @@
-"""What storage functions run on: one open transaction, whichever engine made it."""
+"""What storage functions use: one open transaction, of any engine."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -34,7 +34,7 @@ class Cursor(Protocol):
 
 
 class Tx(Protocol):
-    """One transaction: what was executed is kept or undone as a whole by whoever opened it."""
+    """One transaction: committed or rolled back as a whole by the caller that opened it."""
 
     def execute(self, sql: str, parameters: Parameters = ..., /) -> Cursor: ...
 
