@@ -1,4 +1,4 @@
-"""wbot ledger: money in and out by an operator's hand, and proof that the books are right."""
+"""wbot ledger: money in and out by an operator's hand, and verification of the books."""
 
 import re
 import sqlite3
@@ -153,7 +153,7 @@ def test_a_withdrawal_beyond_the_balance_is_refused_and_stays_so(wbot: Wbot) -> 
     ("arguments", "code", "words"),
     [
         (["deposit", "nope", ALICE, "5"], 2, "There is no business 'nope'; known: shop."),
-        (["deposit", "shop", "bob", "5"], 2, "'bob' names no customer"),
+        (["deposit", "shop", "bob", "5"], 2, "'bob' does not identify a customer"),
         (["deposit", "shop", "1234", "5"], 2, "5 to 20 digits"),
         (["deposit", "shop", "1" * 21, "5"], 2, "5 to 20 digits"),
         (["deposit", "shop", "us.abc", "5"], 2, "business-scoped user id"),
@@ -168,23 +168,27 @@ def test_a_withdrawal_beyond_the_balance_is_refused_and_stays_so(wbot: Wbot) -> 
         (["deposit", "shop", ALICE, "-5"], 2, "AMOUNT is '-5', and must be more than zero"),
         (["withdraw", "shop", ALICE, "5"], 1, f"shop has no customer {ALICE}"),
         (["balance", "shop", ALICE], 1, f"shop has no customer {ALICE}"),
-        (["statement", "shop", ALICE], 1, "`wbot customer list shop` shows who there is"),
+        (["statement", "shop", ALICE], 1, "`wbot customer list shop` lists them"),
         (["statement", "shop", ALICE, "--limit", "0"], 2, "--limit"),
         (["reverse", "T1"], 1, "There is no transfer T1."),
-        (["reverse", "X1"], 2, "'X1' is no transfer"),
-        (["reverse", "-"], 2, "'-' is no transfer"),
+        (["reverse", "X1"], 2, "'X1' is not a transfer reference"),
+        (["reverse", "-"], 2, "'-' is not a transfer reference"),
         (["export", "--format", "pdf"], 2, "--format"),
         (["export", "--business", "nope"], 2, "There is no business 'nope'"),
-        (["export", "--since", "yesterday"], 2, "'yesterday' is no day; write it like 2026-11-23."),
-        (["export", "--since", "2026-11-31"], 2, "'2026-11-31' is no day"),
-        (["export", "--until", "20261123"], 2, "'20261123' is no day"),
-        (["export", "--until", "2026-W47-1"], 2, "'2026-W47-1' is no day"),
-        (["export", "--until", "٢٠٢٦-11-23"], 2, "is no day"),
-        (["export", "--until", ""], 2, "'' is no day"),
+        (
+            ["export", "--since", "yesterday"],
+            2,
+            "'yesterday' is not a date; write it like 2026-11-23.",
+        ),
+        (["export", "--since", "2026-11-31"], 2, "'2026-11-31' is not a date"),
+        (["export", "--until", "20261123"], 2, "'20261123' is not a date"),
+        (["export", "--until", "2026-W47-1"], 2, "'2026-W47-1' is not a date"),
+        (["export", "--until", "٢٠٢٦-11-23"], 2, "is not a date"),
+        (["export", "--until", ""], 2, "'' is not a date"),
         (
             ["export", "--since", "2026-11-02", "--until", "2026-11-01"],
             2,
-            "The period ends on 2026-11-01, before it begins on 2026-11-02.",
+            "The period ends on 2026-11-01, before it starts on 2026-11-02.",
         ),
         ([], 2, "Usage: wbot ledger"),
     ],

@@ -559,7 +559,7 @@ def told(path: Path, number: int) -> list[str]:
     """What `wbot why` tells of money and questions in the life of Alice's n-th message."""
     with writing(path) as tx:
         row = tx.execute("SELECT message_id FROM messages WHERE number = ?", (number,)).fetchone()
-        stages = message_timeline.tell(tx, row[0], to_text(Clock().now())).stages
+        stages = message_timeline.build_timeline(tx, row[0], to_text(Clock().now())).stages
     kinds = {"ledger", "asked", "asked_ended"}
     return [re.sub(r"wamid\S+|20\S+Z", "…", one.detail) for one in stages if one.stage in kinds]
 

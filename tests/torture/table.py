@@ -10,7 +10,7 @@ from torture.evidence import Evidence, message_id_in
 from torture.judge import KILLED, Verdict
 from torture.lives import Life
 from torture.victim import Moment, Place
-from wbot.admin import message_timeline as whole_life
+from wbot.admin import message_timeline
 from wbot.clock import Clock, to_text
 from wbot.domain.errors import RefusedError
 from wbot.storage.database import connect
@@ -100,7 +100,7 @@ def _spread(seconds: Sequence[float]) -> str:
 def _tell_life(console: Console, evidence: Evidence, message_id: str) -> None:
     tx = connect(evidence.database)
     try:
-        told = whole_life.tell(tx, message_id, to_text(Clock().now()))
+        told = message_timeline.build_timeline(tx, message_id, to_text(Clock().now()))
     except RefusedError as error:
         console.print(f"  {error}")
     else:
