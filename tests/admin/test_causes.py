@@ -88,7 +88,7 @@ async def test_a_paused_business_is_told_with_how_to_go_on(
         message_id = await world.simulator.say(ALICE, "Hello")
         told = await cause_told(wbot, message_id, "is paused")
         as_json = await asyncio.to_thread(wbot.json, "why", message_id)
-    assert "`wbot business resume shop` lets them go on" in told
+    assert "`wbot business resume shop` lets them continue" in told
     assert (as_json["stages"][-1]["stage"], as_json["stages"][-1]["detail"]) == ("no_reply", told)
 
 

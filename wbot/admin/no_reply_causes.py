@@ -51,7 +51,7 @@ def _stopped(message: Row, *, is_served: bool) -> str | None:
         business_id = message["business_id"]
         return (
             f"The business {business_id} is paused, so messages and replies wait; "
-            f"`wbot business resume {business_id}` lets them go on."
+            f"`wbot business resume {business_id}` lets them continue."
         )
     return None if is_served else NOT_RUNNING
 

@@ -130,7 +130,7 @@ def _connected(*, creates: bool = False) -> Iterator[Connection]:
 
 @contextmanager
 def reading() -> Iterator[Tx]:
-    """The configured database as it is at one moment, whatever a service writes meanwhile."""
+    """A snapshot of the configured database, unaffected by what a service writes."""
     with _connected() as connection, snapshot(connection) as tx:
         yield tx
 

@@ -124,7 +124,7 @@ def _what_happens_next(requeued: Requeued) -> str:
 )
 @json_option
 def purge(*, age: str, as_json: bool) -> None:
-    """Delete failures older than an age.
+    """Delete failures older than AGE.
 
     Their messages stay.
     """

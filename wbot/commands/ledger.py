@@ -193,8 +193,7 @@ def export(*, style: str, business_id: str | None, since: str | None, until: str
     """Print the ledger for other programs.
 
     Oldest first: a CSV file for a spreadsheet, or a journal that hledger and ledger-cli read. Days
-    are UTC. A transfer counts on the day it was requested in the CSV file, in the journal on
-    the day it was posted.
+    are UTC: the day of the request in the CSV file, the day of posting in the journal.
     """
     if since is not None and until is not None and since > until:
         raise MalformedError(f"The period ends on {until}, before it starts on {since}.")
