@@ -21,7 +21,7 @@ from wbot.ingress.server import listening
 from wbot.keyed_worker import cancel_and_wait
 from wbot.logs import get_log, keep_from_logs
 from wbot.metrics import Metrics
-from wbot.monitoring.change_poller import Watch
+from wbot.monitoring.change_poller import ChangePoller
 from wbot.monitoring.health import Health, Sources
 from wbot.monitoring.ledger_audit import Audit
 from wbot.monitoring.metrics_page import MetricsPage
@@ -132,7 +132,7 @@ class Service:
             ),
         )
         self.metrics_page = MetricsPage(self.metrics)
-        self.watch = Watch(
+        self.watch = ChangePoller(
             database=self.database,
             clock=clock,
             log=log,

@@ -56,8 +56,18 @@ def start_logs(*, level: str, style: str, stream: TextIO, file: Path | None) -> 
         destinations.append((RotatingFile(file), False))
     _Shared.outputs = [_output(one, is_console=is_console) for one, is_console in destinations]
     _configure(level, _Forwarding())
+    logging.getLogger("aiohttp.server").addFilter(_without_traceback)
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_crash
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    # A stranger's malformed request is worth a short line: with a traceback each, a flood of them
+    # would rotate everything else out of the log file.
+    error = record.exc_info[1] if record.exc_info else None
+    if type(error).__module__ == "aiohttp.http_exceptions":
+        record.exc_info, record.exc_text = None, None
+    return True
 
 
 def stop_logs(wait_s: float) -> None:

@@ -12,7 +12,7 @@ from cli_harness import Wbot
 from conftest import ALICE, BOB, WAIT_S, MakeWorld, World, writing
 from db_factories import NOW, SHOP, after, make_customer, make_message, make_tx
 
-from wbot.admin.no_reply_causes import NOTHING_CAME, cause_of
+from wbot.admin.no_reply_causes import NOT_DELIVERED_HINT, cause_of
 from wbot.clock import Clock
 from wbot.domain.triage import SilenceReason
 from wbot.simulator.faults.plan import Endpoint, refused
@@ -68,14 +68,14 @@ async def test_a_blocked_model_is_shown_as_the_cause(make_world: MakeWorld, wbot
     async with make_world() as world:
         world.simulator.faults.always(Endpoint.MODEL, refused(401, 0))
         await world.simulator.say(ALICE, "Hello")
-        cause = await shown_cause(wbot, f"+{ALICE.phone}", "held")
+        cause = await shown_cause(wbot, f"+{ALICE.phone}", "blocked")
         await world.simulator.say(ALICE, "Are you there?")
         behind = await shown_cause(wbot, f"+{ALICE.phone}", "earlier messages")
         first = world.rows("SELECT message_id FROM messages ORDER BY number")[0]["message_id"]
-    assert "goes on by itself once this is fixed" in cause
+    assert "continues by itself once this is fixed" in cause
     assert "HTTP 401" in cause
     assert cause.endswith("`wbot check` shows what to fix.")
-    assert f"`wbot why {first}` tells why" in behind
+    assert f"`wbot why {first}` says why" in behind
 
 
 async def test_a_paused_business_is_shown_with_how_to_resume(
@@ -86,7 +86,7 @@ async def test_a_paused_business_is_shown_with_how_to_resume(
         message_id = await world.simulator.say(ALICE, "Hello")
         cause = await shown_cause(wbot, message_id, "is paused")
         as_json = await asyncio.to_thread(wbot.json, "why", message_id)
-    assert "`wbot business resume shop` lets them go on" in cause
+    assert "`wbot business resume shop` lets them continue" in cause
     assert (as_json["stages"][-1]["stage"], as_json["stages"][-1]["detail"]) == ("no_reply", cause)
 
 
@@ -113,7 +113,7 @@ async def test_old_messages_are_shown_as_asked_about_or_out_of_the_window(
         expired = await shown_cause(wbot, await old_message(world, 25), "older than a day")
         asked = await shown_cause(wbot, await old_message(world, 2), "too old")
     assert "the customer has to write again" in expired
-    assert "it goes on when the customer taps the button" in asked
+    assert "it continues when the customer taps the button" in asked
 
 
 async def test_an_unknown_number_is_shown_with_how_to_add_it(
@@ -137,7 +137,7 @@ async def test_a_refused_signature_is_shown_with_what_to_check(
             assert answer.status == 401
         ran = await asyncio.to_thread(wbot, "why", f"+{ALICE.phone}")
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err == f"wbot: No message of +{ALICE.phone} has come. {NOTHING_CAME}\n"
+    assert ran.err == f"wbot: No message from +{ALICE.phone} has arrived. {NOT_DELIVERED_HINT}\n"
     assert "code 401" in ran.err
     stopped = await asyncio.to_thread(wbot, "why", f"+{ALICE.phone}")
     assert "No service is running" in stopped.err
@@ -151,7 +151,7 @@ async def test_an_answered_customer_has_no_cause_but_where_to_look_for_a_newer_m
         await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
         ran = await asyncio.to_thread(wbot, "why", f"+{ALICE.phone}")
     assert "Why no reply" not in ran.out
-    assert "It has its reply, and nothing came after it. If they wrote" in ran.out
+    assert "It has its reply, and no later message arrived. If they wrote" in ran.out
 
 
 # From rows alone ----------------------------------------------------------------------------------
@@ -171,8 +171,8 @@ def test_every_silence_is_shown_with_its_reason(
     make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
     messages.finish(tx, "wamid.1", state="silent", reason=reason, now=NOW)
     cause = cause_of(tx, "wamid.1", is_served=True) or ""
-    assert cause.startswith("It gets no reply, for ")
-    assert cause.endswith("; nothing is to be done.")
+    assert cause.startswith("It gets no reply: ")
+    assert cause.endswith("; no action needed.")
 
 
 def test_a_failure_is_shown_with_its_retry_until_it_is_purged(tx: sqlite3.Connection) -> None:
@@ -181,7 +181,7 @@ def test_a_failure_is_shown_with_its_retry_until_it_is_purged(tx: sqlite3.Connec
     common = {"business_id": SHOP.id, "conversation_id": conversation_id}
     errors.add(tx, "It broke.", now=NOW, message_id="wamid.1", **common)  # type: ignore[arg-type]
     assert cause_of(tx, "wamid.1", is_served=True) == (
-        "It failed for good: It broke; once the cause is fixed, `wbot errors retry 1` handles it "
+        "It failed for good: It broke; once the cause is fixed, `wbot errors retry 1` processes it "
         "again."
     )
     errors.purge(tx, after(1))
@@ -194,8 +194,8 @@ def test_a_failed_attempt_is_shown_as_repeated(tx: sqlite3.Connection) -> None:
     taken = journal.claim_conversation(tx, conversation_id, "wamid.1", after(1))
     journal.end(tx, "wamid.1", taken.epoch, "retry: The model endpoint failed.", after(2))
     assert cause_of(tx, "wamid.1", is_served=True) == (
-        "The last attempt failed and is repeated by itself: The model endpoint failed. If it goes "
-        "on failing, `wbot check` shows what to fix."
+        "The last attempt failed and is repeated by itself: The model endpoint failed. If it keeps "
+        "failing, `wbot check` shows what to fix."
     )
 
 
@@ -232,11 +232,11 @@ def test_each_state_of_a_reply_that_did_not_arrive_has_its_words(tx: sqlite3.Con
     detail = "The access token of shop cannot be read: it is not set."
     outbox.close_attempt(tx, attempt_id, outcome="not_sent", now=after(2), detail=detail)
     outbox.wait_again(tx, outbox_id, after(3), counts=False)
-    assert f"is repeated by itself: {detail} If it goes on" in str(cause())
+    assert f"is repeated by itself: {detail} If it keeps failing" in str(cause())
     attempt_id = outbox.open_attempt(tx, outbox_id, after(4)) or 0
     outbox.close_attempt(tx, attempt_id, outcome="unknown", now=after(5), detail="lost")
     outbox.become_unknown(tx, outbox_id)
-    assert "Nobody can say whether WhatsApp took the reply" in str(cause())
+    assert "It is unknown whether WhatsApp accepted the reply" in str(cause())
     outbox.accept(tx, outbox_id, "wamid.out", after(6))
     assert "has not reported it delivered" in str(cause())
     tx.execute("UPDATE outbox SET state = 'failed', error = 'Too late (code 131047)'")

@@ -210,7 +210,7 @@ def test_the_command_exports_a_period_of_a_business(wbot: Wbot) -> None:
         "2026-11-30 T2 transfer: one"
     ]
     said = " ".join(wbot.done("ledger", "export", "--help").split())
-    assert "the day itself is included" in said
+    assert "To the end of this day, inclusive" in said
 
 
 # The journal ------------------------------------------------------------------------------------

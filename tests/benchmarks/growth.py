@@ -346,7 +346,7 @@ class Journey:
             "wbot why CUSTOMER": lambda: message_timeline.find(
                 self.tx, f"1555{2 + number % 17:07}"
             ),
-            "wbot why MESSAGE": lambda: message_timeline.tell(
+            "wbot why MESSAGE": lambda: message_timeline.build_timeline(
                 self.tx, f"wamid.{1 + number * 7919 % self.count:09}", now
             ),
             "statement of 10": lambda: ledger.entries(self.tx, 2, 10),

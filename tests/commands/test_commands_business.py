@@ -308,7 +308,8 @@ def test_an_overdraft_below_what_a_customer_owes_is_refused(
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == (
         f"wbot: The overdraft of shop cannot be 10.00 USD: {ALICE} is already 25.00 USD below "
-        "zero, counting what is held. Deposit at least 15.00 USD there first, or allow 25.00 USD.\n"
+        "zero, including held amounts. Deposit at least 15.00 USD there first, or allow 25.00 "
+        "USD.\n"
     )
     assert wbot("business", "set", "shop", "overdraft=").code == 1
     shown = wbot.json("business", "show", "shop")
@@ -376,4 +377,4 @@ def test_the_real_entry_point_ends_with_the_promised_codes(tmp_path: Path) -> No
     assert misused.stderr.count("\n") == 1
     malformed = run("ledger", "reverse", "T")
     assert (malformed.returncode, malformed.stdout) == (2, "")
-    assert malformed.stderr == "wbot: 'T' is no transfer; they are called T12 or 12.\n"
+    assert malformed.stderr == "wbot: 'T' is not a transfer reference; use T12 or 12.\n"

@@ -80,7 +80,7 @@ def test_a_file_that_others_may_read_is_warned_of_with_the_command_that_fixes_it
     assert found["files"]["detail"].endswith(fix)
     subprocess.run(fix.split(), check=True)
     found = {one["check"]: one for one in wbot.json("check", "--offline")}
-    assert found["files"]["detail"] == "for their owner alone"
+    assert found["files"]["detail"] == "private to their owner"
 
 
 def test_a_token_that_cannot_be_read_ends_with_two(wbot: Wbot) -> None:
@@ -205,7 +205,7 @@ def test_unassigned_numbers_are_warned_of() -> None:
     found, _ = stored(tx)
     stranger = found["phone number id 777"]
     assert (stranger.ok, stranger.is_warning) == (True, True)
-    assert stranger.detail.startswith("messages to it: 2, which nobody answers")
+    assert stranger.detail.startswith("messages to it: 2, unanswered")
     tx.close()
 
 
@@ -336,7 +336,9 @@ async def test_a_missing_account_is_reported_as_not_checked() -> None:
 async def test_a_wrong_token_is_reported_with_its_fix() -> None:
     found = await outside(make_simulator(), subject(token=TOKEN))
     assert not found["number of shop"].ok
-    assert "(code 190): make a lasting token for a system user" in found["number of shop"].detail
+    assert (
+        "(code 190): create a permanent token for a system user" in found["number of shop"].detail
+    )
     assert found["webhook of shop"].is_warning
 
 
@@ -347,7 +349,7 @@ async def test_a_wrong_token_is_reported_with_its_fix() -> None:
         (33, "check phone_number_id"),
         (10, "whatsapp_business_management"),
         (200, "whatsapp_business_management"),
-        (0, "make a lasting token"),
+        (0, "create a permanent token"),
         (4, "try again later"),
     ],
 )
@@ -457,7 +459,7 @@ async def test_odd_answers_are_shown_as_far_as_they_go(body: str) -> None:
     assert number.detail == (
         "no display number, no verified name, quality UNKNOWN, throughput unknown"
     )
-    assert "Meta does not tell" in callback.detail
+    assert "Meta does not say" in callback.detail
 
 
 async def test_a_number_that_customers_block_is_warned_of() -> None:

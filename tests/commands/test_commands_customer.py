@@ -80,7 +80,7 @@ def put_reply(tx: sqlite3.Connection, conversation_id: int) -> int:
 
 def test_customers_are_listed_and_shown(wbot: Wbot) -> None:
     assert wbot.json("customer", "list", "shop") == {"customers": []}
-    assert wbot.done("customer", "list", "shop") == "Nobody has written to shop yet.\n"
+    assert wbot.done("customer", "list", "shop") == "shop has no customers yet.\n"
     wbot.done("ledger", "deposit", "shop", ALICE, "5")
     wbot.done("ledger", "deposit", "shop", "US.Abc1", "2")
     listed = wbot.json("customer", "list", "shop")["customers"]
@@ -125,7 +125,7 @@ def test_a_merge_is_reported_and_shown(wbot: Wbot) -> None:
     assert "Merged into   C2" in wbot.done("customer", "show", "shop", "C1")
     assert "merged into C2" in wbot.done("customer", "list", "shop")
     statement = wbot.done("ledger", "statement", "shop", BOB)
-    assert "What C1 did before it was merged stands under C1." in statement
+    assert "Transfers of C1 before the merge are under C1." in statement
     kinds = [one["kind"] for one in wbot.json("ledger", "statement", "shop", "C1")["entries"]]
     assert kinds == ["merge", "deposit"]
     assert wbot.json("ledger", "verify")["ok"]
@@ -136,11 +136,11 @@ def test_a_merge_is_reported_and_shown(wbot: Wbot) -> None:
     [
         (["list", "nope"], 2, "There is no business 'nope'"),
         (["show", "shop", BOB], 1, f"shop has no customer {BOB}"),
-        (["show", "shop", "Bob"], 2, "'Bob' names no customer"),
+        (["show", "shop", "Bob"], 2, "'Bob' does not identify a customer"),
         (["show", "shop", "C9"], 1, "shop has no customer C9"),
         (["merge", "shop", BOB, ALICE], 1, f"shop has no customer {BOB}"),
         (["merge", "shop", ALICE, BOB], 1, f"shop has no customer {BOB}"),
-        (["merge", "shop", ALICE, f"+{ALICE}"], 1, "are one customer already"),
+        (["merge", "shop", ALICE, f"+{ALICE}"], 1, "are already one customer"),
         (["merge", "shop", ALICE], 2, "Missing argument 'INTO'"),
     ],
 )
@@ -228,7 +228,7 @@ def test_a_merge_waits_for_replies_on_their_way(tx: sqlite3.Connection, busy: st
     customer_id = customers.find(tx, SHOP.id, busy)
     assert customer_id is not None
     outbox_id = put_reply(tx, customers.conversation_of(tx, SHOP.id, customer_id, NOW))
-    with pytest.raises(RefusedError, match=f"A reply to {busy} is still on its way"):
+    with pytest.raises(RefusedError, match=f"A reply to {busy} is still being sent"):
         merge(tx, ALICE, BOB)
     outbox.accept(tx, outbox_id, "wamid.out", NOW)
     assert not merge(tx, ALICE, BOB).is_repeated
@@ -268,7 +268,7 @@ def test_a_repeat_names_the_latest_merge_of_a_number(tx: sqlite3.Connection) -> 
 
 def test_two_names_of_one_customer_are_no_merge(tx: sqlite3.Connection) -> None:
     customers.resolve(tx, SHOP.id, phone=ALICE, user_id="US.A", name=None, now=NOW)
-    with pytest.raises(RefusedError, match="are one customer already"):
+    with pytest.raises(RefusedError, match="are already one customer"):
         merge(tx, "US.A", ALICE)
 
 

@@ -93,7 +93,7 @@ def test_failures_are_listed_newest_first(wbot: Wbot) -> None:
 def test_one_failure_is_shown_whole(wbot: Wbot) -> None:
     shown = wbot.json("errors", "show", "1")
     assert (shown["business_id"], shown["error_message"]) == ("shop", "The model died.")
-    assert "Its whole life: wbot why wamid.1" in wbot.done("errors", "show", "1")
+    assert "Its timeline: wbot why wamid.1" in wbot.done("errors", "show", "1")
     assert "why" not in wbot.done("errors", "show", "2")
 
 
@@ -114,9 +114,9 @@ def test_a_retry_requeues_the_message(wbot: Wbot) -> None:
 @pytest.mark.parametrize(
     ("age_s", "words"),
     [
-        (10, "a running service takes it up within two seconds."),
-        (3_600, "its customer is first asked whether it still holds."),
-        (25 * 3_600, "it will end in silence, for WhatsApp lets nobody answer after 24 hours."),
+        (10, "a running service processes it within two seconds."),
+        (3_600, "the customer is first asked whether they still want it."),
+        (25 * 3_600, "it will get no reply, because WhatsApp allows none after 24 hours."),
     ],
 )
 def test_a_retry_says_what_will_happen(wbot: Wbot, age_s: float, words: str) -> None:
@@ -150,7 +150,7 @@ def test_a_message_at_work_is_left_alone(wbot: Wbot) -> None:
     change(wbot, "UPDATE messages SET state = 'begun'")
     ran = retry(wbot)
     assert ran.code == 1
-    assert "is at work now; nothing was done" in ran.err
+    assert "is in progress; nothing was done" in ran.err
     assert state(wbot) == ("begun", 0)
 
 
@@ -158,7 +158,7 @@ def test_a_failure_without_a_message_cannot_be_retried(wbot: Wbot) -> None:
     ran = retry(wbot, 2)
     assert (ran.code, ran.err) == (
         1,
-        "wbot: Failure 2 is not about a message that could be tried again.\n",
+        "wbot: Failure 2 is not about a message that can be retried.\n",
     )
 
 
@@ -180,11 +180,11 @@ def test_a_message_of_a_merged_customer_is_not_handled_on_the_emptied_account(wb
         (["retry", "x"], 2, "ID is 'x'; it must be a whole number of at least 1"),
         (["show", "0"], 2, "ID is '0'; it must be a whole number"),
         (["purge"], 2, "--older-than"),
-        (["purge", "--older-than", "30"], 2, "'30' is no age; write it like 30d, 12h or 4w."),
-        (["purge", "--older-than", "0d"], 2, "is no age"),
-        (["purge", "--older-than", "-1d"], 2, "is no age"),
-        (["purge", "--older-than", "1000000d"], 2, "is no age"),
-        (["purge", "--older-than", "\u0663d"], 2, "is no age"),
+        (["purge", "--older-than", "30"], 2, "'30' is not an age; write it like 30d, 12h or 4w."),
+        (["purge", "--older-than", "0d"], 2, "is not an age"),
+        (["purge", "--older-than", "-1d"], 2, "is not an age"),
+        (["purge", "--older-than", "1000000d"], 2, "is not an age"),
+        (["purge", "--older-than", "\u0663d"], 2, "is not an age"),
     ],
 )
 def test_bad_input_gets_one_sentence(

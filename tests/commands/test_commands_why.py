@@ -12,7 +12,7 @@ from conftest import ALICE, BOB, WAIT_S, MakeWorld, World, deposit, writing
 from db_factories import NOW, SHOP, after, make_customer, make_message, make_tx
 
 from wbot.admin import customer_merge, message_timeline
-from wbot.admin.message_timeline import SILENCES, Life
+from wbot.admin.message_timeline import SILENCES, Timeline
 from wbot.domain.errors import RefusedError
 from wbot.domain.triage import SilenceReason
 from wbot.simulator.faults.plan import Endpoint, refused, repeated
@@ -32,7 +32,7 @@ def tx() -> Iterator[sqlite3.Connection]:
 
 def stages_of(tx: sqlite3.Connection, message_id: str = "wamid.1") -> list[tuple[str, str]]:
     """Stage and detail, in order; checks that the times do not decrease."""
-    found = message_timeline.tell(tx, message_id, LATER)
+    found = message_timeline.build_timeline(tx, message_id, LATER)
     times = [one.at for one in found.stages]
     assert times == sorted(times)
     return [(one.stage, one.detail) for one in found.stages]
@@ -108,7 +108,7 @@ async def test_a_transfer_is_shown_from_its_arrival_to_its_ticks(
     assert "refused: There is not enough money" in refused_
     assert details(stages, "turn_ended") == ["attempt 1: answered"]
     (reply,) = found["replies"]
-    assert details(stages, "send_ended") == [f"attempt 1: WhatsApp took it as {reply['wamid']}"]
+    assert details(stages, "send_ended") == [f"attempt 1: WhatsApp accepted it as {reply['wamid']}"]
     assert [words.split(",")[0] for words in details(stages, "status")] == [
         "sent",
         "delivered",
@@ -135,12 +135,12 @@ async def test_a_cancel_and_what_it_reversed_refer_to_each_other(
     with writing(database_path) as tx:
         latest, others = message_timeline.find(tx, BOB.phone or "")
         first = tx.execute("SELECT min(message_id) FROM messages WHERE message_id <> ?", (latest,))
-        paid = message_timeline.tell(tx, first.fetchone()[0], LATER)
-        taken_back = message_timeline.tell(tx, latest, LATER)
+        paid = message_timeline.build_timeline(tx, first.fetchone()[0], LATER)
+        taken_back = message_timeline.build_timeline(tx, latest, LATER)
     assert others == 1
     ledger = [one.detail for story in (paid, taken_back) for one in story.stages]
     assert "T2: 15.50 USD to Mary, posted, and reversed since by T3" in ledger
-    assert "T3: 15.50 USD, taking T2 back, posted" in ledger
+    assert "T3: 15.50 USD, reversing T2, posted" in ledger
 
 
 async def test_a_failed_message_shows_what_went_wrong(
@@ -153,7 +153,7 @@ async def test_a_failed_message_shows_what_went_wrong(
     with writing(database_path) as tx:
         stages = stages_of(tx, message_timeline.find(tx, ALICE.phone or "")[0])
     assert details(stages, "turn_ended") == [
-        "attempt 1 failed, to be tried again: The model endpoint failed: HTTP 500.",
+        "attempt 1 failed, will be retried: The model endpoint failed: HTTP 500.",
         "attempt 2: failed",
     ]
     (error,) = details(stages, "error")
@@ -170,7 +170,7 @@ def test_a_waiting_message_shows_what_it_waits_for(tx: sqlite3.Connection) -> No
     make_message(tx, alice, "wamid.1")
     assert stages_of(tx)[-1] == (
         "waiting",
-        "100.00 s since it came: for a running service to take it up",
+        "100.00 s since it came: for a running service to process it",
     )
     make_message(tx, alice, "wamid.0", sort_at=after(-5))
     make_message(tx, alice, "wamid.2", sort_at=after(5), not_before=after(200))
@@ -200,10 +200,10 @@ def test_every_attempt_is_shown_and_a_long_block_once(tx: sqlite3.Connection) ->
         "attempt 9",
     ]
     assert details(stages, "turn_ended") == [
-        "attempt 1 held until an operator mends it, 5 times in all: no key",
-        "attempt 5 held until an operator mends it, 5 times in all: no key",
-        "attempt 6 stopped with the service; the next start goes on from here",
-        "attempt 8 failed, to be tried again: it broke",
+        "attempt 1 blocked until an operator fixes it, 5 times in all: no key",
+        "attempt 5 blocked until an operator fixes it, 5 times in all: no key",
+        "attempt 6 stopped with the service; the next start continues from here",
+        "attempt 8 failed, will be retried: it broke",
         "attempt 9: silent",
     ]
 
@@ -226,9 +226,9 @@ def test_a_later_revision_is_shown_separately(tx: sqlite3.Connection) -> None:
     journal.add_step(tx, "wamid.1", 1, step=step, now=after(4))
     stages = stages_of(tx)
     assert details(stages, "error") == ["failure 1, retried since: it broke"]
-    assert details(stages, "turn_began") == ["attempt 1 of life 2; its end is not recorded yet"]
+    assert details(stages, "turn_began") == ["attempt 1 of revision 1; its end is not recorded yet"]
     assert details(stages, "model") == [
-        "m, 12.3 ms of life 2: says 5 characters (0 tokens read, 0 written)"
+        "m, 12.3 ms of revision 1: says 5 characters (0 tokens read, 0 written)"
     ]
 
 
@@ -302,7 +302,7 @@ def test_sends_and_statuses_are_shown_part_by_part(tx: sqlite3.Connection) -> No
         webhook_id=1,
     )
     outbox.record_status(tx, status, "other")
-    found = message_timeline.tell(tx, "wamid.1", LATER)
+    found = message_timeline.build_timeline(tx, "wamid.1", LATER)
     assert [(one.text, one.state, one.wamid) for one in found.replies] == [
         ("Hello", "failed", "wamid.out"),
         ("Still?", "waiting", None),
@@ -315,26 +315,29 @@ def test_sends_and_statuses_are_shown_part_by_part(tx: sqlite3.Connection) -> No
         "part 3: 9 characters",
     ]
     assert details(stages, "send_ended") == [
-        "part 1: attempt 1: nobody can say whether it arrived (connection lost)",
-        "part 1: attempt 2: WhatsApp took it as wamid.out",
+        "part 1: attempt 1: it is unknown whether it arrived (connection lost)",
+        "part 1: attempt 2: WhatsApp accepted it as wamid.out",
     ]
     assert details(stages, "status") == [
-        "part 1: failed, WhatsApp says at 12:00:06 UTC by its clock: no such number (code 131026)"
+        (
+            "part 1: failed, WhatsApp reports at 12:00:06 UTC by its clock: no such number "
+            "(code 131026)"
+        )
     ]
 
 
-def silent(tx: sqlite3.Connection, reason: str) -> Life:
+def silent(tx: sqlite3.Connection, reason: str) -> Timeline:
     make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
     messages.finish(tx, "wamid.1", state="silent", reason=reason, now=after(1))
-    return message_timeline.tell(tx, "wamid.1", LATER)
+    return message_timeline.build_timeline(tx, "wamid.1", LATER)
 
 
 def test_silence_has_its_reason_in_words(tx: sqlite3.Connection) -> None:
-    assert silent(tx, "reaction").stages[-1].detail == "no reply, for it is a reaction"
+    assert silent(tx, "reaction").stages[-1].detail == "no reply: it is a reaction"
 
 
 def test_a_reason_without_a_sentence_is_shown_as_it_is(tx: sqlite3.Connection) -> None:
-    assert silent(tx, "some_new_reason").stages[-1].detail == "no reply, for some new reason"
+    assert silent(tx, "some_new_reason").stages[-1].detail == "no reply: some new reason"
 
 
 def test_every_known_reason_for_silence_is_worded() -> None:
@@ -347,7 +350,7 @@ def test_a_message_to_an_unknown_number_has_no_business(tx: sqlite3.Connection) 
         "UPDATE messages SET business_id = NULL, conversation_id = NULL, number = NULL, "
         "state = 'silent', reason = 'unknown_number', ended_at = received_at"
     )
-    found = message_timeline.tell(tx, "wamid.1", LATER)
+    found = message_timeline.build_timeline(tx, "wamid.1", LATER)
     assert (found.business, found.customer, found.state) == (None, "15550101001", "silent")
     assert "no business here has the phone number id" in found.stages[-1].detail
 
@@ -359,8 +362,8 @@ def test_a_message_to_an_unknown_number_has_no_business(tx: sqlite3.Connection) 
     ("text", "words"),
     [
         ("wamid.9", "No message is known as 'wamid.9'; give a message's id (wamid.…), or a "),
-        ("15550109999", "No message of 15550109999 has come."),
-        ("US.Nobody", "No message of US.Nobody has come."),
+        ("15550109999", "No message from 15550109999 has arrived."),
+        ("US.Nobody", "No message from US.Nobody has arrived."),
         ("", "No message is known as ''; give a message's id (wamid.…), or a customer's phone "),
     ],
 )
@@ -392,4 +395,4 @@ def test_messages_from_before_a_merge_count_as_the_customers(tx: sqlite3.Connect
     customer_merge.merge(tx, SHOP, from_text="15550101001", into_text="15550101002", now=NOW)
     assert message_timeline.find(tx, "15550101002") == ("wamid.1", 1)
     assert message_timeline.find(tx, "C1") == ("wamid.1", 0)
-    assert message_timeline.tell(tx, "wamid.1", LATER).customer == "C1"
+    assert message_timeline.build_timeline(tx, "wamid.1", LATER).customer == "C1"

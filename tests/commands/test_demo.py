@@ -214,7 +214,7 @@ def test_a_real_business_is_not_played_with(wbot: Wbot) -> None:
     wbot.add_business("shop")
     ran = wbot("demo", "--no-browser", "--port", "0", "--database", str(wbot.database))
     assert ran.code == 2
-    assert "holds the business 'shop', which is no demo" in ran.err
+    assert "holds the business 'shop', which is not the demo's" in ran.err
     assert query(wbot.database, "SELECT access_token FROM businesses") == [
         {"access_token": "env:TOKEN"}
     ]

@@ -55,11 +55,14 @@ COMMANDS: list[tuple[tuple[str, ...], str]] = [
     (DEPOSIT, f"Missing argument 'AMOUNT'; {FORM}; see `wbot ledger deposit --help`"),
     ((*DEPOSIT, "5", "6"), "unexpected extra argument (6); see `wbot ledger deposit --help`"),
     (("ledger", "deposit", "shp", CUSTOMER, "5"), "no business 'shp'; known: shop."),
-    (("ledger", "balance", "shop", "bob"), "'bob' names no customer: give a phone number"),
+    (
+        ("ledger", "balance", "shop", "bob"),
+        "'bob' does not identify a customer: give a phone number",
+    ),
     (("ledger", "statement", "shop", CUSTOMER, "--limit", "-1"), "--limit is '-1'; it must be a"),
     (("ledger", "statement", "shop", CUSTOMER, "--limit", "few"), "whole number of at least 1"),
-    (("ledger", "reverse", "-1"), "'-1' was read as an option, and nothing here is negative"),
-    (("ledger", "reverse", "x"), "'x' is no transfer; they are called T12 or 12"),
+    (("ledger", "reverse", "-1"), "'-1' was read as an option, and no value here is negative"),
+    (("ledger", "reverse", "x"), "'x' is not a transfer reference; use T12 or 12"),
     (("ledger", "export", "--format", "xls"), "'xls' is not one of 'csv', 'hledger'; see `wbot"),
     (("business", "add", "cafe"), "write `wbot business add ID --name TEXT --phone-number-id TEXT"),
     (("business", "set", "shop", "nonsense=1"), "There is no option 'nonsense'; known: name,"),
@@ -202,7 +205,7 @@ def test_a_burst_against_a_running_service_needs_a_yes(tmp_path: Path) -> None:
     assert agreed.returncode == 1
     assert agreed.stdout.splitlines()[1].split() == ["acknowledged", "0"]
     assert agreed.stderr == (
-        "wbot: Nothing was acknowledged: see that a service answers at "
+        "wbot: Nothing was acknowledged: check that a service answers at "
         f"{NOBODY[1]} and has the same WBOT_APP_SECRET; `wbot serve` starts one.\n"
     )
 

@@ -154,7 +154,7 @@ async def test_an_undated_message_is_shown_as_such_to_the_operator(
         assert [one["event"] for one in logs].count("message.undated") == 1
         await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
         with writing(path) as tx:
-            stages = message_timeline.tell(tx, "wamid.1", to_text(Clock().now())).stages
+            stages = message_timeline.build_timeline(tx, "wamid.1", to_text(Clock().now())).stages
         assert [one.stage for one in stages].count("undated") == 1
 
 

@@ -587,7 +587,7 @@ def stages_shown(path: Path, number: int) -> list[str]:
     """The money and question stages that `wbot why` shows for Alice's n-th message."""
     with writing(path) as tx:
         row = tx.execute("SELECT message_id FROM messages WHERE number = ?", (number,)).fetchone()
-        stages = message_timeline.tell(tx, row[0], to_text(Clock().now())).stages
+        stages = message_timeline.build_timeline(tx, row[0], to_text(Clock().now())).stages
     kinds = {"ledger", "asked", "asked_ended"}
     return [re.sub(r"wamid\S+|20\S+Z", "…", one.detail) for one in stages if one.stage in kinds]
 

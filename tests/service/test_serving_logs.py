@@ -203,3 +203,19 @@ async def test_a_message_is_named_in_logs_as_wbot_why_takes_it(
     (message,) = query(database_path, "SELECT message_id FROM messages")
     assert json.loads(out)["message_id"] == message["message_id"]
     assert message["message_id"] not in file.read_text()
+
+
+async def test_a_malformed_request_is_one_short_line(database_path: Path, tmp_path: Path) -> None:
+    """With a traceback each, a stranger's flood would rotate everything else out of the file."""
+    file = tmp_path / "wbot.log"
+    async with outside() as (_, url, port):
+        settings = variables(database_path, url, port, WBOT_LOG_FILE=str(file))
+        async with served(settings, tmp_path) as running:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"\x00\x01 nonsense\r\n\r\n")
+            async with asyncio.timeout(WAIT_S):
+                assert b" 400 " in await reader.readline()
+            writer.close()
+            assert await running.end() == 0
+    (line,) = [one for one in events_of(file) if one["event"] == "aiohttp.server.logged"]
+    assert "exception" not in line

@@ -110,7 +110,7 @@ def _spread(seconds: Sequence[float]) -> str:
 def _show_timeline(console: Console, evidence: Evidence, message_id: str) -> None:
     tx = connect(evidence.database)
     try:
-        found = message_timeline.tell(tx, message_id, to_text(Clock().now()))
+        found = message_timeline.build_timeline(tx, message_id, to_text(Clock().now()))
     except RefusedError as error:
         console.print(f"  {error}")
     else:

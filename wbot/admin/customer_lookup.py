@@ -1,4 +1,4 @@
-"""Customers as operators name them: by phone number, by user id, or by our reference (C3)."""
+"""Find customers as operators name them: by phone number, user id or our reference (C3)."""
 
 import re
 
@@ -24,14 +24,14 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class Payee(msgspec.Struct, frozen=True):
-    """A payee that an operator made known to a customer, as it is written from now on."""
+    """A known payee that an operator added for a customer, under its stored name."""
 
     name: str
     is_new: bool
 
 
 def reference_of(customer_id: int) -> str:
-    """How operators name a customer who has no other name left: C and a number."""
+    """The reference of a customer who has no other name left: C and a number."""
     return f"C{customer_id}"
 
 
@@ -42,7 +42,7 @@ def referred_id(text: str) -> int | None:
 
 
 def find(tx: Tx, business: Business, text: str) -> Person | None:
-    """The customer named so, or None; raises MalformedError for what can name nobody."""
+    """The customer with this name, or None; raises MalformedError for text that cannot be one."""
     if (number := referred_id(text)) is not None:
         row = customers.by_id(tx, number)
         is_ours = row is not None and row["business_id"] == business.id
@@ -53,18 +53,17 @@ def find(tx: Tx, business: Business, text: str) -> Person | None:
 
 
 def required(tx: Tx, business: Business, text: str) -> Person:
-    """The customer named so; raises RefusedError where there is none."""
+    """The customer with this name; raises RefusedError if there is none."""
     person = find(tx, business, text)
     if person is None:
         raise RefusedError(
-            f"{business.id} has no customer {text}; "
-            f"`wbot customer list {business.id}` shows who there is."
+            f"{business.id} has no customer {text}; `wbot customer list {business.id}` lists them."
         )
     return person
 
 
-def found_or_made(tx: Tx, business: Business, text: str, now: str) -> Person:
-    """The customer with this number or user id, made where nobody has it yet."""
+def find_or_create(tx: Tx, business: Business, text: str, now: str) -> Person:
+    """The customer with this phone number or user id, created if there is none yet."""
     person = find(tx, business, text)
     if person is not None:
         return person
@@ -84,20 +83,22 @@ def found_or_made(tx: Tx, business: Business, text: str, now: str) -> Person:
 
 
 def alias_of(text: str) -> str:
-    """The digits of a phone number, or the user id as it is; MalformedError for anything else."""
+    """The digits of a phone number, or the user id as it is; MalformedError for other text."""
     alias = text.strip() if is_user_id(text.strip()) else phone_digits(text)
     if alias is None:
         raise MalformedError(
-            f"{text[:40]!r} names no customer: give a phone number (5 to 20 digits, + allowed), "
-            "a business-scoped user id, or the reference that `wbot customer list` shows (C3)."
+            f"{text[:40]!r} does not identify a customer: give a phone number (5 to 20 "
+            "digits, + allowed), a business-scoped user id, or the reference that `wbot customer "
+            "list` shows (C3)."
         )
     return alias
 
 
 def make_payee(tx: Tx, business: Business, person: Person, name: str, now: str) -> Payee:
-    """Make a name, or another customer by his number, known to a customer.
+    """Add a known payee: a name, or another customer by phone number.
 
-    Raises MalformedError for what is no name, RefusedError where the number is nobody's or his own.
+    Raises MalformedError for an invalid name, RefusedError for an unknown or the customer's own
+    number.
     """
     shown = one_line(name, PAYEE_LENGTH_MAX)
     if not shown:

@@ -1,4 +1,4 @@
-"""Two customers that are one person: balance, aliases and payees move in one transaction."""
+"""Merge two customers that are one person: balance, aliases and payees, in one transaction."""
 
 import msgspec
 
@@ -13,7 +13,7 @@ from wbot.storage.tx import Tx
 
 
 class Merged(msgspec.Struct, frozen=True, kw_only=True):
-    """What a merge did; `transfer_id` is empty where there was no money to move."""
+    """What a merge did; `transfer_id` is None if there was no money to move."""
 
     from_id: int
     into: Person
@@ -23,30 +23,30 @@ class Merged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def merge(tx: Tx, business: Business, *, from_text: str, into_text: str, now: str) -> Merged:
-    """Make one customer of two; raises RefusedError where that may not be.
+    """Merge one customer into another; raises RefusedError where that is not allowed.
 
     The history stays with the account it happened on. A payee whose name both use stays with the
     merged customer: two accounts cannot become one without rewriting the ledger, and the same
-    name need not be the same person. Nobody's money is lost by that, for a payee's account only
+    name need not be the same person. No money is lost by that, since a payee's account only
     receives: it stays in the books, in exports and under `customer show` of both, its transfers
-    can still be reversed, and whoever pays that name from now on reaches the other one's payee.
+    can still be reversed, and new payments to that name go to the merged customer's payee.
     """
     into = customer_lookup.required(tx, business, into_text)
-    known = _done_already(tx, business, from_text, into)
-    if known is not None:
-        return known
-    leaving = customer_lookup.required(tx, business, from_text)
-    _check(tx, leaving, into)
-    _check_debt(tx, business, leaving, into)
-    adjustments.move_balance(tx, leaving.customer_id, into.customer_id, now=now)
-    customers.hand_over_aliases(tx, leaving.customer_id, into.customer_id, now)
-    payees.hand_over(tx, leaving.customer_id, into.customer_id)
-    customers.mark_merged(tx, leaving.customer_id, into.customer_id)
-    return _merged(tx, leaving.customer_id, into, is_repeated=False)
+    earlier = _find_earlier_merge(tx, business, from_text, into)
+    if earlier is not None:
+        return earlier
+    source = customer_lookup.required(tx, business, from_text)
+    _check(tx, source, into)
+    _check_debt(tx, business, source, into)
+    adjustments.move_balance(tx, source.customer_id, into.customer_id, now=now)
+    customers.hand_over_aliases(tx, source.customer_id, into.customer_id, now)
+    payees.hand_over(tx, source.customer_id, into.customer_id)
+    customers.mark_merged(tx, source.customer_id, into.customer_id)
+    return _merged(tx, source.customer_id, into, is_repeated=False)
 
 
-def _done_already(tx: Tx, business: Business, from_text: str, into: Person) -> Merged | None:
-    """The merge, if it was made before: since then the alias is the other customer's."""
+def _find_earlier_merge(tx: Tx, business: Business, from_text: str, into: Person) -> Merged | None:
+    """The merge, if it was done before: since then the alias belongs to the other customer."""
     person = customer_lookup.find(tx, business, from_text)
     if person is None:
         return None
@@ -58,12 +58,12 @@ def _done_already(tx: Tx, business: Business, from_text: str, into: Person) -> M
         if customers.survivor(tx, customer_id) == into.customer_id:
             return _merged(tx, customer_id, into, is_repeated=True)
     if person.customer_id == into.customer_id:
-        raise RefusedError(f"{from_text} and {into.label} are one customer already.")
+        raise RefusedError(f"{from_text} and {into.label} are already one customer.")
     return None
 
 
-def _check(tx: Tx, leaving: Person, into: Person) -> None:
-    for person in (leaving, into):
+def _check(tx: Tx, source: Person, into: Person) -> None:
+    for person in (source, into):
         survivor = customers.survivor(tx, person.customer_id)
         if survivor != person.customer_id:
             raise RefusedError(
@@ -71,28 +71,28 @@ def _check(tx: Tx, leaving: Person, into: Person) -> None:
             )
         if messages.unfinished_of(tx, person.customer_id):
             raise RefusedError(
-                f"A message of {person.label} is not answered yet; merge when it is."
+                f"A message of {person.label} is not answered yet; merge once it is."
             )
         if outbox.unsettled_of(tx, person.customer_id):
             raise RefusedError(
-                f"A reply to {person.label} is still on its way; merge when it is out."
+                f"A reply to {person.label} is still being sent; merge once it is sent."
             )
         account_id = ledger.find_account(tx, person.customer_id)
         if account_id is None:
             continue
         if ledger.balance(tx, account_id).held_minor or ledger.has_incoming_open(tx, account_id):
-            raise RefusedError(f"Money of {person.label} is on hold; merge when that is settled.")
+            raise RefusedError(f"Money of {person.label} is on hold; merge once that is settled.")
 
 
-def _check_debt(tx: Tx, business: Business, leaving: Person, into: Person) -> None:
+def _check_debt(tx: Tx, business: Business, source: Person, into: Person) -> None:
     """Two debts may each be within the overdraft, and their sum beyond it."""
-    accounts = [ledger.find_account(tx, one.customer_id) for one in (leaving, into)]
+    accounts = [ledger.find_account(tx, one.customer_id) for one in (source, into)]
     sums = [ledger.balance(tx, one).posted_minor for one in accounts if one is not None]
     lacking_minor = -business.policy.overdraft_minor - sum(sums)
     if lacking_minor > 0:
         lacking = f"{format_amount(lacking_minor, business.currency)} {business.currency_code}"
         raise RefusedError(
-            f"Together {leaving.label} and {into.label} would owe {lacking} more than the "
+            f"Together {source.label} and {into.label} would owe {lacking} more than the "
             "overdraft allows; deposit that first."
         )
 

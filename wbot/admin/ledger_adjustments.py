@@ -1,6 +1,6 @@
 """What an operator does to the ledger: deposits, withdrawals, reversals; one transaction each.
 
-A refusal that must be remembered under its key is returned, since an exception would undo it.
+A refusal that must stay stored under its key is returned: an exception would roll it back.
 """
 
 import secrets
@@ -30,7 +30,7 @@ KEY_LENGTH_MAX = 200
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What the operator asks for, as written; without a key each call is its own."""
+    """The operator's request, as written; without a key each call is a new one."""
 
     customer: str
     amount: str
@@ -39,7 +39,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Booked(msgspec.Struct, frozen=True, kw_only=True):
-    """A transfer that is in the ledger now, or was already; `balance` is the customer's."""
+    """A transfer in the ledger, new or repeated; `balance` is the customer's."""
 
     transfer: Transfer
     person: Person
@@ -48,7 +48,7 @@ class Booked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reversed(msgspec.Struct, frozen=True, kw_only=True):
-    """A reversal: to whom the money is back, and to whom it went on after a merge, if anybody."""
+    """A reversal: who got the money back, and who it was passed on to after a merge, if anyone."""
 
     transfer: Transfer
     reversal_id: int
@@ -57,20 +57,20 @@ class Reversed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def deposit(tx: Tx, business: Business, order: Order, now: str) -> Booked:
-    """Money from the business's account to the customer's, who is made if never seen before."""
+    """Move money from the business's account to the customer's; creates an unknown customer."""
     return _book(tx, business, order, kind=TransferKind.DEPOSIT, now=now)
 
 
 def withdraw(tx: Tx, business: Business, order: Order, now: str) -> Booked:
-    """Money back from the customer's account; refused beyond what is available there."""
+    """Move money back from the customer's account; refused beyond what is available."""
     return _book(tx, business, order, kind=TransferKind.WITHDRAWAL, now=now)
 
 
 def reverse(tx: Tx, reference: str, now: str) -> Reversed:
-    """Mirror a posted transfer; raises RefusedError where that may not be."""
+    """Reverse a posted transfer; raises RefusedError where that is not allowed."""
     transfer_id = transfer_id_of(reference)
     if transfer_id is None:
-        raise MalformedError(f"{reference[:20]!r} is no transfer; they are called T12 or 12.")
+        raise MalformedError(f"{reference[:20]!r} is not a transfer reference; use T12 or 12.")
     transfer = ledger_queries.transfer(tx, transfer_id)
     reversal_id = adjustments.reverse(tx, transfer, now)
     return Reversed(
@@ -109,12 +109,12 @@ def _book(tx: Tx, business: Business, order: Order, *, kind: TransferKind, now: 
 def _person(tx: Tx, business: Business, order: Order, *, kind: TransferKind, now: str) -> Person:
     if kind is TransferKind.WITHDRAWAL:
         return customer_lookup.required(tx, business, order.customer)
-    person = customer_lookup.found_or_made(tx, business, order.customer, now)
+    person = customer_lookup.find_or_create(tx, business, order.customer, now)
     survivor = customers.survivor(tx, person.customer_id)
     if survivor != person.customer_id:
         raise RefusedError(
             f"{order.customer} was merged into {customers.label(tx, survivor)}; "
-            "the money belongs there."
+            "deposit the money there."
         )
     return person
 
@@ -131,7 +131,7 @@ def _check_same(tx: Tx, booked: Booked, *, amount_minor: int, memo: str | None) 
     known = booked.transfer
     accounts = {known.debit_account_id, known.credit_account_id} - {None}
     owners = {ledger.account(tx, one)["customer_id"] for one in accounts if one is not None}
-    # A merge since then made another row of the same person.
+    # After a merge the same person has another row.
     survivors = {customers.survivor(tx, owner) for owner in owners - {None}}
     is_same_customer = customers.survivor(tx, booked.person.customer_id) in survivors
     if not (is_same_customer and (known.amount_minor, known.memo) == (amount_minor, memo)):
@@ -150,7 +150,7 @@ def _booked(tx: Tx, transfer_id: int, person: Person, account_id: int) -> Booked
 
 
 def _pass_on(tx: Tx, account_id: int, reversal_id: int, now: str) -> str | None:
-    """What comes back to somebody merged since goes on to the one the money belongs to now."""
+    """Pass money returned to a customer who was merged since on to the surviving customer."""
     owner = ledger.account(tx, account_id)["customer_id"]
     survivor = None if owner is None else customers.survivor(tx, owner)
     if survivor is None or survivor == owner:

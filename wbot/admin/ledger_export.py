@@ -27,7 +27,7 @@ COLUMNS = (
     "cause",
 )
 _INDENT = "    "
-_FORMULA = "=+-@\t\r＝＋－＠"  # some spreadsheets take the wide ones for the others
+_FORMULA = "=+-@\t\r＝＋－＠"  # some spreadsheets treat the wide ones like the others
 
 # In an account's name: what separates its parts, ends it, begins a comment, or marks our suffix.
 _UNSAFE = re.compile(r"[:;#|\x00-\x1f\x7f-\x9f\u2028\u2029]|\s\s+|[^\S ]")
@@ -51,7 +51,7 @@ def csv_lines(tx: Tx, selection: Selection) -> Iterator[str]:
                 transfer.currency,
                 names[transfer.debit_account_id],
                 _payee(transfer, accounts, names),
-                _words(transfer.memo),
+                _text_cell(transfer.memo),
                 "" if transfer.target_id is None else reference_of(transfer.target_id),
                 transfer.message_id or "",
                 transfer.cause,
@@ -74,10 +74,12 @@ def hledger_lines(tx: Tx, selection: Selection) -> Iterator[str]:
 
 def _payee(transfer: Transfer, accounts: Mapping[int, Account], names: Mapping[int, str]) -> str:
     account = accounts.get(transfer.credit_account_id or 0)
-    # Refused before there was an account, or to a number that is nobody's: the payee as written.
-    is_nobody = account is not None and transfer.kind == "transfer" and account.kind == "business"
-    if account is None or is_nobody:
-        return _words(transfer.payee)
+    # Refused before there was an account, or to an unknown number: the payee as written.
+    is_unknown_number = (
+        account is not None and transfer.kind == "transfer" and account.kind == "business"
+    )
+    if account is None or is_unknown_number:
+        return _text_cell(transfer.payee)
     return names[account.id]
 
 
@@ -87,8 +89,8 @@ def _csv_line(cells: Sequence[str]) -> str:
     return out.getvalue()
 
 
-def _words(text: str | None) -> str:
-    """A person's words as a cell: one that begins like a formula would be run by a spreadsheet."""
+def _text_cell(text: str | None) -> str:
+    """A person's text as a cell: a spreadsheet would run one that begins like a formula."""
     return f"'{text}" if text and text[0] in _FORMULA else text or ""
 
 
@@ -116,6 +118,6 @@ def _name(account: Account) -> str:
 
 
 def _safe(text: str | None, account: Account) -> str:
-    # What had to be changed gets the account's number, or two names could become one.
+    # A changed name gets the account's number, or two names could become one.
     safe = _UNSAFE.sub("_", text or "").strip()
     return safe if safe == text else f"{safe}#{account.id}"

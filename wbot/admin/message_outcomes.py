@@ -1,4 +1,4 @@
-"""What became of one message, in figures: how often it was acted on, what money it moved."""
+"""One message's outcome in figures: how often it was processed, what money it moved."""
 
 import msgspec
 
@@ -10,7 +10,7 @@ from wbot.storage.tx import Row, Tx
 UNFINISHED = frozenset({"waiting", "begun"})
 UNSETTLED = frozenset({"waiting", "sending", "unknown"})
 PASSING = ("retry: ", "held: ", "stopped")
-"""How outcomes of attempts begin that were not the message's last."""
+"""Prefixes of the outcomes of attempts that did not end the turn."""
 DEEDS = {
     Phase.POSTED: "moved",
     Phase.PENDING: "held",
@@ -34,10 +34,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     state: str
     is_finished: bool
-    """Whether it was answered, or ended otherwise, and every reply to it is settled."""
+    """Whether its handling ended and every reply to it is settled."""
     attempts: int
     acted: int
-    """How many attempts went to the end of the turn; never more than one in one life."""
+    """How many attempts completed the turn; at most one per revision."""
     deeds: tuple[Deed, ...]
     sends: frozenset[str]
 

@@ -1,4 +1,4 @@
-"""One message's whole life in words that a stranger understands, from its arrival to its ticks."""
+"""One message's timeline in plain words, from its arrival to WhatsApp's status reports."""
 
 import json
 from collections.abc import Iterator
@@ -19,26 +19,26 @@ from wbot.storage.tx import Row, Tx
 
 SILENCES = {
     "group": "it was said in a group",
-    "empty_text": "it holds no words",
+    "empty_text": "it contains no text",
     "reaction": "it is a reaction",
     "system": "it is a notice about the customer, not from the customer",
-    "request_welcome": "the customer opened the chat and said nothing yet",
-    "revoked": "it takes an earlier message back",
-    "unsupported": "WhatsApp does not pass on what it was",
+    "request_welcome": "the customer opened the chat and has not written yet",
+    "revoked": "it deletes an earlier message",
+    "unsupported": "WhatsApp does not deliver its content",
     "unknown": "its type is not known here",
-    "window_closed": "it is older than a day, and WhatsApp lets nobody answer that",
+    "window_closed": "it is older than a day, and WhatsApp allows no reply after that",
     "asked_about": "it was too old when its turn came, and the customer was asked about it",
-    "took_up_stale_messages": "it is the customer's yes, and the messages asked about follow",
+    "took_up_stale_messages": "it is the customer's yes to older messages, which follow",
     "unknown_number": "no business here has the phone number id it was sent to",
     "unknown_sender": "it does not say who sent it",
 }
-"""Recorded reasons for silence, in words; a reason without an entry speaks for itself."""
+"""Recorded reasons for silence, in words; a reason without an entry is shown as it is."""
 
 SEND_OUTCOMES = {
-    "accepted": "WhatsApp took it",
+    "accepted": "WhatsApp accepted it",
     "refused": "WhatsApp refused it",
-    "not_sent": "it did not leave",
-    "unknown": "nobody can say whether it arrived",
+    "not_sent": "it was not sent",
+    "unknown": "it is unknown whether it arrived",
 }
 
 
@@ -47,7 +47,7 @@ ENDS = {
     Phase.VOID: "voiding",
     Phase.EXPIRE: "expiring",
 }
-"""What a row of the ledger does that ends a pending transfer."""
+"""What a ledger row that ends a pending transfer does to it."""
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -58,34 +58,34 @@ class Stage(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """One reply to the message, and how far it came."""
+class Reply(msgspec.Struct, frozen=True):
+    """One reply to the message, and its delivery state."""
 
     text: str
     state: str
     wamid: str | None
 
 
-class Life(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything known about one message; stages in the order of their times."""
+class Timeline(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything known about one message; stages are ordered by time."""
 
     message_id: str
     business: str | None
     customer: str | None
     state: str
     stages: tuple[Stage, ...]
-    replies: tuple[Answer, ...]
+    replies: tuple[Reply, ...]
 
 
-class NothingCameError(RefusedError):
+class NoMessageError(RefusedError):
     """No message of this customer is stored."""
 
 
 def find(tx: Tx, text: str) -> tuple[str, int]:
-    """The message an operator means, and how many others there are of its sender.
+    """The message an operator means, and the number of other messages from its sender.
 
-    The text is a message's id, its name in the logs, the wamid of our answer to it, or a customer,
-    whose latest message it then is. Raises RefusedError where that is none, or not one.
+    The text is a message's id, its short id in the logs, the wamid of our reply to it, or a
+    customer, which means their latest message. Raises RefusedError if no or several messages fit.
     """
     if timeline.message(tx, text) is not None:
         return text, 0
@@ -102,7 +102,7 @@ def find(tx: Tx, text: str) -> tuple[str, int]:
             else []
         )
     if not sent:
-        raise NothingCameError(f"No message of {text} has come.")
+        raise NoMessageError(f"No message from {text} has arrived.")
     if len(sent) > 1:
         named = ", ".join(f"{latest.business_id}: {latest.message_id}" for latest in sent)
         raise RefusedError(
@@ -124,13 +124,13 @@ def _meant(tx: Tx, text: str) -> list[int]:
         ) from error
 
 
-def tell(tx: Tx, message_id: str, now: str) -> Life:
-    """The life of a message that exists; raises RefusedError where it does not."""
+def build_timeline(tx: Tx, message_id: str, now: str) -> Timeline:
+    """The timeline of a message; raises RefusedError if it does not exist."""
     message = timeline.message(tx, message_id)
     if message is None:
         raise RefusedError(f"No message is known as {message_id[:200]!r}.")
     replies = timeline.replies(tx, message_id)
-    # Where times are equal, this is the order.
+    # Stages with equal times stay in this order.
     stages = [
         *_arrival(message),
         *_waiting(tx, message, now),
@@ -143,13 +143,13 @@ def tell(tx: Tx, message_id: str, now: str) -> Life:
         *_turns(tx, message),
         *_sends(tx, message_id, len(replies)),
     ]
-    return Life(
+    return Timeline(
         message_id=message_id,
         business=message["business_id"],
         customer=_customer(tx, message),
         state=message["state"],
         stages=tuple(sorted(stages, key=lambda stage: stage.at)),
-        replies=tuple(Answer(_text(row), row["state"], row["wamid"]) for row in replies),
+        replies=tuple(Reply(_text(row), row["state"], row["wamid"]) for row in replies),
     )
 
 
@@ -163,14 +163,14 @@ def _customer(tx: Tx, message: Row) -> str | None:
 def _arrival(message: Row) -> Iterator[Stage]:
     if message["sent_at"] is not None:
         yield Stage(
-            message["sent_at"], "sent", "by the customer, by WhatsApp's clock (to a second)"
+            message["sent_at"], "sent", "by the customer, by WhatsApp's clock (whole seconds)"
         )
     place = "" if message["number"] is None else f", number {message['number']} of its conversation"
     webhook = "" if message["webhook_id"] is None else f" in webhook {message['webhook_id']}"
     received_at = message["received_at"]
     yield Stage(received_at, "received", f"a message of type {message['type']}{webhook}{place}")
     if message["sent_at"] is None:
-        words = "without a time of writing that can be right, so it counts as stale"
+        words = "without a credible time of writing, so it counts as stale"
         yield Stage(received_at, "undated", words)
     if message["duplicates"]:
         times = _times(message["duplicates"])
@@ -181,7 +181,7 @@ def _waiting(tx: Tx, message: Row, now: str) -> Iterator[Stage]:
     turns = timeline.turns(tx, message["message_id"])
     if turns:
         began_at = turns[0]["began_at"]
-        late = "; one written later had its turn before" if message["is_late"] else ""
+        late = "; a newer one had its turn first" if message["is_late"] else ""
         waited = _seconds(message["received_at"], began_at)
         yield Stage(began_at, "waited", f"{waited} for its turn{late}")
     if message["state"] not in {"waiting", "begun"}:
@@ -193,18 +193,18 @@ def _waiting(tx: Tx, message: Row, now: str) -> Iterator[Stage]:
         reasons.append(f"{message['ahead']} of its conversation go first")
     if message["not_before"] is not None and message["not_before"] > now:
         reasons.append(f"not before {_instant(message['not_before'])}")
-    why = "; ".join(reasons) or "for a running service to take it up"
+    why = "; ".join(reasons) or "for a running service to process it"
     if message["state"] == "waiting" or reasons:
         yield Stage(now, "waiting", f"{_seconds(message['received_at'], now)} since it came: {why}")
 
 
 def _turns(tx: Tx, message: Row) -> Iterator[Stage]:
     rows = timeline.turns(tx, message["message_id"])
-    # A held turn looks again every few seconds, for as long as it takes: told once, with a count.
+    # A blocked turn is retried every few seconds until it is fixed: shown once, with a count.
     for (_, outcome), group in groupby(rows, lambda row: (row["revision"], row["outcome"])):
         attempts = list(group)
-        is_held = outcome is not None and outcome.startswith("held: ")
-        shown = [attempts[0], attempts[-1]] if is_held and len(attempts) > 1 else attempts
+        is_blocked = outcome is not None and outcome.startswith("held: ")
+        shown = [attempts[0], attempts[-1]] if is_blocked and len(attempts) > 1 else attempts
         for row in dict.fromkeys(shown):
             yield Stage(row["began_at"], "turn_began", _began(row, is_latest=row == rows[-1]))
             if row["ended_at"] is not None:
@@ -212,7 +212,7 @@ def _turns(tx: Tx, message: Row) -> Iterator[Stage]:
 
 
 def _began(row: Row, *, is_latest: bool) -> str:
-    words = f"attempt {row['attempt']}{_life(row['revision'])}"
+    words = f"attempt {row['attempt']}{_revision(row['revision'])}"
     if row["ended_at"] is not None:
         return words
     if is_latest:
@@ -227,11 +227,11 @@ def _ended(row: Row, times: int) -> str:
     match kind:
         case "held":
             again = f", {_times(times)} in all" if times > 1 else ""
-            return f"{attempt} held until an operator mends it{again}: {reason}"
+            return f"{attempt} blocked until an operator fixes it{again}: {reason}"
         case "retry":
-            return f"{attempt} failed, to be tried again: {reason}"
+            return f"{attempt} failed, will be retried: {reason}"
         case "stopped":
-            return f"{attempt} stopped with the service; the next start goes on from here"
+            return f"{attempt} stopped with the service; the next start continues from here"
         case _:
             return f"{attempt}: {outcome}"
 
@@ -240,7 +240,7 @@ def _steps(tx: Tx, message_id: str) -> Iterator[Stage]:
     for row in timeline.steps(tx, message_id):
         content = json.loads(row["content"])
         who, words = _model(content) if row["kind"] == "model" else _tool(content)
-        detail = f"{who}, {row['duration_ms']:,.1f} ms{_life(row['revision'])}: {words}"
+        detail = f"{who}, {row['duration_ms']:,.1f} ms{_revision(row['revision'])}: {words}"
         yield Stage(row["created_at"], row["kind"], detail)
 
 
@@ -289,7 +289,7 @@ def _transfers(tx: Tx, message_id: str) -> Iterator[Stage]:
             )
             continue
         if row["target_id"] is not None:
-            words += f", taking {_target(row)} back"
+            words += f", reversing {_target(row)}"
         elif row["payee"]:
             words += f" to {row['payee']}"
         yield Stage(row["created_at"], "ledger", f"{words}, {_standing(row)}")
@@ -307,8 +307,8 @@ def _confirmation(tx: Tx, message_id: str) -> Iterator[Stage]:
     yield Stage(asked["asked_at"], "asked", f"the customer to confirm, {until}")
     if asked["outcome"] is not None:
         by = f" by message {asked['ended_by']}" if asked["ended_by"] else ""
-        told = f"; told with the reply to {asked['told_by']}" if asked["told_by"] else ""
-        yield Stage(asked["ended_at"], "asked_ended", f"{asked['outcome']}{by}{told}")
+        reported = f"; reported with the reply to {asked['told_by']}" if asked["told_by"] else ""
+        yield Stage(asked["ended_at"], "asked_ended", f"{asked['outcome']}{by}{reported}")
 
 
 def _standing(row: Row) -> str:
@@ -336,7 +336,7 @@ def _sends(tx: Tx, message_id: str, parts: int) -> Iterator[Stage]:
         words = f"{_part(row['part'], parts)}{row['status']}"
         at = "" if row["occurred_at"] is None else f" at {_clock(row['occurred_at'])}"
         failure = f": {row['errors']}" if row["errors"] else ""
-        yield Stage(row["received_at"], "status", f"{words}, WhatsApp says{at}{failure}")
+        yield Stage(row["received_at"], "status", f"{words}, WhatsApp reports{at}{failure}")
 
 
 def _send_outcome(row: Row) -> str:
@@ -359,11 +359,11 @@ def _silence(message: Row) -> Iterator[Stage]:
     if message["state"] == "silent":
         reason = str(message["reason"])
         words = SILENCES.get(reason, reason.replace("_", " "))
-        yield Stage(message["ended_at"], "silent", f"no reply, for {words}")
+        yield Stage(message["ended_at"], "silent", f"no reply: {words}")
 
 
 def _text(row: Row) -> str:
-    """The words of a stored reply; its type where it has none."""
+    """The text of a stored reply, or its type if it has no text."""
     payload = json.loads(row["payload"])
     question = json_access.mapping(json_access.mapping(payload, "interactive"), "body")
     words = json_access.text(json_access.mapping(payload, "text"), "body")
@@ -371,8 +371,8 @@ def _text(row: Row) -> str:
     return words or f"[{json_access.text(payload, 'type') or 'no text'}]"
 
 
-def _life(revision: int) -> str:
-    return "" if revision == 0 else f" of life {revision + 1}"
+def _revision(revision: int) -> str:
+    return "" if revision == 0 else f" of revision {revision}"
 
 
 def _part(part: int, parts: int) -> str:

@@ -1,4 +1,4 @@
-"""Why a message has no reply: one cause in plain words, with the operator's next step."""
+"""Why a message has no reply: one cause, with the operator's next step."""
 
 from wbot.admin.message_timeline import SILENCES
 from wbot.domain.delivery import ReplyState, Verdict, verdict_of
@@ -9,30 +9,28 @@ NOT_RUNNING = (
     "No service is running on this database; start it with `wbot serve` "
     "(under systemd: `systemctl start wbot`)."
 )
-NOTHING_CAME = (
+NOT_DELIVERED_HINT = (
     "If they wrote, look for webhook.answered in the log: with code 401 the signature was refused, "
     "so WBOT_APP_SECRET is not the app secret in Meta's dashboard; without any line Meta does not "
     "reach this service, and `wbot check` shows where Meta delivers to."
 )
 _SILENT_STEPS = {
     "window_closed": (
-        "see in the log why the service was down or could not be reached; the customer has to "
-        "write again"
+        "see in the log why the service was down or unreachable; the customer has to write again"
     ),
-    "asked_about": "nothing is to be done: it goes on when the customer taps the button",
+    "asked_about": "no action needed: it continues when the customer taps the button",
 }
 _OUTCOMES = {
-    "held": "The attempt is held, and goes on by itself once this is fixed: {reason} "
+    "held": "The attempt is blocked and continues by itself once this is fixed: {reason} "
     "`wbot check` shows what to fix.",
     "retry": "The last attempt failed and is repeated by itself: {reason} "
-    "If it goes on failing, `wbot check` shows what to fix.",
+    "If it keeps failing, `wbot check` shows what to fix.",
 }
-_ON_ITS_WAY = frozenset({ReplyState.WAITING, ReplyState.SENDING})
 _ARRIVED = frozenset({ReplyState.DELIVERED, ReplyState.READ, ReplyState.PLAYED})
 
 
 def cause_of(tx: Tx, message_id: str, *, is_served: bool) -> str | None:
-    """The cause, or None where the customer has a reply; `is_served`: a service is running."""
+    """The cause, or None if the customer has a reply; `is_served`: a service is running."""
     message = timeline.message(tx, message_id)
     if message is None:
         return None
@@ -44,16 +42,16 @@ def cause_of(tx: Tx, message_id: str, *, is_served: bool) -> str | None:
         case "answered":
             return _delivery(tx, message, is_served=is_served) or _open_question(tx, message)
         case _:
-            return _standstill(message, is_served=is_served) or _turn(tx, message)
+            return _stopped(message, is_served=is_served) or _turn(tx, message)
 
 
-def _standstill(message: Row, *, is_served: bool) -> str | None:
-    """What stops every message and reply of the business."""
+def _stopped(message: Row, *, is_served: bool) -> str | None:
+    """The cause that stops every message and reply of the business, if there is one."""
     if message["business_status"] == "paused":
         business_id = message["business_id"]
         return (
             f"The business {business_id} is paused, so messages and replies wait; "
-            f"`wbot business resume {business_id}` lets them go on."
+            f"`wbot business resume {business_id}` lets them continue."
         )
     return None if is_served else NOT_RUNNING
 
@@ -63,15 +61,15 @@ def _turn(tx: Tx, message: Row) -> str:
         first = timeline.first_unfinished(tx, message["conversation_id"])
         return (
             f"The customer's earlier messages go first, and the first is unfinished; "
-            f"`wbot why {first}` tells why."
+            f"`wbot why {first}` says why."
         )
     turns = timeline.turns(tx, message["message_id"])
     kind, _, reason = str(turns[-1]["outcome"] or "").partition(": ") if turns else ("", "", "")
     if kind in _OUTCOMES:
         return _OUTCOMES[kind].format(reason=reason)
     return (
-        "Its turn has not ended yet; ask again in a few seconds, and if nothing changes look at "
-        "/health, which names what is wrong."
+        "Its turn has not ended yet; run this again in a few seconds, and if nothing changes see "
+        "/health for the reason."
     )
 
 
@@ -85,19 +83,20 @@ def _silence(message: Row) -> str:
             f"`wbot business set ID phone_number_id={number}`, or add the business with `wbot "
             "business add`; the customer has to write again."
         )
-    step = _SILENT_STEPS.get(reason, "nothing is to be done")
-    return f"It gets no reply, for {words}; {step}."
+    step = _SILENT_STEPS.get(reason, "no action needed")
+    return f"It gets no reply: {words}; {step}."
 
 
 def _failure(tx: Tx, message_id: str) -> str | None:
     found = [row for row in errors.of_message(tx, message_id) if row["state"] == "open"]
     if not found:
         return (
-            "It failed for good, and the record of why was purged; the customer has to write again."
+            "It failed for good, and the record of the cause was purged; the customer has to write "
+            "again."
         )
     return (
         f"It failed for good: {str(found[-1]['error_message']).rstrip('.')}; once the cause is "
-        f"fixed, `wbot errors retry {found[-1]['id']}` handles it again."
+        f"fixed, `wbot errors retry {found[-1]['id']}` processes it again."
     )
 
 
@@ -115,25 +114,25 @@ def _delivery(tx: Tx, message: Row, *, is_served: bool) -> str | None:
                 "is not sent again; `wbot errors list` shows all such failures."
             )
         case ReplyState.UNKNOWN:
-            return _standstill(message, is_served=is_served) or (
-                "Nobody can say whether WhatsApp took the reply; it is sent again after "
+            return _stopped(message, is_served=is_served) or (
+                "It is unknown whether WhatsApp accepted the reply; it is sent again after "
                 "WBOT_UNKNOWN_GRACE seconds, unless WhatsApp reports it before that."
             )
         case ReplyState.ACCEPTED | ReplyState.SENT:
             return (
-                "WhatsApp took the reply and has not reported it delivered: the phone may be off, "
-                "or Meta's statuses do not arrive; `wbot check` shows whether the webhook is "
+                "WhatsApp accepted the reply and has not reported it delivered: the phone may be "
+                "off, or Meta's statuses do not arrive; `wbot check` shows whether the webhook is "
                 "subscribed."
             )
         case _:
-            return _standstill(message, is_served=is_served) or _send(tx, message)
+            return _stopped(message, is_served=is_served) or _send(tx, message)
 
 
 def _open_question(tx: Tx, message: Row) -> str | None:
     if message["question_id"] is None or not timeline.is_unanswered(tx, message["question_id"]):
         return None
     return (
-        f"The reply is a question, for {SILENCES['asked_about']} (WBOT_STALE_AFTER); "
+        f"The reply is a question: {SILENCES['asked_about']} (WBOT_STALE_AFTER); "
         f"{_SILENT_STEPS['asked_about']}."
     )
 
@@ -144,15 +143,15 @@ def _send(tx: Tx, message: Row) -> str:
     ]
     if not attempts:
         return (
-            "The reply is stored and waits to be sent; ask again in a few seconds, and if nothing "
-            "changes look at /health, which names what is wrong."
+            "The reply is stored and waits to be sent; run this again in a few seconds, and if "
+            "nothing changes see /health for the reason."
         )
     latest = attempts[-1]
     detail = str(latest["detail"]).rstrip(".")
     if latest["outcome"] != "refused" or verdict_of(latest["code"], 0) is not Verdict.ACCOUNT:
         return (
             f"The last attempt to send the reply failed and is repeated by itself: {detail}. If it "
-            "goes on failing, `wbot check` shows what to fix."
+            "keeps failing, `wbot check` shows what to fix."
         )
     return (
         f"WhatsApp refuses the business's token or account: {detail} (code {latest['code']}); put "

@@ -1,4 +1,4 @@
-"""What `wbot check` asks: each check is a line with its finding, and the mend where it fails."""
+"""The checks of `wbot check`: one line each, with the finding, and the fix if it fails."""
 
 import asyncio
 import shlex
@@ -34,9 +34,9 @@ _CALLBACKS = ("phone_number", "whatsapp_business_account", "application")
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One finding; a warning is something to look at that stops nothing.
+    """One finding; a warning stops nothing.
 
-    `is_misconfigured` tells a failure that trying again will not mend.
+    `is_misconfigured` marks a failure that a retry will not fix.
     """
 
     check: str
@@ -47,7 +47,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """A business to ask the Graph API about; `account_id` once a webhook has told it."""
+    """A business to ask the Graph API about; `account_id` is known after the first webhook."""
 
     business: Business
     credentials: PhoneNumberCredentials | None
@@ -67,7 +67,7 @@ def failed(check: str, detail: str, *, is_misconfigured: bool = False) -> Check:
 
 
 def stored(tx: Tx, variables: Mapping[str, str]) -> tuple[list[Check], list[Subject]]:
-    """What the database tells, and whom to ask the Graph API about."""
+    """The findings from the database, and the businesses to ask the Graph API about."""
     known = businesses.every(tx)
     found = [_businesses(known)]
     subjects = []
@@ -80,16 +80,16 @@ def stored(tx: Tx, variables: Mapping[str, str]) -> tuple[list[Check], list[Subj
 
 
 def quotable(tx: Tx) -> tuple[str, ...]:
-    """What was said lately: whoever saw it could say it again."""
+    """The latest texts that an outside system has seen and could quote back."""
     return outbox.latest_quotable(tx, QUOTABLE_REPLIES)
 
 
 async def outside(
     settings: Settings, subjects: Sequence[Subject], quotable: Collection[str] = ()
 ) -> list[Check]:
-    """What the Graph API and the model endpoint say, all asked at once.
+    """The findings from the Graph API and the model endpoint, asked at the same time.
 
-    No secret is in it, and nothing `quotable`.
+    They contain no secret and no `quotable` text.
     """
     tokens = {
         subject.credentials.access_token for subject in subjects if subject.credentials is not None
@@ -114,11 +114,11 @@ async def outside(
 
 
 def private(paths: Iterable[Path]) -> Check:
-    """Whether files that hold words, money or secrets are for their owner alone."""
+    """Whether files that hold messages, money or secrets are private to their owner."""
     wide = [shlex.quote(str(path)) for path in paths if files.is_wide(path)]
     if not wide:
-        return passed("files", "for their owner alone")
-    return warned("files", f"other users of this machine may read them: chmod 600 {' '.join(wide)}")
+        return passed("files", "private to their owner")
+    return warned("files", f"other users of this machine can read them: chmod 600 {' '.join(wide)}")
 
 
 def _businesses(known: Sequence[Business]) -> Check:
@@ -136,23 +136,23 @@ def _token(
         token = resolve_secret(business.access_token, variables)
     except ConfigurationError as error:
         is_variable = business.access_token.startswith("env:")
-        mend = " Set it in the service's environment or its .env file." if is_variable else ""
-        return failed(name, f"{error}{mend}", is_misconfigured=True), None
+        fix = " Set it in the service's environment or its .env file." if is_variable else ""
+        return failed(name, f"{error}{fix}", is_misconfigured=True), None
     return passed(name, "can be read"), PhoneNumberCredentials(business.phone_number_id, token)
 
 
 def _rules(business: Business) -> Check:
     name, rules = f"rules of {business.id}", in_words(business)
-    senseless = contradictions(business)
-    return warned(name, "; but ".join([rules, *senseless])) if senseless else passed(name, rules)
+    conflicts = contradictions(business)
+    return warned(name, "; but ".join([rules, *conflicts])) if conflicts else passed(name, rules)
 
 
 def _unknown_numbers(tx: Tx) -> list[Check]:
     return [
         warned(
             f"phone number id {phone_number_id}",
-            f"messages to it: {count}, which nobody answers, for it belongs to no business here; "
-            "add it with `wbot business add`, or take it out of the app's account",
+            f"messages to it: {count}, unanswered because no business here has it; add one with "
+            "`wbot business add`, or remove the number from the app's account",
         )
         for phone_number_id, count in messages.unmatched_phone_number_ids(tx)
     ]
@@ -175,7 +175,7 @@ def _account_id(tx: Tx, business: Business) -> str | None:
     return None
 
 
-async def _together(asked: Sequence[Awaitable[Check]]) -> list[Check]:
+async def _gather(asked: Sequence[Awaitable[Check]]) -> list[Check]:
     async def answer(one: Awaitable[Check]) -> Check:
         return await one
 
@@ -190,7 +190,7 @@ async def _numbers(whatsapp: WhatsApp, subjects: Sequence[Subject]) -> list[Chec
         if subject.credentials is not None:
             asked.append(_number(whatsapp, subject, subject.credentials))
             asked.append(_webhook(whatsapp, subject, subject.credentials))
-    return await _together(asked)
+    return await _gather(asked)
 
 
 async def _number(
@@ -203,7 +203,7 @@ async def _number(
         )
     except WbotError as error:
         is_account = isinstance(error, GraphError) and error.verdict is Verdict.ACCOUNT
-        return failed(name, _graph_mend(error), is_misconfigured=is_account)
+        return failed(name, _graph_fix(error), is_misconfigured=is_account)
     level = redacted(
         json_access.text(json_access.mapping(facts, "throughput"), "level") or "unknown"
     )
@@ -243,7 +243,7 @@ async def _callback(whatsapp: WhatsApp, credentials: PhoneNumberCredentials) -> 
     except WbotError as error:
         return warned("", f"where Meta delivers: not checked ({_words(error)})")
     if not isinstance(facts.get("webhook_configuration"), dict):
-        return warned("", "where Meta delivers: not checked (Meta does not tell)")
+        return warned("", "where Meta delivers: not checked (Meta does not say)")
     urls = json_access.mapping(facts, "webhook_configuration")
     url = json_access.text(urls, *_CALLBACKS)
     if url is None:
@@ -273,10 +273,10 @@ async def _subscription(
     if not apps:
         return failed(
             "",
-            f"no app is subscribed to the account {account_id}, so no message will come: "
+            f"no app is subscribed to the account {account_id}, so no message will arrive: "
             f"POST /{account_id}/subscribed_apps with the token",
         )
-    # Another app in the list would look just the same; the operator knows his own.
+    # Another app in the list would look just the same; operators know their own.
     shown = [f"{json_access.text(app, 'name')} ({json_access.text(app, 'id')})" for app in apps]
     return passed("", f"subscribed apps: {', '.join(shown)}; yours must be among them")
 
@@ -285,22 +285,22 @@ def _words(error: WbotError) -> str:
     return str(error).rstrip(".")
 
 
-def _graph_mend(error: WbotError) -> str:
+def _graph_fix(error: WbotError) -> str:
     words = _words(error)
     match error:
         case GraphError():
-            return f"{words} (code {error.code}): {_code_mend(error.code)}"
+            return f"{words} (code {error.code}): {_code_fix(error.code)}"
         case NotSentError():
-            return f"{words}{_tls_mend(error)}; look at the network and WBOT_GRAPH_URL"
+            return f"{words}{_tls_fix(error)}; check the network and WBOT_GRAPH_URL"
         case _:
-            return f"{words}; try again, or look at WBOT_GRAPH_URL"
+            return f"{words}; try again, or check WBOT_GRAPH_URL"
 
 
-def _code_mend(code: int | None) -> str:
+def _code_fix(code: int | None) -> str:
     if code in _TOKEN_CODES:
         return (
-            "make a lasting token for a system user in Meta's business settings, and put it where "
-            "the business's access_token points to"
+            "create a permanent token for a system user in Meta's business settings, and put it "
+            "where the business's access_token points to"
         )
     if code in _OBJECT_CODES:
         return "check phone_number_id, and that the token's system user may use its account"
@@ -329,7 +329,7 @@ async def _models(
         secrets=secrets,
     )
     try:
-        return await _together([_model(client.check, name) for name in wanted])
+        return await _gather([_model(client.check, name) for name in wanted])
     finally:
         await client.close()
 
@@ -341,17 +341,17 @@ async def _model(ask: Callable[[str], Awaitable[None]], name: str) -> Check:
     except WbotError as error:
         cause = error.__cause__
         status, code = getattr(cause, "status_code", None), getattr(cause, "code", None)
-        # Many compatible servers complete chats and have no such list.
+        # Many compatible servers have chat completions but no list of models.
         if status == _HTTP_NOT_FOUND and code is None:
             return warned(check, "the endpoint answers, but cannot say whether it has this model")
-        mend = f"{str(error).rstrip('.')}{_tls_mend(error)}"
-        words = f"{mend}; look at WBOT_MODEL, OPENAI_API_KEY and OPENAI_BASE_URL"
+        cause_and_fix = f"{str(error).rstrip('.')}{_tls_fix(error)}"
+        words = f"{cause_and_fix}; check WBOT_MODEL, OPENAI_API_KEY and OPENAI_BASE_URL"
         return failed(check, words, is_misconfigured=isinstance(error, BlockedError))
     return passed(check, "the endpoint knows it")
 
 
-def _tls_mend(error: BaseException) -> str:
-    """What to do where the other side's certificate is not trusted; empty for any other failure."""
+def _tls_fix(error: BaseException) -> str:
+    """What to do if the other side's certificate is not trusted; empty for other failures."""
     cause: BaseException | None = error
     while cause is not None:
         if "CERTIFICATE_VERIFY_FAILED" in str(cause):

@@ -1,4 +1,4 @@
-"""Another life for a message that failed, when an operator asks for it."""
+"""Reprocess a failed message when an operator asks for it."""
 
 from datetime import datetime
 
@@ -11,22 +11,22 @@ from wbot.storage import customers, errors, journal, messages, questions
 from wbot.storage.tx import Tx
 
 
-class Revived(msgspec.Struct, frozen=True):
-    """The message that waits again, and what decides how its new life goes."""
+class Requeued(msgspec.Struct, frozen=True):
+    """The message that waits again, and what decides how it will be handled."""
 
     message_id: str
     moved_money: bool
     staleness: Staleness
 
 
-def retry(tx: Tx, error_id: int, *, now: datetime, stale_after_s: float) -> Revived:
-    """Revive the message of a failure; raises RefusedError where that cannot be."""
+def retry(tx: Tx, error_id: int, *, now: datetime, stale_after_s: float) -> Requeued:
+    """Requeue the message of a failure; raises RefusedError where that is not possible."""
     error = errors.required(tx, error_id)
     message = messages.by_id(tx, error["message_id"] or "")
     if message is None or message["conversation_id"] is None:
-        raise RefusedError(f"Failure {error_id} is not about a message that could be tried again.")
+        raise RefusedError(f"Failure {error_id} is not about a message that can be retried.")
     if message["state"] in {"waiting", "begun"}:
-        word = "already waits for its turn" if message["state"] == "waiting" else "is at work now"
+        word = "already waits for its turn" if message["state"] == "waiting" else "is in progress"
         raise RefusedError(f"The message of failure {error_id} {word}; nothing was done.")
     if error["state"] == "retried":
         raise RefusedError(
@@ -37,21 +37,21 @@ def retry(tx: Tx, error_id: int, *, now: datetime, stale_after_s: float) -> Revi
     message_id = str(message["message_id"])
     messages.requeue(tx, message_id, to_text(now))
     errors.mark_retried(tx, message_id)
-    taken_up_at = (
+    approved_at = (
         questions.answered_at(tx, message["question_id"]) if message["is_stale_approved"] else None
     )
-    asked_for_at = taken_up_at or message["sent_at"]
+    requested_at = approved_at or message["sent_at"]
     staleness = staleness_of(
-        from_text(asked_for_at) if asked_for_at else None,
+        from_text(requested_at) if requested_at else None,
         from_text(message["received_at"]),
         now,
         stale_after_s,
     )
-    return Revived(message_id, journal.moved_money(tx, message_id), staleness)
+    return Requeued(message_id, journal.moved_money(tx, message_id), staleness)
 
 
 def _check_customer(tx: Tx, conversation_id: int) -> None:
-    # It would act on the account that the merge has emptied.
+    # It would use the account that the merge emptied.
     customer_id = customers.of_conversation(tx, conversation_id)
     survivor = None if customer_id is None else customers.survivor(tx, customer_id)
     if survivor is not None and survivor != customer_id:

@@ -1,4 +1,4 @@
-"""wbot burst: many customers write at once; how fast and how rightly they are answered."""
+"""wbot burst: many customers write at once; how fast and how correctly they are answered."""
 
 import sys
 from pathlib import Path
@@ -33,7 +33,9 @@ from wbot.storage import businesses
 @click.option(
     "--messages", default=10, show_default=True, type=click.IntRange(1, 1000), metavar="N"
 )
-@click.option("--target", help="Webhook URL of a running service; its own one by default.")
+@click.option(
+    "--target", help="Webhook URL of a running service; default: a new one, started for this."
+)
 @click.option("--phone-number-id", help="With --target: the number to write to.")
 @click.option("--yes", "is_agreed", is_flag=True, help="With --target: do not ask first.")
 @json_option
@@ -48,16 +50,16 @@ def burst(
 ) -> None:
     """Send USERS x MESSAGES signed webhooks at once and report how they were answered.
 
-    Without --target a service with a fresh database and a simulated WhatsApp is started for it, so
-    that replies, their order and duplicates are judged too. With --target only acknowledgements
-    can be seen, for the replies go to that service's Graph API; it keeps the messages as real ones,
-    so this asks first, or needs --yes.
+    Without --target it starts a service with a fresh database and a simulated WhatsApp, so that
+    replies, their order and duplicates are checked too. With --target only acknowledgements are
+    visible, since the replies go to that service's Graph API; that service keeps the messages as
+    real ones, so this asks first, or needs --yes.
     """
     if target is None and phone_number_id is not None:
         raise click.UsageError("--phone-number-id is only used together with --target.")
-    aim = None if target is None else _aim(target, phone_number_id)
-    if aim is not None and not is_agreed:
-        _ask(aim["target_url"], users * messages)
+    options_for_target = None if target is None else _target_options(target, phone_number_id)
+    if options_for_target is not None and not is_agreed:
+        _ask(options_for_target["target_url"], users * messages)
     reports: list[BurstReport] = []
     bar = Console(stderr=True)
     with (
@@ -71,40 +73,42 @@ def burst(
             "clock": Clock(),
             "on_progress": lambda: progress.advance(task),
         }
-        if aim is None:
-            run(lambda: _against_own(path, options, reports))
+        if options_for_target is None:
+            run(lambda: _against_new_service(path, options, reports))
         else:
-            run(lambda: _against_target(options | aim, reports))
+            run(lambda: _against_target(options | options_for_target, reports))
     report = reports[0].to_dict()
     if as_json:
         print_json(report)
     else:
         _show(report)
-    _judge(report, None if aim is None else aim["target_url"])
+    _judge(report, None if options_for_target is None else options_for_target["target_url"])
 
 
 def _ask(target: str | None, number: int) -> None:
-    """Agree with whoever is at the terminal; raises ConfigurationError where nobody is."""
+    """Ask for a yes at the terminal; raises ConfigurationError if there is no terminal."""
     consequence = (
         f"{target} will keep {counted(number, 'simulated message')} as real ones, ask its model "
         "and send its replies"
     )
     if not sys.stdin.isatty():
-        raise ConfigurationError(f"{consequence}; add --yes if that is wanted.")
-    click.confirm(f"{consequence}. Go on?", abort=True, err=True)
+        raise ConfigurationError(f"{consequence}; add --yes if you want that.")
+    click.confirm(f"{consequence}. Continue?", abort=True, err=True)
 
 
 def _judge(report: dict[str, Any], target: str | None) -> None:
     if target is not None and not report["acknowledged"]:
         raise RefusedError(
-            f"Nothing was acknowledged: see that a service answers at {target} and has the same "
+            f"Nothing was acknowledged: check that a service answers at {target} and has the same "
             "WBOT_APP_SECRET; `wbot serve` starts one."
         )
     if report["errors"] or report["duplicate_replies"] or report["out_of_order"]:
         raise RefusedError("The burst was not answered as promised; see the report.")
 
 
-async def _against_own(path: Path, options: dict[str, Any], reports: list[BurstReport]) -> None:
+async def _against_new_service(
+    path: Path, options: dict[str, Any], reports: list[BurstReport]
+) -> None:
     async with loopback(path) as running:
         reports.append(
             await send_burst(
@@ -121,7 +125,7 @@ async def _against_target(options: dict[str, Any], reports: list[BurstReport]) -
     reports.append(await send_burst(**options))
 
 
-def _aim(target: str, phone_number_id: str | None) -> dict[str, Any]:
+def _target_options(target: str, phone_number_id: str | None) -> dict[str, Any]:
     settings, _ = load_settings()
     require(settings, "app_secret")
     if not target.startswith(("http://", "https://")):

@@ -1,4 +1,4 @@
-"""wbot business: whose numbers the service answers, and by which rules."""
+"""wbot business: the businesses, their numbers and their rules."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -75,8 +75,8 @@ def add(*, business_id: str, as_json: bool, **settings: str | None) -> None:
     """Add a business.
 
     ID is a short name of your own, such as shop. Amounts are decimal strings in the business's
-    currency (100.00); what is not given is not limited. The first one begins the database, where
-    WBOT_DATABASE or --config names it.
+    currency (100.00); a limit not given does not apply. The first business creates the database
+    that WBOT_DATABASE or --config names.
     """
     new = Business(
         id=checked_id(business_id),
@@ -113,9 +113,9 @@ def list_(*, as_json: bool) -> None:
 @click.argument("business_id", metavar="ID", type=WORDS)
 @json_option
 def show(*, business_id: str, as_json: bool) -> None:
-    """Show how a business is set up.
+    """Show the settings of a business.
 
-    Its access token stays hidden.
+    The access token stays hidden.
     """
     with reading() as tx:
         found = businesses.required(tx, business_id)
@@ -129,8 +129,8 @@ def show(*, business_id: str, as_json: bool) -> None:
 def set_(*, business_id: str, assignments: tuple[str, ...], as_json: bool) -> None:
     """Change settings of a business.
 
-    For example confirm_above=100.00. An empty value (max_transfer=) puts a setting back to its
-    default. A running service follows within two seconds.
+    For example confirm_above=100.00. An empty value (max_transfer=) restores the default. A
+    running service applies changes within two seconds.
     """
     given = _read_assignments(assignments)
     with writing() as tx:
@@ -151,7 +151,7 @@ def set_(*, business_id: str, assignments: tuple[str, ...], as_json: bool) -> No
 def pause(*, business_id: str, as_json: bool) -> None:
     """Stop answering for a business.
 
-    No new turn begins and nothing new is sent; messages wait.
+    No new turn starts and nothing new is sent; messages wait.
     """
     _switch(business_id, is_paused=True, as_json=as_json)
 
@@ -162,7 +162,7 @@ def pause(*, business_id: str, as_json: bool) -> None:
 def resume(*, business_id: str, as_json: bool) -> None:
     """Answer for a paused business again.
 
-    It begins with what waits.
+    Waiting messages go first.
     """
     _switch(business_id, is_paused=False, as_json=as_json)
 
@@ -195,7 +195,7 @@ def _check_overdraft(tx: Tx, after: Business) -> None:
     )
     raise RefusedError(
         f"The overdraft of {after.id} cannot be {limit}: {customer} is already {owed} below zero, "
-        f"counting what is held. Deposit at least {missing} there first, or allow {owed}."
+        f"including held amounts. Deposit at least {missing} there first, or allow {owed}."
     )
 
 
@@ -247,5 +247,5 @@ def _warn_of_secret(one: Business, given: Mapping[str, str]) -> None:
     if "access_token" in given and is_literal(one.access_token):
         warn(
             "the access token itself was written on the command line, where the shell's history "
-            "keeps it, and now stands in the database; env:NAME or file:PATH keep it out of both."
+            "keeps it, and is now in the database; env:NAME or file:PATH keep it out of both."
         )

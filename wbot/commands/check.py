@@ -1,4 +1,4 @@
-"""wbot check: whether everything the service needs is there, and what to fix."""
+"""wbot check: whether everything the service needs is in place, and what to fix."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -30,20 +30,20 @@ from wbot.storage.files import files_of
 
 
 class _Known(msgspec.Struct, frozen=True):
-    """Whom to ask about, and what they could quote."""
+    """The businesses to check, and the texts that answers could quote."""
 
     subjects: Sequence[Subject] = ()
     quotable: Sequence[str] = ()
 
 
 @click.command()
-@click.option("--offline", "is_offline", is_flag=True, help="Ask nobody outside this machine.")
+@click.option("--offline", "is_offline", is_flag=True, help="Make no request outside this machine.")
 @json_option
 def check(*, is_offline: bool, as_json: bool) -> None:
-    """Check that everything the service needs is there.
+    """Check that everything the service needs is in place.
 
     Configuration, database, Graph API and model: one line each, with the fix. Exits 0 when all is
-    well (a warning, marked !, counts as well), 1 when something fails that may pass, 2 when the
+    well (warnings, marked !, included), 1 when a failure may be temporary, 2 when the
     configuration, a token or the database must be fixed first.
     """
     settings, variables = load_settings()
@@ -64,7 +64,7 @@ def check(*, is_offline: bool, as_json: bool) -> None:
     failures = [one for one in found if not one.ok]
     if not failures:
         return
-    sentence = _in_all(failures, is_shown=not as_json)
+    sentence = _summary(failures, is_shown=not as_json)
     is_unusable = not (configuration.ok and database.ok)
     if is_unusable or any(one.is_misconfigured for one in failures):
         raise ConfigurationError(sentence)
@@ -76,8 +76,8 @@ def _files(settings: Settings) -> list[Path]:
     return [*files_of(settings.database), *(path for path in others if path is not None)]
 
 
-def _in_all(failures: Sequence[Check], *, is_shown: bool) -> str:
-    """One sentence about the failures; what the table has just shown is not printed twice."""
+def _summary(failures: Sequence[Check], *, is_shown: bool) -> str:
+    """One sentence about the failures, without repeating what the table shows."""
     if is_shown:
         names = ", ".join(one.check for one in failures)
         return f"{counted(len(failures), 'check')} failed: {names}; see ✗ above for what to do."
@@ -113,7 +113,7 @@ def _outside(settings: Settings, known: _Known, *, is_offline: bool) -> list[Che
         return [
             preflight.warned("outside", "not checked (--offline): Graph API and model endpoint")
         ]
-    # Its spinner shows on a terminal only, and stdout is for the result.
+    # The spinner shows on a terminal only; stdout is for the result.
     with Console(stderr=True).status("Asking the Graph API and the model endpoint"):
         return asyncio.run(preflight.outside(settings, known.subjects, known.quotable))
 

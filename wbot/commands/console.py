@@ -1,4 +1,4 @@
-"""What every command shares: settings, the database, JSON or tables, and plain errors."""
+"""Shared by all commands: settings, the database, JSON or tables, and plain errors."""
 
 import json
 import sys
@@ -33,10 +33,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON a
 _CONFIGURATION = "wbot.configuration"
 
 PIPED_WIDTH = 100_000
-"""Columns of a table that no terminal limits: it is read by a program, or by grep."""
+"""Width of a table that is not printed on a terminal, but read by a program or grep."""
 
-_TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
-"""Bidirectional classes of the controls that turn the text around them."""
+_BIDI_CONTROLS = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+"""Bidirectional classes of the control characters that change the direction of text."""
 
 
 class _Words(click.ParamType[str]):
@@ -44,7 +44,7 @@ class _Words(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         text = str(value)
-        # What a terminal sent in another encoding arrives as surrogates, which nothing can store.
+        # Input in another encoding arrives as surrogates, which cannot be stored.
         if any(unicodedata.category(c) == "Cs" for c in text):
             self.fail("This is not UTF-8 text.", param, ctx)
         return text
@@ -65,12 +65,12 @@ class _Day(click.ParamType[str]):
         except ValueError:
             is_day = False
         if not is_day:
-            self.fail(f"{text[:20]!r} is no day; write it like 2026-11-23.", param, ctx)
+            self.fail(f"{text[:20]!r} is not a date; write it like 2026-11-23.", param, ctx)
         return text
 
 
 DAY = _Day()
-"""The type of a UTC day; its text is in the order of time."""
+"""The type of a UTC day; its text sorts by time."""
 
 
 def _remember(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:
@@ -85,15 +85,15 @@ config_option = click.Option(
     expose_value=False,
     is_eager=True,
     callback=_remember,
-    help="Read the configuration from FILE; else ./.env, else /etc/wbot.env, the one there is.",
+    help="Read the configuration from FILE; default: ./.env, else /etc/wbot.env.",
 )
-"""Which file configures the command; every command takes it, before its name and after."""
+"""The configuration file; accepted by every command, before its name and after."""
 
 
 def load_configuration(*, warns: bool = True) -> Configuration:
     """The configuration of the running command, read once; raises ConfigurationError.
 
-    Unknown variables are told on stderr, unless the caller tells of them otherwise.
+    Unknown variables are reported on stderr, unless the caller reports them otherwise.
     """
     root = click.get_current_context().find_root()
     known: Configuration | None = root.meta.get(_CONFIGURATION)
@@ -116,10 +116,10 @@ def now() -> datetime:
 
 @contextmanager
 def _connected(*, creates: bool = False) -> Iterator[Connection]:
-    """The configured database, brought up to date unless a service has it in use.
+    """The configured database, migrated unless a service is using it.
 
-    One that somebody named is begun where there is none, if the command may. Raises
-    ConfigurationError where it cannot be used or is of another schema than a running one.
+    With `creates`, a database that was named explicitly is created if there is none. Raises
+    ConfigurationError if it cannot be used or a running service uses another schema version.
     """
     configuration = load_configuration()
     path = find_database(configuration, creates=creates and configuration.is_database_named)
@@ -130,7 +130,7 @@ def _connected(*, creates: bool = False) -> Iterator[Connection]:
 
 @contextmanager
 def reading() -> Iterator[Tx]:
-    """The configured database as it is at one moment, whatever a service writes meanwhile."""
+    """A snapshot of the configured database, unaffected by what a service writes."""
     with _connected() as connection, snapshot(connection) as tx:
         yield tx
 
@@ -145,8 +145,7 @@ def writing(*, creates: bool = False) -> Iterator[Tx]:
 def find_database(configuration: Configuration, *, creates: bool = False) -> Path:
     """The path of the configured database; raises ConfigurationError where there is none.
 
-    A database appears where somebody wants a new one, and never because a path was mistyped or a
-    disk is missing.
+    A database is created only on request, never because a path was mistyped or a disk is missing.
     """
     path = read_settings(configuration.variables).database.absolute()
     if creates or not files.is_empty(path):
@@ -154,7 +153,7 @@ def find_database(configuration: Configuration, *, creates: bool = False) -> Pat
     what = f"The database {path} is empty" if path.exists() else f"There is no database at {path}"
     raise ConfigurationError(
         f"{what}: {configuration.places}. Name the right one with WBOT_DATABASE or "
-        "--config FILE, or begin a new one with `wbot serve --create`."
+        "--config FILE, or create a new one with `wbot serve --create`."
     )
 
 
@@ -202,7 +201,7 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
 
 
 def print_rich(table: Table) -> None:
-    """A table on stdout, as wide as its terminal; nothing in a text is taken for markup."""
+    """A table on stdout, as wide as its terminal; no text is interpreted as markup."""
     width = None if sys.stdout.isatty() else PIPED_WIDTH
     console = Console(width=width, markup=False, emoji=False, highlight=False)
     with console.capture() as capture:
@@ -217,15 +216,15 @@ def right(title: str) -> Column:
 
 
 def plain(text: str) -> str:
-    """Somebody's words, fit for a terminal: controls could move the cursor or turn the line."""
-    kept = [c for c in text if unicodedata.bidirectional(c) not in _TURNING]
+    """Text made safe for a terminal: controls could move the cursor or reverse the line."""
+    kept = [c for c in text if unicodedata.bidirectional(c) not in _BIDI_CONTROLS]
     return "".join(" " if unicodedata.category(c) == "Cc" and c != "\n" else c for c in kept)
 
 
 def readable(at: str | None, *, zone: str = " UTC") -> str:
     """A stored instant for people, to the second; a dash where there is none.
 
-    It names its zone, unless it stands in a column whose title does.
+    It names its zone, unless the column's title does.
     """
     return "-" if at is None else f"{at[:19].replace('T', ' ')}{zone}"
 
@@ -236,7 +235,7 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def warn(sentence: str) -> None:
-    """One plain sentence on stderr that changes nothing."""
+    """One plain sentence on stderr; the command continues."""
     click.echo(f"wbot: {sentence}", err=True)
 
 

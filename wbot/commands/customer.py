@@ -1,4 +1,4 @@
-"""wbot customer and wbot payee: people, by what they are known, and whom they pay."""
+"""wbot customer and wbot payee: customers, their aliases and their payees."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ _customer = click.argument("text", metavar="CUSTOMER", type=WORDS)
 
 @click.group()
 def customer() -> None:
-    """The people who write: list, show, merge.
+    """Customers: list, show, merge.
 
     CUSTOMER, FROM and INTO are a phone number (5 to 20 digits, + allowed), a business-scoped user
     id, or the reference that `list` shows (C3).
@@ -41,14 +41,14 @@ def customer() -> None:
 
 @click.group()
 def payee() -> None:
-    """Whom customers pay by name."""
+    """The payees of customers."""
 
 
 @customer.command("list")
 @_business
 @json_option
 def list_(*, business_id: str, as_json: bool) -> None:
-    """List a business's customers, in the order they came."""
+    """List a business's customers, oldest first."""
     with reading() as tx:
         business = businesses.required(tx, business_id)
         found = [_summary(row, business) for row in customers.listed(tx, business.id)]
@@ -69,7 +69,7 @@ def list_(*, business_id: str, as_json: bool) -> None:
         )
         for one in found
     ]
-    print_table(columns, rows, empty=f"Nobody has written to {business.id} yet.")
+    print_table(columns, rows, empty=f"{business.id} has no customers yet.")
 
 
 @customer.command()
@@ -94,11 +94,10 @@ def show(*, business_id: str, text: str, as_json: bool) -> None:
 @click.argument("into_text", metavar="INTO", type=WORDS)
 @json_option
 def merge(*, business_id: str, from_text: str, into_text: str, as_json: bool) -> None:
-    """Make one customer of two.
+    """Merge two customers into one.
 
-    FROM's money, aliases and payees become INTO's. Refused while a message or reply of either is
-    unfinished. What happened before stays under FROM's reference; the same merge again changes
-    nothing.
+    FROM's money, aliases and payees move to INTO. Refused while a message or reply of either is
+    unfinished. Earlier transfers stay under FROM's reference; repeating the merge changes nothing.
     """
     with writing() as tx:
         business = businesses.required(tx, business_id)
@@ -123,8 +122,8 @@ def merge(*, business_id: str, from_text: str, into_text: str, as_json: bool) ->
 def add(*, business_id: str, text: str, name: str, as_json: bool) -> None:
     """Make NAME a known payee of the customer.
 
-    NAME may be another customer's phone number. Then the customer may pay him also where the
-    business allows known payees only, and without the limit of a first transfer.
+    NAME may be another customer's phone number. The customer can then pay them even if the
+    business allows known payees only, and without the limit for new payees.
     """
     with writing() as tx:
         business = businesses.required(tx, business_id)
@@ -158,7 +157,7 @@ def _summary(row: Row, business: Business) -> dict[str, Any]:
 def _details(tx: Tx, business: Business, customer_id: int) -> dict[str, Any]:
     row = customers.summary(tx, customer_id)
     merged = customers.merged_from(tx, customer_id)
-    # Payees that a merge left behind belong to the same person: they are shown with the rest.
+    # Payees that a merge left behind belong to the same person: show them too.
     owners = [customer_id, *merged]
     return {
         "business": business.id,
@@ -210,7 +209,7 @@ def _alias_text(alias: dict[str, Any]) -> str:
 
 
 def _payee_text(one: dict[str, Any], found: dict[str, Any]) -> str:
-    text = f"{one['name']}, has got {one['received']} {found['currency']}"
+    text = f"{one['name']}, received {one['received']} {found['currency']}"
     return text if one["of"] == found["id"] else f"{text} (from {one['of']} before the merge)"
 
 

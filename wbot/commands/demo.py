@@ -1,4 +1,4 @@
-"""wbot demo: the whole thing on loopback, with phones in the browser and no account."""
+"""wbot demo: service and simulator on loopback, with phones in the browser, without an account."""
 
 import asyncio
 import shlex
@@ -26,9 +26,9 @@ from wbot.domain.errors import WbotError
 FIRST_PORT = 8765
 PORTS_TRIED = 20
 MODEL_DELAY_S = 1.5
-"""About what a model takes: the typing dots are seen, and there is time to kill the service."""
+"""A typical model's time: the typing dots show, and there is time to kill the service."""
 SEND_DELAY_S = 0.4
-"""About what the Graph API takes to answer: the phone shows the message before that."""
+"""A typical Graph API response time: the phone shows the message before that."""
 
 
 @click.command()
@@ -36,13 +36,13 @@ SEND_DELAY_S = 0.4
     "--port",
     type=click.IntRange(0, 65535),
     metavar="N",
-    help=f"Port of the phones' page; by default {FIRST_PORT}, or the next one that is free.",
+    help=f"Port of the phones' page; default: the first free one from {FIRST_PORT}.",
 )
 @click.option("--no-browser", is_flag=True, help="Only print the page's address.")
 @click.option(
     "--database",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Keep the demo in this file; a temporary one by default.",
+    help="Keep the demo's data in this file; default: a temporary one.",
 )
 def demo(*, port: int | None, no_browser: bool, database: Path | None) -> None:
     """Try wbot on this machine: service, simulated WhatsApp and phones in the browser."""
@@ -56,9 +56,9 @@ async def _demo(path: Path, ports: Sequence[int], *, opens_browser: bool) -> Non
     async with loopback(
         path, page_ports=ports, model_delay_s=MODEL_DELAY_S, send_delay_s=SEND_DELAY_S
     ) as running:
-        # Meta repeats webhooks; here it always does, so that it is seen to change nothing.
+        # Meta repeats webhooks; here it always does, to show that it changes nothing.
         running.simulator.cause_trouble("webhooks", wanted=True)
-        for person in PEOPLE:  # or WhatsApp would not let anybody hear of money that has come
+        for person in PEOPLE:  # opens the 24-hour window, so that they are notified of payments
             await running.simulator.send_inbound(person, "request_welcome")
         await running.simulator.wait_until_quiet(timeout_s=START_S)
         proof = Proof(running, path, Clock())
@@ -71,10 +71,12 @@ async def _demo(path: Path, ports: Sequence[int], *, opens_browser: bool) -> Non
 async def _until_stopped(proof: Proof, stop: asyncio.Event) -> None:
     try:
         async with asyncio.TaskGroup() as tasks:
-            rounds = [tasks.create_task(one()) for one in (proof.keep_running, proof.watch)]
+            background_tasks = [
+                tasks.create_task(one()) for one in (proof.keep_running, proof.watch)
+            ]
             await stop.wait()
-            for one in rounds:
-                one.cancel()
+            for task in background_tasks:
+                task.cancel()
     except* WbotError as failed:
         raise failed.exceptions[0] from failed
 
@@ -87,8 +89,10 @@ def _introduce(running: Loopback, path: Path, ports: Sequence[int]) -> None:
         click.echo(f"             (port {FIRST_PORT} is taken by another program)")
     click.echo(f"The service: {running.service.url}/health")
     click.echo()
-    click.echo(f"Everybody begins with ${FIRST_DEPOSIT}. Every webhook is delivered three times.")
-    click.echo("Look underneath from another terminal:")
+    click.echo(
+        f"Every customer starts with ${FIRST_DEPOSIT}. Every webhook is delivered three times."
+    )
+    click.echo("Look inside from another terminal:")
     for words, arguments in (
         ("what happened to Alice's latest message", f"why {alice}"),
         ("what Alice has", f"ledger balance {running.business_id} {alice}"),
@@ -99,7 +103,7 @@ def _introduce(running: Loopback, path: Path, ports: Sequence[int]) -> None:
 
 
 def _command(database: Path) -> str:
-    """What runs wbot on this database from any folder, as it is typed in a shell."""
+    """The shell command that runs wbot on this database from any folder."""
     variable = f"WBOT_DATABASE={shlex.quote(str(database))}"
     python = Path(sys.executable)
     if getattr(sys, "frozen", False):

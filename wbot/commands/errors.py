@@ -1,4 +1,4 @@
-"""wbot errors: what ended in processing_errors, and another life for it."""
+"""wbot errors: list and reprocess what ended in processing_errors."""
 
 import re
 from datetime import timedelta
@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from wbot.admin import reprocessing
-from wbot.admin.reprocessing import Revived
+from wbot.admin.reprocessing import Requeued
 from wbot.clock import to_text
 from wbot.commands.console import (
     WORDS,
@@ -37,7 +37,7 @@ def errors() -> None:
 
 
 @errors.command("list")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only so many, the newest.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the newest N.")
 @json_option
 def list_(*, limit: int | None, as_json: bool) -> None:
     """List failures, newest first."""
@@ -71,7 +71,7 @@ _error_id = click.argument("error_id", metavar="ID", type=click.IntRange(1))
 @_error_id
 @json_option
 def show(*, error_id: int, as_json: bool) -> None:
-    """Show one failure whole."""
+    """Show one failure in full."""
     with reading() as tx:
         row = storage.required(tx, error_id)
     facts: dict[str, Any] = {name: row[name] for name in (*_LISTED, "business_id", "outbox_id")}
@@ -83,37 +83,39 @@ def show(*, error_id: int, as_json: bool) -> None:
         [(name, str(value)) for name, value in {**facts, **at}.items() if value is not None]
     )
     if row["message_id"] is not None:
-        click.echo(f"Its whole life: wbot why {row['message_id']}")
+        click.echo(f"Its timeline: wbot why {row['message_id']}")
 
 
 @errors.command()
 @_error_id
 @json_option
 def retry(*, error_id: int, as_json: bool) -> None:
-    """Give a failed message another life.
+    """Process a failed message again.
 
-    It goes to the tail of its conversation. A message that already moved money is not handled
+    It goes to the end of its conversation. A message that already moved money is not processed
     again: it is closed with its receipts.
     """
     settings, _ = load_settings()
     with writing() as tx:
-        revived = reprocessing.retry(tx, error_id, now=now(), stale_after_s=settings.stale_after)
+        requeued = reprocessing.retry(tx, error_id, now=now(), stale_after_s=settings.stale_after)
     if as_json:
-        print_json({"id": error_id, "message_id": revived.message_id, "state": "waiting"})
+        print_json({"id": error_id, "message_id": requeued.message_id, "state": "waiting"})
     else:
-        click.echo(f"{revived.message_id} waits for its turn again; {_prospect(revived)}.")
+        click.echo(
+            f"{requeued.message_id} waits for its turn again; {_what_happens_next(requeued)}."
+        )
 
 
-def _prospect(revived: Revived) -> str:
-    if revived.moved_money:
+def _what_happens_next(requeued: Requeued) -> str:
+    if requeued.moved_money:
         return "it already moved money, so it is only closed with its receipts"
-    match revived.staleness:
+    match requeued.staleness:
         case Staleness.FRESH:
-            return "a running service takes it up within two seconds"
+            return "a running service processes it within two seconds"
         case Staleness.STALE:
-            return "it is old by now, so its customer is first asked whether it still holds"
+            return "it is old by now, so the customer is first asked whether they still want it"
         case Staleness.EXPIRED:
-            return "it will end in silence, for WhatsApp lets nobody answer after 24 hours"
+            return "it will get no reply, because WhatsApp allows none after 24 hours"
 
 
 @errors.command()
@@ -122,9 +124,9 @@ def _prospect(revived: Revived) -> str:
 )
 @json_option
 def purge(*, age: str, as_json: bool) -> None:
-    """Delete failures past an age.
+    """Delete failures older than AGE.
 
-    The messages they speak of stay.
+    Their messages stay.
     """
     before = to_text(now() - _age(age))
     with writing() as tx:
@@ -138,5 +140,5 @@ def purge(*, age: str, as_json: bool) -> None:
 def _age(text: str) -> timedelta:
     match = _AGE.fullmatch(text.strip().lower())
     if match is None:
-        raise MalformedError(f"{text[:20]!r} is no age; write it like 30d, 12h or 4w.")
+        raise MalformedError(f"{text[:20]!r} is not an age; write it like 30d, 12h or 4w.")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})

@@ -1,4 +1,4 @@
-"""wbot ledger: customers' money, and whether the books are right."""
+"""wbot ledger: customers' money, and verification of the books."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -35,17 +35,17 @@ from wbot.storage.ledger_queries import Selection
 from wbot.storage.tx import Tx
 
 ENTRIES_MAX = 1_000_000
-"""Entries of one statement: all there are, for anybody we can think of."""
+"""Entries of one statement: in practice all of them."""
 
 Book = Callable[[Tx, Business, Order, str], Booked]
-ReceiptFormatter = Callable[[Tx, Selection], Iterator[str]]
+ExportLines = Callable[[Tx, Selection], Iterator[str]]
 
-FORMATS: dict[str, ReceiptFormatter] = {"csv": csv_lines, "hledger": hledger_lines}
+FORMATS: dict[str, ExportLines] = {"csv": csv_lines, "hledger": hledger_lines}
 
 
 @click.group()
 def ledger() -> None:
-    """Customers' money: deposits, withdrawals, balances, and proof that the books are right.
+    """Customers' money: deposits, withdrawals, balances, and verification of the books.
 
     CUSTOMER is a phone number (5 to 20 digits, + allowed) or a business-scoped user id. AMOUNT is
     a decimal string in the business's currency, such as 100.00.
@@ -55,7 +55,7 @@ def ledger() -> None:
 _business = click.argument("business_id", metavar="BUSINESS", type=WORDS)
 _customer = click.argument("customer", metavar="CUSTOMER", type=WORDS)
 _amount = click.argument("amount", metavar="AMOUNT", type=WORDS)
-_memo = click.option("--memo", type=WORDS, help="What it is for, for statements and exports.")
+_memo = click.option("--memo", type=WORDS, help="Note for statements and exports.")
 _key = click.option(
     "--key", type=WORDS, help="Makes it idempotent: the same key again changes nothing."
 )
@@ -69,7 +69,7 @@ _key = click.option(
 @_key
 @json_option
 def deposit(*, business_id: str, as_json: bool, **order: Any) -> None:
-    """Credit a customer; one never seen before is created."""
+    """Credit a customer; an unknown one is created."""
     _book(ledger_adjustments.deposit, business_id, Order(**order), as_json=as_json)
 
 
@@ -83,7 +83,7 @@ def deposit(*, business_id: str, as_json: bool, **order: Any) -> None:
 def withdraw(*, business_id: str, as_json: bool, **order: Any) -> None:
     """Debit a customer, never beyond what is available.
 
-    A refusal is kept in the statement, and under its --key it stays a refusal.
+    A refusal is kept in the statement; the same --key gets the same refusal again.
     """
     _book(ledger_adjustments.withdraw, business_id, Order(**order), as_json=as_json)
 
@@ -93,9 +93,9 @@ def withdraw(*, business_id: str, as_json: bool, **order: Any) -> None:
 @_customer
 @json_option
 def balance(*, business_id: str, customer: str, as_json: bool) -> None:
-    """Show what a customer has.
+    """Show a customer's balance.
 
-    Available is what can be spent, held what pending transfers reserve, posted both together.
+    Available is what can be spent, held what pending transfers reserve, posted the sum of both.
     """
     with reading() as tx:
         business = businesses.required(tx, business_id)
@@ -113,13 +113,13 @@ def balance(*, business_id: str, customer: str, as_json: bool) -> None:
 @ledger.command()
 @_business
 @_customer
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only so many, the newest.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the newest N.")
 @json_option
 def statement(*, business_id: str, customer: str, limit: int | None, as_json: bool) -> None:
     """List a customer's transfers, newest first.
 
-    Each with its state: pending (it waits for the customer's yes), posted, void (cancelled or not
-    confirmed in time, so that nothing moved), reversed, or refused and why.
+    Each with its state: pending (waits for the customer's yes), posted, void (cancelled or not
+    confirmed in time: nothing moved), reversed, or refused, with the reason.
     """
     with reading() as tx:
         business = businesses.required(tx, business_id)
@@ -134,13 +134,13 @@ def statement(*, business_id: str, customer: str, limit: int | None, as_json: bo
     _print_statement(found, business, person.label)
     for customer_id in merged:
         older = customer_lookup.reference_of(customer_id)
-        click.echo(f"What {older} did before it was merged stands under {older}.")
+        click.echo(f"Transfers of {older} before the merge are under {older}.")
 
 
 @ledger.command()
 @json_option
 def verify(*, as_json: bool) -> None:
-    """Prove that the books are right.
+    """Verify the books.
 
     Recomputes every balance from its postings and checks every invariant of the ledger.
     """
@@ -165,9 +165,9 @@ def verify(*, as_json: bool) -> None:
 @click.argument("transfer", metavar="TRANSFER", type=WORDS)
 @json_option
 def reverse(*, transfer: str, as_json: bool) -> None:
-    """Take a posted transfer back whole.
+    """Reverse a posted transfer in full.
 
-    TRANSFER is its reference, T12 or 12. Refused where it would overdraw an account.
+    TRANSFER is its reference, T12 or 12. Refused if it would overdraw an account.
     """
     with writing() as tx:
         done = ledger_adjustments.reverse(tx, transfer, to_text(now()))
@@ -187,17 +187,16 @@ def reverse(*, transfer: str, as_json: bool) -> None:
     help="csv: every transfer; hledger: a journal of what was posted.",
 )
 @click.option("--business", "business_id", type=WORDS, help="Only this business.")
-@click.option("--since", type=DAY, help="From the beginning of this day on, such as 2026-11-01.")
-@click.option("--until", type=DAY, help="Up to the end of this day: the day itself is included.")
+@click.option("--since", type=DAY, help="From the start of this day, such as 2026-11-01.")
+@click.option("--until", type=DAY, help="To the end of this day, inclusive.")
 def export(*, style: str, business_id: str | None, since: str | None, until: str | None) -> None:
     """Print the ledger for other programs.
 
     Oldest first: a CSV file for a spreadsheet, or a journal that hledger and ledger-cli read. Days
-    are UTC. A transfer belongs in the CSV file to the day it was asked for, in the journal to the
-    day it was posted.
+    are UTC: the day of the request in the CSV file, the day of posting in the journal.
     """
     if since is not None and until is not None and since > until:
-        raise MalformedError(f"The period ends on {until}, before it begins on {since}.")
+        raise MalformedError(f"The period ends on {until}, before it starts on {since}.")
     lines = FORMATS[style]
     wanted = Selection(business_id=business_id, since=since, until=until)
     with reading() as tx:

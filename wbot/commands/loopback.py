@@ -1,4 +1,4 @@
-"""The service and its simulated outside on this machine: what demo and burst run."""
+"""The service and the simulator on this machine, for `wbot demo` and `wbot burst`."""
 
 import asyncio
 import errno
@@ -37,16 +37,16 @@ PEOPLE = (
 BUSINESS_ID = "shop"
 FIRST_DEPOSIT = "500.00"
 SOURCE = Path(wbot.__file__).parents[1]
-"""The folder that holds the package, from where Python finds it also uninstalled."""
+"""The folder of the package, from which Python can import it uninstalled."""
 
 
 class ServiceProcess:
-    """`wbot serve` in a process of its own, at one port however often it is started."""
+    """`wbot serve` as a separate process, on the same port at each start."""
 
     def __init__(self, variables: Mapping[str, str], folder: Path) -> None:
         self.port = _free_port()
         own = {"WBOT_HOST": HOST, "WBOT_PORT": str(self.port), "WBOT_LOG_LEVEL": "warning"}
-        # Neither the operator's variables nor a .env file beside them have a say here.
+        # The operator's variables and .env file do not apply here.
         kept = {
             name: value
             for name, value in read_configuration(Path(os.devnull)).variables.items()
@@ -63,7 +63,7 @@ class ServiceProcess:
         return f"http://{HOST}:{self.port}"
 
     async def start(self) -> None:
-        """Return once it listens; raises ConfigurationError where it does not come up."""
+        """Return once it listens; raises ConfigurationError if it does not start."""
         # The one-file binary is its own interpreter.
         command = [] if getattr(sys, "frozen", False) else ["-m", "wbot"]
         self._process = await asyncio.create_subprocess_exec(
@@ -78,7 +78,7 @@ class ServiceProcess:
         self.pid = self._process.pid
 
     def kill(self) -> None:
-        """SIGKILL: it gets no chance to finish anything."""
+        """Send SIGKILL, so that it cannot finish anything."""
         if self._process is not None:
             self._process.kill()
         self.pid = None
@@ -109,7 +109,7 @@ class ServiceProcess:
 
 
 class Loopback(msgspec.Struct, frozen=True, kw_only=True):
-    """Where everything listens, and the secret that signs webhooks."""
+    """The running parts, their addresses, and the secret that signs webhooks."""
 
     simulator: Simulator
     service: ServiceProcess
@@ -124,7 +124,7 @@ class Loopback(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextmanager
 def database_at(path: Path | None) -> Iterator[Path]:
-    """The absolute path of the given database file, or of one that goes away afterwards."""
+    """The absolute path of the given database file, or of a temporary one."""
     if path is not None:
         yield path.absolute()
         return
@@ -142,8 +142,8 @@ async def loopback(
 ) -> AsyncIterator[Loopback]:
     """Run simulator and service until the block ends; raises ConfigurationError.
 
-    The page takes the first of its ports that is free. The service has a process of its own, so
-    that its times are not those of the simulator, and it can die alone.
+    The page takes the first of its ports that is free. The service is a separate process, so
+    that the simulator does not affect its times, and it can be killed alone.
     """
     secret, verify_token = secrets.token_hex(16), secrets.token_hex(16)
     access_token, api_key = secrets.token_hex(16), secrets.token_hex(16)
@@ -204,8 +204,8 @@ async def _serve_at_first_free(
             if not _is_taken(error):
                 raise
     raise ConfigurationError(
-        f"Port {port} is taken by another program; name another with --port, or leave it out "
-        "for the next free one."
+        f"Port {port} is taken by another program; name another with --port, or omit the "
+        "option for the next free one."
     )
 
 
@@ -214,13 +214,13 @@ def _is_taken(error: ConfigurationError) -> bool:
 
 
 def _seed_database(path: Path, access_token: str) -> str:
-    """A business with this run's token, and some money for everybody the first time; its id."""
+    """Set up the business with this run's token and first deposits; return its id."""
     with locked(path, creates=True):
         connection = connect(path)
         try:
             migrations.migrate(connection, path, Clock().now())
             with transaction(connection) as tx:
-                _check_is_ours(tx, path)
+                _check_is_demo(tx, path)
                 business = _add_business(tx, access_token)
                 for person in PEOPLE:
                     _give_money(tx, business, person)
@@ -229,13 +229,13 @@ def _seed_database(path: Path, access_token: str) -> str:
             connection.close()
 
 
-def _check_is_ours(tx: Tx, path: Path) -> None:
-    """Raise ConfigurationError rather than play with somebody's real business."""
+def _check_is_demo(tx: Tx, path: Path) -> None:
+    """Raise ConfigurationError if the database holds a real business."""
     for one in businesses.every(tx):
         if one.phone_number_id != BUSINESS.phone_number_id or ":" in one.access_token:
             raise ConfigurationError(
-                f"The database {path} holds the business {one.id!r}, which is no demo; "
-                "name a file of its own with --database, or leave it out."
+                f"The database {path} holds the business {one.id!r}, which is not the demo's; "
+                "name another file with --database, or omit the option."
             )
 
 

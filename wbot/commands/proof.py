@@ -1,7 +1,7 @@
-"""The proof beside the phones: what the network saw, what the service kept, and whether both agree.
+"""The demo's panel beside the phones: what the network saw, and what the service stored.
 
-Deliveries and replies are counted by the simulator, outside of the service; what was acted on is
-read from the database, and the books are verified as `wbot ledger verify` does it.
+The simulator counts deliveries and replies, outside the service; what was processed is read from
+the database, and the books are verified as `wbot ledger verify` does it.
 """
 
 import asyncio
@@ -21,23 +21,23 @@ from wbot.storage import invariants, ledger_queries
 from wbot.storage.database import connect
 from wbot.storage.tx import Tx
 
-LOOK_EVERY_S = 0.25
+POLL_EVERY_S = 0.25
 VERIFY_EVERY_S = 10.0
 MESSAGES_SHOWN = 30
 RESTARTS_KEPT = 20
 SILENT_KINDS = frozenset({"request_welcome"})
-"""Kinds that nobody wrote, so that there is nothing to show."""
+"""Types that customers do not write, so there is nothing to show."""
 
 
 class Restart(msgspec.Struct, kw_only=True):
-    """One death of the service, and how it came back."""
+    """One end of the service's process, and its restart."""
 
     at: datetime
     is_ours: bool
-    """Whether the button killed it; else it ended by itself."""
+    """Whether the button killed it; otherwise it ended by itself."""
     during: Exchange | None
     unfinished: tuple[str, ...] = ()
-    """The messages that it left unanswered."""
+    """The messages it left unfinished."""
     back_at: datetime | None = None
 
 
@@ -51,7 +51,7 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Proof:
-    """Keeps the service running and the strip beside the phones true, until it is cancelled."""
+    """Keeps the service running and the panel up to date, until cancelled."""
 
     def __init__(self, running: Loopback, database: Path, clock: Clock) -> None:
         self._simulator = running.simulator
@@ -66,15 +66,15 @@ class Proof:
         running.simulator.on_kill = self.kill
 
     def kill(self) -> None:
-        """Kill the service at once, whatever it is doing; ValueError while it is down anyway."""
+        """Kill the service at once, whatever it is doing; ValueError while it is down."""
         if self._service.pid is None:
-            raise ValueError("the service is down already, and comes back by itself")
+            raise ValueError("the service is already down, and restarts by itself")
         during = self._simulator.evidence.under_way
         self._dying = Restart(at=self._clock.now(), is_ours=True, during=during)
         self._service.kill()
 
     async def keep_running(self) -> None:
-        """Start the service again whenever it ends; ConfigurationError where it does not start."""
+        """Restart the service whenever it ends; ConfigurationError if it does not start."""
         while True:
             await self._service.ended()
             restart = self._dying or Restart(at=self._clock.now(), is_ours=False, during=None)
@@ -93,7 +93,7 @@ class Proof:
         """Show each change on the pages."""
         while True:
             self._show(await self._outcomes())
-            await self._clock.sleep(LOOK_EVERY_S)
+            await self._clock.sleep(POLL_EVERY_S)
 
     def _messages(self) -> list[Seen]:
         seen = self._simulator.evidence.messages

@@ -1,4 +1,4 @@
-"""wbot sample: a webhook body as Meta would send it now, for wbot sign and curl."""
+"""wbot sample: a webhook body as Meta would send it now, for `wbot sign` and curl."""
 
 import sys
 from random import SystemRandom
@@ -23,15 +23,20 @@ COUNT_MAX = 5_000
     "--count", default=1, show_default=True, type=click.IntRange(1, COUNT_MAX), metavar="N"
 )
 @click.option("--text", default="What's my balance?", show_default=True, type=WORDS, metavar="T")
-@click.option("--business", "business_id", metavar="ID", type=WORDS, help="The first by default.")
-@click.option("--json", is_flag=True, expose_value=False, help="As it is anyway: it is JSON.")
+@click.option("--business", "business_id", metavar="ID", type=WORDS, help="Default: the first.")
+@click.option(
+    "--json",
+    is_flag=True,
+    expose_value=False,
+    help="Accepted for consistency: the output is always JSON.",
+)
 def sample(*, count: int, text: str, business_id: str | None) -> None:
     """Print a webhook body of N text messages with fresh ids and the present time.
 
-    They come from +15550101001 to the business. A body from a file is old, and asked about at most.
+    They come from +15550101001 to the business. A body from a file would be stale.
     """
     business = _business(business_id)
-    # Without a line break at the end: what curl, a shell or a pipe makes of one breaks a signature.
+    # No line break at the end: curl or a shell may change it, which breaks the signature.
     click.echo(_body(business, count, text), nl=sys.stdout.isatty())
 
 

@@ -3,12 +3,10 @@
 import asyncio
 import atexit
 import os
-import resource
 import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +23,16 @@ from wbot.storage.files import open_private
 STOP_MAX_S = 9.0
 """Seconds from the signal to the end of the process, at the latest."""
 FLUSH_S = 1.0
-"""Seconds that log lines may still take when all else has ended."""
+"""Seconds for the last log lines after everything else has ended."""
 SWITCH_INTERVAL_S = 0.0002
-"""Python's own 5 ms would be what each statement of the database's thread waits on a busy loop."""
+"""Python's default of 5 ms would delay every statement of the database's thread by that."""
 
 OTHERS_MASK = 0o077
-"""Whatever the service writes, rotated logs too, is for its own user alone."""
+"""All files the service writes, rotated logs too, are private to its user."""
 
 
 @click.command()
-@click.option("--create", "creates", is_flag=True, help="Begin a database where there is none.")
+@click.option("--create", "creates", is_flag=True, help="Create the database if there is none.")
 def serve(*, creates: bool) -> None:
     """Run the service in the foreground until SIGTERM or Ctrl-C.
 
@@ -53,13 +51,6 @@ def serve(*, creates: bool) -> None:
     run(lambda: _serve(app, settings))
 
 
-def _allow_open_files() -> None:
-    """Take what the system allows: each turn that waits for a model is an open connection."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
 def log_to_stdout(settings: Settings) -> None:
     """Raises ConfigurationError where the log file cannot be written."""
     if settings.log_file is not None:
@@ -70,7 +61,7 @@ def log_to_stdout(settings: Settings) -> None:
         stream=sys.stdout,
         file=settings.log_file,
     )
-    # After the last traceback, too; and a reader that takes nothing does not keep us.
+    # Also after the last traceback; a stalled reader of stdout does not delay the exit.
     atexit.register(stop_logs, FLUSH_S)
 
 
@@ -86,12 +77,12 @@ def _make_log_file(path: Path) -> None:
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run to the end on uvloop where there is one."""
+    """Run to completion, on uvloop where available."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     raise_open_files_limit()
     factory = None
     if sys.platform == "linux":
-        import uvloop  # noqa: PLC0415  only there
+        import uvloop  # noqa: PLC0415  Linux only
 
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
@@ -120,7 +111,7 @@ async def _serve(app: Any, settings: Settings) -> None:
 
 
 def _end_by_force(seconds: float) -> None:
-    """Be gone in time whatever hangs, a resolver's thread for one: all that counts is on disk."""
+    """Exit in time even if a thread hangs (a DNS lookup, say): everything is already on disk."""
     timer = threading.Timer(seconds, os._exit, args=(0,))
     timer.daemon = True
     timer.start()

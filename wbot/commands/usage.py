@@ -1,4 +1,4 @@
-"""What a wrong command line is answered with: what is wrong, in plain words, and the next step."""
+"""Error sentences for a wrong command line: what is wrong, and the next step."""
 
 import re
 import sys
@@ -14,7 +14,7 @@ _WHOLE_TYPES = (click.IntRange, type(click.INT))
 
 
 class SuggestingGroup(click.Group):
-    """A group that loads its commands late, and still names the nearest to an unknown one."""
+    """A group that loads its commands lazily, and still suggests the nearest to an unknown one."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -39,7 +39,7 @@ class SuggestingGroup(click.Group):
 
 
 def sentence_of(error: click.ClickException) -> str:
-    """One sentence with the next step, for a command line that cannot be carried out."""
+    """One sentence with the next step, for a command line that cannot be run."""
     context = getattr(error, "ctx", None)
     if not isinstance(error, click.UsageError) or context is None:
         return error.format_message()
@@ -77,7 +77,7 @@ def _problem(error: click.UsageError, context: click.Context) -> str:
 
 
 def _shortest_use(context: click.Context) -> str:
-    """The command with all that it must be given, and nothing else."""
+    """The command with its required arguments only."""
     needed = [one for one in context.command.params if one.required]
     pieces = [
         f"{one.opts[0]} {one.make_metavar(context)}"
@@ -94,7 +94,7 @@ def _unknown_option(error: click.NoSuchOption, context: click.Context) -> str:
         return error.format_message()
     names = {parameter.name for parameter in context.command.params}
     if "amount" not in names:
-        return f"{negative!r} was read as an option, and nothing here is negative"
+        return f"{negative!r} was read as an option, and no value here is negative"
     mirror = {"deposit": "withdraw", "withdraw": "deposit"}.get(str(context.info_name))
     instead = "" if mirror is None else f"; for the other direction use `wbot ledger {mirror}`"
     return f"AMOUNT is {negative!r}, and must be more than zero{instead}"
@@ -111,7 +111,7 @@ def _unreadable_number(error: click.BadParameter, parameter: click.Parameter) ->
 
 
 def limits_in_words(least: float | None, most: float | None) -> str:
-    """How large a number must be: " from 1 to 9", " of at least 1", or nothing."""
+    """The allowed range of a number: " from 1 to 9", " of at least 1", or nothing."""
     match least, most:
         case None, None:
             return ""

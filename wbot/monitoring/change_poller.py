@@ -1,4 +1,4 @@
-"""The bell between processes: notices what the command line changed, and anything forgotten."""
+"""Notices what other processes changed in the database, and retries missed notifications."""
 
 from collections.abc import Awaitable, Callable
 
@@ -7,13 +7,13 @@ from wbot.domain.errors import StorageError
 from wbot.logs import Log
 from wbot.storage.database import Database
 
-LOOK_EVERY_S = 1.0
+POLL_EVERY_S = 1.0
 SWEEP_EVERY = 15
-"""Looks until everything unfinished is rung anyway: a lost bell costs seconds, not a restart."""
+"""Polls between two sweeps of everything unfinished: a missed notification costs seconds."""
 
 
-class Watch:
-    """Calls `on_change` after another process wrote, and `sweep` then and now and again."""
+class ChangePoller:
+    """Calls `on_change` after another process wrote, and `sweep` then and at intervals."""
 
     def __init__(
         self,
@@ -31,15 +31,15 @@ class Watch:
         self._sweep = sweep
 
     async def run(self) -> None:
-        version, looks = -1, 0
+        version, polls = -1, 0
         while True:
-            await self._clock.sleep(LOOK_EVERY_S)
-            looks += 1
+            await self._clock.sleep(POLL_EVERY_S)
+            polls += 1
             try:
                 seen = await self._database.version_elsewhere()
                 if seen != version:
                     await self._on_change()
-                if seen != version or looks % SWEEP_EVERY == 0:
+                if seen != version or polls % SWEEP_EVERY == 0:
                     await self._sweep()
                 version = seen
             except StorageError as error:

@@ -1,6 +1,6 @@
 """/health: 200 while the service can do its work, 503 with the reasons when it cannot.
 
-Everybody can read it, so each reason is in our own words; what others said is in logs and rows.
+It is public, so each reason is in our own words; what others said is in logs and rows.
 """
 
 import asyncio
@@ -25,18 +25,18 @@ from wbot.storage.tx import Tx
 
 DISK_BYTES_FREE_MIN = 64 * 1024 * 1024
 FAILING_MAX_S = 120.0
-"""Seconds without one good answer of an outside system before that is a fault."""
+"""Seconds without a good answer from an outside system before that is a fault."""
 OLDEST_MAX_S = 120.0
-"""Seconds a message that could be worked on may wait before that is a fault."""
+"""Seconds a message that could be processed may wait before that is a fault."""
 
 COUNT_SHARE = 20
-"""Counting what waits takes a twentieth of the time at most."""
+"""Caps the counting at 1/20 of the time."""
 COUNT_FREE_S = 0.005
-"""Seconds of a count that cost nobody anything: what waits is counted anew each time."""
+"""A count that takes less is repeated for each request."""
 
 
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
-    """What the stages know about themselves, as plain callables."""
+    """What the stages report about themselves, as plain callables."""
 
     blocked_models: Callable[[], Mapping[str, str]]
     failing_models: Callable[[], Sequence[Failing]]
@@ -48,7 +48,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health:
-    """Answers how the service is."""
+    """Answers /health."""
 
     def __init__(
         self, *, database: Database, clock: Clock, metrics: Metrics, sources: Sources
@@ -78,8 +78,8 @@ class Health:
         except StorageError as error:
             reasons += [] if self._database.lost else [str(error)]
         backlog, unsettled = self._counted
-        # A failing model is asked until it answers; what else is held is looked at while it waits.
-        reasons += self._held_reasons() if backlog.waiting else []
+        # A failing model is probed until it answers; other causes count only while messages wait.
+        reasons += self._blocked_reasons() if backlog.waiting else []
         reasons += self._model_reasons()
         reasons += self._graph_reasons() if unsettled else []
         reasons += _books_reasons(self._sources.book_breaches())
@@ -105,21 +105,21 @@ class Health:
         }
 
     async def _count(self) -> None:
-        """Count anew, unless the last count is younger than a few times what it took.
+        """Count again, unless the last count is younger than a few times its own duration.
 
-        So whoever asks, and however often, the counting of a long queue takes a small share of one
-        reader; that of a short one is as good as new.
+        However often /health is requested, counting a long queue takes a small share of one
+        reader; the count of a short queue is always fresh.
         """
         async with self._counting:
             started = self._clock.monotonic()
             if started < self._counts_until:
                 return
             self._counted = Backlog(0, None), 0
-            self._counted = await self._database.read(self._process_next)
+            self._counted = await self._database.read(self._read_backlog)
             ended = self._clock.monotonic()
             self._counts_until = ended + COUNT_SHARE * (ended - started - COUNT_FREE_S)
 
-    def _process_next(self, tx: Tx) -> tuple[Backlog, int]:
+    def _read_backlog(self, tx: Tx) -> tuple[Backlog, int]:
         now = to_text(self._clock.now())
         return messages.backlog(tx, now), outbox.count_unsettled(tx)
 
@@ -128,7 +128,7 @@ class Health:
             return [self._database.lost]
         reasons = []
         if self._database.failure is not None:
-            # Only a write can tell whether what failed is over.
+            # Only a write shows whether the failure is over.
             try:
                 await self._database.write(_touch)
             except StorageError as error:
@@ -138,7 +138,7 @@ class Health:
             reasons.append(f"The disk is nearly full: {free // 1024**2} MiB are free.")
         return reasons
 
-    def _held_reasons(self) -> list[str]:
+    def _blocked_reasons(self) -> list[str]:
         blocked = set(self._sources.blocked_models().values())
         return [f"The model cannot be asked: {reason}" for reason in sorted(blocked)]
 

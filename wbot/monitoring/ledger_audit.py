@@ -1,9 +1,9 @@
-"""The service's own auditor: proves the books right, over and over, while it runs.
+"""The continuous audit of the ledger while the service runs.
 
 Rows of the ledger never change and each carries the hash of the one before it, so what is new is
 verified every minute from where the last audit stopped. Everything is verified at the start and
-once a day, in slices: no snapshot stands for long, and others get the reader in between. Books that
-are short enough are verified whole every minute.
+once a day, in slices: no snapshot stays open for long, and others get the reader in between. Short
+books are verified completely every minute.
 """
 
 import asyncio
@@ -26,23 +26,23 @@ T = TypeVar("T")
 EVERY_S = 60.0
 DAY_S = 24 * 3600.0
 AGAIN_S = 5.0
-"""Seconds until books that could not even be read are looked at again."""
+"""Seconds until the next try after the books could not be read."""
 START_MAX_S = 1.0
-"""Seconds that money waits at a start for the first audit; what is left then goes on beside it."""
+"""Seconds that transfers wait at a start for the first audit, which then continues in parallel."""
 SHORT_S = 1.0
-"""Books that take less than this are verified whole every minute."""
+"""Books that take less than this are verified completely every minute."""
 SHARE = 20
-"""Long books that are wrong are verified whole again after so many times what that takes."""
+"""Caps repeated full audits of wrong books at 1/20 of the time."""
 PAUSE = 4
-"""Between two slices the auditor rests so many times what the slice took."""
+"""The pause between two slices, as a multiple of what the slice took."""
 ROWS_PER_SLICE = 2_000
 ACCOUNTS_PER_SLICE = 500
 SUMS_MAX = 10_000
-"""Accounts whose sums are remembered, so that a long one is not added up every minute."""
+"""Accounts whose sums are kept, so that a long one is not added up every minute."""
 
 
 class Audit:
-    """Verifies every invariant of the ledger; a reader's work."""
+    """Verifies every invariant of the ledger, on a reader."""
 
     def __init__(self, *, database: Database, clock: Clock, log: Log) -> None:
         self._found: dict[str, Sequence[str]] = {}
@@ -56,7 +56,7 @@ class Audit:
 
     @property
     def breaches(self) -> Sequence[str]:
-        """What was wrong when last looked at, in plain words; empty while the books are right."""
+        """What the latest audit found wrong, in plain words; empty while the books are right."""
         return list(dict.fromkeys(one for found in self._found.values() for one in found))
 
     async def are_books_right(self) -> bool:
@@ -79,7 +79,7 @@ class Audit:
         while True:
             try:
                 found, wait_s = await verify()
-            except Exception as error:  # noqa: BLE001  what cannot be proved counts as wrong
+            except Exception as error:  # noqa: BLE001  what cannot be verified counts as wrong
                 found, wait_s = [f"They could not be checked: {redacted(str(error))}"], AGAIN_S
             self._report(name, found)
             self._first_left.discard(name)
@@ -88,7 +88,7 @@ class Audit:
             await self._clock.sleep(wait_s)
 
     async def _verify_latest(self) -> tuple[Sequence[str], float]:
-        """Verify what came since the last audit, and the guards; stop at the first wrong slice."""
+        """Verify the triggers and all new rows; stop at the first wrong slice."""
         found = await self._database.read(invariants.unguarded)
         before = self._reached or await self._database.read(invariants.checkpoint)
         reached, is_last = before, before is None  # the whole audit will find a first one
@@ -98,7 +98,7 @@ class Audit:
                     invariants.verify_latest, since=reached, rows=ROWS_PER_SLICE, sums=self._sums
                 )
             )
-            self._know(verified.sums)
+            self._remember(verified.sums)
             found += verified.breaches
             if verified.breaches:
                 break
@@ -108,7 +108,7 @@ class Audit:
         return found, EVERY_S
 
     async def _verify_whole(self) -> tuple[Sequence[str], float]:
-        """Verify every row and every account from the first on, trusting no checkpoint."""
+        """Verify every row and every account from the first on, without a checkpoint."""
         found: list[str] = []
         spent_s, reached, is_last = 0.0, Checkpoint(), False
         while not is_last:
@@ -130,7 +130,7 @@ class Audit:
         return found, SHARE * spent_s if found else DAY_S
 
     async def _slice(self, work: Callable[[Tx], T]) -> tuple[T, float]:
-        """One slice on a snapshot of its own, and the seconds it took; then others have a turn."""
+        """One slice on its own snapshot, and the seconds it took; then pause for other readers."""
         started = self._clock.monotonic()
         result = await self._database.read(work)
         took_s = self._clock.monotonic() - started
@@ -138,7 +138,7 @@ class Audit:
             await self._clock.sleep(min(PAUSE * took_s, 1.0))
         return result, took_s
 
-    def _know(self, sums: Mapping[int, Sum]) -> None:
+    def _remember(self, sums: Mapping[int, Sum]) -> None:
         room = len(self._sums) + len(sums) <= SUMS_MAX
         self._sums = {**self._sums, **sums} if room else dict(sums)
 

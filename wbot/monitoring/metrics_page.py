@@ -14,12 +14,12 @@ from wbot.metrics import Metrics
 
 class _Logs(Collector):
     def collect(self) -> Iterator[CounterMetricFamily]:
-        help_ = "Log lines that did not come through."
+        help_ = "Log lines that were dropped."
         yield CounterMetricFamily("wbot_log_lines_dropped", help_, value=lines_dropped())
 
 
 class MetricsPage:
-    """Renders the measures; in a thread, for it takes milliseconds."""
+    """Renders the metrics, in a thread because it takes milliseconds."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
