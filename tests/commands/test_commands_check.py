@@ -235,9 +235,9 @@ def test_the_money_rules_are_shown_and_a_senseless_one_is_warned_of() -> None:
     [
         ("env:SHOP_TOKEN", {"SHOP_TOKEN": ""}, "Set it in the service's environment"),
         ("file:/no/such/file", {}, "The secret file /no/such/file cannot be read"),
-        ("env:SHOP_TOKEN", {"SHOP_TOKEN": "two\nlines"}, "it holds spaces or other signs"),
-        ("env:SHOP_TOKEN", {"SHOP_TOKEN": "two words"}, "it holds spaces or other signs"),
-        ("env:SHOP_TOKEN", {"SHOP_TOKEN": "caf\u00e9"}, "it holds spaces or other signs"),
+        ("env:SHOP_TOKEN", {"SHOP_TOKEN": "two\nlines"}, "it contains spaces or other characters"),
+        ("env:SHOP_TOKEN", {"SHOP_TOKEN": "two words"}, "it contains spaces or other characters"),
+        ("env:SHOP_TOKEN", {"SHOP_TOKEN": "caf\u00e9"}, "it contains spaces or other characters"),
     ],
 )
 def test_a_token_that_cannot_be_read_is_not_tried(

@@ -162,5 +162,5 @@ async def test_a_token_that_no_header_can_carry_holds_the_business_and_nothing_e
     async with make_world() as world:
         await world.simulator.say(ALICE, "hello")
         reasons = (await world.health_of(503))["reasons"]
-        assert "holds spaces or other signs" in reasons[0]
+        assert "contains spaces or other characters" in reasons[0]
         assert world.rows("SELECT * FROM processing_errors") == []
