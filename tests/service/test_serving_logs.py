@@ -212,7 +212,7 @@ async def test_a_malformed_request_is_one_short_line(database_path: Path, tmp_pa
         settings = variables(database_path, url, port, WBOT_LOG_FILE=str(file))
         async with served(settings, tmp_path) as running:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(b"\x00\x01 nonsense\r\n\r\n")
+            writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n")
             async with asyncio.timeout(WAIT_S):
                 assert b" 400 " in await reader.readline()
             writer.close()
