@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from wbot.domain.delivery import ReplyState
+from wbot.domain.states import ReplyState, SendOutcome
 from wbot.storage import businesses, messages, outbox
 from wbot.storage.outbox import NewReply, NewStatus, Reply, StateChange
 
@@ -53,7 +53,7 @@ class Box:
         return attempt
 
     def accept(self, attempt: int, wamid: str, reply: int | None = None) -> list[StateChange]:
-        outbox.close_attempt(self.tx, attempt, outcome="accepted", now=NOW, wamid=wamid)
+        outbox.close_attempt(self.tx, attempt, outcome=SendOutcome.ACCEPTED, now=NOW, wamid=wamid)
         return outbox.accept(self.tx, reply or self.reply, wamid, NOW)
 
     def status(
@@ -196,7 +196,7 @@ def test_an_attempt_that_failed_for_no_fault_of_the_reply_is_not_counted(
     box: Box, *, counts: bool, counted: int
 ) -> None:
     attempt = box.open()
-    outbox.close_attempt(box.tx, attempt, outcome="not_sent", now=NOW, detail="refused")
+    outbox.close_attempt(box.tx, attempt, outcome=SendOutcome.NOT_SENT, now=NOW, detail="refused")
     outbox.wait_again(box.tx, box.reply, after(3), counts=counts)
     row = box.row()
     assert (row["state"], row["attempts"], row["not_before"]) == ("waiting", counted, after(3))
@@ -204,7 +204,7 @@ def test_an_attempt_that_failed_for_no_fault_of_the_reply_is_not_counted(
     assert box.row()["attempts"] == counted + 1
     assert box.row()["not_before"] is None
     assert box.attempts() == [(1, "not_sent", None), (2, None, None)]
-    assert outbox.attempts_alike(box.tx, box.reply, "not_sent", None) == 1
+    assert outbox.attempts_alike(box.tx, box.reply, SendOutcome.NOT_SENT, None) == 1
 
 
 def test_a_send_under_way_at_a_crash_has_an_unknown_outcome(box: Box) -> None:
@@ -315,7 +315,7 @@ def test_a_status_of_another_sender_raises_nothing_and_is_kept(
 def test_two_sends_of_one_reply_keep_both_their_ids(box: Box) -> None:
     """The first went out unseen, the second after the grace: statuses of both are the reply's."""
     first = box.open()
-    outbox.close_attempt(box.tx, first, outcome="unknown", now=NOW)
+    outbox.close_attempt(box.tx, first, outcome=SendOutcome.UNKNOWN, now=NOW)
     outbox.become_unknown(box.tx, box.reply, NOW)
     second = box.open()
     box.accept(second, "wamid.OUT2")
@@ -385,7 +385,7 @@ class Sends(RuleBasedStateMachine):
             for word in self.early.pop(wamid, set()):
                 self._count(word, wamid)
             return
-        stored = "refused" if outcome == "given_up" else outcome
+        stored = SendOutcome.REFUSED if outcome == "given_up" else SendOutcome(outcome)
         outbox.close_attempt(tx, attempt, outcome=stored, now=NOW)
         if outcome == "unknown":
             outbox.become_unknown(tx, reply, NOW)

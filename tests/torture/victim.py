@@ -54,7 +54,7 @@ class Cue(msgspec.Struct, frozen=True, kw_only=True):
 
 FUNCTIONS: dict[tuple[str, str], dict[str | None, Place]] = {
     ("wbot.inbound.webhook", "record"): {None: Place.INTAKE},
-    ("wbot.storage.journal", "take"): {None: Place.BEGIN},
+    ("wbot.storage.journal", "claim_conversation"): {None: Place.BEGIN},
     ("wbot.storage.journal", "add_step"): {"model": Place.MODEL_STEP, "tool": Place.TOOL_STEP},
     ("wbot.turns.finish", "close"): {None: Place.CLOSE},
     ("wbot.storage.outbox", "open_attempt"): {None: Place.ATTEMPT_OPENS},
