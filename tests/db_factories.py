@@ -8,6 +8,7 @@ from pathlib import Path
 from wbot.clock import later, to_text
 from wbot.domain.business import Business, Policy
 from wbot.domain.ledger import Cause, CauseKind, TransferKind
+from wbot.domain.states import MessageState
 from wbot.storage import businesses, customers, ledger, messages, migrations
 from wbot.storage.database import connect
 from wbot.storage.messages import NewMessage
@@ -78,12 +79,25 @@ def make_message(
         sort_at=sort_at,
         received_at=NOW,
         not_before=not_before,
-        state="waiting",
+        state=MessageState.WAITING,
         reason=None,
         webhook_id=messages.keep_webhook(tx, b"{}", None, NOW),
     )
     messages.insert(tx, message)
     return conversation_id
+
+
+def end_message(
+    tx: sqlite3.Connection, message_id: str, *, state: MessageState, reason: str | None, now: str
+) -> None:
+    """A message's turn, from its begin to its end."""
+    tx.execute("UPDATE messages SET state = 'begun' WHERE message_id = ?", (message_id,))
+    messages.finish(tx, message_id, state=state, reason=reason, now=now)
+
+
+def allow_change(tx: sqlite3.Connection, machine: str, before: str, after: str) -> None:
+    """Let the database take a change of state that no statement of ours makes."""
+    tx.execute("INSERT INTO state_transitions VALUES (?, ?, ?)", (machine, before, after))
 
 
 def give(tx: sqlite3.Connection, customer_id: int, amount_minor: int) -> None:

@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from wbot.domain.states import MessageState
+
 _MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 120_000)
 
 
@@ -31,10 +33,10 @@ class Metrics:
         self.tools_ms = self._histogram("message_tools_ms", "Tool steps of one turn.")
         self.send_ms = self._histogram("reply_send_ms", "One send to the Graph API.")
 
-    def count_ended(self, state: str) -> None:
+    def count_ended(self, state: MessageState) -> None:
         """A message ended in answered, silent or failed."""
         self.messages.labels(state).inc()
-        if state == "failed":
+        if state is MessageState.FAILED:
             self.errors += 1
         else:
             self.processed += 1

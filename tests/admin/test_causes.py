@@ -10,13 +10,14 @@ import msgspec
 import pytest
 from cli_harness import Wbot
 from conftest import ALICE, BOB, WAIT_S, MakeWorld, World, writing
-from db_factories import NOW, SHOP, after, make_customer, make_message, make_tx
+from db_factories import NOW, SHOP, after, end_message, make_customer, make_message, make_tx
 
 from wbot.admin.no_reply_causes import NOT_DELIVERED_HINT, cause_of
 from wbot.clock import Clock
+from wbot.domain.states import MessageState, SendOutcome, TurnOutcome
 from wbot.domain.triage import SilenceReason
 from wbot.simulator.faults.plan import Endpoint, refused
-from wbot.storage import businesses, errors, journal, messages, outbox
+from wbot.storage import businesses, errors, journal, outbox
 from wbot.storage.outbox import NewReply
 
 Why = Callable[[str], "asyncio.Future[str]"]
@@ -169,7 +170,7 @@ def test_every_silence_is_shown_with_its_reason(
     tx: sqlite3.Connection, reason: SilenceReason
 ) -> None:
     make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
-    messages.finish(tx, "wamid.1", state="silent", reason=reason, now=NOW)
+    end_message(tx, "wamid.1", state=MessageState.SILENT, reason=reason, now=NOW)
     cause = cause_of(tx, "wamid.1", is_served=True) or ""
     assert cause.startswith("It gets no reply: ")
     assert cause.endswith("; no action needed.")
@@ -177,7 +178,7 @@ def test_every_silence_is_shown_with_its_reason(
 
 def test_a_failure_is_shown_with_its_retry_until_it_is_purged(tx: sqlite3.Connection) -> None:
     conversation_id = make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
-    messages.finish(tx, "wamid.1", state="failed", reason="it broke", now=NOW)
+    end_message(tx, "wamid.1", state=MessageState.FAILED, reason="it broke", now=NOW)
     common = {"business_id": SHOP.id, "conversation_id": conversation_id}
     errors.add(tx, "It broke.", now=NOW, message_id="wamid.1", **common)  # type: ignore[arg-type]
     assert cause_of(tx, "wamid.1", is_served=True) == (
@@ -192,7 +193,9 @@ def test_a_failed_attempt_is_shown_as_repeated(tx: sqlite3.Connection) -> None:
     conversation_id = make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
     assert "Its turn has not ended yet" in (cause_of(tx, "wamid.1", is_served=True) or "")
     taken = journal.claim_conversation(tx, conversation_id, "wamid.1", after(1))
-    journal.end(tx, "wamid.1", taken.epoch, "retry: The model endpoint failed.", after(2))
+    detail = "The model endpoint failed."
+    retry = TurnOutcome.RETRY
+    journal.end(tx, "wamid.1", taken.epoch, outcome=retry, detail=detail, now=after(2))
     assert cause_of(tx, "wamid.1", is_served=True) == (
         "The last attempt failed and is repeated by itself: The model endpoint failed. If it keeps "
         "failing, `wbot check` shows what to fix."
@@ -202,7 +205,7 @@ def test_a_failed_attempt_is_shown_as_repeated(tx: sqlite3.Connection) -> None:
 def answered(tx: sqlite3.Connection) -> int:
     """Store a message with its reply; returns the reply's outbox id."""
     conversation_id = make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
-    messages.finish(tx, "wamid.1", state="answered", reason=None, now=NOW)
+    end_message(tx, "wamid.1", state=MessageState.ANSWERED, reason=None, now=NOW)
     outbox.add(
         tx,
         NewReply(
@@ -230,11 +233,11 @@ def test_each_state_of_a_reply_that_did_not_arrive_has_its_words(tx: sqlite3.Con
     assert "No service is running" in str(cause_of(tx, "wamid.1", is_served=False))
     attempt_id = outbox.open_attempt(tx, outbox_id, after(1)) or 0
     detail = "The access token of shop cannot be read: it is not set."
-    outbox.close_attempt(tx, attempt_id, outcome="not_sent", now=after(2), detail=detail)
+    outbox.close_attempt(tx, attempt_id, outcome=SendOutcome.NOT_SENT, now=after(2), detail=detail)
     outbox.wait_again(tx, outbox_id, after(3), counts=False)
     assert f"is repeated by itself: {detail} If it keeps failing" in str(cause())
     attempt_id = outbox.open_attempt(tx, outbox_id, after(4)) or 0
-    outbox.close_attempt(tx, attempt_id, outcome="unknown", now=after(5), detail="lost")
+    outbox.close_attempt(tx, attempt_id, outcome=SendOutcome.UNKNOWN, now=after(5), detail="lost")
     outbox.become_unknown(tx, outbox_id)
     assert "It is unknown whether WhatsApp accepted the reply" in str(cause())
     outbox.accept(tx, outbox_id, "wamid.out", after(6))

@@ -36,6 +36,7 @@ from wbot.clock import Clock, elapsed_ms, later, to_text
 from wbot.domain.business import Business
 from wbot.domain.ledger import GENESIS_HASH, chain_hash
 from wbot.domain.questions import Decision, QuestionKind
+from wbot.domain.states import MessageState, SendOutcome
 from wbot.inbound.intake import record
 from wbot.inbound.webhook_parser import parse_payload
 from wbot.payments import consent
@@ -84,6 +85,7 @@ FILL = [
     f"""{NUMBERS} INSERT INTO conversations
         (id, business_id, customer_id, next_number, last_inbound_at, created_at)
     SELECT i, 'shop', i, :count + 1, {AT}, {AT} FROM n WHERE i <= :customers""",
+    "INSERT INTO state_transitions VALUES ('message', '', 'answered'), ('reply', '', 'read')",
     f"{NUMBERS} INSERT INTO message_ids SELECT {MESSAGE_ID} FROM n",
     f"""{NUMBERS} INSERT INTO webhooks (received_at, body)
     SELECT {AT}, printf('%0400d', i) FROM n UNION ALL SELECT {AT}, printf('%0400d', i) FROM n""",
@@ -293,7 +295,7 @@ class Journey:
                 self.tx,
                 message,
                 claim,
-                ending=Ending(state="answered", receipts=(), words="Sure."),
+                ending=Ending(state=MessageState.ANSWERED, receipts=(), words="Sure."),
                 now=to_text(clock.now()),
             )
 
@@ -306,7 +308,9 @@ class Journey:
         assert attempt_id is not None
         wamid = f"out.{message_id}"
         with self.timed("send closes"):
-            outbox.close_attempt(self.tx, attempt_id, outcome="accepted", now=now, wamid=wamid)
+            outbox.close_attempt(
+                self.tx, attempt_id, outcome=SendOutcome.ACCEPTED, now=now, wamid=wamid
+            )
             outbox.accept(self.tx, reply.id, wamid, now)
         for status in ("sent", "delivered", "read"):
             at = str(int(clock.now().timestamp()))
@@ -327,8 +331,10 @@ class Journey:
                 now=to_text(clock.now()),
             )
         assert settled.receipts, settled
+        now, state = to_text(clock.now()), MessageState.SILENT
+        messages.finish(self.tx, message.message_id, state=state, reason="told", now=now)
         with self.timed("requeue"):
-            messages.requeue(self.tx, message.message_id, to_text(clock.now()))
+            messages.requeue(self.tx, message.message_id, now)
 
     def run_periodic_queries(self, number: int) -> None:
         """The periodic queries of the service and its operator."""

@@ -23,6 +23,7 @@ from wbot.admin import preflight
 from wbot.admin.preflight import Check, Subject
 from wbot.clients.whatsapp import PhoneNumberCredentials
 from wbot.domain.business import Policy
+from wbot.domain.states import MessageState
 from wbot.settings import Settings
 from wbot.simulator.faults.plan import Endpoint, refused, silent
 from wbot.simulator.simulator import MODEL, Simulator, serve
@@ -182,7 +183,7 @@ def put_message(tx: sqlite3.Connection, *, business_id: str | None, body: bytes)
         sort_at=NOW,
         received_at=NOW,
         not_before=None,
-        state="silent",
+        state=MessageState.SILENT,
         reason="unknown_number",
         webhook_id=messages.keep_webhook(tx, body, None, NOW),
     )

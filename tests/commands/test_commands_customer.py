@@ -7,7 +7,16 @@ from pathlib import Path
 import msgspec
 import pytest
 from cli_harness import Wbot
-from db_factories import NOW, SHOP, available, give, make_customer, make_message, make_tx
+from db_factories import (
+    NOW,
+    SHOP,
+    available,
+    end_message,
+    give,
+    make_customer,
+    make_message,
+    make_tx,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +26,8 @@ from wbot.admin.ledger_adjustments import Order
 from wbot.domain.business import Policy
 from wbot.domain.errors import RefusedError
 from wbot.domain.ledger import Cause, CauseKind, TransferKind
-from wbot.storage import customers, invariants, ledger, messages, outbox, payees
+from wbot.domain.states import MessageState
+from wbot.storage import customers, invariants, ledger, outbox, payees
 
 ALICE, BOB, CAROL = "15550101001", "15550101002", "15550101003"
 
@@ -217,7 +227,7 @@ def test_a_merge_waits_for_messages_in_progress(tx: sqlite3.Connection, busy: st
     make_message(tx, customer_id, "wamid.1")
     with pytest.raises(RefusedError, match=f"A message of {busy} is not answered yet"):
         merge(tx, ALICE, BOB)
-    messages.finish(tx, "wamid.1", state="answered", reason=None, now=NOW)
+    end_message(tx, "wamid.1", state=MessageState.ANSWERED, reason=None, now=NOW)
     assert not merge(tx, ALICE, BOB).is_repeated
 
 

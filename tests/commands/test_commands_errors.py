@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from cli_harness import Ran, Wbot, begin_database
-from db_factories import SHOP, after, give, make_customer, make_message
+from db_factories import SHOP, after, end_message, give, make_customer, make_message
 
 from wbot.admin import customer_merge
 from wbot.clock import Clock, later, to_text
+from wbot.domain.states import MessageState
 from wbot.storage import businesses, errors, journal, messages
 from wbot.storage.database import connect, transaction
 from wbot.storage.journal import Effect
@@ -28,7 +29,7 @@ def wbot(
     with closing(connect(made.database)) as connection, transaction(connection) as tx:
         businesses.add(tx, SHOP, OLD)
         conversation_id = make_message(tx, make_customer(tx, ALICE), "wamid.1")
-        messages.finish(tx, "wamid.1", state="failed", reason="The model died.", now=OLD)
+        end_message(tx, "wamid.1", state=MessageState.FAILED, reason="The model died.", now=OLD)
         for message_id, words, retries in (
             ("wamid.1", "The model died.", 4),
             (None, "The reply could not be sent: [bold]no", 0),
@@ -139,7 +140,8 @@ def test_a_message_that_moved_money_is_only_closed_again(wbot: Wbot) -> None:
 
 def test_a_failure_is_retried_once(wbot: Wbot) -> None:
     wbot.done("errors", "retry", "1")
-    change(wbot, "UPDATE messages SET state = 'answered'")
+    for one in ("begun", "answered"):
+        change(wbot, f"UPDATE messages SET state = '{one}'")  # noqa: S608  our own words
     again = retry(wbot)
     assert again.code == 1
     assert "was retried before, and its message is answered since" in again.err
@@ -147,7 +149,8 @@ def test_a_failure_is_retried_once(wbot: Wbot) -> None:
 
 
 def test_a_message_at_work_is_left_alone(wbot: Wbot) -> None:
-    change(wbot, "UPDATE messages SET state = 'begun'")
+    for one in ("waiting", "begun"):
+        change(wbot, f"UPDATE messages SET state = '{one}'")  # noqa: S608  our own words
     ran = retry(wbot)
     assert ran.code == 1
     assert "is in progress; nothing was done" in ran.err

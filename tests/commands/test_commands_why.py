@@ -9,11 +9,12 @@ import msgspec
 import pytest
 from cli_harness import Wbot
 from conftest import ALICE, BOB, WAIT_S, MakeWorld, World, deposit, writing
-from db_factories import NOW, SHOP, after, make_customer, make_message, make_tx
+from db_factories import NOW, SHOP, after, end_message, make_customer, make_message, make_tx
 
 from wbot.admin import customer_merge, message_timeline
 from wbot.admin.message_timeline import SILENCES, Timeline
 from wbot.domain.errors import RefusedError
+from wbot.domain.states import MessageState, SendOutcome, TurnOutcome
 from wbot.domain.triage import SilenceReason
 from wbot.simulator.faults.plan import Endpoint, refused, repeated
 from wbot.storage import businesses, customers, errors, journal, messages, outbox
@@ -184,11 +185,14 @@ def test_a_waiting_message_shows_what_it_waits_for(tx: sqlite3.Connection) -> No
 
 def test_every_attempt_is_shown_and_a_long_block_once(tx: sqlite3.Connection) -> None:
     conversation_id = make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
-    outcomes = ["held: no key"] * 5 + ["stopped", None, "retry: it broke", "silent"]
-    for number, outcome in enumerate(outcomes):
+    blocked, stopped = (TurnOutcome.BLOCKED, "no key"), (TurnOutcome.STOPPED, None)
+    retried, silent = (TurnOutcome.RETRY, "it broke"), (TurnOutcome.SILENT, None)
+    outcomes = [blocked] * 5 + [stopped, (None, None), retried, silent]
+    for number, (outcome, detail) in enumerate(outcomes):
         taken = journal.claim_conversation(tx, conversation_id, "wamid.1", after(2 * number + 1))
         if outcome is not None:
-            journal.end(tx, "wamid.1", taken.epoch, outcome, after(2 * number + 2))
+            now = after(2 * number + 2)
+            journal.end(tx, "wamid.1", taken.epoch, outcome=outcome, detail=detail, now=now)
     stages = stages_of(tx)
     assert details(stages, "waited") == ["1.00 s for its turn"]
     assert details(stages, "turn_began") == [
@@ -216,7 +220,7 @@ def test_a_turn_under_way_has_no_end_yet(tx: sqlite3.Connection) -> None:
 
 def test_a_later_revision_is_shown_separately(tx: sqlite3.Connection) -> None:
     conversation_id = make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
-    messages.finish(tx, "wamid.1", state="failed", reason="it broke", now=after(1))
+    end_message(tx, "wamid.1", state=MessageState.FAILED, reason="it broke", now=after(1))
     common = {"business_id": SHOP.id, "conversation_id": conversation_id}
     errors.add(tx, "it broke", now=after(1), message_id="wamid.1", **common)  # type: ignore[arg-type]
     messages.requeue(tx, "wamid.1", after(2))
@@ -285,10 +289,12 @@ def test_sends_and_statuses_are_shown_part_by_part(tx: sqlite3.Connection) -> No
     reply_of(tx, 1, '{"type":"interactive","interactive":{"body":{"text":"Still?"}}}')
     reply_of(tx, 2, '{"type":"sticker"}')
     lost = outbox.open_attempt(tx, first, after(2)) or 0
-    outbox.close_attempt(tx, lost, outcome="unknown", now=after(3), detail="connection lost")
+    outbox.close_attempt(
+        tx, lost, outcome=SendOutcome.UNKNOWN, now=after(3), detail="connection lost"
+    )
     outbox.become_unknown(tx, first)
     sent = outbox.open_attempt(tx, first, after(4)) or 0
-    outbox.close_attempt(tx, sent, outcome="accepted", now=after(5), wamid="wamid.out")
+    outbox.close_attempt(tx, sent, outcome=SendOutcome.ACCEPTED, now=after(5), wamid="wamid.out")
     outbox.accept(tx, first, "wamid.out", after(5))
     status = NewStatus(
         wamid="wamid.out",
@@ -328,7 +334,7 @@ def test_sends_and_statuses_are_shown_part_by_part(tx: sqlite3.Connection) -> No
 
 def silent(tx: sqlite3.Connection, reason: str) -> Timeline:
     make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
-    messages.finish(tx, "wamid.1", state="silent", reason=reason, now=after(1))
+    end_message(tx, "wamid.1", state=MessageState.SILENT, reason=reason, now=after(1))
     return message_timeline.build_timeline(tx, "wamid.1", LATER)
 
 
@@ -390,7 +396,7 @@ def test_messages_from_before_a_merge_count_as_the_customers(tx: sqlite3.Connect
     alice, bob = make_customer(tx, "15550101001"), make_customer(tx, "15550101002")
     for customer_id, message_id in ((alice, "wamid.1"), (bob, "wamid.2")):
         make_message(tx, customer_id, message_id)
-        messages.finish(tx, message_id, state="answered", reason=None, now=NOW)
+        end_message(tx, message_id, state=MessageState.ANSWERED, reason=None, now=NOW)
     tx.execute("UPDATE messages SET received_at = ? WHERE message_id = 'wamid.1'", (after(5),))
     customer_merge.merge(tx, SHOP, from_text="15550101001", into_text="15550101002", now=NOW)
     assert message_timeline.find(tx, "15550101002") == ("wamid.1", 1)

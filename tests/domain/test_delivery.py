@@ -1,6 +1,4 @@
-"""Delivery of a reply: its states, parts and address, and what Meta's codes require."""
-
-from itertools import pairwise, permutations
+"""Delivery of a reply: its parts and address, and what Meta's codes require."""
 
 import pytest
 from hypothesis import given, settings
@@ -9,54 +7,17 @@ from hypothesis import strategies as st
 from wbot.domain import delivery
 from wbot.domain.delivery import (
     PAIR_LIMIT_BACKOFF,
-    REPORTED,
     SEND_BACKOFF,
     TEXT_LENGTH_MAX,
     TURN_BACKOFF,
     UNREACHABLE_BACKOFF,
-    UNSETTLED,
     Backoff,
-    ReplyState,
     Verdict,
     addressed,
-    later_state,
     split_text,
     verdict_of,
     words_of,
 )
-
-# States ----------------------------------------------------------------------------------------
-
-RISING = [
-    *("waiting", "sending", "unknown", "accepted", "sent"),
-    *("failed", "delivered", "read", "played"),
-]
-
-
-def test_states_rise_in_the_order_of_delivery() -> None:
-    assert set(RISING) == set(ReplyState)
-    for lower, higher in pairwise(RISING):
-        assert later_state(ReplyState(lower), ReplyState(higher)) == higher
-        assert later_state(ReplyState(higher), ReplyState(lower)) == higher
-
-
-@pytest.mark.parametrize("state", list(ReplyState))
-def test_the_same_state_again_is_no_rise(state: ReplyState) -> None:
-    assert later_state(state, state) is state
-
-
-def test_the_order_of_statuses_does_not_matter() -> None:
-    for order in permutations(REPORTED):
-        state = ReplyState.SENDING
-        for reported in order:
-            state = later_state(state, reported)
-        assert state is ReplyState.PLAYED
-
-
-def test_every_state_is_settled_or_not() -> None:
-    assert {"waiting", "sending", "unknown"} == UNSETTLED
-    assert {"sent", "delivered", "read", "played", "failed"} == REPORTED
-
 
 # Codes -----------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ALICE, BOB, WAIT_S, MakeWorld, make_simulator, writing
+from db_factories import allow_change
 
 from wbot.simulator.faults.plan import Endpoint, dropped, garbled, refused, repeated
 
@@ -137,6 +138,7 @@ async def test_an_attempt_whose_end_was_never_stored_blocks_nothing(make_world: 
         await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
         with writing(world.service.settings.database) as tx:
             tx.execute("UPDATE businesses SET status = 'active'")
+            allow_change(tx, "reply", "", "sending")
             tx.execute(
                 "INSERT INTO outbox (business_id, conversation_id, cause, payload, reply_phone, "
                 "state, attempts, created_at) SELECT 'shop', id, 'lost', "

@@ -27,6 +27,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from wbot.admin import ledger_adjustments
 from wbot.clients.model import ToolCall
 from wbot.clock import later
+from wbot.domain.states import MessageState
 from wbot.inbound.intake import record
 from wbot.inbound.webhook_parser import parse_payload
 from wbot.payments import consent
@@ -365,7 +366,7 @@ class Machine(RuleBasedStateMachine):
             step = self._work(lambda: toolbox.call(self.tx, customer, call))  # noqa: B023  now
             self._compare(who, message_id, proposed, json.loads(step.result), done)
             self.has_read_others |= "written by another customer" in step.result
-        ending = Ending(state="answered", words="Done.", is_by_model=True)
+        ending = Ending(state=MessageState.ANSWERED, words="Done.", is_by_model=True)
         self._expect_question(who, message_id, self._close(message, claim, ending))
 
     def _compare(
@@ -487,7 +488,7 @@ class Machine(RuleBasedStateMachine):
         taps = consent.taps_by(self.tx, message)
         assert {(tap.key, tap.is_yes) for tap in taps} == self._meant(who, content, written)
         if len(taps) != 1:
-            ending = Ending(state="answered", words="Sorry?", is_by_model=not taps)
+            ending = Ending(state=MessageState.ANSWERED, words="Sorry?", is_by_model=not taps)
             self._close(message, claim, ending)
             return
         tap = taps[0]
@@ -501,7 +502,7 @@ class Machine(RuleBasedStateMachine):
             assert (settled.receipts, "too late" in settled.words) == ((), question.outcome is None)
         else:
             self._compare_settled(who, tap.key, received, settled, is_yes=tap.is_yes)
-        ending = Ending(state="answered", receipts=settled.receipts, words=settled.words)
+        ending = Ending(state=MessageState.ANSWERED, receipts=settled.receipts, words=settled.words)
         assert self._close(message, claim, ending)["type"] == "text"
 
     def _meant(self, who: str, content: dict[str, Any], written: float) -> set[tuple[str, bool]]:

@@ -110,7 +110,7 @@ async def test_what_graph_and_model_quote_back_is_in_no_log_row_page_or_command(
         database_path,
         "SELECT error_message FROM processing_errors UNION ALL SELECT detail FROM send_attempts "
         "UNION ALL SELECT error FROM outbox UNION ALL SELECT errors FROM statuses "
-        "UNION ALL SELECT outcome FROM turns UNION ALL SELECT reason FROM messages",
+        "UNION ALL SELECT detail FROM turns UNION ALL SELECT reason FROM messages",
     )
     errors_shown = [one["error_message"] for one in json.loads(errors)["errors"]]
     stages = [

@@ -108,10 +108,14 @@ WHERE cause_kind = 'call' AND phase = 'posted' LIMIT 1;
 UPDATE again SET id = 999999, hash = 'x', cause_key = cause_key || 'x';
 INSERT INTO transfers SELECT * FROM again;
 """
+UNKNOWN_FOR_EVER = """
+DROP TRIGGER outbox_change_as_allowed;
+UPDATE outbox SET state = 'unknown' WHERE id = 1;
+"""
 TURN_BETWEEN_OTHERS = """
 CREATE TEMP TABLE latest AS SELECT conversation_id FROM turns JOIN messages USING (message_id)
 WHERE number > 1 LIMIT 1;
-INSERT INTO turns SELECT message_id, revision, 999, 999999, '', NULL, NULL
+INSERT INTO turns SELECT message_id, revision, 999, 999999, '', NULL, NULL, NULL
 FROM messages JOIN latest USING (conversation_id) WHERE number = 1;
 """
 
@@ -126,7 +130,7 @@ FROM messages JOIN latest USING (conversation_id) WHERE number = 1;
         (end_a_process_by_itself, "ended itself"),
         (in_the_database("DELETE FROM messages WHERE rowid = 1"), "lost"),
         (in_the_database("UPDATE messages SET state = 'waiting' WHERE rowid = 1"), "stuck"),
-        (in_the_database("UPDATE outbox SET state = 'unknown' WHERE id = 1"), "stuck"),
+        (in_the_database(UNKNOWN_FOR_EVER), "stuck"),
         (in_the_database("UPDATE balances SET posted_minor = posted_minor + 1"), "ledger off"),
         (
             in_the_database("UPDATE outbox SET payload = replace(payload, 'all.', 'not all.')"),

@@ -8,6 +8,7 @@ from db_factories import NOW, SHOP, after, give, make_customer, make_message, ma
 
 from wbot.domain.errors import StaleClaimError
 from wbot.domain.ledger import Cause, CauseKind, TransferKind
+from wbot.domain.states import TurnOutcome
 from wbot.storage import journal, ledger, messages
 from wbot.storage.journal import Effect, Step
 
@@ -25,6 +26,9 @@ class Conversation:
 
     def claim(self) -> journal.Claim:
         return journal.claim_conversation(self.tx, self.id, "wamid.1", NOW)
+
+    def end(self, claim: journal.Claim, outcome: TurnOutcome, detail: str | None, now: str) -> None:
+        journal.end(self.tx, "wamid.1", claim.epoch, outcome=outcome, detail=detail, now=now)
 
     def turns(self) -> list[tuple[int, int, int, str | None]]:
         rows = self.tx.execute("SELECT revision, attempt, epoch, outcome FROM turns ORDER BY epoch")
@@ -65,11 +69,11 @@ def test_a_later_attempt_reads_what_the_one_before_it_kept(conversation: Convers
     claim = conversation.claim()
     for step in (TOOL, MODEL):
         journal.add_step(conversation.tx, "wamid.1", claim.revision, step=step, now=NOW)
-    journal.end(conversation.tx, "wamid.1", claim.epoch, "retry: slow", after(1))
+    conversation.end(claim, TurnOutcome.RETRY, "slow", after(1))
     again = conversation.claim()
     assert (again.epoch, again.attempt) == (2, 2)
     assert again.steps == (MODEL, TOOL)
-    assert conversation.turns() == [(0, 1, 1, "retry: slow"), (0, 2, 2, None)]
+    assert conversation.turns() == [(0, 1, 1, "retry"), (0, 2, 2, None)]
 
 
 def test_a_step_is_kept_once(conversation: Conversation) -> None:
@@ -109,22 +113,23 @@ def test_a_refunded_attempt_is_not_counted(conversation: Conversation) -> None:
 
 
 def test_failures_are_counted_apart_from_deaths_and_holds(conversation: Conversation) -> None:
-    outcomes = ("retry: slow", None, "held: key", "stopped", "retry: HTTP 429")
+    retry, blocked, stopped = TurnOutcome.RETRY, TurnOutcome.BLOCKED, TurnOutcome.STOPPED
+    outcomes = (retry, None, blocked, stopped, retry)
     for second, outcome in enumerate(outcomes):
         claim = journal.claim_conversation(
             conversation.tx, conversation.id, "wamid.1", after(second)
         )
         if outcome:
-            journal.end(conversation.tx, "wamid.1", claim.epoch, outcome, after(second))
+            conversation.end(claim, outcome, "why", after(second))
     claim = journal.claim_conversation(conversation.tx, conversation.id, "wamid.1", after(9))
     assert (claim.failures, claim.first_began_at) == (2, NOW)
 
 
 def test_an_ending_is_written_to_its_own_attempt(conversation: Conversation) -> None:
     first, second = conversation.claim(), conversation.claim()
-    journal.end(conversation.tx, "wamid.1", second.epoch, "answered", NOW)
-    journal.end(conversation.tx, "wamid.1", first.epoch, "overtaken", NOW)
-    assert [turn[3] for turn in conversation.turns()] == ["overtaken", "answered"]
+    conversation.end(second, TurnOutcome.ANSWERED, None, NOW)
+    conversation.end(first, TurnOutcome.STOPPED, None, NOW)
+    assert [turn[3] for turn in conversation.turns()] == ["stopped", "answered"]
 
 
 def test_an_effect_is_found_by_message_tool_and_arguments(conversation: Conversation) -> None:

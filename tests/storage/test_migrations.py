@@ -83,7 +83,7 @@ def test_a_fresh_file_gets_the_whole_schema(path: Path) -> None:
     operators_query = {"businesses", "processing_errors", "messages", "message_ids"}
     assert operators_query <= {row["name"] for row in tables}
     triggers = query(path, "SELECT count(*) AS n FROM sqlite_master WHERE type = 'trigger'")
-    assert triggers == [{"n": 10}]
+    assert triggers == [{"n": 19}]
     assert query(path, "PRAGMA foreign_key_check") == []
     assert copies(path) == []
 
@@ -340,4 +340,30 @@ def test_stored_summaries_are_there_after_the_upgrade(
     assert not messages.note_lateness(connection, waiting)
     handled = connection.execute("SELECT last_handled_sent_at FROM conversations").fetchone()
     assert handled[0] == "2026-11-02"
+    connection.close()
+
+
+def test_outcomes_of_attempts_are_words_after_the_upgrade(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(migrations, "migrations", lambda: OURS[:2])
+        migrated(path)
+    connection = connect(path)
+    connection.executescript(TWO_CUSTOMERS.partition("INSERT INTO payees")[0])
+    connection.executescript(TWO_MESSAGES)
+    outcomes = ["retry: HTTP 500: no", "held: The key is refused.", "stopped", "answered", None]
+    for number, outcome in enumerate(outcomes):
+        connection.execute(
+            "INSERT INTO turns VALUES ('a', 0, ?, ?, '', '', ?)", (number, 1, outcome)
+        )
+    migrate(connection, path, NOW)
+    rows = timeline.turns(connection, "a")
+    assert [(row["outcome"], row["detail"]) for row in rows] == [
+        ("retry", "HTTP 500: no"),
+        ("blocked", "The key is refused."),
+        ("stopped", None),
+        ("answered", None),
+        (None, None),
+    ]
     connection.close()

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from wbot.domain.delivery import ReplyState
+from wbot.domain.states import ReplyState, SendOutcome
 from wbot.storage import businesses, messages, outbox
 from wbot.storage.outbox import NewReply, NewStatus, Reply, StateChange
 
@@ -53,7 +53,7 @@ class OneReply:
         return attempt
 
     def accept(self, attempt: int, wamid: str, reply: int | None = None) -> list[StateChange]:
-        outbox.close_attempt(self.tx, attempt, outcome="accepted", now=NOW, wamid=wamid)
+        outbox.close_attempt(self.tx, attempt, outcome=SendOutcome.ACCEPTED, now=NOW, wamid=wamid)
         return outbox.accept(self.tx, reply or self.reply, wamid, NOW)
 
     def status(
@@ -196,7 +196,7 @@ def test_an_attempt_that_failed_for_no_fault_of_the_reply_is_not_counted(
     case: OneReply, *, counts: bool, counted: int
 ) -> None:
     attempt = case.open()
-    outbox.close_attempt(case.tx, attempt, outcome="not_sent", now=NOW, detail="refused")
+    outbox.close_attempt(case.tx, attempt, outcome=SendOutcome.NOT_SENT, now=NOW, detail="refused")
     outbox.wait_again(case.tx, case.reply, after(3), counts=counts)
     row = case.row()
     assert (row["state"], row["attempts"], row["not_before"]) == ("waiting", counted, after(3))
@@ -204,7 +204,7 @@ def test_an_attempt_that_failed_for_no_fault_of_the_reply_is_not_counted(
     assert case.row()["attempts"] == counted + 1
     assert case.row()["not_before"] is None
     assert case.attempts() == [(1, "not_sent", None), (2, None, None)]
-    assert outbox.attempts_alike(case.tx, case.reply, "not_sent", None) == 1
+    assert outbox.attempts_alike(case.tx, case.reply, SendOutcome.NOT_SENT, None) == 1
 
 
 def test_a_send_under_way_at_a_crash_has_an_unknown_outcome(case: OneReply) -> None:
@@ -315,7 +315,7 @@ def test_a_status_of_another_sender_raises_nothing_and_is_kept(
 def test_two_sends_of_one_reply_keep_both_their_ids(case: OneReply) -> None:
     """The first send was unseen, the second came after the grace: both ids belong to the reply."""
     first = case.open()
-    outbox.close_attempt(case.tx, first, outcome="unknown", now=NOW)
+    outbox.close_attempt(case.tx, first, outcome=SendOutcome.UNKNOWN, now=NOW)
     outbox.become_unknown(case.tx, case.reply)
     second = case.open()
     case.accept(second, "wamid.OUT2")
@@ -385,7 +385,7 @@ class Sends(RuleBasedStateMachine):
             for word in self.early.pop(wamid, set()):
                 self._count(word, wamid)
             return
-        stored = "refused" if outcome == "given_up" else outcome
+        stored = SendOutcome.REFUSED if outcome == "given_up" else SendOutcome(outcome)
         outbox.close_attempt(tx, attempt, outcome=stored, now=NOW)
         if outcome == "unknown":
             outbox.become_unknown(tx, reply)

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
-from db_factories import NOW, SHOP, after, make_customer, make_message, make_tx
+from db_factories import NOW, SHOP, after, end_message, make_customer, make_message, make_tx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wbot.domain.business import Business
+from wbot.domain.states import MessageState
 from wbot.storage import businesses, customers, journal, messages
 from wbot.storage.messages import NewMessage
 
@@ -37,7 +38,7 @@ def handled_in_order(tx: sqlite3.Connection, conversation_id: int) -> list[str]:
     while (message := messages.next_of(tx, conversation_id)) is not None:
         journal.claim_conversation(tx, conversation_id, message.message_id, NOW)
         assert next_id(tx, conversation_id) == message.message_id
-        messages.finish(tx, message.message_id, state="answered", reason=None, now=NOW)
+        end_message(tx, message.message_id, state=MessageState.ANSWERED, reason=None, now=NOW)
         order.append(message.message_id)
     return order
 
@@ -146,7 +147,7 @@ def test_a_paused_business_keeps_its_messages_waiting(tx: sqlite3.Connection) ->
 
 def test_an_ended_message_keeps_its_reason_and_waits_no_longer(tx: sqlite3.Connection) -> None:
     conversation_id = make_message(tx, make_customer(tx, ALICE), "wamid.1", not_before=after(9))
-    messages.finish(tx, "wamid.1", state="silent", reason="reaction", now=after(3))
+    end_message(tx, "wamid.1", state=MessageState.SILENT, reason="reaction", now=after(3))
     row = messages.by_id(tx, "wamid.1")
     assert row is not None
     assert (row["state"], row["reason"], row["ended_at"], row["not_before"]) == (
@@ -177,7 +178,7 @@ def test_a_requeued_message_goes_to_the_tail(tx: sqlite3.Connection, state: str)
     alice = make_customer(tx, ALICE)
     conversation_id = make_message(tx, alice, "wamid.1", sort_at=after(-100))
     journal.claim_conversation(tx, conversation_id, "wamid.1", NOW)
-    messages.finish(tx, "wamid.1", state=state, reason="why", now=NOW)
+    end_message(tx, "wamid.1", state=MessageState(state), reason="why", now=NOW)
     make_message(tx, alice, "wamid.2", sort_at=after(1))
     assert messages.requeue(tx, "wamid.1", after(2)) == conversation_id
     make_message(tx, alice, "wamid.3", sort_at=after(3))
@@ -202,7 +203,7 @@ def test_a_later_revision_has_its_own_journal_and_all_effects(
     journal.add_step(tx, "wamid.1", first.revision, step=step, now=NOW)
     effect = journal.Effect("cancel", "", "{}", None, None)
     journal.add_effect(tx, "wamid.1", effect, NOW)
-    messages.finish(tx, "wamid.1", state="failed", reason="why", now=NOW)
+    end_message(tx, "wamid.1", state=MessageState.FAILED, reason="why", now=NOW)
     messages.requeue(tx, "wamid.1", NOW)
     second = journal.claim_conversation(tx, conversation_id, "wamid.1", NOW)
     assert (first.revision, second.revision) == (0, 1)
@@ -225,7 +226,7 @@ def test_what_has_no_conversation_cannot_live_again(tx: sqlite3.Connection) -> N
         sort_at=NOW,
         received_at=NOW,
         not_before=None,
-        state="silent",
+        state=MessageState.SILENT,
         reason="unknown_number",
         webhook_id=messages.keep_webhook(tx, b"{}", None, NOW),
     )
@@ -261,7 +262,7 @@ def test_the_backlog_counts_what_waits_and_dates_what_could_be_done(tx: sqlite3.
     conversation_id = make_message(tx, alice, "wamid.2")
     journal.claim_conversation(tx, conversation_id, "wamid.2", NOW)
     assert messages.backlog(tx, NOW) == messages.Backlog(2, NOW)
-    messages.finish(tx, "wamid.2", state="answered", reason=None, now=NOW)
+    end_message(tx, "wamid.2", state=MessageState.ANSWERED, reason=None, now=NOW)
     assert messages.backlog(tx, after(61)) == messages.Backlog(1, NOW)
 
 
@@ -272,9 +273,9 @@ def test_the_past_is_what_was_answered_or_failed_newest_first(tx: sqlite3.Connec
     for message_id, state in states.items():
         conversation_id = make_message(tx, alice, message_id)
         if state is not None:
-            messages.finish(tx, message_id, state=state, reason=None, now=NOW)
+            end_message(tx, message_id, state=MessageState(state), reason=None, now=NOW)
     bobs = make_message(tx, make_customer(tx, BOB), "b1")
-    messages.finish(tx, "b1", state="answered", reason=None, now=NOW)
+    end_message(tx, "b1", state=MessageState.ANSWERED, reason=None, now=NOW)
     past = [row["message_id"] for row in messages.past(tx, conversation_id, 10)]
     assert past == ["m4", "m3", "m1"]
     assert [row["message_id"] for row in messages.past(tx, conversation_id, 2)] == ["m4", "m3"]
@@ -288,5 +289,5 @@ def test_unfinished_messages_are_counted_by_customer(tx: sqlite3.Connection) -> 
     conversation_id = customers.conversation_of(tx, SHOP.id, alice, NOW)
     journal.claim_conversation(tx, conversation_id, "m1", NOW)
     assert (messages.unfinished_of(tx, alice), messages.unfinished_of(tx, bob)) == (2, 0)
-    messages.finish(tx, "m1", state="answered", reason=None, now=NOW)
+    end_message(tx, "m1", state=MessageState.ANSWERED, reason=None, now=NOW)
     assert messages.unfinished_of(tx, alice) == 1

@@ -18,14 +18,18 @@ QUOTA = refused(429, 0, "Slow down", error_type="rate_limit_exceeded", retry_aft
 ONE_ATTEMPT = {"WBOT_MAX_ATTEMPTS": "1"}
 
 
+REFUSED = ("retry", "The model endpoint failed: HTTP 429.")
+
+
 def outcomes(world: World) -> list[Any]:
-    return [row["outcome"] for row in world.rows("SELECT outcome FROM turns ORDER BY attempt")]
+    rows = world.rows("SELECT outcome, detail FROM turns ORDER BY attempt")
+    return [(row["outcome"], row["detail"]) for row in rows]
 
 
 async def first_failure(world: World) -> None:
     """Wait until a turn has ended."""
     async with asyncio.timeout(WAIT_S):
-        while not any(outcomes(world)):  # noqa: ASYNC110  no event to wait for
+        while not any(outcome for outcome, _ in outcomes(world)):  # noqa: ASYNC110  no event to wait for
             await asyncio.sleep(0.01)
 
 
@@ -34,7 +38,7 @@ async def test_a_wait_that_the_endpoint_asks_for_costs_no_attempt(make_world: Ma
     simulator.faults.add(Endpoint.MODEL, QUOTA)
     async with make_world(simulator=simulator, variables=ONE_ATTEMPT) as world:
         assert "Available" in await world.ask(ALICE, "What's my balance?")
-        assert outcomes(world) == ["retry: The model endpoint failed: HTTP 429.", "answered"]
+        assert outcomes(world) == [REFUSED, ("answered", None)]
         assert world.rows("SELECT attempts FROM messages") == [{"attempts": 1}]
 
 
@@ -48,7 +52,7 @@ async def test_after_minutes_of_such_waiting_each_refusal_counts(make_world: Mak
         clock.ahead_s = ASKED_WAIT_MAX_S
         reply = await simulator.wait_for_reply_to(ALICE, after=0, timeout_s=WAIT_S)
         assert reply.text == ERROR_TEXT
-        assert outcomes(world) == ["retry: The model endpoint failed: HTTP 429.", "failed"]
+        assert outcomes(world) == [REFUSED, ("failed", None)]
 
 
 @pytest.mark.parametrize("status", [400, 500])

@@ -19,6 +19,7 @@ from conftest import (
     query,
     writing,
 )
+from db_factories import allow_change
 from hypothesis import given
 from hypothesis import strategies as st
 from test_consent import calls, pay
@@ -458,6 +459,7 @@ async def test_a_turn_that_died_comes_to_the_same_judgement(
     ]
     with writing(path) as tx:  # as if the process had died before its second answer was kept
         tx.execute("DELETE FROM steps WHERE number > 2")
+        allow_change(tx, "message", "answered", "begun")
         tx.execute("UPDATE messages SET state = 'begun' WHERE foreign_words = 'read'")
         tx.execute("DELETE FROM send_attempts")
         tx.execute("DELETE FROM statuses")

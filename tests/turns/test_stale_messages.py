@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from conftest import ALICE, BOB, WAIT_S, MakeWorld, World, deposit, make_simulator, writing
+from db_factories import allow_change
 
 from wbot.clock import Clock, to_text
 from wbot.domain.receipts import MARK
@@ -106,6 +107,7 @@ async def test_a_plain_yes_that_died_before_its_close_still_answers_its_question
         assert (await world.ask(ALICE, "Yes")).startswith(f"{MARK} Sent $20.00")
         asked = len(world.simulator.completions)
         with writing(database_path) as tx:
+            allow_change(tx, "message", "silent", "begun")
             tx.execute("UPDATE messages SET state = 'begun', ended_at = NULL WHERE number = 2")
             tx.execute("UPDATE conversations SET model_spoke_after = NULL")
         await world.ask(ALICE, "hello")

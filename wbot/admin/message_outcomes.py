@@ -4,13 +4,10 @@ import msgspec
 
 from wbot.domain.ledger import Phase, TransferKind, reference_of
 from wbot.domain.money import currency_of, format_money
+from wbot.domain.states import NOT_FINAL, UNFINISHED, UNSETTLED
 from wbot.storage import outbox, timeline
 from wbot.storage.tx import Row, Tx
 
-UNFINISHED = frozenset({"waiting", "begun"})
-UNSETTLED = frozenset({"waiting", "sending", "unknown"})
-PASSING = ("retry: ", "held: ", "stopped")
-"""Prefixes of the outcomes of attempts that did not end the turn."""
 DEEDS = {
     Phase.POSTED: "moved",
     Phase.PENDING: "held",
@@ -54,9 +51,7 @@ def of(tx: Tx, message_id: str) -> Outcome | None:
         state=message["state"],
         is_finished=message["state"] not in UNFINISHED and is_settled,
         attempts=len(turns),
-        acted=sum(
-            row["outcome"] is not None and not row["outcome"].startswith(PASSING) for row in turns
-        ),
+        acted=sum(row["outcome"] is not None and row["outcome"] not in NOT_FINAL for row in turns),
         deeds=tuple(_deed(row) for row in timeline.transfers(tx, message_id)),
         sends=frozenset(
             outbox.opaque_of(installation, row["id"]) for row in timeline.attempts(tx, message_id)

@@ -14,6 +14,7 @@ from wbot.domain.errors import MalformedError, RefusedError
 from wbot.domain.ledger import Phase, TransferState, reference_of
 from wbot.domain.messages import is_log_id
 from wbot.domain.money import currency_of, format_amount
+from wbot.domain.states import UNFINISHED, MessageState, SendOutcome, TurnOutcome
 from wbot.storage import confirmations, customers, errors, ledger, timeline
 from wbot.storage.tx import Row, Tx
 
@@ -35,10 +36,10 @@ SILENCES = {
 """Recorded reasons for silence, in words; a reason without an entry is shown as it is."""
 
 SEND_OUTCOMES = {
-    "accepted": "WhatsApp accepted it",
-    "refused": "WhatsApp refused it",
-    "not_sent": "it was not sent",
-    "unknown": "it is unknown whether it arrived",
+    SendOutcome.ACCEPTED: "WhatsApp accepted it",
+    SendOutcome.REFUSED: "WhatsApp refused it",
+    SendOutcome.NOT_SENT: "it was not sent",
+    SendOutcome.UNKNOWN: "it is unknown whether it arrived",
 }
 
 
@@ -184,7 +185,7 @@ def _waiting(tx: Tx, message: Row, now: str) -> Iterator[Stage]:
         late = "; a newer one had its turn first" if message["is_late"] else ""
         waited = _seconds(message["received_at"], began_at)
         yield Stage(began_at, "waited", f"{waited} for its turn{late}")
-    if message["state"] not in {"waiting", "begun"}:
+    if message["state"] not in UNFINISHED:
         return
     reasons = []
     if message["business_status"] == "paused":
@@ -194,16 +195,17 @@ def _waiting(tx: Tx, message: Row, now: str) -> Iterator[Stage]:
     if message["not_before"] is not None and message["not_before"] > now:
         reasons.append(f"not before {_instant(message['not_before'])}")
     why = "; ".join(reasons) or "for a running service to process it"
-    if message["state"] == "waiting" or reasons:
+    if message["state"] == MessageState.WAITING or reasons:
         yield Stage(now, "waiting", f"{_seconds(message['received_at'], now)} since it came: {why}")
 
 
 def _turns(tx: Tx, message: Row) -> Iterator[Stage]:
     rows = timeline.turns(tx, message["message_id"])
-    # A blocked turn is retried every few seconds until it is fixed: shown once, with a count.
-    for (_, outcome), group in groupby(rows, lambda row: (row["revision"], row["outcome"])):
+    # A blocked turn is retried until it is fixed: shown once, with a count.
+    alike = groupby(rows, lambda row: (row["revision"], row["outcome"], row["detail"]))
+    for (_, outcome, _), group in alike:
         attempts = list(group)
-        is_blocked = outcome is not None and outcome.startswith("held: ")
+        is_blocked = outcome == TurnOutcome.BLOCKED
         shown = [attempts[0], attempts[-1]] if is_blocked and len(attempts) > 1 else attempts
         for row in dict.fromkeys(shown):
             yield Stage(row["began_at"], "turn_began", _began(row, is_latest=row == rows[-1]))
@@ -221,18 +223,16 @@ def _began(row: Row, *, is_latest: bool) -> str:
 
 
 def _ended(row: Row, times: int) -> str:
-    outcome = str(row["outcome"])
-    kind, _, reason = outcome.partition(": ")
-    attempt = f"attempt {row['attempt']}"
-    match kind:
-        case "held":
+    attempt, outcome = f"attempt {row['attempt']}", TurnOutcome(row["outcome"])
+    match outcome:
+        case TurnOutcome.BLOCKED:
             again = f", {_times(times)} in all" if times > 1 else ""
-            return f"{attempt} blocked until an operator fixes it{again}: {reason}"
-        case "retry":
-            return f"{attempt} failed, will be retried: {reason}"
-        case "stopped":
+            return f"{attempt} blocked until an operator fixes it{again}: {row['detail']}"
+        case TurnOutcome.RETRY:
+            return f"{attempt} failed, will be retried: {row['detail']}"
+        case TurnOutcome.STOPPED:
             return f"{attempt} stopped with the service; the next start continues from here"
-        case _:
+        case TurnOutcome.ANSWERED | TurnOutcome.SILENT | TurnOutcome.FAILED:
             return f"{attempt}: {outcome}"
 
 
@@ -356,7 +356,7 @@ def _failures(tx: Tx, message_id: str) -> Iterator[Stage]:
 
 
 def _silence(message: Row) -> Iterator[Stage]:
-    if message["state"] == "silent":
+    if message["state"] == MessageState.SILENT:
         reason = str(message["reason"])
         words = SILENCES.get(reason, reason.replace("_", " "))
         yield Stage(message["ended_at"], "silent", f"no reply: {words}")

@@ -1,7 +1,8 @@
 """Why a message has no reply: one cause, with the operator's next step."""
 
 from wbot.admin.message_timeline import SILENCES
-from wbot.domain.delivery import ReplyState, Verdict, verdict_of
+from wbot.domain.delivery import Verdict, verdict_of
+from wbot.domain.states import MessageState, ReplyState, SendOutcome, TurnOutcome
 from wbot.storage import errors, timeline
 from wbot.storage.tx import Row, Tx
 
@@ -21,9 +22,9 @@ _SILENT_STEPS = {
     "asked_about": "no action needed: it continues when the customer taps the button",
 }
 _OUTCOMES = {
-    "held": "The attempt is blocked and continues by itself once this is fixed: {reason} "
-    "`wbot check` shows what to fix.",
-    "retry": "The last attempt failed and is repeated by itself: {reason} "
+    TurnOutcome.BLOCKED: "The attempt is blocked and continues by itself once this is "
+    "fixed: {detail} `wbot check` shows what to fix.",
+    TurnOutcome.RETRY: "The last attempt failed and is repeated by itself: {detail} "
     "If it keeps failing, `wbot check` shows what to fix.",
 }
 _ARRIVED = frozenset({ReplyState.DELIVERED, ReplyState.READ, ReplyState.PLAYED})
@@ -34,14 +35,14 @@ def cause_of(tx: Tx, message_id: str, *, is_served: bool) -> str | None:
     message = timeline.message(tx, message_id)
     if message is None:
         return None
-    match message["state"]:
-        case "silent":
+    match MessageState(message["state"]):
+        case MessageState.SILENT:
             return _silence(message)
-        case "failed":
+        case MessageState.FAILED:
             return _failure(tx, message_id)
-        case "answered":
+        case MessageState.ANSWERED:
             return _delivery(tx, message, is_served=is_served) or _open_question(tx, message)
-        case _:
+        case MessageState.WAITING | MessageState.BEGUN:
             return _stopped(message, is_served=is_served) or _turn(tx, message)
 
 
@@ -64,9 +65,8 @@ def _turn(tx: Tx, message: Row) -> str:
             f"`wbot why {first}` says why."
         )
     turns = timeline.turns(tx, message["message_id"])
-    kind, _, reason = str(turns[-1]["outcome"] or "").partition(": ") if turns else ("", "", "")
-    if kind in _OUTCOMES:
-        return _OUTCOMES[kind].format(reason=reason)
+    if turns and turns[-1]["outcome"] in _OUTCOMES:
+        return _OUTCOMES[turns[-1]["outcome"]].format(detail=turns[-1]["detail"])
     return (
         "Its turn has not ended yet; run this again in a few seconds, and if nothing changes see "
         "/health for the reason."
@@ -148,7 +148,8 @@ def _send(tx: Tx, message: Row) -> str:
         )
     latest = attempts[-1]
     detail = str(latest["detail"]).rstrip(".")
-    if latest["outcome"] != "refused" or verdict_of(latest["code"], 0) is not Verdict.ACCOUNT:
+    is_refused = latest["outcome"] == SendOutcome.REFUSED
+    if not is_refused or verdict_of(latest["code"], 0) is not Verdict.ACCOUNT:
         return (
             f"The last attempt to send the reply failed and is repeated by itself: {detail}. If it "
             "keeps failing, `wbot check` shows what to fix."

@@ -7,6 +7,7 @@ import msgspec
 from wbot.clock import from_text, to_text
 from wbot.domain.errors import RefusedError
 from wbot.domain.message_age import Staleness, staleness_of
+from wbot.domain.states import UNFINISHED, MessageState
 from wbot.storage import customers, errors, journal, messages, questions
 from wbot.storage.tx import Tx
 
@@ -25,8 +26,9 @@ def retry(tx: Tx, error_id: int, *, now: datetime, stale_after_s: float) -> Requ
     message = messages.by_id(tx, error["message_id"] or "")
     if message is None or message["conversation_id"] is None:
         raise RefusedError(f"Failure {error_id} is not about a message that can be retried.")
-    if message["state"] in {"waiting", "begun"}:
-        word = "already waits for its turn" if message["state"] == "waiting" else "is in progress"
+    if message["state"] in UNFINISHED:
+        is_waiting = message["state"] == MessageState.WAITING
+        word = "already waits for its turn" if is_waiting else "is in progress"
         raise RefusedError(f"The message of failure {error_id} {word}; nothing was done.")
     if error["state"] == "retried":
         raise RefusedError(

@@ -1,4 +1,4 @@
-"""What becomes of a reply: its states, what Meta's error codes ask for, how long to wait."""
+"""What becomes of a reply: its body, what Meta's error codes ask for, how long to wait."""
 
 import re
 from collections.abc import Mapping
@@ -9,58 +9,6 @@ import msgspec
 
 TEXT_LENGTH_MAX = 4_096
 """Characters of one text message (cloud-api.md 4.2)."""
-
-
-class ReplyState(StrEnum):
-    """The states of an outbox row."""
-
-    WAITING = "waiting"
-    SENDING = "sending"
-    UNKNOWN = "unknown"
-    ACCEPTED = "accepted"
-    SENT = "sent"
-    DELIVERED = "delivered"
-    READ = "read"
-    PLAYED = "played"
-    FAILED = "failed"
-
-
-_RANK = {
-    state: rank
-    for rank, state in enumerate(
-        (
-            ReplyState.WAITING,
-            ReplyState.SENDING,
-            ReplyState.UNKNOWN,
-            ReplyState.ACCEPTED,
-            ReplyState.SENT,
-            # A failure on one device counts only while no other device has the message.
-            ReplyState.FAILED,
-            ReplyState.DELIVERED,
-            ReplyState.READ,
-            ReplyState.PLAYED,
-        )
-    )
-}
-
-UNSETTLED = frozenset({ReplyState.WAITING, ReplyState.SENDING, ReplyState.UNKNOWN})
-"""States in which the next reply of the conversation still waits."""
-
-REPORTED = frozenset(
-    {
-        ReplyState.SENT,
-        ReplyState.DELIVERED,
-        ReplyState.READ,
-        ReplyState.PLAYED,
-        ReplyState.FAILED,
-    }
-)
-"""States a status webhook can report; any other says only that Meta accepted the message."""
-
-
-def later_state(current: ReplyState, reported: ReplyState) -> ReplyState:
-    """The higher of the two: statuses come late, twice, out of order, and never lower a state."""
-    return max(current, reported, key=_RANK.__getitem__)
 
 
 def addressed(

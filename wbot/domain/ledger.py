@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+from wbot.domain.states import TransferState as TransferState  # noqa: PLC0414  for its users
+
 ANOTHER_CUSTOMER = "another customer"
 """In place of a name that the reader may not see."""
 
@@ -29,16 +31,6 @@ class Phase(StrEnum):
     POST = "post"
     VOID = "void"
     EXPIRE = "expire"
-
-
-class TransferState(StrEnum):
-    """Where a transfer stands, as statements show it."""
-
-    PENDING = "pending"
-    POSTED = "posted"
-    VOID = "void"
-    REVERSED = "reversed"
-    REFUSED = "refused"
 
 
 class CauseKind(StrEnum):

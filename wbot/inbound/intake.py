@@ -18,6 +18,7 @@ from wbot.domain.messages import (
     is_placeholder,
 )
 from wbot.domain.redaction import redacted
+from wbot.domain.states import UNFINISHED, MessageState
 from wbot.inbound.webhook_parser import Payload
 from wbot.storage import businesses, customers, errors, journal, messages, outbox
 from wbot.storage.outbox import StateChange
@@ -193,7 +194,7 @@ def _insert(tx: Tx, message: Inbound, *, webhook_id: int, now: datetime) -> Acce
             sort_at=to_text(sent_at or now),  # WhatsApp's clock alone: ours may step back
             received_at=to_text(now),
             not_before=to_text(later(now, PLACEHOLDER_WAIT_S)) if waits else None,
-            state="silent" if reason else "waiting",
+            state=MessageState.SILENT if reason else MessageState.WAITING,
             reason=reason,
             webhook_id=webhook_id,
             # What was said in a group, or by WhatsApp itself, was not said to the business.
@@ -274,11 +275,11 @@ def _supersede(tx: Tx, message: Inbound, *, raw: _RawBody, now: datetime) -> Acc
         content=_json(message),
         webhook_id=raw.stored(tx),
     )
-    if stored["state"] == "begun":
+    if stored["state"] == MessageState.BEGUN:
         # The turn that answers the placeholder must not close the real text with it.
         journal.invalidate_claims(tx, stored["conversation_id"])
     conversation_id = stored["conversation_id"]
-    if stored["state"] not in {"waiting", "begun"}:
+    if stored["state"] not in UNFINISHED:
         conversation_id = _conversation_now(tx, stored, to_text(now))
         messages.requeue(tx, message.message_id, to_text(now), conversation_id=conversation_id)
     return Accepted(

@@ -15,7 +15,14 @@ from wbot.clock import Clock, elapsed_ms
 from wbot.domain.errors import MalformedError, OversizedError, StorageError
 from wbot.domain.messages import Notice
 from wbot.domain.redaction import words_of_message
-from wbot.inbound.intake import NOTICE_NAME_MAX, NOTICE_NAMES_MAX, Recorded, parts_of, record
+from wbot.domain.states import MessageState
+from wbot.inbound.intake import (
+    NOTICE_NAME_MAX,
+    NOTICE_NAMES_MAX,
+    Recorded,
+    parts_of,
+    record,
+)
 from wbot.inbound.signature import Signature
 from wbot.inbound.webhook_parser import Payload, parse_payload
 from wbot.ingress.bodies import received
@@ -200,7 +207,7 @@ class Webhooks:
                 customer=shortened(message.phone),
             )
             if message.reason is not None:
-                self._metrics.count_ended("silent")
+                self._metrics.count_ended(MessageState.SILENT)
                 self._metrics.unknown_numbers.inc(message.reason == "unknown_number")
                 self._log.error(
                     "message.unroutable", message_id=message.message_id, reason=message.reason

@@ -24,6 +24,7 @@ from wbot.domain.delivery import (
 )
 from wbot.domain.errors import WbotError
 from wbot.domain.redaction import redacted
+from wbot.domain.states import SendOutcome
 from wbot.storage import errors, outbox
 from wbot.storage.outbox import Reply, StateChange
 from wbot.storage.tx import Tx
@@ -41,9 +42,9 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """How an attempt ended: accepted, refused, not_sent or unknown, and what follows."""
+    """How an attempt ended, and what follows."""
 
-    outcome: str
+    outcome: SendOutcome
     wamid: str | None = None
     code: int | None = None
     detail: str | None = None
@@ -74,19 +75,23 @@ async def request(
         wamid = await whatsapp.send(credentials, body)
     except (NotSentError, UnknownOutcomeError, GraphError) as error:
         return _failed(error, redacted(str(error), secrets=secrets, messages=opened.reply.words))
-    return Result(outcome="accepted", wamid=wamid)
+    return Result(outcome=SendOutcome.ACCEPTED, wamid=wamid)
 
 
 def _failed(error: WbotError, detail: str) -> Result:
     match error:
         case GraphError(code=code, verdict=verdict, own_words=own_words):
             return Result(
-                outcome="refused", code=code, detail=detail, own_words=own_words, verdict=verdict
+                outcome=SendOutcome.REFUSED,
+                code=code,
+                detail=detail,
+                own_words=own_words,
+                verdict=verdict,
             )
         case NotSentError():
-            return Result(outcome="not_sent", detail=detail)
+            return Result(outcome=SendOutcome.NOT_SENT, detail=detail)
         case _:
-            return Result(outcome="unknown", detail=detail)
+            return Result(outcome=SendOutcome.UNKNOWN, detail=detail)
 
 
 def close(
@@ -105,7 +110,7 @@ def close(
     reply = opened.reply
     if result.wamid is not None:
         return outbox.accept(tx, reply.id, result.wamid, to_text(now))
-    if result.outcome == "unknown":
+    if result.outcome is SendOutcome.UNKNOWN:
         outbox.become_unknown(tx, reply.id)
     elif (wait_s := _wait_s(tx, reply, result, now=now, attempts_max=attempts_max)) is not None:
         counts = result.verdict is Verdict.RETRY

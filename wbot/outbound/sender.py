@@ -6,8 +6,9 @@ from typing import Protocol
 
 from wbot.clients.whatsapp import PhoneNumberCredentials, WhatsApp
 from wbot.clock import Clock, elapsed_ms, from_text, to_text
-from wbot.domain.delivery import ReplyState, Verdict
+from wbot.domain.delivery import Verdict
 from wbot.domain.errors import BlockedError, StorageError
+from wbot.domain.states import ReplyState, SendOutcome
 from wbot.keyed_worker import KeyedWorker, RetryDelay
 from wbot.logs import Log
 from wbot.metrics import Metrics
@@ -22,6 +23,7 @@ from wbot.storage.tx import Tx
 
 SENDS_RUNNING_MAX = 1_000
 STORAGE_RETRY_S = 1.0
+_ANSWERED = frozenset({SendOutcome.ACCEPTED, SendOutcome.REFUSED})
 
 
 class HasCredentials(Protocol):
@@ -171,25 +173,27 @@ class Sender:
             )
         except BlockedError as error:
             result = Result(
-                outcome="not_sent",
+                outcome=SendOutcome.NOT_SENT,
                 detail=str(error),
                 own_words=error.own_words,
                 verdict=Verdict.ACCOUNT,
             )
         except StorageError as error:
-            result = Result(outcome="not_sent", detail=str(error))
+            result = Result(outcome=SendOutcome.NOT_SENT, detail=str(error))
         except Exception as error:  # noqa: BLE001  the attempt boundary: any failure closes it
             words = opened.reply.words
             self._log.error(
                 "attempt.crashed", outbox_id=opened.reply.id, exc_info=error, quotable=words
             )
-            result = Result(outcome="unknown", detail=f"The send crashed: {type(error).__name__}.")
+            result = Result(
+                outcome=SendOutcome.UNKNOWN, detail=f"The send crashed: {type(error).__name__}."
+            )
         send_ms = elapsed_ms(started, self._clock.monotonic())
         self._metrics.replies.labels(result.outcome).inc()
         self._metrics.send_ms.observe(send_ms)
-        report = self._log.info if result.outcome == "accepted" else self._log.warning
+        report = self._log.info if result.outcome is SendOutcome.ACCEPTED else self._log.warning
         report(
-            "reply.sent" if result.outcome == "accepted" else "reply.not_sent",
+            "reply.sent" if result.outcome is SendOutcome.ACCEPTED else "reply.not_sent",
             message_id=opened.reply.message_id,
             business=opened.reply.business_id,
             outbox_id=opened.reply.id,
@@ -203,16 +207,16 @@ class Sender:
     async def _close(self, opened: Opened, result: Result) -> None:
         await self._record(opened, result)
         business_id = opened.reply.business_id
-        if result.outcome == "unknown":
+        if result.outcome is SendOutcome.UNKNOWN:
             self._unknown_since[opened.reply.conversation_id] = self._clock.monotonic()
-        if result.outcome in {"accepted", "refused"}:
+        if result.outcome in _ANSWERED:
             self._unanswered_since = None
         elif self._unanswered_since is None:
             self._unanswered_since = self._clock.monotonic()
         if result.is_account_failure:
             self.blocked[business_id] = result.own_words
             self._blocked_until[business_id] = self._clock.monotonic() + ACCOUNT_RETRY_S
-        elif result.outcome in {"accepted", "refused"}:  # an answer, but not about the account
+        elif result.outcome in _ANSWERED:  # an answer, but not about the account
             self.blocked.pop(business_id, None)
             self._blocked_until.pop(business_id, None)
 

@@ -32,6 +32,7 @@ from wbot.domain.questions import (
     question_payload,
 )
 from wbot.domain.receipts import ReceiptFormatter
+from wbot.domain.states import ConfirmationOutcome
 from wbot.payments import notifications, unknown_numbers
 from wbot.storage import (
     confirmations,
@@ -49,7 +50,9 @@ from wbot.storage.tx import Row, Tx
 EXPIRY_GRACE_S = 2.0
 """Seconds a webhook may take from its arrival to its commit: a yes of the last moment counts."""
 
-_CONFIRMED, _CANCELLED, _EXPIRED = "confirmed", "cancelled", "expired"
+_CONFIRMED = ConfirmationOutcome.CONFIRMED
+_CANCELLED = ConfirmationOutcome.CANCELLED
+_EXPIRED = ConfirmationOutcome.EXPIRED
 
 NOT_ASKED = "That button is not about anything I asked you, so nothing was done."
 NOT_FRESH = (
@@ -61,7 +64,7 @@ WHICH = (
     "Please tap the button under the one you mean."
 )
 TOO_LATE = "That came too late to count; a message of yours from before still waits for its turn."
-SENTENCES = {
+SENTENCES: dict[str, str] = {
     _CONFIRMED: "You have confirmed that already; nothing was sent again.",
     _CANCELLED: "That was cancelled already, so nothing was sent.",
     _EXPIRED: "That was not confirmed in time, so nothing was sent. Please ask again.",

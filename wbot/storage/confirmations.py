@@ -1,5 +1,6 @@
 """What customers were asked to confirm, until when, and how each question ended."""
 
+from wbot.domain.states import ConfirmationOutcome
 from wbot.storage.tx import Row, Tx
 
 INSERT = """
@@ -70,7 +71,7 @@ def may_be_answered(tx: Tx, message_id: str) -> bool:
     return bool(row[0])
 
 
-def end(tx: Tx, message_id: str, *, outcome: str, by: str | None, now: str) -> None:
+def end(tx: Tx, message_id: str, *, outcome: ConfirmationOutcome, by: str | None, now: str) -> None:
     """Close the question: confirmed, cancelled or expired; `by` is the message that did, if any."""
     tx.execute(END, (outcome, now, by, message_id))
 

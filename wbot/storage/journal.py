@@ -3,6 +3,7 @@
 import msgspec
 
 from wbot.domain.errors import StaleClaimError
+from wbot.domain.states import TurnOutcome
 from wbot.storage.tx import Tx
 
 INSERT_STEP = """
@@ -15,7 +16,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 SELECT_TURNS_BEFORE = """
 SELECT coalesce(max(attempt), 0) AS attempts, min(began_at) AS first_began_at,
-    coalesce(sum(outcome LIKE 'retry: %'), 0) AS failures
+    coalesce(sum(outcome = 'retry'), 0) AS failures
 FROM turns WHERE message_id = ? AND revision = ?
 """
 
@@ -101,11 +102,19 @@ def guard(tx: Tx, conversation_id: int, epoch: int) -> None:
         raise StaleClaimError("Another turn has taken this conversation.")
 
 
-def end(tx: Tx, message_id: str, epoch: int, outcome: str, now: str) -> None:
+def end(
+    tx: Tx,
+    message_id: str,
+    epoch: int,
+    *,
+    outcome: TurnOutcome,
+    detail: str | None,
+    now: str,
+) -> None:
     """Record how the attempt of this epoch ended."""
     tx.execute(
-        "UPDATE turns SET ended_at = ?, outcome = ? WHERE message_id = ? AND epoch = ?",
-        (now, outcome, message_id, epoch),
+        "UPDATE turns SET ended_at = ?, outcome = ?, detail = ? WHERE message_id = ? AND epoch = ?",
+        (now, outcome, detail, message_id, epoch),
     )
 
 

@@ -457,19 +457,19 @@ def _open(
 
 _RESOLVED = {
     None: TransferState.PENDING,
-    "post": TransferState.POSTED,
-    "void": TransferState.VOID,
-    "expire": TransferState.VOID,
+    Phase.POST: TransferState.POSTED,
+    Phase.VOID: TransferState.VOID,
+    Phase.EXPIRE: TransferState.VOID,
 }
 
 
 def state_of(row: Row) -> TransferState:
     """Where a transfer stands, by its phase, `resolution` and `is_reversed`."""
-    if row["phase"] == "refused":
+    if row["phase"] == Phase.REFUSED:
         return TransferState.REFUSED
     if row["is_reversed"]:
         return TransferState.REVERSED
-    return _RESOLVED[row["resolution"]] if row["phase"] == "pending" else TransferState.POSTED
+    return _RESOLVED[row["resolution"]] if row["phase"] == Phase.PENDING else TransferState.POSTED
 
 
 def _entry(row: Row) -> Entry:

@@ -7,6 +7,7 @@ import msgspec
 from wbot.domain.foreign import ForeignWords
 from wbot.domain.messages import log_id_of
 from wbot.domain.redaction import words_of_message
+from wbot.domain.states import MessageState
 from wbot.storage.tx import Row, Tx
 
 INSERT_MESSAGE = """
@@ -93,7 +94,7 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     sort_at: str
     received_at: str
     not_before: str | None
-    state: str
+    state: MessageState
     reason: str | None
     webhook_id: int
     opens_window: bool = True
@@ -115,7 +116,7 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: str | None
     received_at: str
     not_before: str | None
-    state: str
+    state: MessageState
     attempts: int
     taken_up_at: str | None
     """When its customer approved it, although it is stale."""
@@ -169,7 +170,7 @@ def insert(tx: Tx, message: NewMessage) -> None:
     values["number"] = (
         None if message.conversation_id is None else _take_number(tx, message.conversation_id)
     )
-    values["ended_at"] = message.received_at if message.state == "silent" else None
+    values["ended_at"] = message.received_at if message.state is MessageState.SILENT else None
     tx.execute(INSERT_MESSAGE, values)
     if message.conversation_id is not None and message.opens_window:
         _note_inbound(tx, message.conversation_id, message.sent_at or message.received_at)
@@ -219,7 +220,7 @@ def next_of(tx: Tx, conversation_id: int) -> StoredMessage | None:
     if row is None:
         return None
     values = {name: row[name] for name in StoredMessage.__struct_fields__}
-    return StoredMessage(**values)
+    return StoredMessage(**{**values, "state": MessageState(row["state"])})
 
 
 def waiting_stale(tx: Tx, conversation_id: int, *, since: str, before: str) -> list[Row]:
@@ -273,7 +274,7 @@ def has_met_foreign(tx: Tx, message_id: str) -> bool:
     return row is not None and row[0] is not None
 
 
-def finish(tx: Tx, message_id: str, *, state: str, reason: str | None, now: str) -> None:
+def finish(tx: Tx, message_id: str, *, state: MessageState, reason: str | None, now: str) -> None:
     """End the message in one of answered, silent, failed."""
     row = tx.execute(FINISH, (state, reason, now, message_id)).fetchall()[0]
     if row["conversation_id"] is not None and row["sent_at"] is not None:

@@ -4,8 +4,8 @@ import json
 
 import msgspec
 
-from wbot.domain.delivery import REPORTED, UNSETTLED, ReplyState, later_state
 from wbot.domain.redaction import words_of_message
+from wbot.domain.states import REPORTED, UNSETTLED, ReplyState, SendOutcome, later_state
 from wbot.storage import customers
 from wbot.storage import errors as failures
 from wbot.storage.tx import Row, Tx
@@ -172,7 +172,7 @@ def close_attempt(
     tx: Tx,
     attempt_id: int,
     *,
-    outcome: str,
+    outcome: SendOutcome,
     now: str,
     wamid: str | None = None,
     code: int | None = None,
@@ -226,7 +226,7 @@ def fail(tx: Tx, outbox_id: int, error: str) -> bool:
     return cursor.rowcount == 1
 
 
-def attempts_alike(tx: Tx, outbox_id: int, outcome: str, code: int | None) -> int:
+def attempts_alike(tx: Tx, outbox_id: int, outcome: SendOutcome, code: int | None) -> int:
     """How many attempts of the reply ended like this."""
     row = tx.execute(
         "SELECT count(*) FROM send_attempts WHERE outbox_id = ? AND outcome = ? AND code IS ?",

@@ -1,5 +1,6 @@
 """Questions about stale messages, and which question of any kind a plain yes or no can answer."""
 
+from wbot.domain.states import MessageState, StaleAnswer
 from wbot.storage import messages
 from wbot.storage.tx import Tx
 
@@ -74,7 +75,7 @@ def settle(
     key: str,
     *,
     conversation_id: int,
-    answer: str,
+    answer: StaleAnswer,
     message_id: str,
     now: str,
 ) -> bool:
@@ -94,7 +95,7 @@ def settle(
             "UPDATE stale_questions SET answer = ?, answered_by = ?, answered_at = ? WHERE id = ?",
             (answer, message_id, now, row["id"]),
         )
-        if answer == "yes":
+        if answer is StaleAnswer.YES:
             _approve_stale(tx, row["id"], now)
     return True
 
@@ -109,9 +110,10 @@ def answered_at(tx: Tx, question_id: int | None) -> str | None:
 
 def _approve_stale(tx: Tx, question_id: int, now: str) -> None:
     asked = tx.execute(
-        "SELECT message_id FROM messages WHERE question_id = ? ORDER BY sort_at, number",
+        "SELECT message_id, state FROM messages WHERE question_id = ? ORDER BY sort_at, number",
         (question_id,),
     ).fetchall()
     for row in asked:
-        messages.requeue(tx, row["message_id"], now)
+        if row["state"] != MessageState.BEGUN:  # one whose turn has begun is answered anyway
+            messages.requeue(tx, row["message_id"], now)
         messages.approve_stale(tx, row["message_id"])

@@ -24,6 +24,7 @@ from wbot.domain.errors import (
 )
 from wbot.domain.message_age import Staleness, staleness_of
 from wbot.domain.redaction import redacted
+from wbot.domain.states import MessageState, TurnOutcome
 from wbot.domain.triage import handling_of
 from wbot.keyed_worker import KeyedWorker, RetryDelay, cancel_and_wait
 from wbot.logs import Log
@@ -266,7 +267,7 @@ class Conversations:
                 self._log.warning("turn.claim_lost", message_id=begun.message.message_id)
                 raise error
             case StoppingError():
-                return await self._release(begun, "stopped", 0)
+                return await self._release(begun, TurnOutcome.STOPPED, None, wait_s=0)
             case BlockedError():
                 return await self._block(begun, configured, error)
             case WbotError() | TimeoutError():
@@ -302,13 +303,13 @@ class Conversations:
         )
         self._metrics.count_ended(ending.state)
         for message_id in closed.also_ended:
-            self._metrics.count_ended("silent")
+            self._metrics.count_ended(MessageState.SILENT)
             self._log.info(
                 "message.processed",
                 message_id=message_id,
                 business=begun.message.business_id,
                 conversation=begun.message.conversation_id,
-                state="silent",
+                state=MessageState.SILENT,
                 reason=finish.ASKED_ABOUT,
             )
         if closed.has_reply:
@@ -327,11 +328,11 @@ class Conversations:
         wait_s = self._wait_s(begun, error)
         if _asked_wait_s(error) is not None and self._age_s(begun) < ASKED_WAIT_MAX_S:
             self._log_retry(begun, wait_s, reason)
-            return await self._release(begun, f"retry: {reason}", wait_s)
+            return await self._release(begun, TurnOutcome.RETRY, reason, wait_s=wait_s)
         is_final = isinstance(error, RejectedError)
         if not is_final and begun.claim.attempt < self._settings.max_attempts:
             self._log_retry(begun, wait_s, reason)
-            return await self._postpone(begun, f"retry: {reason}", wait_s)
+            return await self._postpone(begun, TurnOutcome.RETRY, reason, wait_s=wait_s)
         now = to_text(self._clock.now())
         error_text = configured.business.error_text if configured else None
         await self._database.write(
@@ -339,7 +340,7 @@ class Conversations:
                 tx, begun.message, begun.claim, error=reason, error_text=error_text, now=now
             )
         )
-        self._metrics.count_ended("failed")
+        self._metrics.count_ended(MessageState.FAILED)
         self._log.error(
             "message.failed",
             message_id=begun.message.message_id,
@@ -383,7 +384,7 @@ class Conversations:
             self._hold_business(business_id, error)
         else:
             self._model_gate.block(business_id, Block(error.own_words, self._model_of(configured)))
-        await self._release(begun, f"held: {reason}", 0)
+        await self._release(begun, TurnOutcome.BLOCKED, reason, wait_s=0)
         seconds = self._stale_in_s(begun.message, self._clock.now())
         return self._wait(conversation_id, business_id, seconds)
 
@@ -406,20 +407,31 @@ class Conversations:
         age_s = (now - _asked_for_at(message)).total_seconds()
         return self._settings.stale_after - age_s
 
-    async def _release(self, begun: Begun, outcome: str, wait_s: float) -> RetryDelay:
+    async def _release(
+        self, begun: Begun, outcome: TurnOutcome, detail: str | None, *, wait_s: float
+    ) -> RetryDelay:
         """As if the attempt had not been made: it failed for no fault of the message's."""
         message_id = begun.message.message_id
         await self._database.write(lambda tx: journal.refund_attempt(tx, message_id))
-        return await self._postpone(begun, outcome, wait_s)
+        return await self._postpone(begun, outcome, detail, wait_s=wait_s)
 
-    async def _postpone(self, begun: Begun, outcome: str, wait_s: float) -> RetryDelay:
+    async def _postpone(
+        self, begun: Begun, outcome: TurnOutcome, detail: str | None, *, wait_s: float
+    ) -> RetryDelay:
         now = self._clock.now()
         message, claim = begun.message, begun.claim
 
         def put(tx: Tx) -> None:
             journal.guard(tx, message.conversation_id, claim.epoch)
             messages.postpone(tx, message.message_id, to_text(later(now, wait_s)))
-            journal.end(tx, message.message_id, claim.epoch, outcome, to_text(now))
+            journal.end(
+                tx,
+                message.message_id,
+                claim.epoch,
+                outcome=outcome,
+                detail=detail,
+                now=to_text(now),
+            )
 
         await self._database.write(put)
         return wait_s

@@ -15,6 +15,7 @@ from wbot.domain.message_age import WINDOW_S, stale_question
 from wbot.domain.messages import ButtonReply
 from wbot.domain.questions import QuestionKind, decision_of_button
 from wbot.domain.receipts import reply_text
+from wbot.domain.states import MessageState, TurnOutcome
 from wbot.domain.triage import handling_of
 from wbot.payments import consent
 from wbot.storage import businesses, errors, journal, messages, outbox, questions
@@ -36,9 +37,9 @@ NOT_OWN = "(something that you passed on)"
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """What a turn came to: `state` is answered, silent or failed; `reason` of the latter two."""
+    """What a turn came to; `reason` of a silence or a failure."""
 
-    state: str
+    state: MessageState
     receipts: tuple[str, ...] = ()
     words: str = ""
     is_by_model: bool = False
@@ -65,14 +66,15 @@ def close(tx: Tx, message: StoredMessage, claim: Claim, *, ending: Ending, now: 
     if ending.asks_before is not None:
         payload, also_ended = _ask(tx, message, before=ending.asks_before, now=now)
         payloads = [payload]
-    elif ending.state == "silent":
+    elif ending.state is MessageState.SILENT:
         payloads = []
     else:
         payloads = _payloads(tx, message, ending, now)
     for part, payload in enumerate(payloads):
         outbox.add(tx, _reply(message, claim.revision, part=part, payload=payload, now=now))
     messages.finish(tx, message.message_id, state=ending.state, reason=ending.reason, now=now)
-    journal.end(tx, message.message_id, claim.epoch, ending.state, now)
+    outcome = TurnOutcome(ending.state)
+    journal.end(tx, message.message_id, claim.epoch, outcome=outcome, detail=None, now=now)
     return Closed(has_reply=bool(payloads), also_ended=tuple(also_ended))
 
 
@@ -98,7 +100,9 @@ def _ask(
         words = _words(row["content"])
         if words is not None and not journal.moved_money(tx, row["message_id"]):
             run[row["message_id"]] = words
-            messages.finish(tx, row["message_id"], state="silent", reason=ASKED_ABOUT, now=now)
+            messages.finish(
+                tx, row["message_id"], state=MessageState.SILENT, reason=ASKED_ABOUT, now=now
+            )
     question_id = questions.ask(tx, message.conversation_id, list(run), now)
     question = stale_question(question_id, [words for words in run.values() if words])
     return question, [message_id for message_id in run if message_id != message.message_id]
@@ -134,7 +138,7 @@ def fail(
     """
     receipts = receipts_of(tx, message.message_id, claim.revision)
     ending = Ending(
-        state="failed",
+        state=MessageState.FAILED,
         receipts=receipts,
         words="" if receipts else error_text or ERROR_TEXT,
         reason=error,

@@ -15,6 +15,7 @@ from wbot.domain.history import ChatMessage
 from wbot.domain.message_age import Staleness
 from wbot.domain.messages import ButtonReply, Content, Context
 from wbot.domain.questions import Decision, QuestionKind
+from wbot.domain.states import MessageState, StaleAnswer
 from wbot.domain.triage import Handling
 from wbot.payments import consent
 from wbot.payments.context import PaymentContext
@@ -115,9 +116,9 @@ class Turn:
         if begun.moved_money and (was_done_before or not is_fresh or begun.has_decided):
             return await self._receipts_alone()
         if begun.staleness is Staleness.EXPIRED:
-            return Ending(state="silent", reason="window_closed")
+            return Ending(state=MessageState.SILENT, reason="window_closed")
         if self._taps and not begun.came_fresh:  # nobody can say that it was meant just now
-            return Ending(state="answered", words=consent.NOT_FRESH)
+            return Ending(state=MessageState.ANSWERED, words=consent.NOT_FRESH)
         # A button's yes names its transfers, and counts by when it came, however late its turn is.
         is_button = isinstance(self._begun.content, ButtonReply)
         if self._taps and (is_fresh or (is_button and self._taps[0].kind is QuestionKind.CONFIRM)):
@@ -126,7 +127,7 @@ class Turn:
 
     async def _decide(self, taps: tuple[Decision, ...]) -> Ending:
         if len(taps) > 1:
-            return Ending(state="answered", words=consent.WHICH)
+            return Ending(state=MessageState.ANSWERED, words=consent.WHICH)
         if taps[0].kind is QuestionKind.CONFIRM:
             return await self._confirm(taps[0])
         return await self._approve_stale(taps[0])
@@ -134,19 +135,19 @@ class Turn:
     async def _handle(self, *, is_fresh: bool) -> Ending:
         match self._begun.handling:
             case triage.Silence(reason=reason):
-                return Ending(state="silent", reason=str(reason))
+                return Ending(state=MessageState.SILENT, reason=str(reason))
             case triage.Decline(sentence=sentence):
-                return Ending(state="answered", words=sentence)
+                return Ending(state=MessageState.ANSWERED, words=sentence)
             case triage.Answer() if not is_fresh:
                 before = later(self._clock.now(), -self._stale_after_s)
-                return Ending(state="answered", asks_before=to_text(before))
+                return Ending(state=MessageState.ANSWERED, asks_before=to_text(before))
             case triage.Answer():
                 return await self._converse()
 
     async def _confirm(self, decision: Decision) -> Ending:
         """An answer to what is pending, handled without the model."""
         if not await self._are_books_right():
-            return Ending(state="answered", words=BOOKS_ARE_WRONG)
+            return Ending(state=MessageState.ANSWERED, words=BOOKS_ARE_WRONG)
 
         def settle(tx: Tx) -> consent.Settled:
             journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
@@ -161,7 +162,7 @@ class Turn:
         settled = await self._database.write(settle)
         for conversation_id in settled.notify_conversation_ids:
             self._notify_outbound(conversation_id, self._business.id)
-        return Ending(state="answered", receipts=settled.receipts, words=settled.words)
+        return Ending(state=MessageState.ANSWERED, receipts=settled.receipts, words=settled.words)
 
     async def _approve_stale(self, decision: Decision) -> Ending:
         """An answer to the question about stale messages, handled without the model."""
@@ -172,16 +173,16 @@ class Turn:
                 tx,
                 decision.key,
                 conversation_id=self._message.conversation_id,
-                answer="yes" if decision.is_yes else "no",
+                answer=StaleAnswer.YES if decision.is_yes else StaleAnswer.NO,
                 message_id=self._message.message_id,
                 now=to_text(self._clock.now()),
             )
 
         if not await self._database.write(settle):
-            return Ending(state="answered", words="That is already settled.")
+            return Ending(state=MessageState.ANSWERED, words="That is already settled.")
         if decision.is_yes:  # the messages it takes up are its answer
-            return Ending(state="silent", reason="took_up_stale_messages")
-        return Ending(state="answered", words="All right, I will leave it.")
+            return Ending(state=MessageState.SILENT, reason="took_up_stale_messages")
+        return Ending(state=MessageState.ANSWERED, words="All right, I will leave it.")
 
     async def _receipts_alone(self) -> Ending:
         message_id, revision = self._message.message_id, self._begun.claim.revision
@@ -190,7 +191,7 @@ class Turn:
             done = consent.lines_now(tx, message_id, self._business)
             return unique([*done, *receipts_read(tx, message_id, revision)])
 
-        return Ending(state="answered", receipts=await self._database.read(look))
+        return Ending(state=MessageState.ANSWERED, receipts=await self._database.read(look))
 
     async def _converse(self) -> Ending:
         prompt = await self._first_prompt()
@@ -199,7 +200,7 @@ class Turn:
             answer = await self._model_step(prompt)
             if not answer.tool_calls:
                 return Ending(
-                    state="answered",
+                    state=MessageState.ANSWERED,
                     receipts=unique(receipts),
                     words=answer.text,
                     is_by_model=True,
@@ -211,7 +212,7 @@ class Turn:
                 prompt.append(tool_message(call.id, step.result))
             goes_on = self._number + 1 in self._stored  # of an attempt that died further on
             if not goes_on and await self._database.read(self._has_asked):
-                return Ending(state="answered", receipts=unique(receipts))
+                return Ending(state=MessageState.ANSWERED, receipts=unique(receipts))
         raise RejectedError(f"The model called tools {ROUNDS_MAX} times without an answer.")
 
     def _has_asked(self, tx: Tx) -> bool:

@@ -84,3 +84,100 @@ CREATE TABLE ledger_checkpoint (
     hash TEXT NOT NULL,
     at TEXT NOT NULL
 );
+
+-- How an attempt of a turn ended: a word, and what there is to say of it.
+ALTER TABLE turns ADD COLUMN detail TEXT;
+UPDATE turns SET outcome = 'retry', detail = substr(outcome, 8) WHERE outcome LIKE 'retry: %';
+UPDATE turns SET outcome = 'blocked', detail = substr(outcome, 7) WHERE outcome LIKE 'held: %';
+
+-- Which state may follow which, as wbot/domain/states.py has it; '' is none yet.
+CREATE TABLE state_transitions (
+    machine TEXT NOT NULL,
+    from_state TEXT NOT NULL,
+    to_state TEXT NOT NULL,
+    PRIMARY KEY (machine, from_state, to_state)
+) WITHOUT ROWID;
+INSERT INTO state_transitions (machine, from_state, to_state) VALUES
+    ('message', '', 'waiting'), ('message', '', 'silent'),
+    ('message', 'waiting', 'begun'), ('message', 'waiting', 'silent'),
+    ('message', 'begun', 'answered'), ('message', 'begun', 'silent'),
+    ('message', 'begun', 'failed'),
+    ('message', 'answered', 'waiting'),
+    ('message', 'silent', 'waiting'),
+    ('message', 'failed', 'waiting'),
+    ('turn', '', 'retry'), ('turn', '', 'blocked'), ('turn', '', 'stopped'),
+    ('turn', '', 'answered'), ('turn', '', 'silent'), ('turn', '', 'failed'),
+    ('reply', '', 'waiting'),
+    ('reply', 'waiting', 'sending'), ('reply', 'waiting', 'accepted'),
+    ('reply', 'waiting', 'sent'), ('reply', 'waiting', 'failed'),
+    ('reply', 'waiting', 'delivered'), ('reply', 'waiting', 'read'),
+    ('reply', 'waiting', 'played'),
+    ('reply', 'sending', 'waiting'), ('reply', 'sending', 'unknown'),
+    ('reply', 'sending', 'accepted'), ('reply', 'sending', 'sent'),
+    ('reply', 'sending', 'failed'), ('reply', 'sending', 'delivered'),
+    ('reply', 'sending', 'read'), ('reply', 'sending', 'played'),
+    ('reply', 'unknown', 'sending'), ('reply', 'unknown', 'accepted'),
+    ('reply', 'unknown', 'sent'), ('reply', 'unknown', 'failed'),
+    ('reply', 'unknown', 'delivered'), ('reply', 'unknown', 'read'),
+    ('reply', 'unknown', 'played'),
+    ('reply', 'accepted', 'sent'), ('reply', 'accepted', 'failed'),
+    ('reply', 'accepted', 'delivered'), ('reply', 'accepted', 'read'),
+    ('reply', 'accepted', 'played'),
+    ('reply', 'sent', 'failed'), ('reply', 'sent', 'delivered'), ('reply', 'sent', 'read'),
+    ('reply', 'sent', 'played'),
+    ('reply', 'failed', 'delivered'), ('reply', 'failed', 'read'), ('reply', 'failed', 'played'),
+    ('reply', 'delivered', 'read'), ('reply', 'delivered', 'played'),
+    ('reply', 'read', 'played'),
+    ('send', '', 'accepted'), ('send', '', 'refused'), ('send', '', 'not_sent'),
+    ('send', '', 'unknown'),
+    ('confirmation', '', 'confirmed'), ('confirmation', '', 'cancelled'),
+    ('confirmation', '', 'expired'),
+    ('stale_question', '', 'yes'), ('stale_question', '', 'no');
+
+CREATE TRIGGER messages_begin_as_allowed BEFORE INSERT ON messages
+WHEN NOT EXISTS (SELECT 1 FROM state_transitions
+    WHERE machine = 'message' AND from_state = '' AND to_state = NEW.state)
+BEGIN SELECT RAISE(ABORT, 'a message does not begin in this state'); END;
+CREATE TRIGGER outbox_begin_as_allowed BEFORE INSERT ON outbox
+WHEN NOT EXISTS (SELECT 1 FROM state_transitions
+    WHERE machine = 'reply' AND from_state = '' AND to_state = NEW.state)
+BEGIN SELECT RAISE(ABORT, 'a reply does not begin in this state'); END;
+CREATE TRIGGER messages_change_as_allowed BEFORE UPDATE OF state ON messages
+WHEN NEW.state IS NOT OLD.state AND NOT EXISTS (SELECT 1 FROM state_transitions
+    WHERE machine = 'message' AND from_state = OLD.state
+        AND to_state = NEW.state)
+BEGIN SELECT RAISE(ABORT, 'a message does not change so'); END;
+CREATE TRIGGER outbox_change_as_allowed BEFORE UPDATE OF state ON outbox
+WHEN NEW.state IS NOT OLD.state AND NOT EXISTS (SELECT 1 FROM state_transitions
+    WHERE machine = 'reply' AND from_state = OLD.state
+        AND to_state = NEW.state)
+BEGIN SELECT RAISE(ABORT, 'a reply does not change so'); END;
+CREATE TRIGGER turns_change_as_allowed BEFORE UPDATE OF outcome ON turns
+WHEN NEW.outcome IS NOT OLD.outcome AND NOT EXISTS (SELECT 1 FROM state_transitions
+    WHERE machine = 'turn' AND from_state = coalesce(OLD.outcome, '')
+        AND to_state = NEW.outcome)
+BEGIN SELECT RAISE(ABORT, 'a turn ends once'); END;
+CREATE TRIGGER send_attempts_change_as_allowed BEFORE UPDATE OF outcome ON send_attempts
+WHEN NEW.outcome IS NOT OLD.outcome AND NOT EXISTS (SELECT 1 FROM state_transitions
+    WHERE machine = 'send' AND from_state = coalesce(OLD.outcome, '')
+        AND to_state = NEW.outcome)
+BEGIN SELECT RAISE(ABORT, 'an attempt to send ends once'); END;
+CREATE TRIGGER confirmations_change_as_allowed BEFORE UPDATE OF outcome ON confirmations
+WHEN NEW.outcome IS NOT OLD.outcome AND NOT EXISTS (SELECT 1 FROM state_transitions
+    WHERE machine = 'confirmation' AND from_state = coalesce(OLD.outcome, '')
+        AND to_state = NEW.outcome)
+BEGIN SELECT RAISE(ABORT, 'a question ends once'); END;
+CREATE TRIGGER stale_questions_change_as_allowed BEFORE UPDATE OF answer ON stale_questions
+WHEN NEW.answer IS NOT OLD.answer AND NOT EXISTS (SELECT 1 FROM state_transitions
+    WHERE machine = 'stale_question' AND from_state = coalesce(OLD.answer, '')
+        AND to_state = NEW.answer)
+BEGIN SELECT RAISE(ABORT, 'a question is answered once'); END;
+-- Of transfers no column tells the state: a later row, which names its target, changes it.
+CREATE TRIGGER transfers_change_as_allowed BEFORE INSERT ON transfers
+WHEN (NEW.phase IN ('post', 'void', 'expire') AND NOT EXISTS (
+        SELECT 1 FROM transfers WHERE id = NEW.target_id AND phase = 'pending'))
+    OR (NEW.kind = 'reversal' AND NOT EXISTS (
+        SELECT 1 FROM transfers t WHERE t.id = NEW.target_id AND (t.phase = 'posted' OR EXISTS (
+            SELECT 1 FROM transfers r WHERE r.target_id = t.id
+                AND r.phase IN ('post', 'void', 'expire') AND r.phase = 'post'))))
+BEGIN SELECT RAISE(ABORT, 'the ledger: only what is pending ends, only what is posted is reversed'); END;
