@@ -260,7 +260,7 @@ class Journey:
     def begin(self) -> tuple[messages.StoredMessage, journal.Claim]:
         message = messages.next_of(self.tx, 1)
         assert message is not None
-        consent.taps_by(self.tx, message)
+        consent.decisions_in(self.tx, message)
         claim = journal.claim_conversation(self.tx, 1, message.message_id, to_text(clock.now()))
         journal.moved_money(self.tx, message.message_id)
         journal.has_decided(self.tx, message.message_id)

@@ -485,7 +485,7 @@ class Machine(RuleBasedStateMachine):
     ) -> None:
         """The turn of an answer; `waiting` is when another of theirs, still queued, arrived."""
         message, claim = self._begin(who)
-        taps = consent.taps_by(self.tx, message)
+        taps = consent.decisions_in(self.tx, message)
         assert {(tap.key, tap.is_yes) for tap in taps} == self._meant(who, content, written)
         if len(taps) != 1:
             ending = Ending(state=MessageState.ANSWERED, words="Sorry?", is_by_model=not taps)

@@ -34,7 +34,7 @@ def cancel(tx: Tx, context: PaymentContext, reference: str) -> Cancellation:
     """Cancel what the reference names; without one, all that waits for a yes, else the latest."""
     account_id = ledger.account_of_customer(tx, context.business.id, context.customer_id)
     open_ = [] if reference else ledger.open_of_account(tx, account_id)
-    if open_:  # whatever waits for a yes is meant before anything that has gone
+    if open_:  # what waits for a yes goes before anything that was posted
         return _void(tx, context, account_id, open_)
     entry = _wanted(tx, account_id, reference)
     refusal = cancel_refusal(

@@ -108,7 +108,7 @@ def question(
     return question_payload(QuestionKind.CONFIRM, token, body, yes="Confirm", no="Cancel")
 
 
-def taps_by(tx: Tx, message: StoredMessage) -> tuple[Decision, ...]:
+def decisions_in(tx: Tx, message: StoredMessage) -> tuple[Decision, ...]:
     """The answers to questions of ours that a message can be; none for all others.
 
     A button names its question, and a plain yes or no that quotes one answers that one alone. Else
@@ -119,39 +119,41 @@ def taps_by(tx: Tx, message: StoredMessage) -> tuple[Decision, ...]:
     raw = json.loads(message.content or "{}")
     match content_of(raw):
         case ButtonReply(id=button_id):
-            tap = decision_of_button(button_id)
-            return () if tap is None else (tap,)
+            decision = decision_of_button(button_id)
+            return () if decision is None else (decision,)
         case Text(body=body) if (is_yes := plain_answer(body)) is not None:
             context = context_of(raw) or Context()
             if context.is_forwarded or context.is_frequently_forwarded:
                 return ()
             if context.message_id is not None:
-                return _taps_quoting(tx, message, context.message_id, is_yes=is_yes)
-            return _taps_meant(tx, message, is_yes=is_yes)
+                return _decisions_quoting(tx, message, context.message_id, is_yes=is_yes)
+            return _decisions_meant(tx, message, is_yes=is_yes)
         case _:
             return ()
 
 
-def _taps_quoting(
+def _decisions_quoting(
     tx: Tx, message: StoredMessage, quoted: str, *, is_yes: bool
 ) -> tuple[Decision, ...]:
     payload = outbox.sent_as(tx, message.conversation_id, quoted)
     ids = [] if payload is None else button_ids(json.loads(payload))
-    taps = [tap for button_id in ids if (tap := decision_of_button(button_id)) is not None]
-    return tuple(tap for tap in taps if tap.is_yes is is_yes)
+    taps = [
+        decision for button_id in ids if (decision := decision_of_button(button_id)) is not None
+    ]
+    return tuple(decision for decision in taps if decision.is_yes is is_yes)
 
 
-def _taps_meant(tx: Tx, message: StoredMessage, *, is_yes: bool) -> tuple[Decision, ...]:
+def _decisions_meant(tx: Tx, message: StoredMessage, *, is_yes: bool) -> tuple[Decision, ...]:
     since = to_text(later(from_text(message.received_at), -WINDOW_S))
     found = questions.answerable(tx, message, since=since)
     return tuple(Decision(QuestionKind(kind), key, is_yes) for kind, key in found)
 
 
 def settle(
-    tx: Tx, message: StoredMessage, tap: Decision, *, business: Business, now: str
+    tx: Tx, message: StoredMessage, decision: Decision, *, business: Business, now: str
 ) -> Settled:
     """Do what the tap says, once, if it came in time; what it came to."""
-    asked = confirmations.by_token(tx, tap.key)
+    asked = confirmations.by_token(tx, decision.key)
     if asked is None or asked["conversation_id"] != message.conversation_id:
         return Settled(words=NOT_ASKED)
     if asked["outcome"] is None and message.received_at > asked["expires_at"]:
@@ -161,9 +163,9 @@ def settle(
         return Settled(words=SENTENCES[_EXPIRED])
     if asked["outcome"] is not None:
         return Settled(words=SENTENCES[asked["outcome"]])
-    outcome = _CONFIRMED if tap.is_yes else _CANCELLED
+    outcome = _CONFIRMED if decision.is_yes else _CANCELLED
     confirmations.end(tx, asked["message_id"], outcome=outcome, by=message.message_id, now=now)
-    end = _post if tap.is_yes else _decline
+    end = _post if decision.is_yes else _decline
     ends = [
         end(tx, row, message.message_id, business=business, now=now)
         for row in ledger.open_of_message(tx, asked["message_id"])
@@ -198,8 +200,8 @@ def close_if_voided(tx: Tx, transfer_id: int, *, by: str, now: str) -> None:
         confirmations.end(tx, asker, outcome=_CANCELLED, by=by, now=now)
 
 
-def tell_of_expiry(tx: Tx, message: StoredMessage, business: Business) -> list[str]:
-    """Lines about what expired in the conversation since its last reply; told with this one."""
+def expiry_lines(tx: Tx, message: StoredMessage, business: Business) -> list[str]:
+    """Lines about the holds that expired since the last reply; they go out with this one."""
     lines = []
     for asked in confirmations.expired_untold(tx, message.conversation_id):
         confirmations.mark_told(tx, asked["message_id"], message.message_id)
@@ -211,8 +213,8 @@ def tell_of_expiry(tx: Tx, message: StoredMessage, business: Business) -> list[s
     return lines
 
 
-def lines_now(tx: Tx, message_id: str, business: Business) -> list[str]:
-    """What a message did to money, as it stands now, for a later life of it."""
+def current_lines(tx: Tx, message_id: str, business: Business) -> list[str]:
+    """What a message did to money, as it stands now, for a later revision of the message."""
     return [
         line
         for effect in journal.effects(tx, message_id)
@@ -246,14 +248,14 @@ def _post(
     post_id = _resolve(tx, row, Phase.POST, f"{message_id}/confirm", now)
     payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
     payees.learn(tx, payer_id, row["credit_account_id"], now)
-    notify = notifications.tell_receiver(tx, business, row["id"], now)
+    notify = notifications.notify_payee(tx, business, row["id"], now)
     line = _lines(tx, row, business).sent(row["id"], row["amount_minor"], row["payee"])
     _keep(tx, message_id, "confirm", row, end_id=post_id, line=line, now=now)
     return line, notify
 
 
 def _refusal_at_yes(tx: Tx, row: Row, business: Business, now: str) -> Refusal | None:
-    """Why a number is not paid after all; a yes is the first that may tell a customer."""
+    """Why a number is not paid after all; only after a yes may a customer learn it."""
     to = ledger.account(tx, row["credit_account_id"])
     payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
     if to["kind"] == "payee" or payees.is_known_account(tx, payer_id, to["id"]):
@@ -264,7 +266,7 @@ def _refusal_at_yes(tx: Tx, row: Row, business: Business, now: str) -> Refusal |
         return Refusal.TOO_MANY_UNKNOWN
     if is_customer:
         return None
-    # Whoever has the number since then was not who was asked about.
+    # The customer who has the number now is not the one the question was about.
     digits = phone_digits(row["payee"])
     is_now = digits is not None and customers.find_by_phone(tx, business.id, digits) is not None
     return Refusal.CUSTOMER_SINCE if is_now else Refusal.UNKNOWN_CUSTOMER
@@ -299,7 +301,7 @@ def _decline(
 
 
 def _note_label(tx: Tx, row: Row, message_id: str) -> None:
-    """Keep that the reply to this message names a payee in words that may be somebody else's."""
+    """Record that the reply to this message names a payee in words of another person, perhaps."""
     entry = ledger.entry(tx, row["debit_account_id"], row["id"])
     if entry is not None and is_foreign_label(entry):
         messages.note_foreign(tx, message_id, ForeignWords.READ)

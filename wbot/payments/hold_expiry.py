@@ -13,7 +13,7 @@ LOOK_EVERY_S = 1.0
 
 
 class Expiry:
-    """Looks every second for questions whose time is over; no money moves while books are wrong."""
+    """Expires holds whose time is over, every second; nothing moves while the ledger is wrong."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Expiry:
         if not await self._database.read(lambda tx: confirmations.due(tx, before)):
             return
         if await self._are_books_right():
-            # Whoever answers in between is seen by the writer alone, so it looks again.
+            # Only the writer sees an answer that came in between, so it checks again.
             ended = await self._database.write(
                 lambda tx: consent.expire_due(tx, to_text(self._clock.now()))
             )

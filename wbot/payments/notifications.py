@@ -1,4 +1,4 @@
-"""The message that a customer gets when another one has paid him."""
+"""The notice that a customer gets when another one has paid them."""
 
 import msgspec
 
@@ -13,8 +13,8 @@ from wbot.storage import customers, ledger, outbox
 from wbot.storage.tx import Tx
 
 
-def tell_receiver(tx: Tx, business: Business, transfer_id: int, now: str) -> int | None:
-    """Tell whoever got the money, if it is a customer who can be written to; his conversation."""
+def notify_payee(tx: Tx, business: Business, transfer_id: int, now: str) -> int | None:
+    """Put a notice to the payee into the outbox; their conversation, None if they cannot get one."""
     row = ledger.required(tx, transfer_id)
     payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
     receiver_id = ledger.account(tx, row["credit_account_id"])["customer_id"]

@@ -1,4 +1,4 @@
-"""Who is to get the money: another customer by number, or somebody whom the payer names."""
+"""Who is to get the money: another customer by number, or a payee by name."""
 
 import msgspec
 
@@ -12,13 +12,13 @@ from wbot.storage.tx import Tx
 
 
 class Recipient(msgspec.Struct, frozen=True, kw_only=True):
-    """Another customer, a number that may be nobody's, or a name that may become a payee."""
+    """Another customer, a number that may be unknown, or a name that may become a payee."""
 
     name: str
     is_known: bool = False
     customer_id: int | None = None
     is_number: bool = False
-    """Of a customer, or of nobody: what is said of both is the same until a yes."""
+    """A customer's or an unknown one: until a yes, both get the same answers."""
     is_own: bool = False
     is_new_name: bool = False
 

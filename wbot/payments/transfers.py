@@ -75,7 +75,7 @@ def transfer(tx: Tx, context: PaymentContext, order: Order) -> Transfer:
         available_minor=ledger.balance(tx, account_id).available_minor,
         # A new name may be one that the model has read, so it is not the payer's own yet.
         is_foreign=recipient.is_new_name and standing.has_met_foreign,
-        notify_conversation_id=notifications.tell_receiver(
+        notify_conversation_id=notifications.notify_payee(
             tx, context.business, transfer_id, context.now
         )
         if is_posted

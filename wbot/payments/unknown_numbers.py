@@ -1,4 +1,4 @@
-"""Numbers that are nobody's: how many a customer may try before trying tells nothing any more."""
+"""Unknown numbers: how many a customer may try before all new numbers get the same refusal."""
 
 from wbot.clock import from_text, later, to_text
 from wbot.domain.policy import DAY_S, UNKNOWN_NUMBERS_A_DAY
@@ -7,7 +7,7 @@ from wbot.storage.tx import Tx
 
 
 def may_guess(tx: Tx, account_id: int, to_account_id: int | None, *, now: str) -> bool:
-    """Whether a number not confirmed before may be paid, be it a customer's or nobody's.
+    """Whether a number not confirmed before may be paid, be it a customer's or an unknown one.
 
     One that was paid before tells nothing new. The writer alone asks, so that nobody gets one more
     attempt by trying several at once.

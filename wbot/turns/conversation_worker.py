@@ -44,7 +44,7 @@ from wbot.turns.turn import Begun, StoppingError, Turn
 READ_MARKS_UNDER_WAY_MAX = 200
 STORAGE_RETRY_S = 1.0
 STALE_MARGIN_S = 0.1
-"""Seconds past the moment at which a message gets stale, when it is looked at again."""
+"""Seconds after a message becomes stale, when its conversation is processed again."""
 
 
 class Waits(msgspec.Struct, frozen=True):
@@ -112,12 +112,12 @@ class Conversations:
         self._worker.groups = businesses
 
     def remind(self, conversation_id: int, business_id: str) -> None:
-        """Ring, unless the conversation is known to wait for a model that may not be asked."""
+        """Notify, unless the conversation is known to wait for a blocked model."""
         if not self._model_gate.is_waiting(business_id, conversation_id):
             self.notify(conversation_id, business_id)
 
     def configuration_changed(self) -> None:
-        """Whatever was refused may have been mended: one conversation a business finds out."""
+        """A blocked model or token may work now: one conversation per business tries."""
         self._model_gate.retry()
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
@@ -145,7 +145,7 @@ class Conversations:
             if begun is None or isinstance(begun, float):
                 return begun
             return await self._attempt(begun)
-        except StaleClaimError:  # whoever took the conversation goes on with it
+        except StaleClaimError:  # the turn that claimed the conversation continues
             return 0
         except StorageError as error:
             self._log.error("storage.failed", conversation=conversation_id, error=str(error))
@@ -154,7 +154,7 @@ class Conversations:
             self._model_gate.leave(business_id, conversation_id)
 
     async def _may_begin(self, business_id: str, *, is_first: bool) -> bool:
-        """Whether a look is worth it, as far as the business's gate is not open yet.
+        """Whether to process the conversation while the business's gate is not open yet.
 
         What the first one needs is looked at before anything is written or sent for it.
         """
@@ -190,10 +190,10 @@ class Conversations:
         raw = json.loads(message.content or "{}")
         content = content_of(raw)
         how = handling_of(content, raw.get("group_id"))
-        taps = consent.taps_by(tx, message)
+        decisions = consent.decisions_in(tx, message)
         staleness = self._staleness(message, now)
         moved_money = journal.moved_money(tx, message.message_id)
-        asks = isinstance(how, triage.Answer) and not taps and staleness is Staleness.FRESH
+        asks = isinstance(how, triage.Answer) and not decisions and staleness is Staleness.FRESH
         if asks and not (may_ask or moved_money or _has_steps(tx, message)):
             return Waits(self._stale_in_s(message, now))
         is_silent = isinstance(how, triage.Silence) or staleness is Staleness.EXPIRED
@@ -213,7 +213,7 @@ class Conversations:
             content=content,
             context=context_of(raw),
             handling=how,
-            taps=taps,
+            decisions=decisions,
             staleness=staleness,
             came_fresh=self._staleness(message, from_text(message.received_at)) is Staleness.FRESH,
             is_late=messages.note_lateness(tx, message),
@@ -360,7 +360,7 @@ class Conversations:
         return TURN_BACKOFF.asked_wait_s(attempts, min(asked_s, longest_s), jitter)
 
     def _age_s(self, begun: Begun) -> float:
-        """Seconds since this life of the message was first taken up."""
+        """Seconds since this revision of the message was first claimed."""
         return (self._clock.now() - from_text(begun.claim.first_began_at)).total_seconds()
 
     def _log_retry(self, begun: Begun, wait_s: float, reason: str) -> None:
@@ -375,7 +375,7 @@ class Conversations:
     async def _block(
         self, begun: Begun, configured: Configured | None, error: BlockedError
     ) -> RetryDelay:
-        """Put the message back, and let nobody of its business go on before it is worth a try."""
+        """Release the message; its business's conversations wait until a try makes sense."""
         business_id, conversation_id = begun.message.business_id, begun.message.conversation_id
         words = begun.message.words
         reason = redacted(str(error), secrets=self._secrets, messages=words)
@@ -394,7 +394,7 @@ class Conversations:
         self._model_gate.block(business_id, Block(error.own_words, None))
 
     def _open_gate(self, configured: Configured | None) -> None:
-        """The model was asked: whatever came of it, unless it refuses nobody need wait."""
+        """The model answered, if only with an error: unless it is blocked, all may go on."""
         if configured is None:
             return
         if self.model_watch.refusal_of(self._model_of(configured)) is None:

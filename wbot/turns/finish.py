@@ -80,7 +80,7 @@ def close(tx: Tx, message: StoredMessage, claim: Claim, *, ending: Ending, now: 
 
 def _payloads(tx: Tx, message: StoredMessage, ending: Ending, now: str) -> list[dict[str, Any]]:
     business = businesses.required(tx, message.business_id)
-    receipts = unique([*consent.tell_of_expiry(tx, message, business), *ending.receipts])
+    receipts = unique([*consent.expiry_lines(tx, message, business), *ending.receipts])
     asked = consent.question(tx, message, business, receipts=receipts, now=now)
     if asked is not None:
         return [asked]
@@ -119,7 +119,7 @@ def _words(text: str | None) -> str | None:
     said = handling_of(content, raw.get("group_id"))
     if not isinstance(said, triage.Answer):
         return None
-    # Later prompts repeat the question: somebody else's words are only named in it.
+    # Later prompts repeat the question: another person's words are only named in it.
     return NOT_OWN if is_foreign(content, context_of(raw)) else said.text
 
 
@@ -132,7 +132,7 @@ def fail(
     error_text: str | None,
     now: str,
 ) -> None:
-    """End the message as a processing error; the customer hears of it, or sees what was done.
+    """End the message as a processing error; the customer is told, or sees what was done.
 
     After an effect the receipts stand alone: the error text could read as if nothing had happened.
     """
@@ -156,13 +156,13 @@ def fail(
 
 
 def receipts_of(tx: Tx, message_id: str, revision: int) -> tuple[str, ...]:
-    """What the message did to money in any of its lives, then what this life read."""
+    """What the message did to money in any revision, then what this revision read."""
     done = [effect.receipt for effect in journal.effects(tx, message_id)]
     return unique([*done, *receipts_read(tx, message_id, revision)])
 
 
 def receipts_read(tx: Tx, message_id: str, revision: int) -> tuple[str, ...]:
-    """The lines of what this life of the message only read."""
+    """The lines of what this revision of the message only read."""
     done = {effect.receipt for effect in journal.effects(tx, message_id)}
     lines = [
         msgspec.json.decode(step.content).get("receipt")

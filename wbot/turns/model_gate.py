@@ -1,4 +1,4 @@
-"""Who may ask the model now: after a refusal nobody but one, until it is known to work again.
+"""Which conversations may ask the model: after a refusal only one, until it works again.
 
 A refused key, an exhausted quota or an unreadable token is no fault of the message that met it, and
 meets every other message of the business too. So they wait here, which costs nothing, and one
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 TRIAL_MAX_S = 3.0
-"""Seconds after which a trial without an answer holds nobody up: a slow model refuses nothing."""
+"""Seconds after which a trial without an answer delays no other: a slow model is not a blocked one."""
 TRY_AGAIN_S = 15.0
 """Seconds until it is tried again whether a business's token can be read."""
 
@@ -45,7 +45,7 @@ class ModelGate:
         return business_id in self._open
 
     def is_waiting(self, business_id: str, conversation_id: int) -> bool:
-        """Whether the conversation is known to wait, so that a look at it would show nothing."""
+        """Whether the conversation is known to wait, so that processing it would do nothing."""
         return conversation_id in self._waiting.get(business_id, {})
 
     def enter(self, business_id: str, conversation_id: int) -> bool:
@@ -61,11 +61,11 @@ class ModelGate:
         return True
 
     def wait(self, business_id: str, conversation_id: int) -> None:
-        """Let the conversation wait until it is worth another look."""
+        """Let the conversation wait until a try makes sense."""
         self._waiting.setdefault(business_id, {})[conversation_id] = None
 
     def leave(self, business_id: str, conversation_id: int) -> None:
-        """The conversation has ended its look; a trial that showed nothing goes to the next."""
+        """The conversation was processed; a trial without a result goes to the next one."""
         if self._trials.get(business_id) == conversation_id:
             del self._trials[business_id]
             self._notify_next(business_id)
@@ -81,7 +81,7 @@ class ModelGate:
             self._notify(conversation_id, business_id)
 
     def block(self, business_id: str, block: Block) -> None:
-        """What the business's turns need was refused: nobody may go on until `retry`."""
+        """What the business's turns need was refused: no conversation continues until `retry`."""
         self._trials.pop(business_id, None)
         self._open.discard(business_id)
         self._blocks[business_id] = block

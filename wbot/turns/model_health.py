@@ -87,7 +87,7 @@ class ModelWatch:
             raise
 
     def refusal_of(self, model: str) -> str | None:
-        """Why the model refuses whoever asks, as far as is known; None while it does not."""
+        """Why the model refuses every request, as far as is known; None while it does not."""
         trouble = self._troubles.get(model)
         return trouble.reason if trouble is not None and trouble.is_refusal else None
 

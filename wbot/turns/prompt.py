@@ -88,7 +88,7 @@ def tool_message(call_id: str, result: str) -> dict[str, Any]:
 
 
 def recent_history(tx: Tx, conversation_id: int) -> tuple[ChatMessage, ...]:
-    """What was said lately by the customer and to him, within the prompt's limits."""
+    """What the customer and the business said lately, within the prompt's limits."""
     lines: list[ChatMessage] = []
     for row in reversed(messages.past(tx, conversation_id, LINES_MAX // 2)):
         raw = json.loads(row["content"])

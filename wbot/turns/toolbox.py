@@ -63,7 +63,7 @@ def call(tx: Tx, context: PaymentContext, proposed: ToolCall) -> ToolStep:
 
 
 def refusal(proposed: ToolCall, sentence: str) -> ToolStep:
-    """What a call comes to that is not even looked at."""
+    """The result of a call that is not processed at all."""
     result = msgspec.json.encode(refused(sentence)).decode()
     return ToolStep(call_id=proposed.id, name=proposed.name, result=result)
 

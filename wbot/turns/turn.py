@@ -53,13 +53,13 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     claim: Claim
     customer_id: int
     moved_money: bool
-    """In an earlier life or attempt."""
+    """In an earlier revision or attempt."""
     has_decided: bool
     """An earlier attempt carried its answer to a confirmation out."""
     content: Content
     context: Context | None
     handling: Handling
-    taps: tuple[Decision, ...]
+    decisions: tuple[Decision, ...]
     """The answers to questions of ours that it can be: one counts, several are asked about."""
     staleness: Staleness
     came_fresh: bool
@@ -103,34 +103,36 @@ class Turn:
         self._number = 0
 
     @property
-    def _taps(self) -> tuple[Decision, ...]:
+    def _decisions(self) -> tuple[Decision, ...]:
         is_answered = isinstance(self._begun.handling, triage.Answer)
-        return self._begun.taps if is_answered else ()
+        return self._begun.decisions if is_answered else ()
 
     async def run(self) -> Ending:
         """How the message ends; raises RetryableError, HeldError, RejectedError, StoppingError."""
         begun = self._begun
         is_fresh = begun.staleness is Staleness.FRESH
-        # A life with steps of its own goes on from them: what it moved was not all it was asked.
+        # A revision with steps of its own continues from them: it was not finished.
         was_done_before = begun.claim.revision > 0 and not begun.claim.steps
         if begun.moved_money and (was_done_before or not is_fresh or begun.has_decided):
             return await self._receipts_alone()
         if begun.staleness is Staleness.EXPIRED:
             return Ending(state=MessageState.SILENT, reason="window_closed")
-        if self._taps and not begun.came_fresh:  # nobody can say that it was meant just now
+        if self._decisions and not begun.came_fresh:  # it may not be meant just now
             return Ending(state=MessageState.ANSWERED, words=consent.NOT_FRESH)
         # A button's yes names its transfers, and counts by when it came, however late its turn is.
         is_button = isinstance(self._begun.content, ButtonReply)
-        if self._taps and (is_fresh or (is_button and self._taps[0].kind is QuestionKind.CONFIRM)):
-            return await self._decide(self._taps)
+        if self._decisions and (
+            is_fresh or (is_button and self._decisions[0].kind is QuestionKind.CONFIRM)
+        ):
+            return await self._decide(self._decisions)
         return await self._handle(is_fresh=is_fresh)
 
-    async def _decide(self, taps: tuple[Decision, ...]) -> Ending:
-        if len(taps) > 1:
+    async def _decide(self, decisions: tuple[Decision, ...]) -> Ending:
+        if len(decisions) > 1:
             return Ending(state=MessageState.ANSWERED, words=consent.WHICH)
-        if taps[0].kind is QuestionKind.CONFIRM:
-            return await self._confirm(taps[0])
-        return await self._approve_stale(taps[0])
+        if decisions[0].kind is QuestionKind.CONFIRM:
+            return await self._confirm(decisions[0])
+        return await self._approve_stale(decisions[0])
 
     async def _handle(self, *, is_fresh: bool) -> Ending:
         match self._begun.handling:
@@ -188,7 +190,7 @@ class Turn:
         message_id, revision = self._message.message_id, self._begun.claim.revision
 
         def look(tx: Tx) -> tuple[str, ...]:
-            done = consent.lines_now(tx, message_id, self._business)
+            done = consent.current_lines(tx, message_id, self._business)
             return unique([*done, *receipts_read(tx, message_id, revision)])
 
         return Ending(state=MessageState.ANSWERED, receipts=await self._database.read(look))
