@@ -14,7 +14,7 @@ from wbot.storage.tx import Tx
 
 
 def notify_payee(tx: Tx, business: Business, transfer_id: int, now: str) -> int | None:
-    """Put a notice to the payee into the outbox; their conversation, None if they cannot get one."""
+    """Put a notice to the payee into the outbox; their conversation, or None without one."""
     row = ledger.required(tx, transfer_id)
     payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
     receiver_id = ledger.account(tx, row["credit_account_id"])["customer_id"]

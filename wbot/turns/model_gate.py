@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 TRIAL_MAX_S = 3.0
-"""Seconds after which a trial without an answer delays no other: a slow model is not a blocked one."""
+"""Seconds after which a trial without an answer delays no other: a slow model is not blocked."""
 TRY_AGAIN_S = 15.0
 """Seconds until it is tried again whether a business's token can be read."""
 
