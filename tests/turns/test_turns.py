@@ -1,5 +1,6 @@
 """A turn: what it asks the model, what it stores, and how it fails."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -270,7 +271,9 @@ async def test_a_redirect_of_the_model_holds_the_queue_and_costs_no_message(
         await simulator.say(ALICE, "hi")
         assert "OPENAI_BASE_URL" in (await world.health_of(503))["reasons"][0]
         assert world.rows("SELECT * FROM processing_errors") == []
-        assert world.rows("SELECT attempts FROM messages") == [{"attempts": 0}]
+        async with asyncio.timeout(WAIT_S):  # /health is red before the attempt is given back
+            while world.rows("SELECT attempts FROM messages") != [{"attempts": 0}]:  # noqa: ASYNC110  no event
+                await asyncio.sleep(0.01)
         with writing(world.service.settings.database) as tx:
             tx.execute("UPDATE messages SET not_before = NULL")
         reply = await simulator.wait_for_reply_to(ALICE, after=0, timeout_s=WAIT_S)
