@@ -61,7 +61,7 @@ class BusinessCache:
         return len(self._keys)
 
     async def get(self, business_id: str) -> Configured:
-        """The business's configuration; raises HeldError where its token cannot be read."""
+        """The business's configuration; raises BlockedError where its token cannot be read."""
         started = self._clock.monotonic()
         # aiocache's own lock would let everybody through again once its lease ends.
         async with self._loads.setdefault(business_id, asyncio.Lock()):

@@ -59,7 +59,7 @@ class Closed(msgspec.Struct, frozen=True):
 def close(tx: Tx, message: StoredMessage, claim: Claim, *, ending: Ending, now: str) -> Closed:
     """Store the reply and end the message; what it left pending is asked about instead.
 
-    Raises OvertakenError if another turn has taken the conversation.
+    Raises StaleClaimError if another turn has taken the conversation.
     """
     journal.guard(tx, message.conversation_id, claim.epoch)
     also_ended: list[str] = []

@@ -76,7 +76,7 @@ class ModelWatch:
     ) -> Answer:
         """The answer of the model behind; what that raises is remembered and raised.
 
-        Raises HeldError without asking while the model is known to refuse.
+        Raises BlockedError without asking while the model is known to refuse.
         """
         self._check_refusal(model)
         try:

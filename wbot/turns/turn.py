@@ -108,7 +108,10 @@ class Turn:
         return self._begun.decisions if is_answered else ()
 
     async def run(self) -> Ending:
-        """How the message ends; raises RetryableError, HeldError, RejectedError, StoppingError."""
+        """How the message ends.
+
+        Raises RetryableError, BlockedError, RejectedError, StoppingError.
+        """
         begun = self._begun
         is_fresh = begun.staleness is Staleness.FRESH
         # A revision with steps of its own continues from them: it was not finished.
