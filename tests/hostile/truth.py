@@ -25,6 +25,7 @@ _LEFT = r" Available: (?P<left>[^“”]+)\."
 _TO = r"(?P<money>[^“”]+?) to “(?P<name>[^“”\"]*)”"
 _REF = r"T(?P<ref>\d+)"
 _WHO = r"(?:“(?P<name>[^“”\"]*)”|another customer)"
+_ALIKE = '(?:, looks like your payee “[^“”"]+”, but is written differently)?'
 LINES = {
     "posted": re.compile(rf"Sent {_TO} \({_REF}\)\.{_LEFT}"),
     "expired": re.compile(rf"Not sent: {_TO} \({_REF}\) was not confirmed in time\.{_LEFT}"),
@@ -34,7 +35,7 @@ LINES = {
     "received": re.compile(
         rf"You have received (?P<money>[^“”]+?) from {_WHO} \({_REF}\)\.{_LEFT}"
     ),
-    "asked": re.compile(rf"{_TO} \({_REF}\)(?P<new>, a new payee)?"),
+    "asked": re.compile(rf"{_TO} \({_REF}\)(?P<new>, a new payee{_ALIKE})?"),
     "together": re.compile(r"Together (?P<money>[^“”]+)"),
     "balance": re.compile(r"Available: (?P<left>[^“”]+?)\.( Held: (?P<held>[^“”]+)\.)?"),
     "statement": re.compile(

@@ -18,7 +18,9 @@ _MARKS_MAX = 4
 _LINK = re.compile(r"(?:[^\s.]{2,}\.|\.)\S")
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)+")
 # Invisible, but not format controls by category; they do not make a different name.
-_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0]")
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 
 def seen(text: str) -> str:

@@ -33,7 +33,7 @@ from wbot.domain.questions import (
 )
 from wbot.domain.receipts import ReceiptFormatter
 from wbot.domain.states import ConfirmationOutcome
-from wbot.payments import notifications, unknown_numbers
+from wbot.payments import notifications, recipients, unknown_numbers
 from wbot.storage import (
     confirmations,
     customers,
@@ -330,15 +330,13 @@ def _keep(
 
 
 def _held(tx: Tx, row: Row) -> PendingTransfer:
+    payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
     return PendingTransfer(
         transfer_id=row["id"],
         amount_minor=row["amount_minor"],
         payee=row["payee"],
-        is_payee_known=payees.is_known_account(
-            tx,
-            ledger.account(tx, row["debit_account_id"])["customer_id"],
-            row["credit_account_id"],
-        ),
+        is_payee_known=payees.is_known_account(tx, payer_id, row["credit_account_id"]),
+        looks_like=recipients.known_look_alike(tx, payer_id, row["payee"]),
     )
 
 

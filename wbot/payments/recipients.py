@@ -3,6 +3,7 @@
 import msgspec
 
 from wbot.domain.errors import MalformedError
+from wbot.domain.look_alikes import look_alike
 from wbot.domain.names import clean_name
 from wbot.domain.payees import begun_by, check_name, folded_name, phone_digits
 from wbot.domain.receipts import PAYEE_LENGTH_MAX, one_line, quoted, quoted_payee
@@ -38,6 +39,13 @@ def find(tx: Tx, context: PaymentContext, to: str) -> Recipient:
     return _by_number(tx, context, digits) if digits else _by_name(tx, context, name)
 
 
+def known_look_alike(tx: Tx, customer_id: int, name: str) -> str | None:
+    """The customer's known payee whose name this new one looks like; None for none."""
+    paid = payees.names_paid(tx, customer_id)
+    is_new = phone_digits(name) is None and folded_name(name) not in paid
+    return look_alike(name, paid.values()) if is_new else None
+
+
 def account_of(tx: Tx, context: PaymentContext, recipient: Recipient) -> int:
     """The account that gets the money; made where there is none yet."""
     business_id = context.business.id
@@ -66,7 +74,7 @@ def _by_name(tx: Tx, context: PaymentContext, name: str) -> Recipient:
     if folded in paid:  # under whatever rules for names
         is_known = payees.is_known(tx, context.customer_id, name)
         return Recipient(name=paid[folded], is_known=is_known)
-    check_name(name)
+    check_name(name, looks_like=look_alike(name, paid.values()))
     name = clean_name(name) or name
     if longer := begun_by(folded, paid):  # one John or two: only the customer knows which
         named = " or ".join(quoted_payee(paid[one]) for one in longer)
