@@ -14,12 +14,12 @@ from wbot.admin import preflight
 from wbot.admin.preflight import Check, Subject
 from wbot.app import check_settings
 from wbot.commands.console import (
+    cell_of,
     counted,
     fail,
     json_option,
     load_configuration,
     load_settings,
-    plain,
     print_json,
     print_rich,
     reading,
@@ -125,7 +125,7 @@ def _json(one: Check) -> dict[str, str | bool]:
 def _print(found: Sequence[Check]) -> None:
     table = Table("", "", "", box=None, pad_edge=False, show_header=False)
     for one in found:
-        table.add_row(_mark(one), one.check, Text(plain(one.detail), overflow="fold"))
+        table.add_row(_mark(one), one.check, cell_of(one.detail))
     print_rich(table)
 
 
