@@ -425,7 +425,8 @@ def test_what_an_operator_must_mend_blocks(status: int, body: Any, cause: Cause)
     failure = failure_of(status, body, {}, now=NOW)
     assert (failure.meaning, failure.cause) == (Meaning.BLOCKED, cause)
     error = error_of(failure)
-    assert isinstance(error, BlockedError) and not isinstance(error, OutageError)
+    assert isinstance(error, BlockedError)
+    assert not isinstance(error, OutageError)
     assert cause.fix in error.own_words
 
 
@@ -480,8 +481,9 @@ def test_a_quoted_customer_does_not_choose_the_meaning() -> None:
 def test_what_only_a_sentence_says_is_in_doubt() -> None:
     by_sentence = error_of(failure_of(400, openai("Insufficient Balance"), {}, now=NOW))
     by_status = error_of(failure_of(402, openai("Insufficient Balance"), {}, now=NOW))
-    assert isinstance(by_sentence, BlockedError) and by_sentence.may_be_request
-    assert isinstance(by_status, BlockedError) and not by_status.may_be_request
+    assert isinstance(by_sentence, BlockedError)
+    assert isinstance(by_status, BlockedError)
+    assert (by_sentence.may_be_request, by_status.may_be_request) == (True, False)
 
 
 @pytest.mark.parametrize(

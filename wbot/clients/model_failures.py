@@ -35,7 +35,13 @@ Cleaner = Callable[[str], str]
 
 _OK = 200
 _REDIRECTS = range(300, 400)
-_UNAUTHORIZED, _PAYMENT_REQUIRED, _FORBIDDEN, _NOT_FOUND = 401, 402, 403, 404
+_PAYMENT_REQUIRED = 402
+_BLOCKING = {
+    401: (Cause.KEY, True),
+    _PAYMENT_REQUIRED: (Cause.CREDIT, True),
+    403: (Cause.REFUSED, False),
+    404: (Cause.REFUSED, False),
+}
 _CONTENT_TOO_LARGE, _TOO_MANY_REQUESTS = 413, 429
 _PASSING = {408, 409, 425, _TOO_MANY_REQUESTS}
 _SERVER_ERROR = 500
@@ -101,31 +107,37 @@ def error_inside(answer: Mapping[str, Any]) -> bool:
 
 def error_of(failure: Failure) -> WbotError:
     """The error to raise: its text has the endpoint's own sentence, its own words only ours."""
-    said = f"HTTP {failure.status}" + (f", {failure.code}" if failure.code else "")
-    said += f": {failure.sentence}" if failure.sentence else "."
+    said = _said(failure)
     public = f"HTTP {failure.status}"
-    match failure.meaning:
-        case Meaning.BLOCKED:
-            cause = failure.cause or Cause.REFUSED
-            return BlockedError(
-                f"{cause.sentence}: {said}",
-                own_words=f"{cause.sentence} ({public}). {cause.fix}",
-                may_be_request=not failure.is_sure,
-            )
-        case Meaning.OVERLOADED if failure.retry_after_s is not None:
-            return RetryableError(
-                f"The model endpoint is overloaded: {said}",
-                own_words=f"The model endpoint is overloaded: {public}.",
-                retry_after_s=failure.retry_after_s,
-            )
-        case Meaning.OVERLOADED:
+    if failure.meaning is Meaning.BLOCKED:
+        cause = failure.cause or Cause.REFUSED
+        return BlockedError(
+            f"{cause.sentence}: {said} {cause.fix}",
+            own_words=f"{cause.sentence} ({public}). {cause.fix}",
+            may_be_request=not failure.is_sure,
+        )
+    if failure.meaning is Meaning.OVERLOADED:
+        if failure.retry_after_s is None:
+            words = "The model endpoint failed"
+            own_words = f"{words}: {public}."
             return OutageError(
-                f"The model endpoint failed: {said}",
-                own_words=f"The model endpoint failed: {public}.",
-                may_be_request=not failure.is_sure,
+                f"{words}: {said}", own_words=own_words, may_be_request=not failure.is_sure
             )
+        words = "The model endpoint asks us to wait"
+        return RetryableError(
+            f"{words}: {said}",
+            own_words=f"{words}: {public}.",
+            retry_after_s=failure.retry_after_s,
+        )
     kind, words = _OTHERS[failure.meaning]
     return kind(f"{words}: {said}", own_words=f"{words}: {public}.")
+
+
+def _said(failure: Failure) -> str:
+    """The endpoint's own words, as a sentence."""
+    words = f"HTTP {failure.status}" + (f", {failure.code}" if failure.code else "")
+    sentence = failure.sentence.rstrip(" .")
+    return f"{words}: {sentence}." if sentence else f"{words}."
 
 
 _OTHERS: dict[Meaning, tuple[type[WbotError], str]] = {
@@ -153,21 +165,15 @@ def _read(
 
 
 def _by_status(status: int) -> tuple[Meaning, Cause | None, bool]:
+    if status in _BLOCKING:
+        return Meaning.BLOCKED, *_BLOCKING[status]
     if status in _REDIRECTS:
         return Meaning.BLOCKED, Cause.REDIRECT, True
-    if status == _UNAUTHORIZED:
-        return Meaning.BLOCKED, Cause.KEY, True
-    if status == _PAYMENT_REQUIRED:
-        return Meaning.BLOCKED, Cause.CREDIT, True
-    if status in {_FORBIDDEN, _NOT_FOUND}:
-        return Meaning.BLOCKED, Cause.REFUSED, False
     if status == _CONTENT_TOO_LARGE:
         return Meaning.TOO_LONG, None, True
-    if status in _PASSING or status >= _SERVER_ERROR:
-        return Meaning.OVERLOADED, None, False
-    if status == _OK:  # an error object without a word that we know: it may pass
-        return Meaning.OVERLOADED, None, False
-    return Meaning.REQUEST, None, True
+    # An error inside a 200 without a word that we know may pass.
+    is_passing = status in _PASSING or status >= _SERVER_ERROR or status == _OK
+    return (Meaning.OVERLOADED, None, False) if is_passing else (Meaning.REQUEST, None, True)
 
 
 def _objects(value: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:

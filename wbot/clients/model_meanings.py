@@ -1,8 +1,8 @@
 """The words of model endpoints' failures, each with its meaning: one table for all dialects.
 
 Sources: OpenAI, Azure OpenAI, Anthropic, Gemini, Mistral, DeepSeek, Groq, OpenRouter, Together,
-LiteLLM (error-code pages and the texts of their servers), vLLM, Ollama, llama.cpp, LM Studio (source
-and issue threads: BerriAI/litellm#14144, #4208, #36729; google-gemini/gemini-cli#24641).
+LiteLLM (error-code pages and the texts of their servers), vLLM, Ollama, llama.cpp, LM Studio
+(source and issue threads: BerriAI/litellm#14144, #4208, #36729; google-gemini/gemini-cli#24641).
 """
 
 import re
@@ -286,7 +286,8 @@ SENTENCES: tuple[tuple[re.Pattern[str], Meaning, Cause | None], ...] = (
     ),
     (
         _any(
-            r"(?:country|region|territory|location).{0,30}(?:not |un)(?:supported|available|allowed)",
+            r"(?:country|region|territory|location).{0,30}"
+            r"(?:not |un)(?:supported|available|allowed)",
             r"not (?:available|supported) in your (?:country|region|location)",
         ),
         Meaning.BLOCKED,
@@ -345,7 +346,8 @@ SENTENCES: tuple[tuple[re.Pattern[str], Meaning, Cause | None], ...] = (
             r"temporarily (?:unavailable|overloaded|rate)|server (?:is )?busy|high demand",
             r"loading model|model is (?:currently )?loading|still loading|warming up",
             r"(?:try|retry) again (?:later|in)|please retry|timed? ?out",
-            r"server had an error|internal (?:server )?error|bad gateway|upstream (?:error|connect)",
+            r"server had an error|internal (?:server )?error|bad gateway",
+            r"upstream (?:error|connect)",
         ),
         Meaning.OVERLOADED,
         None,
