@@ -105,18 +105,13 @@ class Connections:
         self._by_address: Counter[str] = Counter()
         self._loop = asyncio.get_running_loop()
         self._sweep_timer = self._loop.call_later(SWEEP_S, self._sweep)
-        self._is_stopped = False
 
     def make(self, handler: web.RequestHandler) -> asyncio.Protocol:
         """The protocol of a new connection, around aiohttp's own."""
         return _Connection(handler, self)
 
     def stop(self) -> None:
-        """Close what is still open: the kernel may hand over a connection while aiohttp stops."""
         self._sweep_timer.cancel()
-        self._is_stopped = True
-        for connection in list(self._open.values()):
-            connection.abort()
 
     @web.middleware
     async def follow(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -137,9 +132,6 @@ class Connections:
                 )
 
     def opened(self, connection: _Connection) -> None:
-        if self._is_stopped:
-            connection.abort()
-            return
         self._open[connection.handler] = connection
         self._wait(connection, self.limits.keepalive_s)
         address = connection.address
