@@ -6,16 +6,26 @@ from typing import Any
 
 from wbot.clients.model.answers import Answer
 from wbot.clients.model.reading import answer_of
-from wbot.clients.model_failures import BLOCKED_CODES, CODE_LENGTH_MAX, Cleaner, failure
+from wbot.clients.model_failures import Cleaner, error_inside, error_of, failure_of
+from wbot.clock import Clock
 from wbot.domain import json_access
-from wbot.domain.errors import BlockedError, MalformedError, RetryableError, WbotError
+from wbot.domain.errors import (
+    BadAnswerError,
+    BlockedError,
+    MalformedError,
+    OutageError,
+    RetryableError,
+    WbotError,
+)
 from wbot.domain.redaction import redacted
 
 
 class OpenAIModel:
     """An OpenAI-compatible chat completions endpoint, one attempt a call, within a total time.
 
-    Its error texts contain none of the `secrets`, no number, and no message.
+    Its error texts contain none of the `secrets`, no number, and no message. A model that has not
+    answered since the start, or since its last time-out, may be loading, and a hang-up would end
+    that: it is given `patience_s`.
     """
 
     def __init__(
@@ -26,6 +36,8 @@ class OpenAIModel:
         timeout_s: float,
         max_tokens: int,
         secrets: Collection[str] = (),
+        patience_s: float | None = None,
+        clock: Clock | None = None,
     ) -> None:
         # Imported here: it takes most of a second, which no other command should pay.
         import openai  # noqa: PLC0415
@@ -34,6 +46,9 @@ class OpenAIModel:
         self._api_key = api_key
         self._secrets = secrets
         self._timeout_s = timeout_s
+        self._patience_s = timeout_s if patience_s is None else max(timeout_s, patience_s)
+        self._clock = clock or Clock()
+        self._awake: set[str] = set()
         self._max_tokens = max_tokens
         # Its own retries would sleep inside the turn and call twice; the turn decides instead. A
         # redirect could send the key and the customer's words anywhere.
@@ -41,7 +56,7 @@ class OpenAIModel:
             api_key=api_key,
             base_url=base_url or None,
             max_retries=0,
-            timeout=timeout_s,
+            timeout=self._patience_s,
             http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
         )
 
@@ -68,6 +83,8 @@ class OpenAIModel:
                 extra_body=body,
             ),
             cleaned,
+            timeout_s=self._timeout_s if model in self._awake else self._patience_s,
+            model=model,
         )
         return answer_of(completion, cleaned)
 
@@ -97,24 +114,44 @@ class OpenAIModel:
 
         return cleaned
 
-    async def _request(self, call: Awaitable[Any], cleaned: Cleaner) -> dict[str, Any]:
+    async def _request(
+        self,
+        call: Awaitable[Any],
+        cleaned: Cleaner,
+        *,
+        timeout_s: float | None = None,
+        model: str = "",
+    ) -> dict[str, Any]:
         """The JSON object of the answer, parsed here: the client's models accept anything."""
         openai = self._openai
         try:
             # The client's own timeout is per read: a slow server could hold a call forever.
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(timeout_s or self._timeout_s):
                 response = await call
         except (TimeoutError, openai.APITimeoutError) as error:
-            raise RetryableError("The model did not answer in time.") from error
+            self._awake.discard(model)
+            raise OutageError("The model did not answer in time.", may_be_request=True) from error
         except openai.APIConnectionError as error:
-            raise RetryableError("The model endpoint cannot be reached.") from error
+            raise OutageError("The model endpoint cannot be reached.") from error
         except openai.APIStatusError as error:
-            code = "no code" if error.code is None else str(error.code)[:CODE_LENGTH_MAX]
-            shown = code if code in BLOCKED_CODES or error.code is None else cleaned(code)
-            raise failure(error.status_code, code, shown, error.response.headers) from error
+            raise self._failed(error.response, cleaned) from error
         except (openai.OpenAIError, ValueError) as error:
             raise RetryableError("The request to the model endpoint could not be made.") from error
-        return _json_object(response.content)
+        self._awake.add(model)
+        answer = _json_object(response.content)
+        if error_inside(answer):
+            raise self._failed(response, cleaned)
+        return answer
+
+    def _failed(self, response: Any, cleaned: Cleaner) -> WbotError:
+        try:
+            body = json_access.decoded(response.content)
+        except MalformedError:
+            body = response.text
+        now = self._clock.now()
+        return error_of(
+            failure_of(response.status_code, body, response.headers, now=now, cleaned=cleaned)
+        )
 
 
 _NOT_FOUND = 404
@@ -131,15 +168,14 @@ def _quotable(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _has_no_such_route(error: BlockedError) -> bool:
     """Whether a 404 may be about the address alone: some compatible servers have only the list."""
     cause = error.__cause__
-    status, code = getattr(cause, "status_code", None), getattr(cause, "code", None)
-    return status == _NOT_FOUND and code not in BLOCKED_CODES
+    return error.may_be_request and getattr(cause, "status_code", None) == _NOT_FOUND
 
 
 def _json_object(content: bytes) -> dict[str, Any]:
     try:
         answer = json_access.decoded(content)
     except MalformedError as error:  # a proxy's HTML page too comes with a 200
-        raise RetryableError("The model's answer could not be read.") from error
+        raise BadAnswerError("The model's answer could not be read.") from error
     if not isinstance(answer, dict):
-        raise RetryableError("The model's answer is not a JSON object.")
+        raise BadAnswerError("The model's answer is not a JSON object.")
     return answer
