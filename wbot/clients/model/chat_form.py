@@ -121,9 +121,7 @@ def _with_opaque(message: Mapping[str, Any], dialect: Dialect, source: str) -> d
     return plain
 
 
-def _call(
-    call: Mapping[str, Any], parts: Mapping[str, Any], dialect: Dialect
-) -> dict[str, Any]:
+def _call(call: Mapping[str, Any], parts: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
     more = dict(parts.get(call["id"], {}))
     function = {**call["function"], **more.pop("function", {})}
     whole = {**call, "function": function, **more}

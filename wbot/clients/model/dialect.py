@@ -97,6 +97,22 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     """The fields handed back in the refused request."""
 
 
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """A refused dialect and what was said of it."""
+
+    dialect: Dialect
+    refusal: Refusal
+    known: Known
+
+    @property
+    def words(self) -> str:
+        return self.refusal.words
+
+    def but(self, **changes: object) -> Dialect:
+        """The refused dialect with something changed."""
+        return msgspec.structs.replace(self.dialect, **changes)
+
+
 _Found: TypeAlias = Iterator[Dialect]
 
 _UNKNOWN = re.compile(
@@ -105,23 +121,6 @@ _UNKNOWN = re.compile(
     r"not recogni[sz]ed|disallowed|not a valid|no such|cannot|can't|deprecated|ignored|rejected|"
     r"not found|does not exist|not match|not enabled|no longer|incompatible|must not|not accept|"
     r"should not|not implemented|additional propert"
-)
-_NO_TOOLS = re.compile(
-    r"(?:does not|doesn't|do not|don't|not|no endpoints found that|cannot|can't|n't)\s+"
-    r"(?:currently\s+|yet\s+)?"
-    r"(?:support|use|handle|accept)s?\s+(?:for\s+)?(?:the\s+)?(?:use of\s+)?(?:function\s+)?"
-    r"(?:native\s+)?"
-    r"[`'\"]?(?:tools?|tool[\s_-](?:use|calls?|calling|choice)|functions?|function[\s_-]call(?:s|ing)?)\b"
-    r"|(?:tools?|`tools`|tool[\s_-](?:use|calls?|calling)|functions?|function[\s_-]call(?:s|ing)?)"
-    r"[`'\"]?\s+(?:param(?:eter)?\s+)?(?:is|are)\s+(?:currently\s+)?"
-    r"(?:not\s+(?:supported|enabled|available|implemented|allowed)|unsupported|disabled)"
-    r"|no endpoints found that support tool|--enable-auto-tool-choice|--tool-call-parser"
-    r"|requires? --jinja|unsupported (?:parameter|param|feature)[^.]{0,20}\btools\b"
-    r"|unknown (?:name|field|parameter)[:\s]+[\"'`]?tools\b"
-    r"|property [\"'`]tools[\"'`] is unsupported|\btools\b[^.]{0,20}extra inputs are not permitted"
-)
-_NOT_ABOUT_ALL_TOOLS = re.compile(
-    r"parallel|/v1/responses|responses api|reasoning[_ ]effort|single tool|multiple tool|strict"
 )
 _USE_RESPONSES = re.compile(
     r"v1/responses|responses (?:api|endpoint)|not (?:a chat model|supported in (?:the )?v1/chat)"
@@ -180,42 +179,23 @@ _OMITTED = {
     "include": re.compile(r"encrypted[_ ]content|\binclude\b"),
     "store": re.compile(r"\bstore\b"),
 }
-_UNRELATED = re.compile(
-    r"context (?:length|window|size)|maximum context|too long|too many tokens|n_ctx|quota|credit|"
-    r"billing|balance|api key|api_key|content[_ ](?:filter|policy|management)|safety|moderation|"
-    r"image|country|region|does not exist|not found|no access|rate limit|overloaded|json body"
-)
-_FILTER = re.compile(
-    r"content_filter|content filter|responsibleaipolicy|content management policy|"
-    r"content_policy_violation|flagged|prohibited_content|moderation|guardrail_intervened|"
-    r"data_inspection_failed|inappropriate content|safety system|content exists risk"
-)
-_FILTER_STATUSES = {400, 403, 422, 451}
 
 
-def takes_no_tools(refusal: Refusal, known: Known) -> bool:
-    """Whether the endpoint says that this model takes no tools at all."""
-    if not known.has_tools or _NOT_ABOUT_ALL_TOOLS.search(refusal.words):
-        return False
-    return bool(_NO_TOOLS.search(refusal.words))
-
-
-def is_filtered(refusal: Refusal) -> bool:
-    """Whether it is a content filter that refused, and not the endpoint."""
-    if refusal.status not in _FILTER_STATUSES:
-        return False
-    return bool(_FILTER.search(f"{refusal.code or ''} {refusal.words}".lower()))
-
-
-def is_unexplained(refusal: Refusal) -> bool:
-    """Whether it may be the form that was refused, in words that nobody here knows."""
-    return refusal.status in {400, 422} and not _UNRELATED.search(refusal.words)
+def advice_of(refusal: Refusal, known: Known) -> str | None:
+    """What to set where the operator's choice of the API is what is refused."""
+    words = refusal.words
+    if known.api == Api.CHAT and _USE_RESPONSES.search(words):
+        return "The model asks for the Responses API: set WBOT_MODEL_API=auto or responses."
+    if known.api == Api.RESPONSES and refusal.status in {404, 405, 501} and "model" not in words:
+        return "The endpoint has no Responses API: set WBOT_MODEL_API=auto or chat."
+    return None
 
 
 def candidates(dialect: Dialect, refusal: Refusal, known: Known) -> Iterator[Dialect]:
     """What may be taken instead of the refused dialect, the likeliest first."""
     if refusal.status not in STATUSES:
         return
+    case = Case(dialect=dialect, refusal=refusal, known=known)
     rules = (
         _other_api,
         _other_effort,
@@ -231,111 +211,109 @@ def candidates(dialect: Dialect, refusal: Refusal, known: Known) -> Iterator[Dia
         _lean,
     )
     for rule in rules:
-        for found in rule(dialect, refusal, known):
+        for found in rule(case):
             if found != dialect:
                 yield found
 
 
-def _change(dialect: Dialect, **changes: object) -> Dialect:
-    return msgspec.structs.replace(dialect, **changes)
-
-
-def _other_api(dialect: Dialect, refusal: Refusal, known: Known) -> _Found:
-    if known.api != AUTO:
+def _other_api(case: Case) -> _Found:
+    if case.known.api != AUTO:
         return
-    if dialect.api is Api.CHAT and _USE_RESPONSES.search(refusal.words):
-        yield _change(dialect, api=Api.RESPONSES)
-    if dialect.api is Api.RESPONSES and (
-        refusal.status in {404, 405, 501} or _USE_CHAT.search(refusal.words)
-    ):
-        yield _change(dialect, api=Api.CHAT, effort=Effort.NONE)
-        yield _change(dialect, api=Api.CHAT)
+    is_chat, is_missing = case.dialect.api is Api.CHAT, case.refusal.status in {404, 405, 501}
+    is_no_model = is_missing and "model" not in f"{case.refusal.code} {case.words}"
+    if is_chat and (_USE_RESPONSES.search(case.words) or is_no_model):
+        yield case.but(api=Api.RESPONSES)
+    if not is_chat and (is_missing or _USE_CHAT.search(case.words)):
+        yield case.but(api=Api.CHAT, effort=Effort.NONE)
+        yield case.but(api=Api.CHAT)
 
 
-def _other_effort(dialect: Dialect, refusal: Refusal, known: Known) -> _Found:
-    if not _EFFORT.search(refusal.words):
+def _other_effort(case: Case) -> _Found:
+    if not _EFFORT.search(case.words):
         return
-    if _EFFORT_NONE.search(refusal.words) and dialect.effort is not Effort.NONE:
-        yield _change(dialect, effort=Effort.NONE)
-    if known.has_effort or dialect.effort is Effort.NONE:
-        yield _change(dialect, effort=Effort.OMITTED)
+    if _EFFORT_NONE.search(case.words) and case.dialect.effort is not Effort.NONE:
+        yield case.but(effort=Effort.NONE)
+    if case.known.has_effort or case.dialect.effort is Effort.NONE:
+        yield case.but(effort=Effort.OMITTED)
 
 
-def _less_room(dialect: Dialect, refusal: Refusal, known: Known) -> _Found:
-    if _CONTEXT.search(refusal.words) or not _TOO_MUCH_ROOM.search(refusal.words):
+def _less_room(case: Case) -> _Found:
+    if _CONTEXT.search(case.words) or not _TOO_MUCH_ROOM.search(case.words):
         return
-    limits = sorted({int(number) for number in _WHOLE.findall(refusal.sentence)}, reverse=True)
+    limits = sorted({int(number) for number in _WHOLE.findall(case.refusal.sentence)}, reverse=True)
     for limit in limits:
-        if dialect.room_max is None or limit < dialect.room_max:
-            yield _change(dialect, room_max=limit)
+        if case.dialect.room_max is None or limit < case.dialect.room_max:
+            yield case.but(room_max=limit)
 
 
-def _other_cap(dialect: Dialect, refusal: Refusal, known: Known) -> _Found:
-    is_chat = dialect.api is Api.CHAT
-    cap, caps = (dialect.cap, CAPS) if is_chat else (dialect.responses_cap, RESPONSES_CAPS)
-    if not cap or not re.search(rf"(?<!\w){cap}(?!\w)", refusal.words):
+def _other_cap(case: Case) -> _Found:
+    is_chat = case.dialect.api is Api.CHAT
+    cap, caps = (
+        (case.dialect.cap, CAPS) if is_chat else (case.dialect.responses_cap, RESPONSES_CAPS)
+    )
+    if not cap or not re.search(rf"(?<!\w){cap}(?!\w)", case.words):
         return
-    if not _UNKNOWN.search(refusal.words):
+    if not _UNKNOWN.search(case.words):
         return
     for other in caps:
         if other != cap:
-            yield _change(dialect, **{"cap" if is_chat else "responses_cap": other})
+            yield case.but(**{"cap" if is_chat else "responses_cap": other})
 
 
-def _turns(dialect: Dialect, refusal: Refusal, known: Known) -> _Found:
-    if _ALTERNATE.search(refusal.words):
-        yield _change(dialect, alternates=True)
+def _turns(case: Case) -> _Found:
+    if _ALTERNATE.search(case.words):
+        yield case.but(alternates=True)
 
 
-def _single_calls(dialect: Dialect, refusal: Refusal, known: Known) -> _Found:
-    if _SINGLE_CALLS.search(refusal.words):
-        yield _change(dialect, splits_calls=True)
+def _single_calls(case: Case) -> _Found:
+    if _SINGLE_CALLS.search(case.words):
+        yield case.but(splits_calls=True)
 
 
-def _other_system(dialect: Dialect, refusal: Refusal, known: Known) -> _Found:
-    if _SYSTEM.search(refusal.words) or (
-        dialect.system is SystemRole.DEVELOPER and "developer" in refusal.words
+def _other_system(case: Case) -> _Found:
+    if _SYSTEM.search(case.words) or (
+        case.dialect.system is SystemRole.DEVELOPER and "developer" in case.words
     ):
-        if dialect.system is SystemRole.SYSTEM and "developer instruction" not in refusal.words:
-            is_named = "developer" in refusal.words or "with this model" in refusal.words
+        if case.dialect.system is SystemRole.SYSTEM and "developer instruction" not in case.words:
+            is_named = "developer" in case.words or "with this model" in case.words
             if is_named:
-                yield _change(dialect, system=SystemRole.DEVELOPER)
-        yield _change(dialect, system=SystemRole.USER)
+                yield case.but(system=SystemRole.DEVELOPER)
+        yield case.but(system=SystemRole.USER)
 
 
-def _filled(dialect: Dialect, refusal: Refusal, known: Known) -> _Found:
+def _filled(case: Case) -> _Found:
     for field, pattern in _FILLS.items():
-        if pattern.search(refusal.words) and _MISSING.search(refusal.words):
-            yield _change(dialect, fills=_with(dialect.fills, field), hands_back=True)
+        if pattern.search(case.words) and _MISSING.search(case.words):
+            yield case.but(fills=_with(case.dialect.fills, field), hands_back=True)
 
 
-def _handed_back(dialect: Dialect, refusal: Refusal, known: Known) -> _Found:
+def _handed_back(case: Case) -> _Found:
     """Reasoning that a provider refuses although it is its own: dropped, and once."""
-    if not (known.opaque_keys and dialect.hands_back):
+    if not (case.known.opaque_keys and case.dialect.hands_back):
         return
-    named = [key for key in sorted(known.opaque_keys) if _names(refusal.words, key)]
-    if named and _UNKNOWN.search(refusal.words):
-        yield _change(dialect, drops=_with(dialect.drops, *named))
-    if named or _REASONING.search(refusal.words):
-        yield _change(dialect, hands_back=False)
+    named = [key for key in sorted(case.known.opaque_keys) if _names(case.words, key)]
+    if named and _UNKNOWN.search(case.words):
+        yield case.but(drops=_with(case.dialect.drops, *named))
+    if named or _REASONING.search(case.words):
+        yield case.but(hands_back=False)
 
 
-def _content(dialect: Dialect, refusal: Refusal, known: Known) -> _Found:
-    if dialect.api is Api.CHAT and _NULL_CONTENT.search(refusal.words):
-        yield _change(dialect, has_null_content=False)
+def _content(case: Case) -> _Found:
+    if case.dialect.api is Api.CHAT and _NULL_CONTENT.search(case.words):
+        yield case.but(has_null_content=False)
 
 
-def _omitted(dialect: Dialect, refusal: Refusal, known: Known) -> _Found:
-    if dialect.api is not Api.RESPONSES:
+def _omitted(case: Case) -> _Found:
+    if case.dialect.api is not Api.RESPONSES:
         return
     for name, pattern in _OMITTED.items():
-        if pattern.search(refusal.words) and _UNKNOWN.search(refusal.words):
-            yield _change(dialect, omits=_with(dialect.omits, name))
+        if pattern.search(case.words) and _UNKNOWN.search(case.words):
+            yield case.but(omits=_with(case.dialect.omits, name))
 
 
-def _lean(dialect: Dialect, refusal: Refusal, known: Known) -> _Found:
-    if known.has_tools and _LEAN.search(refusal.words):
-        yield _change(dialect, is_lean=True)
+def _lean(case: Case) -> _Found:
+    if case.known.has_tools and _LEAN.search(case.words):
+        yield case.but(is_lean=True)
 
 
 def _with(names: tuple[str, ...], *more: str) -> tuple[str, ...]:

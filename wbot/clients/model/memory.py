@@ -28,17 +28,6 @@ class Memory(Protocol):
     async def forget(self, endpoint: str, model: str) -> None: ...
 
 
-class Forgetful:
-    """Remembers nothing beyond the client's own life."""
-
-    async def recall(self, endpoint: str, model: str) -> Learned | None:
-        return None
-
-    async def keep(self, endpoint: str, model: str, learned: Learned) -> None: ...
-
-    async def forget(self, endpoint: str, model: str) -> None: ...
-
-
 def dialect_in(learned: Learned | None, now: datetime) -> Dialect | None:
     """What was learned, unless it is too old, or from another version of this program."""
     if learned is None or now - learned.at > KEPT_FOR:

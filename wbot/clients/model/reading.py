@@ -24,11 +24,18 @@ class UnusableAnswerError(BadAnswerError):
     """An answer to ask for again; `hint` is said to the model then."""
 
     def __init__(
-        self, message: str, *, hint: str, own_words: str | None = None, needs_room: bool = False
+        self,
+        message: str,
+        *,
+        hint: str,
+        own_words: str | None = None,
+        needs_room: bool = False,
+        is_of_thinking: bool = False,
     ) -> None:
         super().__init__(message, own_words=own_words)
         self.hint = hint
         self.needs_room = needs_room
+        self.is_of_thinking = is_of_thinking
 
 
 def answer_of(
@@ -43,8 +50,12 @@ def answer_of(
         raise FilteredError("The model endpoint's content filter stopped the answer.")
     if completion.is_cut:  # a call that was cut off might be another one
         what = "tool call" if completion.calls else "answer"
+        words = without_thinking(completion.text).strip()
         raise UnusableAnswerError(
-            f"The model's {what} was cut off.", hint=BE_BRIEF, needs_room=True
+            f"The model's {what} was cut off.",
+            hint=BE_BRIEF if words else "",
+            needs_room=True,
+            is_of_thinking=not words,
         )
     if completion.has_odd_call:
         raise UnusableAnswerError("The model's tool call could not be read.", hint=CALL_PROPERLY)

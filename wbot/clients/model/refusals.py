@@ -6,40 +6,31 @@ from typing import Any
 
 import msgspec
 
+from wbot.clients.model_failures import Cleaner
 from wbot.domain import json_access
-from wbot.domain.errors import MalformedError
 
 DEPTH_MAX = 4
 """Levels of errors within errors: a router's around its provider's."""
 SENTENCE_LENGTH_MAX = 4_000
-STATUSES = range(400, 600)
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """One refused request; `sentence` is the endpoint's own and may quote what we sent."""
+    """One refused request; `sentence` is the endpoint's own, cleaned."""
 
     status: int
     sentence: str = ""
-    code: str | None = None
-    headers: Mapping[str, str] = {}
+    code: str = ""
 
     @property
     def words(self) -> str:
         return self.sentence.lower()
 
 
-def refusal_of(status: int, content: bytes, headers: Mapping[str, str]) -> Refusal:
-    """The refusal that a response is; its body may be of any kind."""
-    try:
-        body = json_access.decoded(content)
-    except MalformedError:
-        body = content.decode("utf-8", "replace")
+def refusal_of(status: int, body: Any, cleaned: Cleaner = str) -> Refusal:
+    """The refusal that a response's decoded body is, without what it quotes of the prompt."""
     sentence = " ".join(dict.fromkeys(_sentences(body, DEPTH_MAX)))
     return Refusal(
-        status=status,
-        sentence=sentence[:SENTENCE_LENGTH_MAX],
-        code=_code(body),
-        headers=headers,
+        status=status, sentence=cleaned(sentence[:SENTENCE_LENGTH_MAX]), code=_code(body) or ""
     )
 
 
@@ -49,16 +40,6 @@ def error_within(answer: Mapping[str, Any]) -> dict[str, Any] | None:
         return {"error": answer["error"]}
     choice = next(iter(json_access.mappings(answer, "choices")), {})
     return {"error": choice["error"]} if choice.get("error") else None
-
-
-def refusal_within(answer: Mapping[str, Any], headers: Mapping[str, str]) -> Refusal | None:
-    """The refusal inside an answer with status 200; its code may be the status that was meant."""
-    body = error_within(answer)
-    if body is None:
-        return None
-    status = json_access.integer(json_access.mapping(body, "error"), "code")
-    meant = status if status in STATUSES else 500
-    return refusal_of(meant or 500, json.dumps(body).encode(), headers)
 
 
 def _sentences(value: Any, depth: int) -> Iterator[str]:

@@ -43,9 +43,7 @@ def _tool(tool: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
     return dict(lean(whole)) if dialect.is_lean else whole
 
 
-def _items(
-    message: Mapping[str, Any], dialect: Dialect, source: str
-) -> Iterator[dict[str, Any]]:
+def _items(message: Mapping[str, Any], dialect: Dialect, source: str) -> Iterator[dict[str, Any]]:
     role = message.get("role")
     if role == "tool":
         yield {
@@ -59,9 +57,7 @@ def _items(
         yield {"role": role, "content": _content(message.get("content"))}
 
 
-def _said(
-    message: Mapping[str, Any], dialect: Dialect, source: str
-) -> Iterator[dict[str, Any]]:
+def _said(message: Mapping[str, Any], dialect: Dialect, source: str) -> Iterator[dict[str, Any]]:
     """An answer's items: those beside its words and calls in their own places, as they came."""
     items = json_access.mappings(opaque_in(message, source), "items")
     if items and dialect.hands_back:
@@ -109,8 +105,7 @@ def completion_of(answer: Mapping[str, Any], source: str) -> Completion | None:
     return Completion(
         text=_text(kinds),
         calls=calls,
-        has_odd_call=len(kinds) < len(items)
-        or len({call.id for call in calls}) < len(proposed),
+        has_odd_call=len(kinds) < len(items) or len({call.id for call in calls}) < len(proposed),
         finish_reason=reason or status,
         is_cut=is_incomplete and reason != "content_filter",
         is_filtered=reason == "content_filter",

@@ -46,14 +46,13 @@ _PREFIX = re.compile(r"^.*(?:[.:/]|__)(?=[^.:/]+$)", re.DOTALL)
 _SPACE_OR_MARK = re.compile(r"[\W_]+")
 
 _SPECIAL = re.compile(r"<[|｜][^<>]{1,40}?[|｜]>|<\|[\w/]{1,40}>|</s>|<\|?(?:eom_id|eot_id)\|?>")
+_TAGS = "(?:antml:)?(?:tool_calls?|tool_use|function_calls?|toolcall|tool_code|tools)"
 _WRAPPINGS = tuple(
     re.compile(pattern, re.DOTALL | re.IGNORECASE)
     for pattern in (
         r"```[\w-]*\s*\n(?P<body>.*?)\n?\s*(?:```)?",
         r"`(?P<body>[^`]+)`",
-        r"<(?P<tag>tool_calls?|tool_use|function_calls?|toolcall|tool_code|tools|"
-        r"antml:function_calls)>"
-        r"(?P<body>.*?)(?:</(?P=tag)>)?",
+        rf"<(?P<tag>{_TAGS})>(?P<body>.*?)(?:</(?P=tag)>)?",
         r"\[TOOL_CALLS?\]\s*(?P<body>.*?)(?:\[/TOOL_CALLS?\])?",
         r"functools\s*(?P<body>\[.*\])",
         r"print\((?P<body>.*)\)",
@@ -266,7 +265,7 @@ def _python(text: str) -> _Found | None:
     values = {key: ast.get_source_segment(text, value) for key, value in keywords}
     constants = {key: value.value for key, value in keywords if isinstance(value, ast.Constant)}
     # A number is taken as it is written, never as a float.
-    arguments = {
+    arguments: dict[str, Any] = {
         str(key): value if isinstance(value, str) else values[key]
         for key, value in constants.items()
     }
