@@ -3,16 +3,15 @@
 import ast
 import json
 import re
-from decimal import Decimal
 from typing import Any
 
 from wbot.domain.errors import MalformedError
 
 UNWRAPPED_MAX = 4
 """Wrappings around one object; more of them are no accident."""
-EXPONENT_MAX = 20
 
 _FENCE = re.compile(r"\s*```[\w-]*\s*\n?(?P<body>.*?)\n?\s*```\s*", re.DOTALL)
+_WHOLE = re.compile(r"\.0+$")
 _WRAPPERS = {"arguments", "parameters", "params", "args", "input", "kwargs"}
 
 
@@ -67,7 +66,4 @@ def _python(text: str, error: Exception) -> dict[str, Any]:
 
 
 def _number(text: str) -> str:
-    number = Decimal(text)
-    if abs(number.adjusted()) > EXPONENT_MAX or number != number.to_integral_value():
-        return text
-    return str(int(number))
+    return _WHOLE.sub("", text)

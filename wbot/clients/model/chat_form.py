@@ -101,6 +101,8 @@ def _messages(
         found = list(_split(found))
     if not dialect.has_null_content:
         found = [{**one, "content": ""} if one.get("content", "") is None else one for one in found]
+    if dialect.has_one_system or dialect.alternates or dialect.system is SystemRole.USER:
+        found = _with_one_system(found)
     if dialect.alternates:
         found = _alternating(found)
     return _with_system(found, dialect.system)
@@ -147,6 +149,13 @@ def _split(messages: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
                 yield {**words, "tool_calls": [call]}
                 if call["id"] in results:
                     yield results.pop(call["id"])
+
+
+def _with_one_system(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All instructions in one message, the first."""
+    texts = [one["content"] for one in messages if one["role"] == "system"]
+    others = [one for one in messages if one["role"] != "system"]
+    return [{"role": "system", "content": "\n\n".join(texts)}, *others] if texts else others
 
 
 def _alternating(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -55,6 +55,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Tokens that the endpoint allows at most."""
     effort: Effort = Effort.GIVEN
     system: SystemRole = SystemRole.SYSTEM
+    has_one_system: bool = False
+    """All instructions stand in the first message."""
     alternates: bool = False
     """User and assistant take turns, the user first."""
     splits_calls: bool = False
@@ -145,6 +147,11 @@ _ALTERNATE = re.compile(
     r"(?:start|begin)s? with (?:a |the )?[\"'`]?user|incorrect role (?:order|information)|"
     r"roles? (?:order|sequence)|after the optional system message"
 )
+_ONE_SYSTEM = re.compile(
+    r"system[^.]{0,80}(?:beginning|at the start|first|position|only one|more than one)"
+    r"|(?:only one|single|multiple|more than one|first)[^.]{0,40}system"
+    r"|unexpected role [\"'`]?system[\"'`]? after"
+)
 _SYSTEM = re.compile(
     r"system (?:role|messages?|prompts?|instructions?)[^.]{0,60}(?:not|n't|un)"
     r"|(?:not|n't|un)\s?support(?:ed)?[^.]{0,40}[\"'`]?system[\"'`]?"
@@ -203,6 +210,7 @@ def candidates(dialect: Dialect, refusal: Refusal, known: Known) -> Iterator[Dia
         _other_cap,
         _turns,
         _single_calls,
+        _one_system,
         _other_system,
         _filled,
         _handed_back,
@@ -268,6 +276,11 @@ def _turns(case: Case) -> _Found:
 def _single_calls(case: Case) -> _Found:
     if _SINGLE_CALLS.search(case.words):
         yield case.but(splits_calls=True)
+
+
+def _one_system(case: Case) -> _Found:
+    if _ONE_SYSTEM.search(case.words):
+        yield case.but(has_one_system=True)
 
 
 def _other_system(case: Case) -> _Found:

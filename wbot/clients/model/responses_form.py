@@ -21,15 +21,16 @@ def body_of(
     effort: str,
 ) -> dict[str, Any]:
     """The request's body, without the model's name."""
-    instructions = [one["content"] for one in messages if one.get("role") == "system"]
+    has_instructions = bool(messages) and messages[0].get("role") == "system"
+    said = messages[1:] if has_instructions else messages
     body: dict[str, Any] = {
-        "input": [item for one in messages for item in _items(one, dialect, source)],
+        "input": [item for one in said for item in _items(one, dialect, source)],
         "tools": [_tool(tool, dialect) for tool in tools],
         "store": False,
         "include": [ENCRYPTED],
     }
-    if instructions:
-        body["instructions"] = "\n\n".join(instructions)
+    if has_instructions:
+        body["instructions"] = messages[0]["content"]
     if dialect.responses_cap:
         body[dialect.responses_cap] = room
     if (asked := effort_of(dialect, effort)) is not None:
@@ -53,8 +54,9 @@ def _items(message: Mapping[str, Any], dialect: Dialect, source: str) -> Iterato
         }
     elif role == "assistant":
         yield from _said(message, dialect, source)
-    elif role != "system":
-        yield {"role": role, "content": _content(message.get("content"))}
+    else:
+        name = "developer" if role == "system" else role
+        yield {"role": name, "content": _content(message.get("content"))}
 
 
 def _said(message: Mapping[str, Any], dialect: Dialect, source: str) -> Iterator[dict[str, Any]]:

@@ -203,7 +203,7 @@ def _of_object(value: Mapping[str, Any]) -> _Found | None:
     if isinstance(function := value.get("function"), dict):
         value = function
     name = next((value[key] for key in _NAME_KEYS if isinstance(value.get(key), str)), None)
-    arguments = next((value[key] for key in _ARGUMENT_KEYS_MORE if key in value), {})
+    arguments: Any = next((value[key] for key in _ARGUMENT_KEYS_MORE if key in value), {})
     is_more = set(value) - {*_NAME_KEYS, *_ARGUMENT_KEYS_MORE, "type", "id", "index", "call_id"}
     return None if name is None or is_more else (name, arguments)
 
