@@ -14,6 +14,7 @@ from wbot.domain.foreign import ForeignWords, is_foreign, words_for_model
 from wbot.domain.history import ChatMessage
 from wbot.domain.message_age import Staleness
 from wbot.domain.messages import ButtonReply, Content, Context
+from wbot.domain.policy import AskReason
 from wbot.domain.questions import Decision, QuestionKind
 from wbot.domain.states import MessageState, StaleAnswer
 from wbot.domain.triage import Handling
@@ -298,6 +299,7 @@ class Turn:
             customer_id=self._begun.customer_id,
             message_id=self._message.message_id,
             now=to_text(self._clock.now()),
+            must_ask=frozenset([AskReason.CAME_AS_TEXT] if call.came_as_text else []),
         )
         journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
         act = toolbox.call(tx, context, call) if may_act else None
