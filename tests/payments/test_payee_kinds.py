@@ -40,9 +40,9 @@ class Shop:
         self._said += 1
         message_id = f"wamid.{self._said}"
         make_message(self.tx, self.alice, message_id)
-        content = {"type": "text", "text": {"body": text}}
+        content: dict[str, Any] = {"type": "text", "text": {"body": text}}
         if forwarded:
-            content["context"] = {"forwarded": True}  # type: ignore[assignment]
+            content["context"] = {"forwarded": True}
         self.tx.execute(
             "UPDATE messages SET content = ? WHERE message_id = ?",
             (json.dumps(content), message_id),

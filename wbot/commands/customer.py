@@ -122,8 +122,9 @@ def merge(*, business_id: str, from_text: str, into_text: str, as_json: bool) ->
 def add(*, business_id: str, text: str, name: str, as_json: bool) -> None:
     """Make NAME a known payee of the customer.
 
-    NAME may be another customer's phone number, or a name for it ("Bob +15550101002"). The customer can then pay them even if the
-    business allows known payees only, and without the limit for new payees.
+    NAME may be another customer's phone number, or a name for it ("Bob +15550101002"). The
+    customer can then pay them even if the business allows known payees only, and without the limit
+    for new payees.
     """
     with writing() as tx:
         business = businesses.required(tx, business_id)
