@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from wbot.domain.ledger import reference_of
 from wbot.domain.money import Currency, format_money
-from wbot.domain.payees import shown_payee
+from wbot.domain.payees import Payee, shown_number, shown_payee
 
 MARK = "\N{RECEIPT}"
 """Begins each line that code rendered; removed from all other text."""
@@ -42,9 +42,22 @@ def quoted(name: str) -> str:
     return f"“{_QUOTATION_MARKS.sub('', one_line(name, PAYEE_LENGTH_MAX))}”"
 
 
-def quoted_payee(name: str) -> str:
-    """Whom the customer pays, within a line or a question."""
-    return quoted(shown_payee(name))
+def quoted_payee(name: str, number: str | None = None) -> str:
+    """Whom the customer pays, within a line or a question; `number` is a named customer's."""
+    shown = shown_payee(name)
+    if number is None:
+        return quoted(shown)
+    # Before the number, words alone need no marks to be told from the line's own.
+    is_plain = all(c.isalpha() or c in " '-" or unicodedata.combining(c) for c in shown)
+    return f"{shown if is_plain else quoted(shown)} ({shown_number(number)})"
+
+
+def told_payee(payee: Payee) -> str:
+    """Whom the customer pays, and how the money gets there."""
+    shown = quoted_payee(payee.name, payee.number)
+    if payee.paid_out_by is None:
+        return f"{shown}, gets it at once"
+    return f"{shown}, outside: paid out by {one_line(payee.paid_out_by, PAYEE_LENGTH_MAX)}"
 
 
 class ReceiptFormatter:
@@ -58,8 +71,8 @@ class ReceiptFormatter:
         held = f" Held: {format_money(held_minor, self._currency)}." if held_minor else ""
         return receipt(f"{self._available}{held}")
 
-    def sent(self, transfer_id: int, amount_minor: int, payee: str) -> str:
-        money = self._to(amount_minor, payee)
+    def sent(self, transfer_id: int, amount_minor: int, payee: Payee) -> str:
+        money = f"{format_money(amount_minor, self._currency)} to {told_payee(payee)}"
         return receipt(f"Sent {money} ({reference_of(transfer_id)}). {self._available}")
 
     def not_sent(self, amount_minor: int, payee: str, sentence: str) -> str:

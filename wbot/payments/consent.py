@@ -33,7 +33,7 @@ from wbot.domain.questions import (
 )
 from wbot.domain.receipts import ReceiptFormatter
 from wbot.domain.states import ConfirmationOutcome
-from wbot.payments import notifications, unknown_numbers
+from wbot.payments import notifications, recipients, unknown_numbers
 from wbot.storage import (
     confirmations,
     customers,
@@ -100,7 +100,7 @@ def question(
         now=now,
         expires_at=to_text(later(from_text(now), ttl_s)),
     )
-    held = [_held(tx, row) for row in open_]
+    held = [_held(tx, row, business) for row in open_]
     # Where there is no room for all, what was done goes before what was only read.
     done = {effect.receipt for effect in journal.effects(tx, message.message_id)}
     receipts = sorted(receipts, key=lambda line: line not in done)
@@ -236,7 +236,8 @@ def _line_now(tx: Tx, effect: journal.Effect, message_id: str, business: Busines
     if found["resolution"] == Phase.EXPIRE:
         return lines.not_confirmed(*facts)
     if entry.state is TransferState.POSTED:
-        return lines.sent(*facts)
+        payee = recipients.payee_of(tx, business, entry.transfer_id)
+        return lines.sent(entry.transfer_id, entry.amount_minor, payee)
     return lines.cancelled(*facts, was_posted=entry.state is TransferState.REVERSED)
 
 
@@ -249,7 +250,8 @@ def _post(
     payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
     payees.learn(tx, payer_id, row["credit_account_id"], now)
     notify = notifications.notify_payee(tx, business, row["id"], now)
-    line = _lines(tx, row, business).sent(row["id"], row["amount_minor"], row["payee"])
+    payee = recipients.payee_of(tx, business, row["id"])
+    line = _lines(tx, row, business).sent(row["id"], row["amount_minor"], payee)
     _keep(tx, message_id, "confirm", row, end_id=post_id, line=line, now=now)
     return line, notify
 
@@ -267,7 +269,8 @@ def _refusal_at_yes(tx: Tx, row: Row, business: Business, now: str) -> Refusal |
     if is_customer:
         return None
     # The customer who has the number now is not the one the question was about.
-    digits = phone_digits(row["payee"])
+    payee = recipients.payee_of(tx, business, row["id"])
+    digits = phone_digits(payee.number or payee.name)
     is_now = digits is not None and customers.find_by_phone(tx, business.id, digits) is not None
     return Refusal.CUSTOMER_SINCE if is_now else Refusal.UNKNOWN_CUSTOMER
 
@@ -329,11 +332,11 @@ def _keep(
     journal.add_effect(tx, message_id, effect, now)
 
 
-def _held(tx: Tx, row: Row) -> PendingTransfer:
+def _held(tx: Tx, row: Row, business: Business) -> PendingTransfer:
     return PendingTransfer(
         transfer_id=row["id"],
         amount_minor=row["amount_minor"],
-        payee=row["payee"],
+        payee=recipients.payee_of(tx, business, row["id"]),
         is_payee_known=payees.is_known_account(
             tx,
             ledger.account(tx, row["debit_account_id"])["customer_id"],

@@ -12,13 +12,14 @@ from wbot.domain.business import Business
 from wbot.domain.errors import RejectedError, WbotError
 from wbot.domain.foreign import ForeignWords, is_foreign, words_for_model
 from wbot.domain.history import ChatMessage
+from wbot.domain.labels import Label
 from wbot.domain.message_age import Staleness
 from wbot.domain.messages import ButtonReply, Content, Context
 from wbot.domain.policy import AskReason
 from wbot.domain.questions import Decision, QuestionKind
 from wbot.domain.states import MessageState, StaleAnswer
 from wbot.domain.triage import Handling
-from wbot.payments import consent
+from wbot.payments import consent, labels
 from wbot.payments.context import PaymentContext
 from wbot.storage import businesses, customers, journal, ledger, messages, questions
 from wbot.storage.database import Database
@@ -148,6 +149,8 @@ class Turn:
                 before = later(self._clock.now(), -self._stale_after_s)
                 return Ending(state=MessageState.ANSWERED, asks_before=to_text(before))
             case triage.Answer():
+                if (label := labels.said_in(self._begun.content, self._begun.context)) is not None:
+                    return await self._name(label)
                 return await self._converse()
 
     async def _confirm(self, decision: Decision) -> Ending:
@@ -190,6 +193,30 @@ class Turn:
             return Ending(state=MessageState.SILENT, reason="took_up_stale_messages")
         return Ending(state=MessageState.ANSWERED, words="All right, I will leave it.")
 
+    async def _name(self, label: Label) -> Ending:
+        """Give a number the name that the customer says it has, without the model."""
+
+        def give(tx: Tx) -> str:
+            journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
+            now = to_text(self._clock.now())
+            return labels.name(tx, self._begun.customer_id, label, now=now)
+
+        words = await self._database.write(give)
+        return Ending(state=MessageState.ANSWERED, words=words)
+
+    async def _name_cards(self) -> list[str]:
+        """Give the numbers on contact cards their names; what to tell the customer."""
+        shared = labels.shared_in(self._begun.content, self._begun.context)
+        if not shared:
+            return []
+
+        def give(tx: Tx) -> list[str]:
+            journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
+            now, customer_id = to_text(self._clock.now()), self._begun.customer_id
+            return [labels.name_by_card(tx, customer_id, label, now=now) for label in shared]
+
+        return await self._database.write(give)
+
     async def _receipts_alone(self) -> Ending:
         message_id, revision = self._message.message_id, self._begun.claim.revision
 
@@ -200,8 +227,8 @@ class Turn:
         return Ending(state=MessageState.ANSWERED, receipts=await self._database.read(look))
 
     async def _converse(self) -> Ending:
+        receipts: list[str | None] = [*await self._name_cards()]
         prompt = await self._first_prompt()
-        receipts: list[str | None] = []
         for _ in range(ROUNDS_MAX):
             answer = await self._model_step(prompt)
             if not answer.tool_calls:

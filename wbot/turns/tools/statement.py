@@ -12,6 +12,8 @@ from wbot.storage import ledger
 from wbot.storage.tx import Tx
 from wbot.turns.tools import Outcome, Tool
 
+_NOT_MADE = frozenset({TransferState.REFUSED, TransferState.VOID})
+
 LIMIT_DEFAULT = 5
 LIMIT_MAX = 20
 
@@ -37,11 +39,14 @@ def run(tx: Tx, context: PaymentContext, arguments: Arguments) -> Outcome:
 
 
 def _line(entry: Entry, other: foreign.Named, currency: Currency) -> str:
-    sign = "+" if entry.is_incoming else "−"
     day = f"{from_text(entry.created_at):%d %b %H:%M}"
-    note = "" if entry.state is TransferState.POSTED else f", {entry.state}"
+    who = f"{other.in_line}, outside" if entry.is_outside else other.in_line
     money = format_money(entry.amount_minor, currency)
-    return f"{day}  {sign}{money}  {other.in_line} ({entry.reference}{note})"
+    if entry.state in _NOT_MADE:  # its state first, and the amount struck out: it is no payment
+        return f"{day}  {entry.state}: ~{money}~  {who} ({entry.reference})"
+    note = "" if entry.state is TransferState.POSTED else f", {entry.state}"
+    sign = "+" if entry.is_incoming else "−"
+    return f"{day}  {sign}{money}  {who} ({entry.reference}{note})"
 
 
 def _facts(entry: Entry, other: foreign.Named, currency: Currency) -> dict[str, str]:
@@ -51,6 +56,7 @@ def _facts(entry: Entry, other: foreign.Named, currency: Currency) -> dict[str, 
         "amount": format_amount(entry.amount_minor, currency),
         "direction": "in" if entry.is_incoming else "out",
         **other.facts,
+        **({"payee": "outside"} if entry.is_outside else {}),
         "state": str(entry.state),
         "created_at": entry.created_at,
     }
