@@ -261,6 +261,8 @@ class Inbound(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     content: Content
     raw: JsonObject
+    account_id: str | None = None
+    """The WhatsApp Business Account that the number is in."""
     phone_number_id: str | None = None
     phone: str | None = None
     user_id: str | None = None

@@ -103,7 +103,8 @@ class NewStatus(msgspec.Struct, frozen=True, kw_only=True):
     received_at: str
     pricing: str | None
     errors: str | None
-    webhook_id: int
+    webhook_id: int | None
+    """The raw body it came in, where that is kept."""
 
 
 class StateChange(msgspec.Struct, frozen=True, kw_only=True):
