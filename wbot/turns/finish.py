@@ -11,6 +11,7 @@ from wbot.domain import triage
 from wbot.domain.content import content_of, context_of
 from wbot.domain.delivery import split_text, text_payload
 from wbot.domain.foreign import is_foreign
+from wbot.domain.leading_symbols import symbols_moved
 from wbot.domain.message_age import WINDOW_S, stale_question
 from wbot.domain.messages import ButtonReply
 from wbot.domain.questions import QuestionKind, decision_of_button
@@ -86,8 +87,10 @@ def _payloads(tx: Tx, message: StoredMessage, ending: Ending, now: str) -> list[
         return [asked]
     if ending.is_by_model:
         questions.note_model_spoke(tx, message.conversation_id)
-    text = reply_text(receipts, ending.words)
-    return [text_payload(part) for part in split_text(text) if part]
+    text = symbols_moved(reply_text(receipts, ending.words))
+    # After the cut again: what stood behind a word may begin a part.
+    parts = [part for cut in split_text(text) for part in split_text(symbols_moved(cut))]
+    return [text_payload(part) for part in parts if part]
 
 
 def _ask(
