@@ -262,6 +262,8 @@ class Inbound(msgspec.Struct, frozen=True, kw_only=True):
     content: Content
     raw: JsonObject
     phone_number_id: str | None = None
+    business_number: str | None = None
+    """The business's own number, as WhatsApp writes it."""
     phone: str | None = None
     user_id: str | None = None
     name: str | None = None

@@ -50,9 +50,16 @@ class _Place(msgspec.Struct, frozen=True, kw_only=True):
 
     field: str = ""
     phone_number_id: str | None = None
+    business_number: str | None = None
 
     def notice(self, reason: NoticeReason, raw: Any, event: str | None = None) -> Notice:
-        return Notice(reason=reason, raw=raw, event=event, **msgspec.structs.asdict(self))
+        return Notice(
+            reason=reason,
+            raw=raw,
+            event=event,
+            field=self.field,
+            phone_number_id=self.phone_number_id,
+        )
 
 
 _NOWHERE = _Place()
@@ -145,6 +152,7 @@ def _place_of(change: JsonObject) -> _Place:
     return _Place(
         field=json_access.text(change, "field") or "",
         phone_number_id=json_access.text(metadata, "phone_number_id"),
+        business_number=json_access.text(metadata, "display_phone_number"),
     )
 
 
@@ -178,6 +186,7 @@ def _of_message(raw: Any, place: _Place, contacts: Contacts) -> Inbound | Notice
         content=content_of(raw),
         raw=raw,
         phone_number_id=place.phone_number_id,
+        business_number=place.business_number,
         phone=sender.phone or known.phone,
         user_id=sender.user_id or known.user_id,
         name=json_access.text(json_access.mapping(contact or {}, "profile"), "name"),
