@@ -46,7 +46,9 @@ LINES = {
         rf"\d\d \w{{3}} \d\d:\d\d  (?:(?P<sign>[+−])|(?P<void>void|refused): ~)"
         rf"(?P<money>[^“”]+?)(?(void)~)  {_WHO} \({_REF}(, (?P<state>\w+))?\)"
     ),
-    "nothing": re.compile(rf"Nothing cancelled\. [^“”]+|No transfers yet\.|And \d+ {_MORE}\."),
+    "nothing": re.compile(
+        rf"Nothing cancelled\. [^“”]+|Times: [\w/+-]+\.|No transfers yet\.|And \d+ {_MORE}\."
+    ),
 }
 _SHOWN = {None: {"posted"}, "void": {"void", "expired", TURNED_DOWN}}
 _SLACK_S = 1.0

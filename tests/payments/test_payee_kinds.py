@@ -236,6 +236,19 @@ def test_what_was_not_paid_does_not_look_like_a_payment(shop: Shop) -> None:
         assert "−$" not in line
 
 
+def test_times_are_those_of_the_business_and_say_so(shop: Shop) -> None:
+    assert shop.pay("John").startswith(f"{MARK} Sent")
+    assert f"{MARK} 23 Nov 12:00  −$20.00" in shop.statement()
+    assert shop.statement().endswith(f"{MARK} Times: UTC.")
+    for change, day, zone in (
+        ({"number": "919876543210"}, "23 Nov 17:30", "Asia/Kolkata"),
+        ({"timezone": "Pacific/Kiritimati"}, "24 Nov 02:00", "Pacific/Kiritimati"),
+    ):
+        shop.business = msgspec.structs.replace(SHOP, **change)
+        assert f"{MARK} {day}  −$20.00" in shop.statement()
+        assert shop.statement().endswith(f"{MARK} Times: {zone}.")
+
+
 def test_the_ledger_keeps_who_was_meant(shop: Shop) -> None:
     shop.name("Bob", BOB)
     shop.pay("Bob")

@@ -668,6 +668,7 @@ def test_the_statement_shows_each_transfer_as_it_stands(caller: ToolCaller) -> N
             f"{MARK} 23 Nov 12:00  refused: ~$1,500.00~  “Jane” (T3)",
             f"{MARK} 23 Nov 12:00  −$20.00  “John”, outside (T2, reversed)",
             f"{MARK} 23 Nov 12:00  +$100.00  “The Shop” (T1)",
+            f"{MARK} Times: UTC.",
         ]
     )
     result = json.loads(step.result)
@@ -679,7 +680,7 @@ def test_the_statement_shows_each_transfer_as_it_stands(caller: ToolCaller) -> N
         "direction": "out",
         "counterparty": "Jane",
         "state": "refused",
-        "created_at": NOW,
+        "created_at": "2026-11-23 12:00 UTC",
     }
 
 

@@ -85,6 +85,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """The number behind that name, where it is a customer's; with + where its payer typed it."""
     is_outside: bool = False
     """Whether the other side is somebody outside, whom the business pays out."""
+    is_paying_out: bool = False
+    """Whether a batch of payouts has it."""
     is_payee_used: bool = False
     """Whether the customer has confirmed a payment to the payee, or one needed no yes."""
     was_foreign_read: bool = False

@@ -91,6 +91,10 @@ class ReceiptFormatter:
         money = f"{self._to(amount_minor, payee)} {end}"
         return receipt(f"Cancelled {reference_of(transfer_id)}: {money}. {self._available}")
 
+    def not_paid_out(self, transfer_id: int, amount_minor: int, payee: str) -> str:
+        money = f"{self._to(amount_minor, payee)} ({reference_of(transfer_id)})"
+        return receipt(f"Not paid out: {money} is back. {self._available}")
+
     def received(self, transfer_id: int, amount_minor: int, payer: str) -> str:
         """`payer` is what may be shown of the payer, see domain/foreign.py."""
         money = f"{format_money(amount_minor, self._currency)} from {payer}"

@@ -33,7 +33,8 @@ SELECT t.id, t.kind, t.phase, t.amount_minor, t.created_at, t.refusal,
         AND kind = 'phone' AND retired_at IS NULL ORDER BY id LIMIT 1) AS other_phone,
        r.phase AS resolution, r.created_at AS resolved_at,
        EXISTS (SELECT 1 FROM transfers v WHERE v.target_id = t.id AND v.kind = 'reversal')
-           AS is_reversed
+           AS is_reversed,
+       EXISTS (SELECT 1 FROM payout_transfers WHERE transfer_id = t.id) AS is_paying_out
 FROM transfers t
 LEFT JOIN transfers r ON r.target_id = t.id AND r.phase IN ('post', 'void', 'expire')
 LEFT JOIN transfer_texts x ON x.transfer_id = t.id
@@ -515,6 +516,7 @@ def _entry(row: Row) -> Entry:
         payee=label or business_name or ANOTHER_CUSTOMER,
         label=label,
         payee_number=row["payee_number"] if is_payers else None,
+        is_paying_out=bool(row["is_paying_out"]),
         is_outside=row["other_kind"] == "payee",
         is_payee_used=bool(row["is_payee_used"]),
         was_foreign_read=row["foreign_words"] is not None,

@@ -21,6 +21,7 @@ from wbot.domain.foreign import (
 from wbot.domain.history import LINES_MAX, ChatMessage, fit
 from wbot.domain.names import clean_name
 from wbot.domain.receipts import MARK
+from wbot.domain.timezones import zone
 from wbot.storage import messages, outbox
 from wbot.storage.tx import Tx
 
@@ -46,11 +47,11 @@ def system_text(
     business: Business, *, customer_name: str | None, now: datetime, is_late: bool
 ) -> str:
     """The system message: the rules, the business's own instructions, and the context."""
-    clean = clean_name(customer_name)
+    clean, here = clean_name(customer_name), now.astimezone(zone(business.zone_name))
     parts = [
         _RULES.format(name=business.name, currency=business.currency_code),
         business.instructions,
-        f"Today is {now:%A, %d %B %Y}, {now:%H:%M} UTC.",
+        f"Today is {here:%A, %d %B %Y}, {here:%H:%M} ({business.zone_name}).",
         f"The customer's WhatsApp name is {clean!r}." if clean else "",
         LATE if is_late else "",
     ]
