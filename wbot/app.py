@@ -244,6 +244,7 @@ def build_app(
     app.router.add_post("/api/webhook", _receive)
     app.router.add_get("/health", _health)
     app.router.add_get("/api/webhook/health", _health)
+    app.router.add_get("/live", _live)
     app.router.add_get("/metrics", _metrics)
     return app
 
@@ -290,6 +291,11 @@ async def _receive(request: web.Request) -> web.Response:
 
 async def _health(request: web.Request) -> web.Response:
     return await request.app[SERVICE_KEY].health.answer()
+
+
+async def _live(_: web.Request) -> web.Response:
+    """The loop runs, or nobody would answer; /health says whether the service can work."""
+    return web.json_response({"status": "live"})
 
 
 async def _metrics(request: web.Request) -> web.Response:
