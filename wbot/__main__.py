@@ -16,6 +16,7 @@ FAILED, MISUSED = 1, 2
 COMMANDS = {
     "serve": "wbot.commands.serve:serve",
     "demo": "wbot.commands.demo:demo",
+    "init": "wbot.commands.init:init",
     "config": "wbot.commands.config:config",
     "check": "wbot.commands.check:check",
     "business": "wbot.commands.business:business",

@@ -104,7 +104,12 @@ def read_configuration(given: Path | None = None, folder: Path | None = None) ->
     folder = folder or _current_folder()
     file = folder / given if given else _file_of(folder)
     from_file = _read_file(file) if file else {}
-    variables = from_file | dict(os.environ)
+    return configured(file, from_file, is_named=given is not None)
+
+
+def configured(file: Path | None, from_file: Mapping[str, str], *, is_named: bool) -> Configuration:
+    """The process's variables over those of a file that has these, named explicitly or found."""
+    variables = dict(from_file) | dict(os.environ)
     set_in = {
         name: "the environment" if name in os.environ else str(file)
         for name, text in variables.items()
@@ -118,7 +123,7 @@ def read_configuration(given: Path | None = None, folder: Path | None = None) ->
         variables=variables,
         file=file,
         set_in=set_in,
-        is_database_named=given is not None or name in set_in,
+        is_database_named=is_named or name in set_in,
     )
 
 

@@ -104,6 +104,11 @@ def load_configuration(*, warns: bool = True) -> Configuration:
     return known
 
 
+def use_configuration(configuration: Configuration) -> None:
+    """Let the running command use a configuration that is about to be written."""
+    click.get_current_context().find_root().meta[_CONFIGURATION] = configuration
+
+
 def load_settings() -> tuple[Settings, dict[str, str]]:
     """The settings, and the variables they were read from; raises ConfigurationError."""
     variables = load_configuration().variables
