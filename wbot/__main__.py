@@ -25,6 +25,8 @@ COMMANDS = {
     "payee": "wbot.commands.customer:payee",
     "errors": "wbot.commands.errors:errors",
     "why": "wbot.commands.why:why",
+    "backup": "wbot.commands.backup:backup",
+    "restore": "wbot.commands.backup:restore",
     "sample": "wbot.commands.sample:sample",
     "sign": "wbot.commands.sign:sign",
     "burst": "wbot.commands.burst:burst",

@@ -11,6 +11,7 @@ from functools import partial
 import aiohttp
 from aiohttp import web
 
+from wbot.admin import restoration
 from wbot.clients.model import ModelClient, OpenAIModel
 from wbot.clients.offline import Offline
 from wbot.clients.whatsapp import WhatsApp
@@ -28,7 +29,7 @@ from wbot.monitoring.metrics_page import MetricsPage
 from wbot.outbound.sender import Sender
 from wbot.payments.hold_expiry import Expiry
 from wbot.settings import Settings, known_secrets, require
-from wbot.storage import businesses, messages, migrations, outbox
+from wbot.storage import businesses, messages, migrations, outbox, restorations
 from wbot.storage.database import Database, connect
 from wbot.storage.lock import locked
 from wbot.turns.config_cache import BusinessCache
@@ -92,7 +93,7 @@ class Service:
             database=self.database,
             clock=clock,
             log=log,
-            are_books_right=self.audit.are_books_right,
+            are_books_right=self._may_move_money,
         )
         self.conversations = Conversations(
             database=self.database,
@@ -105,7 +106,7 @@ class Service:
             log=log,
             metrics=self.metrics,
             notify_outbound=self.sender.notify,
-            are_books_right=self.audit.are_books_right,
+            are_books_right=self._may_move_money,
         )
         self.webhooks = Webhooks(
             database=self.database,
@@ -173,6 +174,12 @@ class Service:
                 stack.push_async_callback(self.model.close)
             stack.push_async_callback(self.sender.stop, STOP_GRACE_S)
             stack.push_async_callback(self.conversations.stop, STOP_GRACE_S)
+
+    async def _may_move_money(self) -> bool:
+        """Whether the books are right, and nobody still has to accept a restored copy."""
+        if not await self.audit.are_books_right():
+            return False
+        return not await self.database.read(restorations.is_stopped)
 
     async def _changed_elsewhere(self) -> None:
         await self.cache.clear()
@@ -273,6 +280,7 @@ def _prepare_database(settings: Settings, clock: Clock, *, creates: bool) -> Non
     connection = connect(settings.database)
     try:
         migrations.migrate(connection, settings.database, clock.now(), creates=creates)
+        restoration.settle_copy(connection, clock.now())
     finally:
         connection.close()
 

@@ -126,11 +126,16 @@ def _connected(*, creates: bool = False) -> Iterator[Connection]:
     With `creates`, a database that was named explicitly is created if there is none. Raises
     ConfigurationError if it cannot be used or a running service uses another schema version.
     """
+    with connected(prepared_database(creates=creates)) as connection:
+        yield connection
+
+
+def prepared_database(*, creates: bool = False) -> Path:
+    """The path of the configured database, as `_connected` opens it."""
     configuration = load_configuration()
     path = find_database(configuration, creates=creates and configuration.is_database_named)
     _prepare(path, creates=creates)
-    with connected(path) as connection:
-        yield connection
+    return path
 
 
 @contextmanager
