@@ -249,6 +249,17 @@ def approve_stale(tx: Tx, message_id: str) -> None:
     tx.execute("UPDATE messages SET is_stale_approved = 1 WHERE message_id = ?", (message_id,))
 
 
+def make_unfinished_stale(tx: Tx) -> int:
+    """Treat every unfinished message as stale: its customer is asked; how many there are.
+
+    The time of writing stays in the content.
+    """
+    return tx.execute(
+        "UPDATE messages SET sent_at = NULL, is_stale_approved = 0 "
+        "WHERE state IN ('waiting', 'begun')"
+    ).rowcount
+
+
 def note_lateness(tx: Tx, message: StoredMessage) -> bool:
     """Whether a message written later has already had its turn; stored in the row."""
     if message.sent_at is None:
