@@ -78,7 +78,7 @@ async def test_02_a_model_that_spends_the_cap_on_thinking_gets_room_and_keeps_it
 
     def script(asked: Asked) -> Said:
         enough = asked.body["max_completion_tokens"] > 2_000
-        return words("Hello") if enough else found["model_body"]
+        return words("Hello") if enough else dict(found["model_body"])
 
     async with endpoint(script) as made:
         model = made.client()
@@ -127,7 +127,7 @@ async def test_04_reasoning_goes_back_in_the_tool_round(*, has_restart: bool) ->
     def script(asked: Asked) -> Said:
         said = [one for one in asked.messages if one["role"] == "assistant"]
         if not said:
-            return found["first_answer"]
+            return dict(found["first_answer"])
         if said[0].get("reasoning_content") != reasoning:
             return found["then_http"], found["then_body"]
         return words("You have $5.00.")
