@@ -178,13 +178,16 @@ _FILLS = {
     "thought_signature": re.compile(r"thought[_ ]?signature"),
 }
 _REASONING = re.compile(
-    r"reasoning|thinking|thought|signature|extra_content|encrypted[_ ]content|\brs_|item with id|"
-    r"extra inputs|unknown (?:field|name|parameter)|additional propert|is unsupported"
+    r"reasoning|thinking|thought|signature|extra_content|encrypted[_ ]content|\brs_|item with id"
+    r"|messages?[.\[]\d[^\n]*(?:extra|unknown|unsupported|additional)"
 )
 _LEAN = re.compile(r"additional_?properties|\bstrict\b|schema")
 _OMITTED = {
     "include": re.compile(r"encrypted[_ ]content|\binclude\b"),
-    "store": re.compile(r"\bstore\b"),
+    "store": re.compile(
+        r"(?:parameter|argument|field|name|property|body)[.:\s]*[\"'`]*store\b"
+        r"|\bstore[\"'`]*[^.]{0,20}(?:not permitted|not supported|unsupported|unknown|unrecogn)"
+    ),
 }
 
 
@@ -212,11 +215,12 @@ def candidates(dialect: Dialect, refusal: Refusal, known: Known) -> Iterator[Dia
         _single_calls,
         _one_system,
         _other_system,
+        _dropped,
         _filled,
-        _handed_back,
         _content,
-        _omitted,
         _lean,
+        _omitted,
+        _handed_back,
     )
     for rule in rules:
         for found in rule(case):
@@ -300,14 +304,17 @@ def _filled(case: Case) -> _Found:
             yield case.but(fills=_with(case.dialect.fills, field), hands_back=True)
 
 
-def _handed_back(case: Case) -> _Found:
-    """Reasoning that a provider refuses although it is its own: dropped, and once."""
-    if not (case.known.opaque_keys and case.dialect.hands_back):
+def _dropped(case: Case) -> _Found:
+    if not case.dialect.hands_back or not _UNKNOWN.search(case.words):
         return
     named = [key for key in sorted(case.known.opaque_keys) if _names(case.words, key)]
-    if named and _UNKNOWN.search(case.words):
+    if named:
         yield case.but(drops=_with(case.dialect.drops, *named))
-    if named or _REASONING.search(case.words):
+
+
+def _handed_back(case: Case) -> _Found:
+    """Reasoning that a provider refuses although it is its own: dropped, and once."""
+    if case.known.opaque_keys and case.dialect.hands_back and _REASONING.search(case.words):
         yield case.but(hands_back=False)
 
 

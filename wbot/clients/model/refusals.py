@@ -9,7 +9,7 @@ import msgspec
 from wbot.clients.model_failures import Cleaner
 from wbot.domain import json_access
 
-DEPTH_MAX = 4
+DEPTH_MAX = 8
 """Levels of errors within errors: a router's around its provider's."""
 SENTENCE_LENGTH_MAX = 4_000
 
