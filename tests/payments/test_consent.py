@@ -20,7 +20,8 @@ from wbot.domain.business import Policy
 from wbot.domain.confirmations import BODY_LENGTH_MAX
 from wbot.domain.errors import RefusedError
 from wbot.domain.receipts import MARK
-from wbot.payments import consent
+from wbot.domain.states import PromptOutcome
+from wbot.payments import answers, consent
 from wbot.payments.hold_expiry import LOOK_EVERY_S
 from wbot.simulator.call_log import Send
 from wbot.simulator.faults.plan import Endpoint, slow
@@ -270,15 +271,15 @@ async def test_a_cancel_button_frees_the_money(chat: Chat) -> None:
         f"{MARK} Cancelled T3: $20.00 to “John” will not be sent. Available: $100.00."
     )
     assert chat.balance() == (10_000, 0)
-    assert (await chat.tap(question, "yes")).text == consent.SENTENCES["cancelled"]
+    assert (await chat.tap(question, "yes")).text == answers.CONFIRMATION_ENDED[PromptOutcome.NO]
     assert chat.phases() == ["pending", "void"]
 
 
 async def test_a_second_tap_sends_nothing(chat: Chat) -> None:
     question = await chat.say("Transfer $20 to John")
     await chat.tap(question, "yes")
-    assert (await chat.tap(question, "yes")).text == consent.SENTENCES["confirmed"]
-    assert (await chat.tap(question, "no")).text == consent.SENTENCES["confirmed"]
+    assert (await chat.tap(question, "yes")).text == answers.CONFIRMATION_ENDED[PromptOutcome.YES]
+    assert (await chat.tap(question, "no")).text == answers.CONFIRMATION_ENDED[PromptOutcome.YES]
     assert chat.balance() == (8_000, 0)
 
 
@@ -286,13 +287,13 @@ async def test_an_older_question_is_not_the_newer_one(chat: Chat) -> None:
     old = await chat.say("Transfer $20 to John")
     await chat.tap(old, "yes")
     await chat.say("Transfer $30 to Mary")
-    assert (await chat.tap(old, "yes")).text == consent.SENTENCES["confirmed"]
+    assert (await chat.tap(old, "yes")).text == answers.CONFIRMATION_ENDED[PromptOutcome.YES]
     assert chat.balance() == (8_000, 3_000)
 
 
 async def test_no_customer_confirms_for_another(chat: Chat) -> None:
     question = await chat.say("Transfer $20 to John")
-    assert (await chat.tap(question, "yes", BOB)).text == consent.NOT_ASKED
+    assert (await chat.tap(question, "yes", BOB)).text == answers.NOT_ASKED
     assert chat.balance() == (10_000, 2_000)
 
 
@@ -300,7 +301,7 @@ async def test_no_customer_confirms_for_another(chat: Chat) -> None:
 async def test_a_forged_button_does_nothing(chat: Chat, button_id: str) -> None:
     question = await chat.say("Transfer $20 to John")
     reply = await chat.next_reply(ALICE, chat.touch_id(button_id, "Confirm", question))
-    assert reply.text == consent.NOT_ASKED
+    assert reply.text == answers.NOT_ASKED
     assert chat.balance() == (10_000, 2_000)
 
 
@@ -353,8 +354,8 @@ async def test_what_is_declined_in_between_does_not_stop_a_yes(chat: Chat, kind:
 async def test_the_answer_to_one_question_leaves_a_plain_yes_for_the_other(chat: Chat) -> None:
     await chat.say("Transfer $20 to John")
     second = await chat.say("Transfer $30 to Mary")
-    assert (await chat.say("yes")).text == consent.WHICH
-    assert (await chat.say("no")).text == consent.WHICH
+    assert (await chat.say("yes")).text == answers.WHICH
+    assert (await chat.say("no")).text == answers.WHICH
     assert chat.balance() == (10_000, 5_000)
     await chat.tap(second, "no")
     assert (await chat.say("yes")).text.startswith(f"{MARK} Sent $20.00 to “John” (T3)")
@@ -380,7 +381,9 @@ async def test_a_yes_that_quotes_answers_what_it_quotes(chat: Chat) -> None:
     second = await chat.say("Transfer $30 to Mary")
     assert "Cancelled T3" in (await chat.say_quoting("no", first)).text
     # The other question is open alone, and yet is not what this yes is about.
-    assert (await chat.say_quoting("yes", first)).text == consent.SENTENCES["cancelled"]
+    assert (await chat.say_quoting("yes", first)).text == answers.CONFIRMATION_ENDED[
+        PromptOutcome.NO
+    ]
     assert chat.balance() == (10_000, 3_000)
     chat.simulator.responder = lambda _: "Shall I show you the weather?"
     weather = await chat.say("hello")
@@ -409,7 +412,7 @@ async def test_a_yes_after_the_time_gets_an_explanation(chat: Chat) -> None:
     await chat.say("Transfer $20 to John")
     chat.clock.ahead_s = 600 + SOON_S
     await chat.until_phase("expire")
-    assert (await chat.say("yes")).text.endswith(consent.SENTENCES["expired"])
+    assert (await chat.say("yes")).text.endswith(answers.CONFIRMATION_ENDED[PromptOutcome.EXPIRED])
     assert len(chat.simulator.completions) == 1
     assert chat.balance() == (10_000, 0)
 
@@ -449,7 +452,7 @@ async def test_cancel_voids_every_pending_transfer(chat: Chat) -> None:
         f"{MARK} Cancelled T3: $20.00 to “John” will not be sent. Available: $100.00.\n"
         f"{MARK} Cancelled T4: $30.00 to “Mary” will not be sent. Available: $100.00."
     )
-    assert (await chat.tap(first, "yes")).text == consent.SENTENCES["cancelled"]
+    assert (await chat.tap(first, "yes")).text == answers.CONFIRMATION_ENDED[PromptOutcome.NO]
     assert chat.balance() == (10_000, 0)
 
 
@@ -474,9 +477,11 @@ async def test_a_hold_expires_by_itself_and_the_customer_hears_of_it_once(chat: 
     late = await chat.tap(question, "yes")
     assert late.text == (
         f"{MARK} Not sent: $20.00 to “John” (T3) was not confirmed in time. Available: $100.00."
-        f"\n\n{consent.SENTENCES['expired']}"
+        f"\n\n{answers.CONFIRMATION_ENDED[PromptOutcome.EXPIRED]}"
     )
-    assert (await chat.tap(question, "yes")).text == consent.SENTENCES["expired"]
+    assert (await chat.tap(question, "yes")).text == answers.CONFIRMATION_ENDED[
+        PromptOutcome.EXPIRED
+    ]
     assert chat.balance() == (10_000, 0)
 
 
@@ -509,7 +514,7 @@ async def test_a_tap_that_came_too_late_ends_the_hold_itself(chat: Chat) -> None
     pause(chat.path, is_paused=False)
     reply = await chat.simulator.wait_for_reply_to(ALICE, after=seen + 1, timeout_s=WAIT_S)
     texts = [send.text for send in chat.simulator.replies_to(ALICE)[seen:]]
-    assert consent.SENTENCES["expired"] in reply.text
+    assert answers.CONFIRMATION_ENDED[PromptOutcome.EXPIRED] in reply.text
     assert sum("was not confirmed in time" in text for text in texts) == 1
     assert chat.balance() == (10_000, 0)
 
@@ -531,7 +536,7 @@ async def test_a_late_tap_leaves_the_hold_to_one_that_came_in_time(chat: Chat) -
     await chat.simulator.wait_for_reply_to(ALICE, after=seen + 1, timeout_s=WAIT_S)
     texts = [send.text for send in chat.simulator.replies_to(ALICE)[seen:]]
     assert texts == [
-        consent.TOO_LATE,
+        answers.TOO_LATE,
         f"{MARK} Sent $20.00 to “John” (T3). Available: $80.00.",
     ]
 

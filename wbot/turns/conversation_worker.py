@@ -29,7 +29,7 @@ from wbot.domain.triage import handling_of
 from wbot.keyed_worker import KeyedWorker, RetryDelay, cancel_and_wait
 from wbot.logs import Log
 from wbot.metrics import Metrics
-from wbot.payments import consent
+from wbot.payments import answers
 from wbot.settings import Settings
 from wbot.storage import customers, journal, messages
 from wbot.storage.database import Database
@@ -190,7 +190,7 @@ class Conversations:
         raw = json.loads(message.content or "{}")
         content = content_of(raw)
         how = handling_of(content, raw.get("group_id"))
-        decisions = consent.decisions_in(tx, message)
+        decisions = answers.decisions_in(tx, message)
         staleness = self._staleness(message, now)
         moved_money = journal.moved_money(tx, message.message_id)
         asks = isinstance(how, triage.Answer) and not decisions and staleness is Staleness.FRESH

@@ -5,12 +5,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
 from wbot.clients.model import Answer
 from wbot.domain.business import Business
 from wbot.domain.content import content_of, context_of
-from wbot.domain.delivery import words_of
 from wbot.domain.foreign import (
     FIELD,
     ForeignWords,
@@ -20,6 +17,7 @@ from wbot.domain.foreign import (
 )
 from wbot.domain.history import LINES_MAX, ChatMessage, fit
 from wbot.domain.names import clean_name
+from wbot.domain.outgoing import Prompt
 from wbot.domain.receipts import MARK
 from wbot.storage import messages, outbox
 from wbot.storage.tx import Tx
@@ -102,9 +100,7 @@ def recent_history(tx: Tx, conversation_id: int) -> tuple[ChatMessage, ...]:
 
 
 def _replies(tx: Tx, message_id: str, met: ForeignWords | None) -> Iterator[ChatMessage]:
-    for payload in outbox.said(tx, message_id):
-        reply = msgspec.json.decode(payload)
-        words = words_of(reply)
-        text = words if reply.get("type") == "interactive" else reply_for_model(words, met)
+    for said in outbox.said(tx, message_id):
+        text = said.body if isinstance(said, Prompt) else reply_for_model(said.body, met)
         if text:
             yield ChatMessage("assistant", text, met is ForeignWords.READ)

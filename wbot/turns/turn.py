@@ -14,12 +14,12 @@ from wbot.domain.foreign import ForeignWords, is_foreign, words_for_model
 from wbot.domain.history import ChatMessage
 from wbot.domain.message_age import Staleness
 from wbot.domain.messages import ButtonReply, Content, Context
-from wbot.domain.questions import Decision, QuestionKind
-from wbot.domain.states import MessageState, StaleAnswer
+from wbot.domain.prompts import Decision, PromptKind
+from wbot.domain.states import MessageState
 from wbot.domain.triage import Handling
-from wbot.payments import consent
+from wbot.payments import answers, consent
 from wbot.payments.context import PaymentContext
-from wbot.storage import businesses, customers, journal, ledger, messages, questions
+from wbot.storage import businesses, customers, journal, ledger, messages
 from wbot.storage.database import Database
 from wbot.storage.journal import Claim, Step
 from wbot.storage.messages import StoredMessage
@@ -121,21 +121,19 @@ class Turn:
         if begun.staleness is Staleness.EXPIRED:
             return Ending(state=MessageState.SILENT, reason="window_closed")
         if self._decisions and not begun.came_fresh:  # it may not be meant just now
-            return Ending(state=MessageState.ANSWERED, words=consent.NOT_FRESH)
+            return Ending(state=MessageState.ANSWERED, words=answers.NOT_FRESH)
         # A button's yes names its transfers, and counts by when it came, however late its turn is.
         is_button = isinstance(self._begun.content, ButtonReply)
         if self._decisions and (
-            is_fresh or (is_button and self._decisions[0].kind is QuestionKind.CONFIRM)
+            is_fresh or (is_button and self._decisions[0].kind is PromptKind.CONFIRM)
         ):
             return await self._decide(self._decisions)
         return await self._handle(is_fresh=is_fresh)
 
     async def _decide(self, decisions: tuple[Decision, ...]) -> Ending:
         if len(decisions) > 1:
-            return Ending(state=MessageState.ANSWERED, words=consent.WHICH)
-        if decisions[0].kind is QuestionKind.CONFIRM:
-            return await self._confirm(decisions[0])
-        return await self._approve_stale(decisions[0])
+            return Ending(state=MessageState.ANSWERED, words=answers.WHICH)
+        return await self._settle(decisions[0])
 
     async def _handle(self, *, is_fresh: bool) -> Ending:
         match self._begun.handling:
@@ -149,14 +147,15 @@ class Turn:
             case triage.Answer():
                 return await self._converse()
 
-    async def _confirm(self, decision: Decision) -> Ending:
-        """An answer to what is pending, handled without the model."""
-        if not await self._are_books_right():
+    async def _settle(self, decision: Decision) -> Ending:
+        """An answer to a question of ours, handled without the model."""
+        is_about_money = decision.kind is not PromptKind.STALE
+        if is_about_money and not await self._are_books_right():
             return Ending(state=MessageState.ANSWERED, words=BOOKS_ARE_WRONG)
 
-        def settle(tx: Tx) -> consent.Settled:
+        def settle(tx: Tx) -> answers.Settled:
             journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
-            return consent.settle(
+            return answers.settle(
                 tx,
                 self._message,
                 decision,
@@ -167,27 +166,9 @@ class Turn:
         settled = await self._database.write(settle)
         for conversation_id in settled.notify_conversation_ids:
             self._notify_outbound(conversation_id, self._business.id)
-        return Ending(state=MessageState.ANSWERED, receipts=settled.receipts, words=settled.words)
-
-    async def _approve_stale(self, decision: Decision) -> Ending:
-        """An answer to the question about stale messages, handled without the model."""
-
-        def settle(tx: Tx) -> bool:
-            journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
-            return questions.settle(
-                tx,
-                decision.key,
-                conversation_id=self._message.conversation_id,
-                answer=StaleAnswer.YES if decision.is_yes else StaleAnswer.NO,
-                message_id=self._message.message_id,
-                now=to_text(self._clock.now()),
-            )
-
-        if not await self._database.write(settle):
-            return Ending(state=MessageState.ANSWERED, words="That is already settled.")
-        if decision.is_yes:  # the messages it takes up are its answer
+        if settled.takes_up_stale:
             return Ending(state=MessageState.SILENT, reason="took_up_stale_messages")
-        return Ending(state=MessageState.ANSWERED, words="All right, I will leave it.")
+        return Ending(state=MessageState.ANSWERED, receipts=settled.receipts, words=settled.words)
 
     async def _receipts_alone(self) -> Ending:
         message_id, revision = self._message.message_id, self._begun.claim.revision
