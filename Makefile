@@ -10,8 +10,8 @@ RUNTIME := $(VENV)/.runtime
 demo: $(RUNTIME)  ## the whole thing on loopback, with a phone page in the browser
 	$(BIN)/python -m wbot demo
 
-test: $(STAMP)  ## the whole suite
-	$(BIN)/pytest
+test: $(STAMP)  ## the whole suite, on every core
+	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 readme: $(STAMP)  ## README's "Run it for real", in an empty environment
 	$(BIN)/pytest -m registry

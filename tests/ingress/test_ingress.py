@@ -5,6 +5,7 @@ import gzip
 import json
 import resource
 import signal
+import socket
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
@@ -23,6 +24,7 @@ from wbot.ingress.addresses import counted_address
 from wbot.ingress.bodies import Bodies
 from wbot.ingress.connections import Connections
 from wbot.ingress.limits import Limits
+from wbot.ingress.server import listening
 from wbot.simulator.simulator import serve
 
 MIB = 1024 * 1024
@@ -551,3 +553,24 @@ async def test_one_address_has_so_many_connections_to_a_port_open_to_all() -> No
     protocol.connection_lost(None)
     connections.stop()
     await server.shutdown()
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_connection_that_comes_while_the_service_stops_is_closed(steps: int) -> None:
+    """However far the event loop has come with it; else its client would wait for ever."""
+    app = web.Application()
+    async with listening(app, host="127.0.0.1", port=0, shutdown_timeout_s=1) as port:
+        waiting = [socket.create_connection(("127.0.0.1", port), WAIT_S) for _ in range(5)]
+        for _ in range(steps):
+            await asyncio.sleep(0)
+    for client in waiting:
+        with closing(client):
+            client.setblocking(False)
+            assert await asyncio.wait_for(ended(client), WAIT_S)
+
+
+async def ended(client: socket.socket) -> bool:
+    try:
+        return await asyncio.get_running_loop().sock_recv(client, 1) == b""
+    except ConnectionError:
+        return True

@@ -464,11 +464,11 @@ def test_the_copy_before_an_upgrade_is_for_its_owner_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, known = tmp_path / "wbot.db", migrations.migrations()
-    with monkeypatch.context() as older:
-        older.setattr(migrations, "migrations", lambda: known[:1])
-        begin_database(path)
     begin_database(path)
-    assert modes(tmp_path)["wbot.db.before-0002"] == 0o600
+    later = migrations.Migration(9999, "CREATE TABLE extras (id INTEGER PRIMARY KEY);\n")
+    monkeypatch.setattr(migrations, "migrations", lambda: (*known, later))
+    begin_database(path)
+    assert modes(tmp_path)["wbot.db.before-9999"] == 0o600
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for others")

@@ -54,7 +54,7 @@ async def listening(
         try:
             yield int(server.sockets[0].getsockname()[1])
         finally:
-            server.close()
+            await _close(server)
     finally:
         await runner.cleanup()
         connections.stop()
@@ -72,3 +72,13 @@ async def _open(
         raise ConfigurationError(
             f"Cannot listen on {host}:{port}: {error.strerror or error}; {advice}."
         ) from error
+
+
+async def _close(server: asyncio.Server) -> None:
+    # CPython forgets, without closing it, a connection that is accepted but not set up when its
+    # server closes: so stop accepting, let the event loop set those up, and only then close.
+    loop = asyncio.get_running_loop()
+    for listener in server.sockets:
+        loop.remove_reader(listener)
+    await asyncio.sleep(0)
+    server.close()

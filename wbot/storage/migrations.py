@@ -13,7 +13,6 @@ import msgspec
 
 from wbot.clock import to_text
 from wbot.domain.errors import ConfigurationError
-from wbot.domain.messages import log_id_of
 from wbot.storage.database import transaction
 from wbot.storage.files import open_private
 
@@ -59,21 +58,21 @@ def triggers() -> dict[str, str]:
 def pending(connection: sqlite3.Connection) -> tuple[Migration, ...]:
     """What the database still lacks; raises ConfigurationError where it is not ours or newer."""
     known = migrations()
-    seen = _seen(connection)
+    applied = _seen(connection)
+    seen = dict(applied)
     for migration in known:
         sha256 = seen.pop(migration.version, migration.sha256)
         if sha256 != migration.sha256:
             raise ConfigurationError(
                 f"The database was made with another edition of schema {migration.version}; "
-                "use the wbot that made it, or a backup."
+                "use the wbot that made it, or begin a new database."
             )
     if seen:
         raise ConfigurationError(
             f"The database has schema {max(seen)}, newer than this wbot's {known[-1].version}; "
             "install the newer wbot, or restore the copy made before its upgrade."
         )
-    applied = len(_seen(connection))
-    return known[applied:]
+    return tuple(migration for migration in known if migration.version not in applied)
 
 
 def migrate(
@@ -113,7 +112,6 @@ def _apply(connection: sqlite3.Connection, migration: Migration, now: datetime) 
         "CREATE TABLE IF NOT EXISTS schema_version "
         "(version INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, at TEXT NOT NULL)"
     )
-    connection.create_function("log_id_of", 1, log_id_of, deterministic=True)
     for statement in _statements(migration.sql):
         connection.execute(statement)
     connection.execute(
