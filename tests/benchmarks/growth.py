@@ -326,7 +326,7 @@ class Journey:
             settled = answers.settle(
                 self.tx,
                 message,
-                Decision(PromptKind.CONFIRM, asked["token"], is_yes=True),
+                decision=Decision(PromptKind.CONFIRM, asked["token"], is_yes=True),
                 business=self.business,
                 now=to_text(clock.now()),
             )

@@ -47,10 +47,21 @@ def test_a_button_names_its_question(button_id: str | None, tap: Decision | None
     ("text", "answer"),
     [
         *((word, True) for word in ("yes", "Y", "Yes please!", " yep. ", "CONFIRM", "I confirm")),
-        *((word, False) for word in ("no", "N", "Nope.", "no  thanks", "No thank you!")),
+        *(
+            (word, True)
+            for word in ("Yes\u200b", "\uff39\uff45\uff53\uff01", "yes 👍🏽", "yes yes")
+        ),
+        *(
+            (word, True)
+            for word in ("Yes\ufe0f", "y\u2060es", "Confirm it", "yes pls", "yes\u00a0please")
+        ),
+        *((word, False) for word in ("no", "N", "Nope.", "no  thanks", "No thank you!", "don’t")),
         *(
             (word, None)
-            for word in ("ok", "sure", "yes but to Mary", "yes and no", "cancel", "👍", "", "yes?")
+            for word in (
+                *("ok", "sure", "yes but to Mary", "yes and no", "cancel", "👍", "", "yes?"),
+                *("\u200b", "yes, $30", "sí", "y\u0435s", "I confirm nothing", "👍👍"),
+            )
         ),
         ("no, thanks", None),
         ("не yes", None),

@@ -6,7 +6,7 @@ import msgspec
 
 from wbot.clock import from_text, later, to_text
 from wbot.domain.business import Business
-from wbot.domain.confirmations import PendingTransfer, confirmation_body
+from wbot.domain.confirmations import PendingTransfer, confirmation_body, take_back_body
 from wbot.domain.foreign import ForeignWords, is_foreign_label
 from wbot.domain.ledger import (
     Cause,
@@ -56,7 +56,7 @@ def question(
     """Ask about what the message left pending; None if nothing is."""
     open_ = ledger.open_of_message(tx, message.message_id)
     if not open_:
-        return None
+        return _take_back_prompt(tx, message, business, receipts)
     ttl_s = business.policy.hold_ttl_s
     asked = prompts.ask(
         tx,
@@ -72,6 +72,25 @@ def question(
     receipts = sorted(receipts, key=lambda line: line not in done)
     body = confirmation_body(held, business.currency, ttl_s=ttl_s, receipts=receipts)
     return prompt(PromptKind.CONFIRM, asked["token"], body, yes="Confirm", no="Cancel")
+
+
+def _take_back_prompt(
+    tx: Tx, message: StoredMessage, business: Business, receipts: Sequence[str]
+) -> Prompt | None:
+    asked = prompts.of_message(tx, message.message_id, PromptKind.CANCEL)
+    if asked is None or asked["outcome"] is not None:
+        return None
+    row = ledger.required(tx, asked["transfer_id"])
+    entry = ledger.entry(tx, row["debit_account_id"], row["id"])
+    payee = "the payee" if entry is None else entry.payee
+    sent = _lines(tx, row, business).sent(row["id"], row["amount_minor"], payee)
+    body = take_back_body(sent, receipts)
+    return prompt(PromptKind.CANCEL, asked["token"], body, yes="Yes, take it back", no="No")
+
+
+def held_of(tx: Tx, asked: Row) -> list[PendingTransfer]:
+    """The pending transfers that a confirmation is about."""
+    return [_held(tx, row) for row in ledger.open_of_message(tx, asked["message_id"])]
 
 
 def decide(

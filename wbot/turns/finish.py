@@ -45,6 +45,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     is_by_model: bool = False
     """Whether the words are the model's."""
     reason: str | None = None
+    prompt: Prompt | None = None
+    """The reply itself, where it is a question of code's about the message."""
     asks_before: str | None = None
     """Written before this instant, the message and all that wait with it are only asked about."""
 
@@ -79,6 +81,8 @@ def close(tx: Tx, message: StoredMessage, claim: Claim, *, ending: Ending, now: 
 
 
 def _parts(tx: Tx, message: StoredMessage, ending: Ending, now: str) -> list[Outgoing]:
+    if ending.prompt is not None:
+        return [ending.prompt]
     business = businesses.required(tx, message.business_id)
     receipts = unique([*consent.expiry_lines(tx, message, business), *ending.receipts])
     asked = consent.question(tx, message, business, receipts=receipts, now=now)

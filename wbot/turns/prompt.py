@@ -19,6 +19,7 @@ from wbot.domain.history import LINES_MAX, ChatMessage, fit
 from wbot.domain.names import clean_name
 from wbot.domain.outgoing import Prompt
 from wbot.domain.receipts import MARK
+from wbot.payments.quotations import Quotation
 from wbot.storage import messages, outbox
 from wbot.storage.tx import Tx
 
@@ -41,7 +42,12 @@ LATE = (
 
 
 def system_text(
-    business: Business, *, customer_name: str | None, now: datetime, is_late: bool
+    business: Business,
+    *,
+    customer_name: str | None,
+    now: datetime,
+    is_late: bool,
+    quotation: Quotation | None = None,
 ) -> str:
     """The system message: the rules, the business's own instructions, and the context."""
     clean = clean_name(customer_name)
@@ -51,8 +57,17 @@ def system_text(
         f"Today is {now:%A, %d %B %Y}, {now:%H:%M} UTC.",
         f"The customer's WhatsApp name is {clean!r}." if clean else "",
         LATE if is_late else "",
+        "" if quotation is None else _quoted(quotation),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _quoted(quotation: Quotation) -> str:
+    if quotation.text is None:
+        return "The customer's message quotes an older one that is not on file."
+    author = "you" if quotation.is_ours else "the customer"
+    data = json.dumps({f"quoted, written by {author} before": quotation.text}, ensure_ascii=False)
+    return f"The customer's message quotes this one and is about it: {data}"
 
 
 def build_prompt(system: str, history: Sequence[ChatMessage], words: str) -> list[dict[str, Any]]:
