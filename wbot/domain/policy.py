@@ -39,6 +39,9 @@ class Refusal(StrEnum):
     CANCEL_WINDOW_CLOSED = "cancel_window_closed"
     REACHED_A_CUSTOMER = "reached_a_customer"
     PAYING_OUT = "paying_out"
+    QUOTES_NO_PAYMENT = "quotes_no_payment"
+    QUOTES_ANOTHER = "quotes_another"
+    QUOTES_SEVERAL = "quotes_several"
 
 
 SENTENCES = {
@@ -71,6 +74,12 @@ SENTENCES = {
         "That money has reached another customer's account; please ask us to sort it out."
     ),
     Refusal.PAYING_OUT: "That money is already being paid out; please ask us.",
+    Refusal.QUOTES_NO_PAYMENT: "The message that you quote is about no payment of yours.",
+    Refusal.QUOTES_ANOTHER: "That is not the payment in the message that you quote.",
+    Refusal.QUOTES_SEVERAL: (
+        "The message that you quote is about several payments; please give the reference of the "
+        "one that you mean, for example T12."
+    ),
 }
 """With the policy's figures where they stand in braces."""
 
@@ -79,6 +88,8 @@ class AskReason(StrEnum):
     """Why a transfer waits for its customer's yes, whatever its amount."""
 
     FOREIGN_WORDS = "foreign_words"
+    QUOTATION = "quotation"
+    """The model read what the message quotes."""
     CAME_AS_TEXT = "came_as_text"
     """The model wrote the call as text, which it may have copied from anywhere."""
     FALLBACK_MODEL = "fallback_model"
