@@ -160,8 +160,8 @@ def test_commands_print_through_one_place() -> None:
         for file, source in SOURCES.items()
         if part_of(file) in {"commands", "__main__"} and uses(source, prints)
     }
-    # These three print nobody's words but their own and those of the shell that called them.
-    own_words = {"commands/demo.py", "commands/sample.py", "commands/sign.py"}
+    # These print nobody's words but their own and those of the shell that called them.
+    own_words = {f"commands/{name}.py" for name in ("demo", "init", "sample", "sign")}
     assert printers - own_words == {"commands/console.py"}
 
 

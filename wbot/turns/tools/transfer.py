@@ -58,12 +58,13 @@ def _reported(context: PaymentContext, made: Transfer) -> tuple[dict[str, object
         "transfer": reference_of(made.transfer_id),
         "amount": format_amount(made.amount_minor, currency),
         "currency": currency.code,
-        "to": shown_payee(made.payee),
+        "to": shown_payee(made.payee.name),
+        "payee": "customer" if made.payee.paid_out_by is None else "outside",
         "available": format_amount(made.available_minor, currency),
     }
     if made.refusal is not None:
         sentence = sentence_of(made.refusal, policy, currency)
-        line = lines.not_sent(made.amount_minor, made.payee, sentence)
+        line = lines.not_sent(made.amount_minor, made.payee.name, sentence)
         return refused(sentence, refusal=str(made.refusal), state="refused", **facts), line
     result = {"ok": True, "state": str(made.phase), **facts}
     if made.phase is Phase.PENDING:
@@ -90,7 +91,10 @@ TRANSFER = Tool(
             },
             "to": {
                 "type": "string",
-                "description": "The payee's name, or another customer's phone number.",
+                "description": (
+                    "The payee's name or another customer's phone number, or both, as the "
+                    "customer wrote it."
+                ),
             },
             "memo": {"type": "string", "description": "What it is for, if the customer said so."},
         },
