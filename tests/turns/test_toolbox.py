@@ -198,6 +198,15 @@ def test_the_whole_balance_can_be_sent_and_not_a_cent_more(caller: ToolCaller) -
     assert caller.pay("0.01", "Jane")["refusal"] == Refusal.INSUFFICIENT_FUNDS
 
 
+def test_a_payee_who_looks_like_a_known_one_is_asked_about_whatever_the_threshold(
+    caller: ToolCaller,
+) -> None:
+    assert caller.call("transfer", {"amount": "20", "to": "John"}).receipt
+    step = caller.call("transfer", {"amount": "20", "to": "J0hn"})
+    assert json.loads(step.result)["state"] == "pending"
+    assert step.receipt is None
+
+
 @pytest.mark.parametrize("amount", [20, 20.0, "20", "$20.00", "20 dollars", "20,00", "USD 20"])
 @pytest.mark.parametrize("to", ["John", " john ", "JOHN", f"Jo{BIDI}hn", f"{MARK} John\n"])
 def test_the_same_transfer_in_one_message_acts_once_whatever_the_spelling(

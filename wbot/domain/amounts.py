@@ -46,8 +46,9 @@ _SAME = str.maketrans(
         "\N{ARABIC COMMA}": ",",
     }
 )
-# Marks of direction are usual around Arabic and Hebrew words; within a number they could turn it.
-_DIRECTION_MARKS = re.compile("[\u200e\u200f\u061c]")
+# Around Arabic and Hebrew words marks of direction are usual, within a number they could turn it;
+# short vowels are often written on the last letter of a word.
+_AROUND_WORDS = re.compile("[\u200e\u200f\u061c\u064b-\u0652]")
 
 # A dot that follows a letter or a slash belongs to the word before it: Rs.500, S/.500.
 _NUMBER = re.compile(
@@ -108,7 +109,7 @@ def parse_amount(text: str, currency: Currency) -> int:
     numbers = _NUMBER.findall(written)
     if not numbers:
         raise _unreadable(text, currency)
-    before, *between, after = (_DIRECTION_MARKS.sub("", one) for one in _NUMBER.split(written))
+    before, *between, after = (_AROUND_WORDS.sub("", one) for one in _NUMBER.split(written))
     if currency.code not in _codes(before, currency):
         raise _other_currency(currency)
     factors = [factors_of(word.strip(), currency.code) for word in between]

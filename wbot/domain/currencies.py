@@ -85,7 +85,7 @@ IRR 2 0 Iranian rial | riyal riyals ریال ريال ﷼
 ISK 0 0 Icelandic króna | kr krónur krona kronur
 JMD 2 , Jamaican dollar | $ j$ jm$
 JOD 3 ? Jordanian dinar | jd د.أ دينار دنانير دينارا
-JPY 0 0 Japanese yen | ¥ 円 えん 엔 日元
+JPY 0 0 Japanese yen | ¥ jp¥ 円 えん 엔 日元
 KES 2 , Kenyan shilling | ksh kshs sh shs shilingi bob
 KGS 2 ? Kyrgyz som | сом сомов
 KHR 2 , Cambodian riel | ៛ រៀល
@@ -122,7 +122,7 @@ NIO 2 , Nicaraguan córdoba | c$
 NOK 2 ? Norwegian krone | kr kroner crown crowns
 NPR 2 , Nepalese rupee | rs ₨ रु रू रुपैयाँ रूपैयाँ
 NZD 2 , New_Zealand dollar | $ nz$
-OMR 3 ? Omani rial | ro riyal riyals ر.ع ريال ريالات ﷼
+OMR 3 ? Omani rial | ro riyal riyals ر.ع ريال ريالات ريالا ﷼
 PAB 2 , Panamanian balboa | b/. b/
 PEN 2 , Peruvian sol | s/ s/. soles nuevos_soles
 PGK 2 , Papua_New_Guinean kina | k
@@ -130,12 +130,12 @@ PHP 2 , Philippine peso | ₱ p piso
 PKR 2 , Pakistani rupee | rs ₨ روپے روپیہ
 PLN 2 ? Polish zloty | zł zl złoty złote złotych zlotych zlote
 PYG 0 0 Paraguayan guarani | ₲ gs guaraní guaraníes
-QAR 2 , Qatari riyal | qr rial rials ر.ق ريال ريالات ﷼
+QAR 2 , Qatari riyal | qr rial rials ر.ق ريال ريالات ريالا ﷼
 RON 2 . Romanian leu | lei ron.
 RSD 2 0 Serbian dinar | din dinara динар динара дин
 RUB 2 ? Russian ruble | ₽ руб р рубль рубля рублей rouble roubles
 RWF 0 0 Rwandan franc | rf frw
-SAR 2 , Saudi riyal | sr rial rials ر.س ريال ريالات ﷼ \u20c1
+SAR 2 , Saudi riyal | sr rial rials ر.س ريال ريالات ريالا ﷼ \u20c1
 SBD 2 , Solomon_Islands dollar | $ si$
 SCR 2 , Seychellois rupee | rs ₨ sr roupie roupies
 SDG 2 , Sudanese pound | ج.س جنيه جنيهات
@@ -162,7 +162,7 @@ TZS 2 0 Tanzanian shilling | tsh tshs sh shs shilingi
 UAH 2 ? Ukrainian hryvnia | ₴ грн гривня гривні гривень гривна гривны гривен
 UGX 0 0 Ugandan shilling | ush ushs sh shs shilingi
 USD 2 , US dollar | $ us$ u.s u.s$ buck bucks american_dollar american_dollars dólar dólares \
-dollari dolari доллар доллара долларов دولار डॉलर ดอลลาร์ ドル 달러 美元 美金
+dollari dolari доллар доллара долларов دولار دولارا دولارات डॉलर ดอลลาร์ ドル 달러 美元 美金
 USN 2 , US next-day_dollar |
 UYI 0 0 Uruguayan indexed_unit |
 UYU 2 . Uruguayan peso | $ uy$ $u
@@ -179,7 +179,7 @@ XCD 2 , East_Caribbean dollar | $ ec$
 XCG 2 ? Caribbean guilder | cg guilders gulden
 XOF 0 0 West_African_CFA franc | fcfa cfa f
 XPF 0 0 CFP franc | fcfp f
-YER 2 0 Yemeni rial | riyal riyals ر.ي ريال ريالات ﷼
+YER 2 0 Yemeni rial | riyal riyals ر.ي ريال ريالات ريالا ﷼
 ZAR 2 , South_African rand | r
 ZMW 2 , Zambian kwacha | k
 ZWG 2 , Zimbabwean gold | zig

@@ -30,6 +30,7 @@ _LOCAL = {
     "palos": (10**6, {"CLP", "ARS", "UYU"}),
     "mi": (10**6, {"BRL"}),
     "tr": (10**6, {"VND"}),
+    "l": (10**5, {"INR", "PKR", "BDT", "NPR", "LKR"}),
     "lk": (10**5, {"INR", "PKR", "BDT", "NPR", "LKR"}),
     "cr": (10**7, {"INR", "PKR", "BDT", "NPR", "LKR"}),
 }

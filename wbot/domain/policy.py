@@ -93,6 +93,8 @@ class AskReason(StrEnum):
     CAME_AS_TEXT = "came_as_text"
     """The model wrote the call as text, which it may have copied from anywhere."""
     FALLBACK_MODEL = "fallback_model"
+    LOOK_ALIKE = "look_alike"
+    """The new payee's name looks like a known one's."""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,6 +34,8 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     """A customer's or an unknown one: until a yes, both get the same answers."""
     is_own: bool = False
     is_new_name: bool = False
+    is_look_alike: bool = False
+    """Whether the new name looks like that of a known payee."""
 
 
 def normalised(to: str) -> str:
@@ -120,9 +122,10 @@ def _by_name(tx: Tx, context: PaymentContext, name: str) -> Recipient:
     if folded in paid:  # under whatever rules for names
         is_known = payees.is_known(tx, context.customer_id, name)
         return Recipient(name=paid[folded], is_known=is_known)
-    check_name(name, looks_like=look_alike(name, paid.values()))
+    alike = look_alike(name, paid.values())
+    check_name(name, looks_like=alike)
     name = clean_name(name) or name
     if longer := begun_by(folded, paid):  # one John or two: only the customer knows which
         named = " or ".join(quoted_payee(paid[one]) for one in longer)
         raise MalformedError(f"Which {quoted(name)}? You have paid {named}; give the full name.")
-    return Recipient(name=name, is_new_name=True)
+    return Recipient(name=name, is_new_name=True, is_look_alike=alike is not None)

@@ -104,16 +104,18 @@ def _standing(tx: Tx, context: PaymentContext, account_id: int, recipient: Recip
         day_total_minor=day_total_minor,
         asked_at_once=len(ledger.open_of_message(tx, context.message_id)),
         unasked_minor=ledger.posted_by_call_minor(tx, context.message_id),
-        must_ask=context.must_ask.union(_reasons_to_ask(tx, context)),
+        must_ask=context.must_ask.union(_reasons_to_ask(tx, context, recipient)),
         is_nobody=recipient.is_number and recipient.customer_id is None,
         may_guess=_may_guess(tx, context, account_id, recipient),
     )
 
 
-def _reasons_to_ask(tx: Tx, context: PaymentContext) -> Iterator[AskReason]:
+def _reasons_to_ask(tx: Tx, context: PaymentContext, recipient: Recipient) -> Iterator[AskReason]:
     # A model may obey another person whose words it has read.
     if messages.has_met_foreign(tx, context.message_id):
         yield AskReason.FOREIGN_WORDS
+    if recipient.is_look_alike:
+        yield AskReason.LOOK_ALIKE
 
 
 def _may_guess(tx: Tx, context: PaymentContext, account_id: int, recipient: Recipient) -> bool:
