@@ -50,7 +50,7 @@ def test_what_a_payee_reads_of_the_payer_is_set_like_any_option(wbot: Wbot) -> N
 def test_a_business_is_shown_as_it_was_added(wbot: Wbot) -> None:
     added = wbot.json(
         *("business", "add", "shop", "--name", "The Shop", *NUMBER, "--access-token", "env:TOKEN"),
-        *("--currency", "eur", "--confirm-above", "100.00", "--max-transfer", "1,500", "--model"),
+        *("--currency", "eur", "--confirm-above", "100.00", "--max-transfer", "1,500.00", "--model"),
         *("small-model", "--throughput", "20", "--payees", "known", "--instructions", "Be brief."),
     )
     assert added == wbot.json("business", "show", "shop")
@@ -182,7 +182,7 @@ def test_an_empty_value_puts_the_default_back() -> None:
         (["model=a", "model=b"], 2, "model is given twice"),
         (["confirm_above=-1"], 2, "confirm_above: The amount must be more than zero."),
         (["confirm_above=ten"], 2, "confirm_above: I could not read that amount"),
-        (["confirm_above=1.234"], 2, "confirm_above: I cannot tell whether"),
+        (["confirm_above=1.234"], 2, "confirm_above: Do you mean $1.234 or $1,234.00?"),
         (["max_transfer=0"], 2, "max_transfer: A limit is more than zero"),
         (["max_transfer=5 EUR"], 2, "please give it in USD"),
         (["max_transfer=1e9"], 2, "could not read"),

@@ -160,7 +160,7 @@ def test_a_withdrawal_beyond_the_balance_is_refused_and_stays_so(wbot: Wbot) -> 
         (["deposit", "shop", "C7", "5"], 1, "shop has no customer C7"),
         (["deposit", "shop", ALICE, "0"], 2, "more than zero"),
         (["deposit", "shop", ALICE, "five"], 2, "could not read that amount"),
-        (["deposit", "shop", ALICE, "1.005"], 2, "I cannot tell"),
+        (["deposit", "shop", ALICE, "1.005"], 2, "Do you mean $1.005 or $1,005.00?"),
         (["deposit", "shop", ALICE, "5 EUR"], 2, "please give it in USD"),
         (["deposit", "shop", ALICE, "5", "--key", " "], 2, "A key has 1 to 200 characters"),
         (["deposit", "shop", ALICE, "5", "--memo", "\udc80"], 2, "not UTF-8"),

@@ -47,7 +47,7 @@ COMMANDS: list[tuple[tuple[str, ...], str]] = [
     ((*DEPOSIT, "0"), "AMOUNT is '0': The amount must be more than zero."),
     ((*DEPOSIT, "abc"), "AMOUNT is 'abc': I could not read that amount; please write it like 100"),
     ((*DEPOSIT, "1e9"), "AMOUNT is '1e9': I could not read that amount; please write it like 100"),
-    ((*DEPOSIT, "100.001"), "please write 100001 or 100.00."),
+    ((*DEPOSIT, "100.001"), "Do you mean $100.001 or $100,001.00?"),
     ((*DEPOSIT, "100.0001"), "AMOUNT is '100.0001': An amount in USD has at most 2 decimals."),
     ((*DEPOSIT, "9" * 20), "That amount is too large."),
     ((*DEPOSIT, ""), "Please give an amount, such as 100.00."),
