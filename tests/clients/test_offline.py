@@ -386,7 +386,14 @@ def turn(text: str, results: Sequence[Mapping[str, Any] | str]) -> list[dict[str
     ]
 
 
-SENT = {"ok": True, "state": "posted", "transfer": "T1", "to": "John", "amount": "20.00"}
+SENT = {
+    "ok": True,
+    "state": "posted",
+    "transfer": "T1",
+    "to": "John",
+    "amount": "20.00",
+    "payee": "outside",
+}
 SENT_TO_CUSTOMER = {"ok": True, "state": "posted", "transfer": "T1", "to": "+15550001111"}
 CANCELLED = {"ok": True, "state": "reversed", "transfer": "T1", "reversal": "T2", "to": "John"}
 BALANCE = {"ok": True, "available": "400.00"}

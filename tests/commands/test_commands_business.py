@@ -50,7 +50,15 @@ def test_what_a_payee_reads_of_the_payer_is_set_like_any_option(wbot: Wbot) -> N
 def test_a_business_is_shown_as_it_was_added(wbot: Wbot) -> None:
     added = wbot.json(
         *("business", "add", "shop", "--name", "The Shop", *NUMBER, "--access-token", "env:TOKEN"),
-        *("--currency", "eur", "--confirm-above", "100.00", "--max-transfer", "1,500.00", "--model"),
+        *(
+            "--currency",
+            "eur",
+            "--confirm-above",
+            "100.00",
+            "--max-transfer",
+            "1,500.00",
+            "--model",
+        ),
         *("small-model", "--throughput", "20", "--payees", "known", "--instructions", "Be brief."),
     )
     assert added == wbot.json("business", "show", "shop")
