@@ -73,6 +73,15 @@ SENTENCES = {
 """With the policy's figures where they stand in braces."""
 
 
+class AskReason(StrEnum):
+    """Why a transfer waits for its customer's yes, whatever its amount."""
+
+    FOREIGN_WORDS = "foreign_words"
+    CAME_AS_TEXT = "came_as_text"
+    """The model wrote the call as text, which it may have copied from anywhere."""
+    FALLBACK_MODEL = "fallback_model"
+
+
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """What decides about a transfer, besides its amount; read in the transfer's transaction."""
 
@@ -85,8 +94,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """Transfers of the same message that already wait for a confirmation."""
     unasked_minor: int = 0
     """What the same message has moved already without one."""
-    has_met_foreign: bool = False
-    """Whether the same message's turn has read another person's words."""
+    must_ask: frozenset[AskReason] = frozenset()
     is_nobody: bool = False
     """Whether the payee is a number that no customer has."""
     may_guess: bool = True
@@ -120,9 +128,9 @@ def needs_confirmation(amount_minor: int, standing: Standing, policy: Policy) ->
     """Whether a transfer of this amount waits for the customer's own yes.
 
     All that one message moves without one stays within the threshold, however many small
-    transfers a model splits it into. A model may obey another person whose words it has read.
+    transfers a model splits it into.
     """
-    if standing.has_met_foreign:
+    if standing.must_ask:
         return True
     return standing.unasked_minor + amount_minor > policy.confirm_above_minor
 

@@ -3,6 +3,7 @@
 import msgspec
 
 from wbot.domain.business import Business
+from wbot.domain.policy import AskReason
 
 
 class PaymentContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -12,3 +13,5 @@ class PaymentContext(msgspec.Struct, frozen=True, kw_only=True):
     customer_id: int
     message_id: str
     now: str
+    must_ask: frozenset[AskReason] = frozenset()
+    """Why a transfer of this call is asked about anyway; the ledger may know more reasons."""
