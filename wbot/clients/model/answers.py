@@ -28,6 +28,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     tool_calls: tuple[ToolCall, ...] = ()
     model: str = ""
     usage: Usage = Usage()
+    is_fallback: bool = False
+    """Whether the second model gave it, in place of the first."""
 
 
 class Failing(msgspec.Struct, frozen=True):
