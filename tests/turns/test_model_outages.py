@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 from conftest import ALICE, BOB, WAIT_S, Ahead, MakeWorld, World, deposit, make_simulator, writing
 from test_turns import completion
 from test_waiting_costs_nothing import until
 
+from wbot.clients.offline import completion_of, interpret
 from wbot.domain.receipts import MARK
 from wbot.simulator.faults.plan import Endpoint, silent
 from wbot.simulator.simulator import Simulator
@@ -24,12 +27,22 @@ from wbot.turns.waiting_notice import TAKES_LONGER
 BALANCE = "What's my balance?"
 
 
+def interpreted(request: dict[str, Any]) -> dict[str, Any]:
+    return completion_of(interpret(request["messages"]), created=0, completion_id="chatcmpl-1")
+
+
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def answering(simulator: Simulator, *bodies: Any) -> None:
     """Script the endpoint: each body once, then the interpreter's own answers."""
     left = list(bodies)
 
     def respond(request: dict[str, Any]) -> Any:
-        return left.pop(0) if left else simulator.model._interpreted(request)
+        return left.pop(0) if left else interpreted(request)
 
     simulator.responder = respond
 
@@ -141,21 +154,27 @@ async def test_a_message_that_never_fits_is_a_processing_error_with_the_endpoint
 
 
 async def test_an_outage_burns_nothing_and_the_customer_is_told_once(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, aiohttp_server: Any
 ) -> None:
     """Connections are refused for a while; two messages wait, one line tells of it."""
     monkeypatch.setattr(waiting_notice, "TELL_AFTER_S", 0.5)
-    simulator = make_simulator()
-    variables = {"WBOT_MAX_ATTEMPTS": "1"}
+    simulator, port = make_simulator(), unused_port()
+    variables = {"WBOT_MAX_ATTEMPTS": "1", "OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1"}
     async with make_world(simulator=simulator, variables=variables) as world:
-        client = world.service.model
-        url, client._client.base_url = client._client.base_url, "http://127.0.0.1:9/v1/"  # type: ignore[union-attr]
         await simulator.say(ALICE, BALANCE)
         await simulator.say(ALICE, "hello")
         told = await simulator.wait_for_reply_to(ALICE, after=0, timeout_s=WAIT_S)
         assert told.text == TAKES_LONGER
         assert (await world.health_of(200))["queue"]["waiting"] == 2
-        client._client.base_url = url  # type: ignore[union-attr]
+        requests = []
+
+        async def answer(request: web.Request) -> web.Response:
+            requests.append(await request.json())
+            return web.json_response(interpreted(requests[-1]))
+
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", answer)
+        await aiohttp_server(app, port=port)
         await simulator.wait_for_reply_to(ALICE, after=2, timeout_s=WAIT_S)
         texts = [reply.text for reply in simulator.replies_to(ALICE)]
         assert texts.count(TAKES_LONGER) == 1
@@ -163,8 +182,7 @@ async def test_an_outage_burns_nothing_and_the_customer_is_told_once(
         assert world.rows("SELECT told_to_wait_at FROM conversations") == [
             {"told_to_wait_at": None}
         ]
-        later_prompt = json.dumps(simulator.completions[-1]["messages"])
-        assert TAKES_LONGER not in later_prompt
+        assert TAKES_LONGER not in json.dumps(requests[-1]["messages"])
 
 
 async def test_a_slow_first_answer_is_waited_for_once(
@@ -177,7 +195,7 @@ async def test_a_slow_first_answer_is_waited_for_once(
 
     async def load(request: dict[str, Any]) -> Any:
         await is_loaded.wait()
-        return simulator.model._interpreted(request)
+        return interpreted(request)
 
     simulator.responder = load
     async with make_world(simulator=simulator, variables={"WBOT_API_TIMEOUT": "0.3"}) as world:
@@ -308,13 +326,10 @@ async def test_without_any_model_messages_wait_for_either(
         assert states(world) == [("answered", 1)]
 
 
-def set_knowledge(path: Path, file: Path | None) -> None:
+def set_knowledge(path: Path, file: Path) -> None:
     with writing(path) as tx:
         shop = businesses.required(tx, "shop")
-        changed = {"knowledge": None if file is None else str(file)}
-        import msgspec  # noqa: PLC0415
-
-        businesses.change(tx, msgspec.structs.replace(shop, **changed))
+        businesses.change(tx, msgspec.structs.replace(shop, knowledge=str(file)))
 
 
 async def test_knowledge_is_read_into_the_prompt_and_its_loss_costs_no_turn(
@@ -373,11 +388,11 @@ async def test_the_line_survives_a_restart_and_is_not_repeated(
     async with make_world(simulator=simulator):
         await simulator.say(ALICE, BALANCE)
         await simulator.wait_for_reply_to(ALICE, after=0, timeout_s=WAIT_S)
-    async with make_world(simulator=simulator) as world:
+    clock = Ahead()
+    async with make_world(simulator=simulator, clock=clock) as world:
         await until(lambda: world.rows("SELECT count(*) AS n FROM turns")[0]["n"] > 1)
         simulator.responder = None
-        with writing(world.service.settings.database) as tx:  # any change is worth a try
-            tx.execute("UPDATE businesses SET name = name || '.'")
+        clock.ahead_s = ASK_AGAIN_S
         await simulator.wait_for_reply_to(ALICE, after=1, timeout_s=WAIT_S)
         texts = [reply.text for reply in simulator.replies_to(ALICE)]
         assert texts.count(TAKES_LONGER) == 1
