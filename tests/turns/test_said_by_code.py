@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 from conftest import ALICE, MakeWorld, deposit, make_simulator
 from model_endpoint import calling, words
 
@@ -86,24 +85,3 @@ async def test_38_markdown_is_shown_as_whatsapp_shows_it(make_world: MakeWorld) 
             "*Our hours*\n\n*Weekdays*\n- *Mon–Fri*: 9–17\n\n"
             "Map: https://example.com/map\n\nDay | Hours\nSat | 10–14"
         )
-
-
-async def test_what_was_learned_outlives_the_service(make_world: MakeWorld) -> None:
-    """One refused call, ever: the next start asks in the right form at once."""
-    refused: list[Any] = []
-
-    def script(request: dict[str, Any]) -> Any:
-        if "max_completion_tokens" in request:
-            refused.append(request)
-            said = {"message": "Unsupported parameter: max_completion_tokens", "code": None}
-            return web.json_response({"error": said}, status=400)
-        return words("Hello")
-
-    simulator = make_simulator()
-    simulator.responder = script
-    for _ in range(2):
-        async with make_world(simulator=simulator) as world:
-            assert await world.ask(ALICE, "hi") == "Hello"
-            (row,) = world.rows("SELECT dialect FROM model_dialects")
-            assert json.loads(row["dialect"]) == {"cap": "max_tokens"}
-    assert len(refused) == 1
