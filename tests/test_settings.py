@@ -28,6 +28,8 @@ OPENAI_API_KEY, OPENAI_BASE_URL              | none, none
 WBOT_MODEL                                   | none
 WBOT_MODEL_FALLBACK                          | none
 WBOT_MODEL_FALLBACK_BASE_URL, WBOT_MODEL_FALLBACK_API_KEY | none, none
+WBOT_MODEL_API                               | auto
+WBOT_REASONING_EFFORT                        | none
 WBOT_MAX_TOKENS                              | 500
 WBOT_CACHE_TTL                               | 300
 WBOT_API_TIMEOUT                             | 15

@@ -31,6 +31,7 @@ from wbot.settings import OFFLINE_MODEL, Settings, known_secrets, require
 from wbot.storage import businesses, messages, migrations, outbox
 from wbot.storage.database import Database, connect
 from wbot.storage.lock import locked
+from wbot.storage.model_dialects import DialectMemory
 from wbot.turns.config_cache import BusinessCache
 from wbot.turns.conversation_worker import Conversations
 
@@ -69,8 +70,9 @@ class Service:
             log=log,
             metrics=self.metrics,
         )
-        self.model = _model(settings, secrets, clock)
-        self.fallback = _fallback(settings, secrets, clock)
+        memory = DialectMemory(self.database)
+        self.model = _model(settings, secrets, memory, clock)
+        self.fallback = _fallback(settings, secrets, memory, clock)
         whatsapp = WhatsApp(
             session,
             graph_url=settings.graph_url,
@@ -184,7 +186,9 @@ class Service:
         self.conversations.configuration_changed()
 
 
-def _model(settings: Settings, secrets: Collection[str], clock: Clock) -> ModelClient:
+def _model(
+    settings: Settings, secrets: Collection[str], memory: DialectMemory, clock: Clock
+) -> ModelClient:
     if settings.is_offline:
         return Offline()
     return OpenAIModel(
@@ -193,12 +197,17 @@ def _model(settings: Settings, secrets: Collection[str], clock: Clock) -> ModelC
         timeout_s=settings.api_timeout,
         patience_s=settings.turn_timeout,
         max_tokens=settings.max_tokens,
+        api=settings.model_api,
+        effort=settings.reasoning_effort,
+        memory=memory,
         secrets=secrets,
         clock=clock,
     )
 
 
-def _fallback(settings: Settings, secrets: Collection[str], clock: Clock) -> ModelClient | None:
+def _fallback(
+    settings: Settings, secrets: Collection[str], memory: DialectMemory, clock: Clock
+) -> ModelClient | None:
     """The second model's client: at an endpoint of its own, or at the first one's."""
     if not settings.model_fallback:
         return None
@@ -210,6 +219,8 @@ def _fallback(settings: Settings, secrets: Collection[str], clock: Clock) -> Mod
         timeout_s=settings.api_timeout,
         patience_s=settings.turn_timeout,
         max_tokens=settings.max_tokens,
+        effort=settings.reasoning_effort,
+        memory=memory,
         secrets=secrets,
         clock=clock,
     )

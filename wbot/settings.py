@@ -38,6 +38,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     model_fallback: str = ""
     model_fallback_base_url: str = ""
     model_fallback_api_key: str = ""
+    model_api: str = "auto"
+    reasoning_effort: str = ""
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] = 500
     cache_ttl: Seconds = 300.0  # aiocache reads 0 as "no expiry", so 0 is refused
     api_timeout: Seconds = 15.0
@@ -64,6 +66,7 @@ _PATHS = (Path, Path | None)
 _UNPREFIXED = {"openai_api_key", "openai_base_url"}
 _WEB_ADDRESSES = {"graph_url", "openai_base_url", "model_fallback_base_url"}
 _CHOICES = {
+    "model_api": ("auto", "chat", "responses"),
     "log_level": ("debug", "info", "warning", "error"),
     "log_format": ("", "json", "console"),
 }

@@ -17,8 +17,14 @@ import wbot
 from wbot.storage import migrations
 
 HOUSE = Path(wbot.__file__).parent
-SMALL_TABLES = {"businesses", "installation", "schema_version", "sqlite_master", "sqlite_sequence"}
-"""One row per business or migration; every other table grows with customers' activity."""
+SMALL_TABLES = {
+    "businesses",
+    "installation",
+    "schema_version",
+    "sqlite_master",
+    "sqlite_sequence",
+} | {"model_dialects"}
+"""One row per business, migration or model; every other table grows with customers' activity."""
 
 OPEN_WORK = {
     "messages_unfinished": "messages whose turn has not ended",

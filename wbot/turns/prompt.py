@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from wbot.clients.model import Answer
+from wbot.clients.model import OPAQUE, Answer
 from wbot.domain.business import Business
 from wbot.domain.content import content_of, context_of
 from wbot.domain.delivery import words_of
@@ -90,8 +90,10 @@ def context_text(*, customer_name: str | None, now: datetime, is_late: bool) -> 
 
 
 def assistant_message(answer: Answer) -> dict[str, Any]:
-    """A model's answer as the next round repeats it."""
+    """A model's answer as the next round repeats it, whole."""
     message: dict[str, Any] = {"role": "assistant", "content": answer.text or None}
+    if answer.opaque:
+        message[OPAQUE] = answer.opaque
     if answer.tool_calls:
         message["tool_calls"] = [
             {

@@ -1,7 +1,7 @@
 """One attempt of one message: rounds of model and tools, each kept before the next begins."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -352,7 +352,7 @@ class Turn:
             return msgspec.json.decode(stored.content, type=toolbox.ToolStep)
         started = self._clock.monotonic()
         may_act = await self._are_books_right()
-        must_ask = frozenset({AskReason.FALLBACK_MODEL} if is_fallback else ())
+        must_ask = frozenset(_reasons_to_ask(call, is_fallback=is_fallback))
         step = await self._database.write(
             lambda tx: self._act(tx, call, number, may_act=may_act, must_ask=must_ask)
         )
@@ -399,3 +399,10 @@ class Turn:
             raise StoppingError("The service is stopping.")
         self._number += 1
         return self._number
+
+
+def _reasons_to_ask(call: ToolCall, *, is_fallback: bool) -> Iterator[AskReason]:
+    if call.came_as_text:
+        yield AskReason.CAME_AS_TEXT
+    if is_fallback:
+        yield AskReason.FALLBACK_MODEL

@@ -1,78 +1,117 @@
-"""How an answer of the endpoint is read, whatever its shape."""
+"""Whether what an endpoint said is an answer: words, calls, or a reason to ask again."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from wbot.clients.model.answers import Answer, ToolCall, Usage
+import msgspec
+
+from wbot.clients.model.answers import Answer, Completion, ToolCall
+from wbot.clients.model.text_calls import has_call_notation, offered_name, read_call
+from wbot.clients.model.thinking import without_thinking
 from wbot.clients.model_failures import CODE_LENGTH_MAX, Cleaner
-from wbot.domain import json_access
-from wbot.domain.errors import RetryableError
+from wbot.domain.errors import BadAnswerError, FilteredError
 from wbot.domain.receipts import without_mark
 
+CALL_PROPERLY = (
+    "Make tool calls through the interface for them alone, one complete call after another; never "
+    "write one as text."
+)
+SAY_SOMETHING = "Answer the customer's latest message in words, or call a tool."
+BE_BRIEF = "Answer in a few short sentences."
 
-def answer_of(completion: Mapping[str, Any], cleaned: Cleaner) -> Answer:
-    choice = next(iter(json_access.mappings(completion, "choices")), {})
-    message = json_access.mapping(choice, "message")
-    if not message:
-        raise RetryableError("The model's answer has no choices.")
-    finish_reason = json_access.text(choice, "finish_reason")
-    text, calls = _text_of(message), _calls_of(message)
-    if calls and finish_reason == "length":
-        raise RetryableError("The model's tool call was cut off.")
+
+class UnusableAnswerError(BadAnswerError):
+    """An answer to ask for again; `hint` is said to the model then."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str,
+        own_words: str | None = None,
+        needs_room: bool = False,
+        is_of_thinking: bool = False,
+    ) -> None:
+        super().__init__(message, own_words=own_words)
+        self.hint = hint
+        self.needs_room = needs_room
+        self.is_of_thinking = is_of_thinking
+
+
+def answer_of(
+    completion: Completion,
+    *,
+    messages: Sequence[Mapping[str, Any]],
+    tools: Sequence[Mapping[str, Any]],
+    cleaned: Cleaner,
+) -> Answer:
+    """The answer; raises FilteredError, or UnusableAnswerError for one to ask for again."""
+    if completion.is_filtered:
+        raise FilteredError("The model endpoint's content filter stopped the answer.")
+    if completion.is_cut:  # a call that was cut off might be another one
+        what = "tool call" if completion.calls else "answer"
+        words = without_thinking(completion.text).strip()
+        raise UnusableAnswerError(
+            f"The model's {what} was cut off.",
+            hint=BE_BRIEF if words else "",
+            needs_room=True,
+            is_of_thinking=not words,
+        )
+    if completion.has_odd_call:
+        raise UnusableAnswerError("The model's tool call could not be read.", hint=CALL_PROPERLY)
+    text, calls = _said(completion, messages, tools)
     if not calls and not without_mark(text).strip():
-        reason = "none" if finish_reason is None else cleaned(finish_reason[:CODE_LENGTH_MAX])
-        raise RetryableError(
+        reason = cleaned(completion.finish_reason[:CODE_LENGTH_MAX]) or "none"
+        raise UnusableAnswerError(
             f"The model's answer is empty (finish reason {reason}).",
             own_words="The model's answer is empty.",
+            hint=SAY_SOMETHING,
         )
-    usage = json_access.mapping(completion, "usage")
     return Answer(
         text=text,
         tool_calls=calls,
-        model=json_access.text(completion, "model") or "",
-        usage=Usage(
-            json_access.integer(usage, "prompt_tokens") or 0,
-            json_access.integer(usage, "completion_tokens") or 0,
-        ),
+        model=completion.model,
+        usage=completion.usage,
+        opaque=completion.opaque,
     )
 
 
-def _text_of(message: Mapping[str, Any]) -> str:
-    """The words: a string, the text parts of a list, or else the reason for a refusal."""
-    content = message.get("content")
-    if isinstance(content, list):
-        parts = json_access.mappings(message, "content")
-        content = "".join(json_access.text(part, "text") or "" for part in parts)
-    words = content if isinstance(content, str) else ""
-    return words or json_access.text(message, "refusal") or ""
+def _said(
+    completion: Completion,
+    messages: Sequence[Mapping[str, Any]],
+    tools: Sequence[Mapping[str, Any]],
+) -> tuple[str, tuple[ToolCall, ...]]:
+    """The words without thinking, and the calls by the names on offer."""
+    offered = [tool["function"]["name"] for tool in tools]
+    text = without_thinking(completion.text)
+    if completion.calls:
+        # Words beside a call go back to the model, and to nobody else.
+        words = "" if has_call_notation(text, offered) else text
+        return words, tuple(
+            msgspec.structs.replace(call, name=offered_name(call.name, offered))
+            for call in completion.calls
+        )
+    # Of a call in tags for thinking nothing is left, and one in a channel's is a call's notation.
+    written = text.strip() or completion.text
+    call = read_call(written, tools, quoted=_quotable(messages))
+    if call is not None:
+        return "", (call,)
+    if has_call_notation(text, offered):
+        raise UnusableAnswerError("The model wrote its tool call as text.", hint=CALL_PROPERLY)
+    return text, ()
 
 
-def _calls_of(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
-    proposed = json_access.items(message, "tool_calls")
-    functions = [
-        json_access.mapping(one, "function") for one in json_access.mappings(message, "tool_calls")
-    ]
-    names = [name for function in functions if (name := json_access.text(function, "name"))]
-    if len(names) < len(proposed):  # the unreadable call might have been the payment
-        raise RetryableError("The model's tool call could not be read.")
-    return tuple(
-        ToolCall(call_id, name, _arguments_of(function))
-        for call_id, name, function in zip(_ids_of(proposed), names, functions, strict=True)
-    )
-
-
-def _ids_of(calls: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The calls' own ids, or new ones if some are missing or equal: each result names its call."""
-    own = [call_id for call in calls if (call_id := json_access.identifier(call, "id"))]
-    if len(set(own)) == len(calls):
-        return own
-    return [f"call_{place}" for place, _ in enumerate(calls)]
-
-
-def _arguments_of(function: Mapping[str, Any]) -> str:
-    """The JSON text; some servers omit it where there are no arguments, or send an object."""
-    arguments = function.get("arguments")
-    if isinstance(arguments, str):
-        return arguments
-    return json.dumps({} if arguments is None else arguments)
+def _quotable(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Every text of the prompt that others than the business have written, or may have."""
+    for message in messages:
+        content = message.get("content")
+        if message.get("role") == "system":
+            continue
+        if isinstance(content, str):
+            yield content
+        elif isinstance(content, list):
+            yield from (
+                part["text"]
+                for part in content
+                if isinstance(part, dict) and isinstance(part.get("text"), str)
+            )
