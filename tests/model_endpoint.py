@@ -9,8 +9,8 @@ import msgspec
 from aiohttp import web
 
 from wbot.clients.model import Answer, OpenAIModel
+from wbot.clients.model.answers import assistant_message, tool_message
 from wbot.turns import toolbox
-from wbot.turns.prompt import assistant_message, tool_message
 
 MODEL = "m"
 KEY = "endpoint-key"

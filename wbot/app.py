@@ -183,6 +183,9 @@ class Service:
 
     async def _changed_elsewhere(self) -> None:
         await self.cache.clear()
+        for model in (self.model, self.fallback):
+            if isinstance(model, OpenAIModel):
+                model.look_again()
         self.conversations.configuration_changed()
 
 

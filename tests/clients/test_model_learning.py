@@ -21,13 +21,13 @@ from model_endpoint import (
     words,
 )
 
+from wbot.clients.model.answers import assistant_message, tool_message
 from wbot.clock import Clock
 from wbot.domain.errors import BadAnswerError, BlockedError, FilteredError, RejectedError
 from wbot.storage import model_dialects
 from wbot.storage.database import Database
 from wbot.storage.model_dialects import DialectMemory
 from wbot.turns import toolbox
-from wbot.turns.prompt import assistant_message, tool_message
 
 WEEK_S = 7 * 24 * 3600.0
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from wbot.clients.model import OPAQUE, Answer
 from wbot.domain.business import Business
 from wbot.domain.content import content_of, context_of
 from wbot.domain.delivery import words_of
@@ -87,28 +86,6 @@ def context_text(*, customer_name: str | None, now: datetime, is_late: bool) -> 
         LATE if is_late else "",
     ]
     return "\n\n".join(part for part in parts if part)
-
-
-def assistant_message(answer: Answer) -> dict[str, Any]:
-    """A model's answer as the next round repeats it, whole."""
-    message: dict[str, Any] = {"role": "assistant", "content": answer.text or None}
-    if answer.opaque:
-        message[OPAQUE] = answer.opaque
-    if answer.tool_calls:
-        message["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for call in answer.tool_calls
-        ]
-    return message
-
-
-def tool_message(call_id: str, result: str) -> dict[str, Any]:
-    """A tool's result as the next round reads it."""
-    return {"role": "tool", "tool_call_id": call_id, "content": result}
 
 
 def recent_history(tx: Tx, conversation_id: int) -> tuple[ChatMessage, ...]:

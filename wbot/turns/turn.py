@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from wbot.clients.model import Answer, ToolCall
+from wbot.clients.model.answers import assistant_message, tool_message
 from wbot.clock import Clock, elapsed_ms, from_text, later, to_text
 from wbot.domain import triage
 from wbot.domain.business import Business
@@ -39,11 +40,9 @@ from wbot.turns.finish import Ending, receipts_read, unique
 from wbot.turns.models import Models
 from wbot.turns.prompt import (
     Base,
-    assistant_message,
     context_text,
     recent_history,
     system_text,
-    tool_message,
 )
 
 ROUNDS_MAX = 6

@@ -32,7 +32,6 @@ from wbot.domain.errors import (
     MalformedError,
     OutageError,
     RetryableError,
-    WbotError,
 )
 from wbot.domain.redaction import redacted
 
@@ -116,6 +115,10 @@ class OpenAIModel:
 
     async def close(self) -> None:
         await self._client.close()
+
+    def look_again(self) -> None:
+        """What is known is read from the memory anew: another process may have changed it."""
+        self._dialects.look_again()
 
     async def learned(self, model: str) -> str | None:
         """What was found out about the model here, for the operator."""
@@ -269,27 +272,6 @@ class OpenAIModel:
         if completion is None:
             raise BadAnswerError("The model's answer has no choices.")
         return completion
-
-    async def check(self, model: str) -> None:
-        """Ask whether the key and the model's name are accepted; raises as `complete` does."""
-        try:
-            await self._ask_of_models(self._client.models.with_raw_response.retrieve(model))
-        except BlockedError as error:
-            if not (_has_no_such_route(error) and await self._is_listed(model)):
-                raise
-
-    async def _is_listed(self, model: str) -> bool:
-        try:
-            listed = await self._ask_of_models(self._client.models.with_raw_response.list())
-        except WbotError:
-            return False
-        return any(one.get("id") == model for one in json_access.mappings(listed, "data"))
-
-    async def _ask_of_models(self, call: Awaitable[Any]) -> dict[str, Any]:
-        try:
-            return await self._request(call, self._cleaner())
-        except RefusedRequestError as refused:
-            raise error_of(refused.failure) from refused.__cause__
 
     def _cleaner(self, messages: Sequence[Mapping[str, Any]] = ()) -> Cleaner:
         def cleaned(words: str) -> str:

@@ -64,6 +64,11 @@ class Dialects:
             text = msgspec.json.encode(dialect).decode()
             await self._memory.keep(self._endpoint, model, text, learned.at)
 
+    def look_again(self) -> None:
+        """What the memory holds counts, not what was read from it before."""
+        if self._memory is not None:
+            self._known.clear()
+
     def assume(self, model: str) -> None:
         """Nothing was found out, for the endpoint is down: all may ask at once again."""
         self._known.setdefault(model, _Learned(self.default, self._clock.now()))
