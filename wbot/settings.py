@@ -35,6 +35,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     graph_url: str = "https://graph.facebook.com"
     graph_version: str = "v26.0"
     model: str = ""
+    model_fallback: str = ""
+    model_fallback_base_url: str = ""
+    model_fallback_api_key: str = ""
     model_api: str = "auto"
     reasoning_effort: str = ""
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] = 500
@@ -61,7 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 _PREFIX = "WBOT_"
 _PATHS = (Path, Path | None)
 _UNPREFIXED = {"openai_api_key", "openai_base_url"}
-_WEB_ADDRESSES = {"graph_url", "openai_base_url"}
+_WEB_ADDRESSES = {"graph_url", "openai_base_url", "model_fallback_base_url"}
 _CHOICES = {
     "model_api": ("auto", "chat", "responses"),
     "log_level": ("debug", "info", "warning", "error"),
@@ -243,7 +246,7 @@ def require(settings: Settings, *fields: str) -> None:
 def known_secrets(settings: Settings) -> set[str]:
     """The secrets among the settings; a caller that resolves another one adds it."""
     secrets = {settings.verify_token, settings.app_secret, settings.admin_token}
-    return (secrets | {settings.openai_api_key}) - {""}
+    return (secrets | {settings.openai_api_key, settings.model_fallback_api_key}) - {""}
 
 
 def resolve_secret(reference: str, variables: Mapping[str, str]) -> str:

@@ -52,6 +52,8 @@ class Business(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     throughput: int = THROUGHPUT_DEFAULT
     error_text: str | None = None
+    knowledge: str | None = None
+    """The path of a text file that the model reads with every message."""
     show_payer: ShowPayer = ShowPayer.NONE
     policy: Policy = Policy()
 

@@ -40,6 +40,8 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
 
     blocked_models: Callable[[], Mapping[str, str]]
     failing_models: Callable[[], Sequence[Failing]]
+    stands_in: Callable[[], str | None]
+    unreadable_knowledge: Callable[[], Mapping[str, str]]
     graph_unanswered_s: Callable[[], float]
     blocked_accounts: Callable[[], Mapping[str, str]]
     book_breaches: Callable[[], Sequence[str]]
@@ -81,6 +83,7 @@ class Health:
         # A failing model is probed until it answers; other causes count only while messages wait.
         reasons += self._blocked_reasons() if backlog.waiting else []
         reasons += self._model_reasons()
+        reasons += self._knowledge_reasons()
         reasons += self._graph_reasons() if unsettled else []
         reasons += _books_reasons(self._sources.book_breaches())
         oldest_s = self._age_s(backlog.oldest_received_at)
@@ -99,6 +102,7 @@ class Health:
             "database": {"waiting": self._database.waiting, "commit_ms": self._database.commit_ms},
             "queue": {"waiting": backlog.waiting, "oldest_s": oldest_s},
             "outbox": {"waiting": unsettled},
+            "model": {"fallback_answers_for_it": self._sources.stands_in()},
             "logs": {"dropped": lines_dropped()},
             "version": __version__,
             "uptime_s": round(self._clock.monotonic() - self._started, 1),
@@ -148,6 +152,12 @@ class Health:
             f"{one.reason}"
             for one in self._sources.failing_models()
             if one.seconds > FAILING_MAX_S
+        ]
+
+    def _knowledge_reasons(self) -> list[str]:
+        problems = sorted(self._sources.unreadable_knowledge().items())
+        return [
+            f"{business} is answered without its knowledge: {why}." for business, why in problems
         ]
 
     def _graph_reasons(self) -> list[str]:

@@ -36,6 +36,9 @@ FROM outbox o JOIN businesses b ON b.id = o.business_id
 WHERE o.state IN ('waiting', 'sending', 'unknown') AND b.status = 'active' AND o.id > ?
 ORDER BY o.id LIMIT ?
 """
+WAITING_NOTICE = "waiting"
+"""What the cause of a line begins with that only tells a customer to wait: no answer."""
+
 ADD_STATUS = """
 INSERT INTO statuses (wamid, status, participant, opaque, occurred_at, received_at, pricing,
     errors, webhook_id)
@@ -331,9 +334,10 @@ def unsettled_of(tx: Tx, customer_id: int) -> int:
 
 
 def said(tx: Tx, message_id: str) -> list[str]:
-    """The payloads of the replies a message got, in order."""
+    """The payloads of the replies a message got, in order; no line that only told it to wait."""
     rows = tx.execute(
-        "SELECT payload FROM outbox WHERE message_id = ? ORDER BY id", (message_id,)
+        "SELECT payload FROM outbox WHERE message_id = ? AND cause NOT LIKE ? ORDER BY id",
+        (message_id, f"{WAITING_NOTICE}:%"),
     ).fetchall()
     return [str(row[0]) for row in rows]
 

@@ -43,6 +43,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     tool_calls: tuple[ToolCall, ...] = ()
     model: str = ""
     usage: Usage = Usage()
+    is_fallback: bool = False
+    """Whether the second model gave it, in place of the first."""
     opaque: str = ""
     """JSON of what else the endpoint said, which it may want back in the next round."""
 
