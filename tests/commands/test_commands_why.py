@@ -402,3 +402,15 @@ def test_messages_from_before_a_merge_count_as_the_customers(tx: sqlite3.Connect
     assert message_timeline.find(tx, "15550101002") == ("wamid.1", 1)
     assert message_timeline.find(tx, "C1") == ("wamid.1", 0)
     assert message_timeline.build_timeline(tx, "wamid.1", LATER).customer == "C1"
+
+
+def test_the_tokens_of_thinking_and_of_every_call_are_shown() -> None:
+    usage = {
+        "prompt_tokens": 600,
+        "completion_tokens": 1_020,
+        "reasoning_tokens": 1_000,
+        "calls": 2,
+    }
+    shown = message_timeline._model({"text": "Hello", "model": "m", "usage": usage})
+    tokens = "600 tokens read, 1,020 written, 1,000 of them thinking, 2 calls"
+    assert shown == ("m", f"says 5 characters ({tokens})")

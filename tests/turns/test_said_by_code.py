@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from conftest import ALICE, MakeWorld, deposit, make_simulator
 from model_endpoint import calling, words
 
 from wbot.domain.receipts import MARK
 
+BUSY = web.Response(status=429, headers={"Retry-After": "0"})
 FIELD = Path(__file__).parents[1] / "clients" / "field"
 
 
@@ -85,3 +87,18 @@ async def test_38_markdown_is_shown_as_whatsapp_shows_it(make_world: MakeWorld) 
             "*Our hours*\n\n*Weekdays*\n- *Mon–Fri*: 9–17\n\n"
             "Map: https://example.com/map\n\nDay | Hours\nSat | 10–14"
         )
+
+
+async def test_03_a_signature_comes_back_from_the_journal_in_a_later_attempt(
+    make_world: MakeWorld,
+) -> None:
+    found = case("03")
+    first = found["first_answer"]
+    answers: list[Any] = [first, BUSY, words("You have nothing.")]
+    simulator = make_simulator()
+    simulator.responder = lambda _: answers.pop(0)
+    async with make_world(simulator=simulator) as world:
+        assert (await world.ask(ALICE, "balance?")).endswith("You have nothing.")
+        for request in simulator.completions[-2:]:
+            (call,) = request["messages"][-2]["tool_calls"]
+            assert call == first["choices"][0]["message"]["tool_calls"][0]

@@ -250,12 +250,22 @@ def _model(content: dict[str, Any]) -> tuple[str, str]:
     said = [f"asks for {' and '.join(calls)}"] if calls else []
     if text:
         said.append(f"says {len(text):,} characters")
-    usage = json_access.mapping(content, "usage")
-    tokens = (
-        f"{json_access.integer(usage, 'prompt_tokens') or 0:,} tokens read, "
-        f"{json_access.integer(usage, 'completion_tokens') or 0:,} written"
-    )
+    tokens = _tokens(json_access.mapping(content, "usage"))
     return json_access.text(content, "model") or "the model", f"{', '.join(said)} ({tokens})"
+
+
+def _tokens(usage: dict[str, Any]) -> str:
+    """What the answer cost, over all the calls that it took."""
+    count = {key: json_access.integer(usage, key) or 0 for key in usage}
+    parts = [
+        f"{count.get('prompt_tokens', 0):,} tokens read",
+        f"{count.get('completion_tokens', 0):,} written",
+    ]
+    if count.get("reasoning_tokens"):
+        parts.append(f"{count['reasoning_tokens']:,} of them thinking")
+    if count.get("calls", 1) > 1:
+        parts.append(f"{count['calls']} calls")
+    return ", ".join(parts)
 
 
 def _call(call: dict[str, Any]) -> str:
