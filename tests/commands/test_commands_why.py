@@ -148,17 +148,18 @@ async def test_a_failed_message_shows_what_went_wrong(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     async with make_world(variables={"WBOT_MAX_ATTEMPTS": "2"}) as world:
-        world.simulator.faults.add(Endpoint.MODEL, *[refused(500, 0)] * 2)
+        world.simulator.faults.add(Endpoint.MODEL, *[refused(500, 0, about="balance")] * 2)
         world.simulator.faults.add(Endpoint.SEND, refused(500, 131000))
         await world.ask(ALICE, "What is my balance?")
     with writing(database_path) as tx:
         stages = stages_of(tx, message_timeline.find(tx, ALICE.phone or "")[0])
+    said = "The model endpoint failed: HTTP 500, server_error: Refused on demand."
     assert details(stages, "turn_ended") == [
-        "attempt 1 failed, will be retried: The model endpoint failed: HTTP 500.",
+        f"attempt 1 failed, will be retried: {said}",
         "attempt 2: failed",
     ]
     (error,) = details(stages, "error")
-    assert error == "failure 1, after 2 tries: The model endpoint failed: HTTP 500."
+    assert error == f"failure 1, after 2 tries: {said}"
     first = details(stages, "send_ended")[0]
     assert first.startswith("attempt 1: WhatsApp refused it with code 131000 (")
 
@@ -204,8 +205,8 @@ def test_every_attempt_is_shown_and_a_long_block_once(tx: sqlite3.Connection) ->
         "attempt 9",
     ]
     assert details(stages, "turn_ended") == [
-        "attempt 1 blocked until an operator fixes it, 5 times in all: no key",
-        "attempt 5 blocked until an operator fixes it, 5 times in all: no key",
+        "attempt 1 blocked, not counted, 5 times in all: no key",
+        "attempt 5 blocked, not counted, 5 times in all: no key",
         "attempt 6 stopped with the service; the next start continues from here",
         "attempt 8 failed, will be retried: it broke",
         "attempt 9: silent",

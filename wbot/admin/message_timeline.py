@@ -227,7 +227,7 @@ def _ended(row: Row, times: int) -> str:
     match outcome:
         case TurnOutcome.BLOCKED:
             again = f", {_times(times)} in all" if times > 1 else ""
-            return f"{attempt} blocked until an operator fixes it{again}: {row['detail']}"
+            return f"{attempt} blocked, not counted{again}: {row['detail']}"
         case TurnOutcome.RETRY:
             return f"{attempt} failed, will be retried: {row['detail']}"
         case TurnOutcome.STOPPED:
@@ -251,7 +251,10 @@ def _model(content: dict[str, Any]) -> tuple[str, str]:
     if text:
         said.append(f"says {len(text):,} characters")
     tokens = _tokens(json_access.mapping(content, "usage"))
-    return json_access.text(content, "model") or "the model", f"{', '.join(said)} ({tokens})"
+    who = json_access.text(content, "model") or "the model"
+    if json_access.flag(content, "is_fallback"):
+        who = f"{who} (the fallback)"
+    return who, f"{', '.join(said)} ({tokens})"
 
 
 def _tokens(usage: dict[str, Any]) -> str:

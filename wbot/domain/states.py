@@ -49,7 +49,7 @@ class TurnOutcome(StrEnum):
 
     RETRY = "retry"
     BLOCKED = "blocked"
-    """The model or the token is refused, until an operator fixes it."""
+    """The model or the token is refused, or the model is down; the attempt does not count."""
     STOPPED = "stopped"
     ANSWERED = "answered"
     SILENT = "silent"
