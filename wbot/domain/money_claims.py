@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterator
 from decimal import Decimal
 
-from wbot.domain.money import UNITS
+from wbot.domain.amounts import UNITS
 
 NO_MONEY_MOVED = "No money was moved."
 
