@@ -16,6 +16,7 @@ from wbot.commands.console import (
     print_json,
     print_table,
     reading,
+    say,
     warn,
     writing,
 )
@@ -238,7 +239,7 @@ def _report(one: Business, sentence: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json(described(one))
     elif sentence is not None:
-        click.echo(sentence)
+        say(sentence)
     else:
         _show(one)
 

@@ -17,12 +17,12 @@ from wbot.app import check_settings
 from wbot.clock import from_text, to_text
 from wbot.commands.console import (
     WORDS,
+    cell_of,
     counted,
     fail,
     json_option,
     load_configuration,
     load_settings,
-    plain,
     print_json,
     print_rich,
     reading,
@@ -173,7 +173,7 @@ def _json(one: Check) -> dict[str, str | bool]:
 def _print(found: Sequence[Check]) -> None:
     table = Table("", "", "", box=None, pad_edge=False, show_header=False)
     for one in found:
-        table.add_row(_mark(one), one.check, Text(plain(one.detail), overflow="fold"))
+        table.add_row(_mark(one), one.check, cell_of(one.detail))
     print_rich(table)
 
 

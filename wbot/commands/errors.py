@@ -20,6 +20,7 @@ from wbot.commands.console import (
     print_table,
     readable,
     reading,
+    say,
     writing,
 )
 from wbot.domain.errors import MalformedError
@@ -61,7 +62,7 @@ def list_(*, limit: int | None, as_json: bool) -> None:
     columns = ("ID", "Time (UTC)", "State", "Retries", "Message", "What happened")
     print_table(columns, rows, empty="No failures.")
     if len(found) < total:
-        click.echo(f"The newest {len(found)} of {counted(total, 'failure')}.")
+        say(f"The newest {len(found)} of {counted(total, 'failure')}.")
 
 
 _error_id = click.argument("error_id", metavar="ID", type=click.IntRange(1))
@@ -83,7 +84,7 @@ def show(*, error_id: int, as_json: bool) -> None:
         [(name, str(value)) for name, value in {**facts, **at}.items() if value is not None]
     )
     if row["message_id"] is not None:
-        click.echo(f"Its timeline: wbot why {row['message_id']}")
+        say(f"Its timeline: wbot why {row['message_id']}")
 
 
 @errors.command()
@@ -101,9 +102,7 @@ def retry(*, error_id: int, as_json: bool) -> None:
     if as_json:
         print_json({"id": error_id, "message_id": requeued.message_id, "state": "waiting"})
     else:
-        click.echo(
-            f"{requeued.message_id} waits for its turn again; {_what_happens_next(requeued)}."
-        )
+        say(f"{requeued.message_id} waits for its turn again; {_what_happens_next(requeued)}.")
 
 
 def _what_happens_next(requeued: Requeued) -> str:
@@ -134,7 +133,7 @@ def purge(*, age: str, as_json: bool) -> None:
     if as_json:
         print_json({"deleted": deleted})
     else:
-        click.echo(f"Deleted {counted(deleted, 'failure')} older than {age}.")
+        say(f"Deleted {counted(deleted, 'failure')} older than {age}.")
 
 
 def _age(text: str) -> timedelta:
