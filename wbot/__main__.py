@@ -23,6 +23,7 @@ COMMANDS = {
     "ledger": "wbot.commands.ledger:ledger",
     "customer": "wbot.commands.customer:customer",
     "payee": "wbot.commands.customer:payee",
+    "payout": "wbot.commands.payout:payout",
     "errors": "wbot.commands.errors:errors",
     "why": "wbot.commands.why:why",
     "backup": "wbot.commands.backup:backup",

@@ -33,6 +33,7 @@ from wbot.settings import Settings, known_secrets, require
 from wbot.storage import businesses, messages, migrations, outbox, restorations
 from wbot.storage.database import Database, connect
 from wbot.storage.lock import locked
+from wbot.storage.model_dialects import DialectMemory
 from wbot.turns.config_cache import BusinessCache
 from wbot.turns.conversation_worker import Conversations
 
@@ -71,7 +72,7 @@ class Service:
             log=log,
             metrics=self.metrics,
         )
-        self.model = _model(settings, secrets)
+        self.model = _model(settings, secrets, self.database)
         whatsapp = WhatsApp(
             session,
             graph_url=settings.graph_url,
@@ -190,7 +191,7 @@ class Service:
         self.conversations.configuration_changed()
 
 
-def _model(settings: Settings, secrets: Collection[str]) -> ModelClient:
+def _model(settings: Settings, secrets: Collection[str], database: Database) -> ModelClient:
     if settings.is_offline:
         return Offline()
     return OpenAIModel(
@@ -198,6 +199,9 @@ def _model(settings: Settings, secrets: Collection[str]) -> ModelClient:
         base_url=settings.openai_base_url,
         timeout_s=settings.api_timeout,
         max_tokens=settings.max_tokens,
+        api=settings.model_api,
+        effort=settings.reasoning_effort,
+        memory=DialectMemory(database),
         secrets=secrets,
     )
 

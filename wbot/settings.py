@@ -37,6 +37,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     graph_url: str = "https://graph.facebook.com"
     graph_version: str = "v26.0"
     model: str = ""
+    model_api: str = "auto"
+    reasoning_effort: str = ""
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] = 500
     cache_ttl: Seconds = 300.0  # aiocache reads 0 as "no expiry", so 0 is refused
     api_timeout: Seconds = 15.0
@@ -64,6 +66,7 @@ _UNPREFIXED = {"openai_api_key", "openai_base_url"}
 _SECRET_ENDINGS = ("_token", "_secret", "_key")
 _WEB_ADDRESSES = {"graph_url", "openai_base_url"}
 _CHOICES = {
+    "model_api": ("auto", "chat", "responses"),
     "log_level": ("debug", "info", "warning", "error"),
     "log_format": ("", "json", "console"),
 }

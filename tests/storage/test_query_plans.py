@@ -18,10 +18,10 @@ from wbot.storage import migrations
 
 HOUSE = Path(wbot.__file__).parent
 SMALL_TABLES = {
-    *("businesses", "installation", "restorations"),
+    *("businesses", "installation", "restorations", "model_dialects"),
     *("schema_version", "sqlite_master", "sqlite_sequence"),
 }
-"""One row per business, restore or migration; every other table grows with customers' activity."""
+"""One row per business, restore, model or migration; every other table grows with customers."""
 
 OPEN_WORK = {
     "messages_unfinished": "messages whose turn has not ended",
@@ -29,7 +29,7 @@ OPEN_WORK = {
     "outbox_unsettled": "replies whose fate is open",
     "outbox_in_line": "replies whose fate is open",
     "attempts_open": "sends under way",
-    "confirmations_open": "questions under way",
+    "prompts_open": "questions under way",
 }
 """Partial indexes of pending work only: reading one completely is the work itself."""
 
