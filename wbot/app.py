@@ -26,6 +26,7 @@ from wbot.monitoring.change_poller import ChangePoller
 from wbot.monitoring.health import Health, Sources
 from wbot.monitoring.ledger_audit import Audit
 from wbot.monitoring.metrics_page import MetricsPage
+from wbot.monitoring.supervisor import Supervisor
 from wbot.outbound.sender import Sender
 from wbot.payments.hold_expiry import Expiry
 from wbot.settings import OFFLINE_MODEL, Settings, known_secrets, require
@@ -139,6 +140,7 @@ class Service:
             ),
         )
         self.metrics_page = MetricsPage(self.metrics)
+        self.supervisor = Supervisor(variables, database=self.database, clock=clock, log=log)
         self.watch = ChangePoller(
             database=self.database,
             clock=clock,
@@ -146,6 +148,8 @@ class Service:
             on_change=self._changed_elsewhere,
             sweep=self.notify_unfinished,
         )
+
+        self.background = (self.audit, self.watch, self.expiry, self.supervisor)
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
         await self.database.open()
@@ -274,7 +278,12 @@ def build_app(
                     await service.start(tasks)
                     background_tasks = [
                         tasks.create_task(one.run(), name=type(one).__name__.lower())
-                        for one in (service.audit, service.watch, service.expiry)
+                        for one in (
+                            service.audit,
+                            service.watch,
+                            service.expiry,
+                            service.supervisor,
+                        )
                     ]
                     app[SERVICE_KEY] = service
                     yield

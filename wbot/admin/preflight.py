@@ -122,12 +122,12 @@ async def outside(
     ]
 
 
-def private(paths: Iterable[Path]) -> Check:
+def private(paths: Iterable[Path], name: str = "files") -> Check:
     """Whether files that hold messages, money or secrets are private to their owner."""
     wide = [shlex.quote(str(path)) for path in paths if files.is_wide(path)]
     if not wide:
-        return passed("files", "private to their owner")
-    return warned("files", f"other users of this machine can read them: chmod 600 {' '.join(wide)}")
+        return passed(name, "private to their owner")
+    return warned(name, f"other users of this machine can read them: chmod 600 {' '.join(wide)}")
 
 
 def _businesses(known: Sequence[Business]) -> Check:
