@@ -101,6 +101,7 @@ async def outside(
             graph_url=settings.graph_url,
             version=settings.graph_version,
             timeout_s=settings.api_timeout,
+            app_secret=settings.app_secret,
             secrets=secrets,
         )
         async with asyncio.TaskGroup() as tasks:

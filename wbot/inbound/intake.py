@@ -323,6 +323,7 @@ def _record_status(
             occurred_at=to_text(status.occurred_at) if status.occurred_at else None,
             received_at=to_text(now),
             pricing=json.dumps(status.pricing) if status.pricing else None,
+            code=next((error.code for error in status.errors), None),
             errors=_failure(tx, status, installation, secrets),
             webhook_id=raw.stored(tx),
         ),

@@ -32,6 +32,7 @@ from wbot.metrics import Metrics
 from wbot.settings import Settings
 from wbot.storage import outbox
 from wbot.storage.database import Database
+from wbot.storage.outbox import StateChange
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 """Meta sends up to 3 MB; aiohttp's own limit of 1 MiB would refuse that for days."""
@@ -55,7 +56,7 @@ class _Timing:
 
 
 class Webhooks:
-    """Accepts Meta's webhooks; `notify_conversation` and `notify_sender` wake the next stages."""
+    """Accepts Meta's webhooks; the callables wake the next stages, or tell them of a status."""
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class Webhooks:
         metrics: Metrics,
         notify_conversation: Callable[[int, str], None],
         notify_sender: Callable[[int, str], None],
+        note_status: Callable[[StateChange], None],
     ) -> None:
         self._database = database
         self._settings = settings
@@ -77,6 +79,7 @@ class Webhooks:
         self._metrics = metrics
         self._notify_conversation = notify_conversation
         self._notify_sender = notify_sender
+        self._note_status = note_status
         self._installation = ""
         self._is_stopping = False
         self._large_body = asyncio.Lock()
@@ -189,7 +192,8 @@ class Webhooks:
             if message.conversation_id is not None and message.business_id is not None:
                 self._notify_conversation(message.conversation_id, message.business_id)
         for change in recorded.state_changes:
-            if change.is_newly_settled:
+            self._note_status(change)
+            if change.is_newly_settled or change.is_to_be_sent_again:
                 self._notify_sender(change.conversation_id, change.business_id)
 
     def _log_stored(self, payload: Payload, recorded: Recorded) -> None:

@@ -37,7 +37,9 @@ UPDATE messages SET prompt_id = (
 WHERE question_id IS NOT NULL;
 DROP INDEX messages_by_question;
 ALTER TABLE messages DROP COLUMN question_id;
+DROP TRIGGER confirmations_begin_as_allowed;
 DROP TRIGGER confirmations_change_as_allowed;
+DROP TRIGGER stale_questions_begin_as_allowed;
 DROP TRIGGER stale_questions_change_as_allowed;
 DROP TABLE confirmations;
 DROP TABLE stale_questions;
@@ -53,6 +55,10 @@ CREATE INDEX prompts_untold ON prompts (conversation_id)
 DELETE FROM state_transitions WHERE machine IN ('confirmation', 'stale_question');
 INSERT INTO state_transitions (machine, from_state, to_state) VALUES
     ('prompt', '', 'yes'), ('prompt', '', 'no'), ('prompt', '', 'expired');
+CREATE TRIGGER prompts_begin_as_allowed BEFORE INSERT ON prompts
+WHEN NEW.outcome IS NOT NULL AND NOT EXISTS (SELECT 1 FROM state_transitions
+    WHERE machine = 'prompt' AND from_state = '' AND to_state = NEW.outcome)
+BEGIN SELECT RAISE(ABORT, 'a question does not end so'); END;
 CREATE TRIGGER prompts_change_as_allowed BEFORE UPDATE OF outcome ON prompts
 WHEN NEW.outcome IS NOT OLD.outcome AND NOT EXISTS (SELECT 1 FROM state_transitions
     WHERE machine = 'prompt' AND from_state = coalesce(OLD.outcome, '')
