@@ -53,6 +53,10 @@ class Business(msgspec.Struct, frozen=True, kw_only=True):
     throughput: int = THROUGHPUT_DEFAULT
     error_text: str | None = None
     show_payer: ShowPayer = ShowPayer.NONE
+    echo_pause_s: int = 1800
+    """Seconds the model is silent after the owner wrote to a customer from the phone."""
+    waba_id: str | None = None
+    """Its WhatsApp Business Account at Meta, where an operator named it."""
     policy: Policy = Policy()
 
     @property

@@ -262,10 +262,24 @@ class Inbound(msgspec.Struct, frozen=True, kw_only=True):
     content: Content
     raw: JsonObject
     phone_number_id: str | None = None
+    business_number: str | None = None
+    """The business's own number, as WhatsApp writes it."""
     phone: str | None = None
     user_id: str | None = None
     name: str | None = None
     group_id: str | None = None
+    sent_at: datetime | None = None
+
+
+class Echo(msgspec.Struct, frozen=True, kw_only=True):
+    """What the owner wrote from the phone, to the customer with `phone` or `user_id`."""
+
+    message_id: str
+    type: str
+    raw: JsonObject
+    phone_number_id: str | None = None
+    phone: str | None = None
+    user_id: str | None = None
     sent_at: datetime | None = None
 
 

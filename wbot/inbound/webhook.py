@@ -19,6 +19,7 @@ from wbot.domain.states import MessageState
 from wbot.inbound.intake import (
     NOTICE_NAME_MAX,
     NOTICE_NAMES_MAX,
+    OWN_NUMBER,
     Recorded,
     parts_of,
     record,
@@ -213,9 +214,8 @@ class Webhooks:
             if message.reason is not None:
                 self._metrics.count_ended(MessageState.SILENT)
                 self._metrics.unknown_numbers.inc(message.reason == "unknown_number")
-                self._log.error(
-                    "message.unroutable", message_id=message.message_id, reason=message.reason
-                )
+                report = self._log.info if message.reason == OWN_NUMBER else self._log.error
+                report("message.unroutable", message_id=message.message_id, reason=message.reason)
             if not message.is_dated:  # many of them: our own clock may be wrong
                 self._log.warning("message.undated", message_id=message.message_id)
             if message.warning is not None:

@@ -13,13 +13,16 @@ from wbot.domain import json_access
 from wbot.domain.content import content_of, errors_of, type_of
 from wbot.domain.errors import MalformedError, OversizedError
 from wbot.domain.json_access import JsonObject
-from wbot.domain.messages import Inbound, Notice, NoticeReason, Status
+from wbot.domain.messages import Echo, Inbound, Notice, NoticeReason, Status
 from wbot.inbound.sender_ids import Contacts, Identity, identity_of
 
 UPDATES_MAX = 10_000
 """Messages, statuses and notices of one body; Meta documents 1,000."""
 
-Piece: TypeAlias = Inbound | Status | Notice
+ECHOES = "smb_message_echoes"
+"""The field of what the owner writes from the phone, where it shares the number with the API."""
+
+Piece: TypeAlias = Inbound | Status | Notice | Echo
 
 _Shapes: TypeAlias = dict[str, type | tuple[type, ...]]
 
@@ -35,6 +38,12 @@ _VALUE_SHAPES: _Shapes = {
     "messages": list,
     "statuses": list,
 }
+_ECHOES_SHAPES: _Shapes = {
+    "messaging_product": str,
+    "metadata": dict,
+    "contacts": list,
+    "message_echoes": list,
+}
 
 
 class Payload(msgspec.Struct, frozen=True):
@@ -43,6 +52,7 @@ class Payload(msgspec.Struct, frozen=True):
     messages: tuple[Inbound, ...]
     statuses: tuple[Status, ...]
     notices: tuple[Notice, ...]
+    echoes: tuple[Echo, ...] = ()
 
 
 class _Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,9 +60,16 @@ class _Place(msgspec.Struct, frozen=True, kw_only=True):
 
     field: str = ""
     phone_number_id: str | None = None
+    business_number: str | None = None
 
     def notice(self, reason: NoticeReason, raw: Any, event: str | None = None) -> Notice:
-        return Notice(reason=reason, raw=raw, event=event, **msgspec.structs.asdict(self))
+        return Notice(
+            reason=reason,
+            raw=raw,
+            event=event,
+            field=self.field,
+            phone_number_id=self.phone_number_id,
+        )
 
 
 _NOWHERE = _Place()
@@ -70,6 +87,7 @@ def parse_payload(body: bytes) -> Payload:
         messages=tuple(piece for piece in pieces if isinstance(piece, Inbound)),
         statuses=tuple(piece for piece in pieces if isinstance(piece, Status)),
         notices=tuple(piece for piece in pieces if isinstance(piece, Notice)),
+        echoes=tuple(piece for piece in pieces if isinstance(piece, Echo)),
     )
 
 
@@ -92,9 +110,8 @@ def _length(change: Any) -> int:
     # A contact that only repeats another is not an update, but checking each takes as long.
     if len(json_access.items(value, "contacts")) > UPDATES_MAX:
         raise _too_many()
-    return (
-        len(json_access.items(value, "messages")) + len(json_access.items(value, "statuses")) or 1
-    )
+    lists = ("messages", "statuses", "message_echoes")
+    return sum(len(json_access.items(value, name)) for name in lists) or 1
 
 
 def _too_many() -> OversizedError:
@@ -131,7 +148,9 @@ def _of_entry(entry: Any) -> Iterator[Piece]:
 def _of_change(change: JsonObject, place: _Place) -> Iterator[Piece]:
     value = change.get("value")
     yield from _beside(change, _CHANGE_SHAPES, place)
-    if change.get("field") not in (None, "", "messages"):
+    if change.get("field") == ECHOES and isinstance(value, dict):
+        yield from _of_echoes(value, place)
+    elif change.get("field") not in (None, "", "messages"):
         event = json_access.text(value, "event") if isinstance(value, dict) else None
         yield place.notice(NoticeReason.FIELD, value, event)
     elif isinstance(value, dict):
@@ -140,11 +159,34 @@ def _of_change(change: JsonObject, place: _Place) -> Iterator[Piece]:
         yield place.notice(NoticeReason.MISSHAPEN, value, "value")
 
 
+def _of_echoes(value: JsonObject, place: _Place) -> Iterator[Piece]:
+    yield from _beside(value, _ECHOES_SHAPES, place)
+    for raw in json_access.items(value, "message_echoes"):
+        yield _of_echo(raw, place)
+
+
+def _of_echo(raw: Any, place: _Place) -> Echo | Notice:
+    message_id = json_access.identifier(raw, "id") if isinstance(raw, dict) else None
+    if message_id is None:
+        return place.notice(NoticeReason.NO_ID, raw, "message_echoes")
+    customer = identity_of(raw, "to", "to_user_id")
+    return Echo(
+        message_id=message_id,
+        type=type_of(raw),
+        raw=raw,
+        phone_number_id=place.phone_number_id,
+        phone=customer.phone,
+        user_id=customer.user_id,
+        sent_at=json_access.instant(raw, "timestamp"),
+    )
+
+
 def _place_of(change: JsonObject) -> _Place:
     metadata = json_access.mapping(json_access.mapping(change, "value"), "metadata")
     return _Place(
         field=json_access.text(change, "field") or "",
         phone_number_id=json_access.text(metadata, "phone_number_id"),
+        business_number=json_access.text(metadata, "display_phone_number"),
     )
 
 
@@ -178,6 +220,7 @@ def _of_message(raw: Any, place: _Place, contacts: Contacts) -> Inbound | Notice
         content=content_of(raw),
         raw=raw,
         phone_number_id=place.phone_number_id,
+        business_number=place.business_number,
         phone=sender.phone or known.phone,
         user_id=sender.user_id or known.user_id,
         name=json_access.text(json_access.mapping(contact or {}, "profile"), "name"),

@@ -6,6 +6,7 @@ from wbot.domain.errors import MalformedError
 from wbot.domain.names import clean_name
 from wbot.domain.payees import begun_by, check_name, folded_name, phone_digits
 from wbot.domain.receipts import PAYEE_LENGTH_MAX, one_line, quoted, quoted_payee
+from wbot.domain.spellings import one_spelling
 from wbot.payments.context import PaymentContext
 from wbot.storage import customers, ledger, payees
 from wbot.storage.tx import Tx
@@ -26,7 +27,8 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
 def normalised(to: str) -> str:
     """A recipient as compared: two spellings of one recipient have the same key."""
     name = one_line(to, PAYEE_LENGTH_MAX)  # as `find` reads it, or one payee had two keys
-    return phone_digits(name) or folded_name(name)
+    digits = phone_digits(name)
+    return folded_name(name) if digits is None else one_spelling(digits)
 
 
 def find(tx: Tx, context: PaymentContext, to: str) -> Recipient:

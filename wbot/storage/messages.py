@@ -62,8 +62,9 @@ JOIN messages m ON m.message_id = (SELECT message_id FROM messages WHERE convers
 JOIN webhooks w ON w.id = m.webhook_id
 """
 PAST = """
-SELECT message_id, type, content, foreign_words FROM messages
-WHERE conversation_id = ? AND state IN ('answered', 'failed') AND content IS NOT NULL
+SELECT message_id, type, content, foreign_words, sort_at FROM messages
+WHERE conversation_id = ? AND content IS NOT NULL
+    AND (state IN ('answered', 'failed') OR (state = 'silent' AND reason = 'owner_writes'))
 ORDER BY number DESC LIMIT ?
 """
 
@@ -325,6 +326,33 @@ def unmatched_phone_number_ids(tx: Tx) -> list[tuple[str, int]]:
         "AND phone_number_id IS NOT NULL GROUP BY phone_number_id"
     ).fetchall()
     return [(str(row[0]), int(row[1])) for row in rows]
+
+
+def unmatched_of(tx: Tx, phone_number_id: str) -> list[Row]:
+    """Messages for a number that no business had, in the order in which they were written."""
+    return tx.execute(
+        "SELECT * FROM messages WHERE phone_number_id = ? AND business_id IS NULL "
+        "ORDER BY sort_at, message_id",
+        (phone_number_id,),
+    ).fetchall()
+
+
+def take_up(tx: Tx, row: Row, *, business_id: str, conversation_id: int) -> None:
+    """Give a message for a number that no business had to its business, to be answered."""
+    tx.execute(
+        "UPDATE messages SET business_id = ?, conversation_id = ?, number = ?, state = 'waiting', "
+        "reason = NULL, ended_at = NULL WHERE message_id = ?",
+        (business_id, conversation_id, _take_number(tx, conversation_id), row["message_id"]),
+    )
+    _note_inbound(tx, conversation_id, row["sent_at"] or row["received_at"])
+
+
+def leave_silent(tx: Tx, message_id: str, *, business_id: str, reason: str) -> None:
+    """Give a message that gets no reply any more to its business."""
+    tx.execute(
+        "UPDATE messages SET business_id = ?, reason = ? WHERE message_id = ?",
+        (business_id, reason, message_id),
+    )
 
 
 def _take_number(tx: Tx, conversation_id: int) -> int:

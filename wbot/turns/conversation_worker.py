@@ -31,7 +31,7 @@ from wbot.logs import Log
 from wbot.metrics import Metrics
 from wbot.payments import answers
 from wbot.settings import Settings
-from wbot.storage import customers, journal, messages
+from wbot.storage import customers, echoes, journal, messages
 from wbot.storage.database import Database
 from wbot.storage.tx import Tx
 from wbot.turns import finish
@@ -217,6 +217,7 @@ class Conversations:
             staleness=staleness,
             came_fresh=self._staleness(message, from_text(message.received_at)) is Staleness.FRESH,
             is_late=messages.note_lateness(tx, message),
+            owner_spoke_at=echoes.owner_spoke_at(tx, conversation_id),
             shows_reading=shows_reading,
         )
 

@@ -22,6 +22,7 @@ from wbot.storage import businesses, errors, journal, messages, outbox, prompts,
 from wbot.storage.journal import Claim
 from wbot.storage.messages import StoredMessage
 from wbot.storage.tx import Tx
+from wbot.turns.markdown import as_whatsapp_shows
 
 ASKED_ABOUT = "asked_about"
 """Why a stale message is silent: the question put for another one speaks of it too."""
@@ -90,7 +91,8 @@ def _parts(tx: Tx, message: StoredMessage, ending: Ending, now: str) -> list[Out
         return [asked]
     if ending.is_by_model:
         prompts.note_model_spoke(tx, message.conversation_id)
-    text = reply_text(receipts, ending.words)
+    words = as_whatsapp_shows(ending.words) if ending.is_by_model else ending.words
+    text = reply_text(receipts, words)
     return [Text(part) for part in split_text(text) if part]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from wbot.clients.model import Answer, ModelClient, ToolCall
-from wbot.clock import Clock, elapsed_ms, later, to_text
+from wbot.clock import Clock, elapsed_ms, from_text, later, to_text
 from wbot.domain import triage
 from wbot.domain.business import Business
 from wbot.domain.errors import RejectedError, WbotError
@@ -33,6 +33,9 @@ from wbot.turns.prompt import (
     system_text,
     tool_message,
 )
+
+OWNER_WRITES = "owner_writes"
+"""Why a message is silent: the owner has just written to the customer from the phone."""
 
 ROUNDS_MAX = 6
 CALLS_PER_ANSWER_MAX = 10
@@ -65,6 +68,8 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     came_fresh: bool
     """It was fresh when it was received, however late its turn is."""
     is_late: bool
+    owner_spoke_at: str | None
+    """When the owner last wrote to the customer from the phone."""
     shows_reading: bool
     """Whether its customer is to see that it is read: once, and never for a silence."""
 
@@ -139,6 +144,8 @@ class Turn:
         match self._begun.handling:
             case triage.Silence(reason=reason):
                 return Ending(state=MessageState.SILENT, reason=str(reason))
+            case triage.Answer() | triage.Decline() if self._is_owner_writing():
+                return Ending(state=MessageState.SILENT, reason=OWNER_WRITES)
             case triage.Decline(sentence=sentence):
                 return Ending(state=MessageState.ANSWERED, words=sentence)
             case triage.Answer() if not is_fresh:
@@ -146,6 +153,13 @@ class Turn:
                 return Ending(state=MessageState.ANSWERED, asks_before=to_text(before))
             case triage.Answer():
                 return await self._converse()
+
+    def _is_owner_writing(self) -> bool:
+        spoke_at = self._begun.owner_spoke_at
+        if spoke_at is None:
+            return False
+        until = later(from_text(spoke_at), self._business.echo_pause_s)
+        return self._clock.now() < until
 
     async def _settle(self, decision: Decision) -> Ending:
         """An answer to a question of ours, handled without the model."""
