@@ -494,7 +494,11 @@ class Machine(RuleBasedStateMachine):
         tap = taps[0]
         settled = self._work(
             lambda: answers.settle(
-                self.tx, message, tap, business=self.shop.business, now=after(self.now)
+                self.tx,
+                message,
+                decision=tap,
+                business=self.shop.business,
+                now=after(self.now),
             )
         )
         question = self.questions.get(tap.token)

@@ -190,9 +190,7 @@ WHERE id = (SELECT min(id) FROM transfers WHERE phase = 'posted' AND kind = 'tra
             audit.UNASKED,
         ),
         (
-            do(
-                "UPDATE prompts SET expires_at = asked_at, asked_at = '2020-01-01T00:00:00Z' WHERE kind = 'confirm'"
-            ),
+            do("UPDATE prompts SET expires_at = asked_at, asked_at = '2020-01-01T00:00:00Z'"),
             audit.UNASKED,
         ),
         (do(OTHERS), audit.OTHERS),

@@ -43,6 +43,7 @@ _ADDED_BY_NAME = (
     "show_payer",
     "echo_pause",
     "waba_id",
+    "timezone",
 )
 
 

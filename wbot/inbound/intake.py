@@ -68,7 +68,7 @@ class Recorded(msgspec.Struct, kw_only=True):
     statuses: int = 0
     tests: int = 0
     webhook_id: int | None = None
-    """The row of its raw body; none where there was nothing new."""
+    """The row of its raw body, where that says more than the other rows hold."""
 
     def add(self, more: "Recorded") -> None:
         """Count the webhook's next part too."""
@@ -81,19 +81,23 @@ class Recorded(msgspec.Struct, kw_only=True):
 
 
 class _RawBody:
-    """The raw body, stored with the first thing in it that is new."""
+    """The raw body, stored with the first thing in it that is new, if other rows lack any of it.
+
+    A text is kept once: what a message said is in its row.
+    """
 
     def __init__(
-        self, body: bytes, *, kept: str | None, received_at: str, webhook_id: int | None
+        self, body: bytes, payload: Payload, *, received_at: str, webhook_id: int | None
     ) -> None:
         self._body = body
-        self._kept = kept
+        self._is_needed = payload.needs_body
+        self._kept = _notice_names(payload)
         self._received_at = received_at
         self.webhook_id = webhook_id
 
-    def stored(self, tx: Tx) -> int:
+    def stored(self, tx: Tx) -> int | None:
         """The number of its row, for the rows made from it."""
-        if self.webhook_id is None:
+        if self._is_needed and self.webhook_id is None:
             self.webhook_id = messages.keep_webhook(tx, self._body, self._kept, self._received_at)
         return self.webhook_id
 
@@ -110,6 +114,7 @@ def parts_of(payload: Payload) -> Iterator[Payload]:
             ],
             notices=payload.notices if start == 0 else (),
             echoes=payload.echoes if start == 0 else (),
+            needs_body=payload.needs_body,
         )
 
 
@@ -128,9 +133,7 @@ def record(
     `webhook_id` is the row of the body where an earlier part of the webhook has stored it. What
     Meta says of a failed reply is stored without the `secrets`, numbers and messages.
     """
-    raw = _RawBody(
-        body, kept=_notice_names(payload), received_at=to_text(now), webhook_id=webhook_id
-    )
+    raw = _RawBody(body, payload, received_at=to_text(now), webhook_id=webhook_id)
     recorded = Recorded()
     for message in payload.messages:
         _record_message(tx, message, recorded, raw=raw, now=now)
@@ -175,8 +178,10 @@ def _record_echo(tx: Tx, echo: Echo, *, raw: _RawBody, now: datetime) -> None:
     """Keep what the owner wrote from the phone, once, as words of the business."""
     business = businesses.by_phone_number_id(tx, echo.phone_number_id or "")
     is_addressed = echo.phone is not None or echo.user_id is not None
-    if business is None or not is_addressed or not messages.claim(tx, echo.message_id):
+    if business is None or not is_addressed:
         raw.stored(tx)
+        return
+    if not messages.claim(tx, echo.message_id):
         return
     at = to_text(now)
     identity = customers.resolve(
@@ -200,7 +205,7 @@ def _is_own_number(message: Inbound) -> bool:
     return own is not None and one_spelling(own) == one_spelling((message.phone or "").lstrip("+"))
 
 
-def _insert(tx: Tx, message: Inbound, *, webhook_id: int, now: datetime) -> Accepted:
+def _insert(tx: Tx, message: Inbound, *, webhook_id: int | None, now: datetime) -> Accepted:
     business = businesses.by_phone_number_id(tx, message.phone_number_id or "")
     conversation_id, reason, warning = None, None, None
     if business is None:
@@ -210,6 +215,7 @@ def _insert(tx: Tx, message: Inbound, *, webhook_id: int, now: datetime) -> Acce
     elif message.phone is None and message.user_id is None and not _previous_user_id(message):
         reason = "unknown_sender"
     else:
+        businesses.learn_number(tx, business, message.business_number)
         identity = _identity(tx, business.id, message, to_text(now))
         warning = identity.warning
         conversation_id = customers.conversation_of(
@@ -234,6 +240,7 @@ def _insert(tx: Tx, message: Inbound, *, webhook_id: int, now: datetime) -> Acce
             message_id=message.message_id,
             business_id=business.id if business else None,
             conversation_id=conversation_id,
+            account_id=message.account_id,
             phone_number_id=message.phone_number_id,
             type=message.type,
             content=_json(message),

@@ -1,36 +1,45 @@
 """Which question of ours a message answers, and what its yes or no does: never the model's."""
 
 import json
+from collections.abc import Sequence
 
 import msgspec
 
 from wbot.clock import from_text, later, to_text
 from wbot.domain.business import Business
+from wbot.domain.confirmations import line_of, which_body
 from wbot.domain.content import content_of, context_of
+from wbot.domain.foreign import ForeignWords, is_foreign_label
+from wbot.domain.ledger import reference_of
 from wbot.domain.message_age import WINDOW_S
 from wbot.domain.messages import ButtonReply, Context, Text
-from wbot.domain.outgoing import Prompt
+from wbot.domain.money import format_money
+from wbot.domain.outgoing import Button, Prompt
 from wbot.domain.prompts import (
     Decision,
     PromptKind,
+    button,
     decision_of_button,
     decisions_of,
+    is_stop,
     plain_answer,
 )
 from wbot.domain.states import PromptOutcome
-from wbot.payments import consent
-from wbot.storage import outbox, prompts
+from wbot.payments import cancellations, consent
+from wbot.payments.cancellations import Cancellation
+from wbot.payments.context import PaymentContext
+from wbot.payments.quotations import quoted_in
+from wbot.storage import businesses, customers, journal, messages, outbox, prompts
 from wbot.storage.messages import StoredMessage
 from wbot.storage.tx import Row, Tx
+
+BUTTONS_MAX, TITLE_LENGTH_MAX = 3, 20
+"""Buttons of one message, and characters of a title (cloud-api.md 4.2)."""
 
 NOT_ASKED = "That button is not about anything I asked you, so nothing was done."
 NOT_FRESH = (
     "I cannot tell that you answered just now, so nothing was done. "
     "If you still mean it, please answer again."
-)
-WHICH = (
-    "I have asked you more than one thing, so nothing was done. "
-    "Please tap the button under the one you mean."
 )
 TOO_LATE = "That came too late to count; a message of yours from before still waits for its turn."
 SETTLED = "That is already settled."
@@ -80,7 +89,9 @@ def _decisions_quoting(
     tx: Tx, message: StoredMessage, quoted: str, *, is_yes: bool
 ) -> tuple[Decision, ...]:
     said = outbox.sent_as(tx, message.conversation_id, quoted)
-    offered = decisions_of(said) if isinstance(said, Prompt) else ()
+    if said is None or not isinstance(said.content, Prompt):
+        return ()
+    offered = decisions_of(said.content)
     return tuple(decision for decision in offered if decision.is_yes is is_yes)
 
 
@@ -90,8 +101,77 @@ def _decisions_meant(tx: Tx, message: StoredMessage, *, is_yes: bool) -> tuple[D
     return tuple(Decision(kind, token, is_yes) for kind, token in found)
 
 
+def stop_in(tx: Tx, message: StoredMessage, now: str) -> bool:
+    """Whether the message is a stop word while there is something that it can stop."""
+    raw = json.loads(message.content or "{}")
+    content, context = content_of(raw), context_of(raw) or Context()
+    if not isinstance(content, Text) or not is_stop(content.body):
+        return False
+    if context.is_forwarded or context.is_frequently_forwarded:
+        return False
+    acting = _acting(tx, message, businesses.required(tx, message.business_id), now)
+    return cancellations.may_stop(tx, acting)
+
+
+def stop(tx: Tx, message: StoredMessage, *, business: Business, now: str) -> Settled:
+    """Void what waits for a yes, and ask whether the latest transfer is to be taken back."""
+    acting = _acting(tx, message, business, now)
+    voided = cancellations.stop(tx, acting)
+    made = cancellations.latest_made(tx, acting)
+    refusal = None if made is None else cancellations.refusal_of(made, acting)
+    receipts = [cancellations.receipt_of(voided, business)] if voided.entries else []
+    if voided.entries:
+        _keep(tx, message, "stop", voided, line=receipts[0], now=now)
+    if made is not None and refusal is None:
+        window_s = business.policy.cancel_window_s
+        prompts.ask(
+            tx,
+            PromptKind.CANCEL,
+            conversation_id=message.conversation_id,
+            message_id=message.message_id,
+            transfer_id=made.transfer_id,
+            now=now,
+            expires_at=to_text(later(from_text(made.made_at), window_s)),
+        )
+    elif refusal is not None and not voided.entries:
+        receipts.append(cancellations.receipt_of(Cancellation(refusal=refusal), business))
+    return Settled(receipts=tuple(receipts))
+
+
+def which(tx: Tx, decisions: Sequence[Decision], *, business: Business) -> Prompt:
+    """The question which of several open ones is meant, with the buttons of the latest ones.
+
+    It has no row of its own: each of its buttons answers the question that it belongs to.
+    """
+    lines: list[str] = []
+    buttons: list[Button] = []
+    for number, decision in enumerate(decisions[-BUTTONS_MAX:], start=1):
+        asked = prompts.by_token(tx, decision.token)
+        if asked is None:
+            continue
+        about, shown = _described(tx, asked, business)
+        lines += shown
+        buttons.append(button(decision, f"{number}. {about}"[:TITLE_LENGTH_MAX]))
+    return Prompt(which_body(lines, is_yes=decisions[0].is_yes), tuple(buttons))
+
+
+def _described(tx: Tx, asked: Row, business: Business) -> tuple[str, list[str]]:
+    """What a question is about: a button's title, and lines that say more."""
+    match PromptKind(asked["kind"]):
+        case PromptKind.CONFIRM:
+            held = consent.held_of(tx, asked, business)
+            total = format_money(sum(one.amount_minor for one in held), business.currency)
+            names = " ".join(reference_of(one.transfer_id) for one in held)
+            return f"{names} {total}", [line_of(one, business.currency) for one in held]
+        case PromptKind.CANCEL:
+            name = reference_of(asked["transfer_id"])
+            return f"Take {name} back", [f"• Taking {name} back"]
+        case PromptKind.STALE:
+            return "Older messages", ["• The messages that I could not answer in time"]
+
+
 def settle(
-    tx: Tx, message: StoredMessage, decision: Decision, *, business: Business, now: str
+    tx: Tx, message: StoredMessage, *, decision: Decision, business: Business, now: str
 ) -> Settled:
     """Do what the answer says, once, if it came in time; what it came to."""
     asked = prompts.by_token(tx, decision.token)
@@ -103,6 +183,9 @@ def settle(
             return _confirm(tx, message, asked, is_yes=decision.is_yes, business=business, now=now)
         case PromptKind.STALE:
             return _take_up(tx, message, asked, is_yes=decision.is_yes, now=now)
+        case PromptKind.CANCEL:
+            acting = _acting(tx, message, business, now)
+            return _take_back(tx, message, asked, acting, is_yes=decision.is_yes)
 
 
 def _confirm(
@@ -128,3 +211,43 @@ def _take_up(tx: Tx, message: StoredMessage, asked: Row, *, is_yes: bool, now: s
     elif asked["ended_by"] != message.message_id:
         return Settled(words=SETTLED)
     return Settled(takes_up_stale=True) if is_yes else Settled(words=LEFT)
+
+
+def _take_back(
+    tx: Tx, message: StoredMessage, asked: Row, acting: PaymentContext, *, is_yes: bool
+) -> Settled:
+    if asked["outcome"] is not None:
+        is_own_no = asked["ended_by"] == message.message_id and not is_yes
+        return Settled(words=LEFT if is_own_no else SETTLED)
+    outcome = PromptOutcome.YES if is_yes else PromptOutcome.NO
+    prompts.end(tx, asked["id"], outcome=outcome, by=message.message_id, now=acting.now)
+    if not is_yes:
+        return Settled(words=LEFT)
+    # The question names the transfer, whatever the answer to it quotes.
+    acting = msgspec.structs.replace(acting, quotation=None)
+    done = cancellations.cancel(tx, acting, reference_of(asked["transfer_id"]))
+    line = cancellations.receipt_of(done, acting.business)
+    if done.transfer_id is not None:
+        _keep(tx, message, "take_back", done, line=line, now=acting.now)
+    return Settled(receipts=(line,))
+
+
+def _acting(tx: Tx, message: StoredMessage, business: Business, now: str) -> PaymentContext:
+    return PaymentContext(
+        business=business,
+        customer_id=customers.required_of(tx, message.conversation_id),
+        message_id=message.message_id,
+        now=now,
+        quotation=quoted_in(tx, message),
+    )
+
+
+def _keep(
+    tx: Tx, message: StoredMessage, tool: str, done: Cancellation, *, line: str, now: str
+) -> None:
+    effect = journal.Effect(
+        tool=tool, arguments="", result="{}", receipt=line, transfer_id=done.transfer_id
+    )
+    journal.add_effect(tx, message.message_id, effect, now)
+    if any(is_foreign_label(entry) for entry in done.entries):
+        messages.note_foreign(tx, message.message_id, ForeignWords.READ)

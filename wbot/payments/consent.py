@@ -6,7 +6,7 @@ import msgspec
 
 from wbot.clock import from_text, later, to_text
 from wbot.domain.business import Business
-from wbot.domain.confirmations import PendingTransfer, confirmation_body
+from wbot.domain.confirmations import PendingTransfer, confirmation_body, take_back_body
 from wbot.domain.foreign import ForeignWords, is_foreign_label
 from wbot.domain.ledger import (
     Cause,
@@ -22,7 +22,7 @@ from wbot.domain.policy import Refusal, sentence_of
 from wbot.domain.prompts import PromptKind, prompt
 from wbot.domain.receipts import ReceiptFormatter
 from wbot.domain.states import PromptOutcome
-from wbot.payments import notifications, unknown_numbers
+from wbot.payments import notifications, recipients, unknown_numbers
 from wbot.storage import (
     customers,
     journal,
@@ -56,7 +56,7 @@ def question(
     """Ask about what the message left pending; None if nothing is."""
     open_ = ledger.open_of_message(tx, message.message_id)
     if not open_:
-        return None
+        return _take_back_prompt(tx, message, business, receipts)
     ttl_s = business.policy.hold_ttl_s
     asked = prompts.ask(
         tx,
@@ -66,12 +66,30 @@ def question(
         now=now,
         expires_at=to_text(later(from_text(now), ttl_s)),
     )
-    held = [_held(tx, row) for row in open_]
+    held = [_held(tx, row, business) for row in open_]
     # Where there is no room for all, what was done goes before what was only read.
     done = {effect.receipt for effect in journal.effects(tx, message.message_id)}
     receipts = sorted(receipts, key=lambda line: line not in done)
     body = confirmation_body(held, business.currency, ttl_s=ttl_s, receipts=receipts)
     return prompt(PromptKind.CONFIRM, asked["token"], body, yes="Confirm", no="Cancel")
+
+
+def _take_back_prompt(
+    tx: Tx, message: StoredMessage, business: Business, receipts: Sequence[str]
+) -> Prompt | None:
+    asked = prompts.of_message(tx, message.message_id, PromptKind.CANCEL)
+    if asked is None or asked["outcome"] is not None:
+        return None
+    row = ledger.required(tx, asked["transfer_id"])
+    payee = recipients.payee_of(tx, business, row["id"])
+    sent = _lines(tx, row, business).sent(row["id"], row["amount_minor"], payee)
+    body = take_back_body(sent, receipts)
+    return prompt(PromptKind.CANCEL, asked["token"], body, yes="Yes, take it back", no="No")
+
+
+def held_of(tx: Tx, asked: Row, business: Business) -> list[PendingTransfer]:
+    """The pending transfers that a confirmation is about."""
+    return [_held(tx, row, business) for row in ledger.open_of_message(tx, asked["message_id"])]
 
 
 def decide(
@@ -108,7 +126,17 @@ def expire_due(tx: Tx, now: str) -> int:
     return len(due)
 
 
-def close_if_voided(tx: Tx, transfer_id: int, *, by: str, now: str) -> None:
+def void_all(tx: Tx, why: str, now: str) -> int:
+    """Void every hold, and close its question; how many there were."""
+    open_ = ledger.open_everywhere(tx)
+    for transfer_id in open_:
+        cause = Cause(CauseKind.OPERATOR, f"{why}/{reference_of(transfer_id)}")
+        ledger.resolve(tx, transfer_id, Phase.VOID, cause=cause, now=now)
+        close_if_voided(tx, transfer_id, by=None, now=now)
+    return len(open_)
+
+
+def close_if_voided(tx: Tx, transfer_id: int, *, by: str | None, now: str) -> None:
     """End the question about a transfer that was cancelled otherwise, if it was the last of it."""
     asker = journal.message_of_transfer(tx, transfer_id)
     if asker is None or ledger.open_of_message(tx, asker):
@@ -154,7 +182,8 @@ def _line_now(tx: Tx, effect: journal.Effect, message_id: str, business: Busines
     if found["resolution"] == Phase.EXPIRE:
         return lines.not_confirmed(*facts)
     if entry.state is TransferState.POSTED:
-        return lines.sent(*facts)
+        payee = recipients.payee_of(tx, business, entry.transfer_id)
+        return lines.sent(entry.transfer_id, entry.amount_minor, payee)
     return lines.cancelled(*facts, was_posted=entry.state is TransferState.REVERSED)
 
 
@@ -167,7 +196,8 @@ def _post(
     payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
     payees.learn(tx, payer_id, row["credit_account_id"], now)
     notify = notifications.notify_payee(tx, business, row["id"], now)
-    line = _lines(tx, row, business).sent(row["id"], row["amount_minor"], row["payee"])
+    payee = recipients.payee_of(tx, business, row["id"])
+    line = _lines(tx, row, business).sent(row["id"], row["amount_minor"], payee)
     _keep(tx, message_id, "confirm", row, end_id=post_id, line=line, now=now)
     return line, notify
 
@@ -185,7 +215,8 @@ def _refusal_at_yes(tx: Tx, row: Row, business: Business, now: str) -> Refusal |
     if is_customer:
         return None
     # The customer who has the number now is not the one the question was about.
-    digits = phone_digits(row["payee"])
+    payee = recipients.payee_of(tx, business, row["id"])
+    digits = phone_digits(payee.number or payee.name)
     is_now = digits is not None and customers.find_by_phone(tx, business.id, digits) is not None
     return Refusal.CUSTOMER_SINCE if is_now else Refusal.UNKNOWN_CUSTOMER
 
@@ -247,11 +278,11 @@ def _keep(
     journal.add_effect(tx, message_id, effect, now)
 
 
-def _held(tx: Tx, row: Row) -> PendingTransfer:
+def _held(tx: Tx, row: Row, business: Business) -> PendingTransfer:
     return PendingTransfer(
         transfer_id=row["id"],
         amount_minor=row["amount_minor"],
-        payee=row["payee"],
+        payee=recipients.payee_of(tx, business, row["id"]),
         is_payee_known=payees.is_known_account(
             tx,
             ledger.account(tx, row["debit_account_id"])["customer_id"],

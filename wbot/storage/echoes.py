@@ -23,7 +23,7 @@ class NewEcho(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     content: str
     said_at: str
-    webhook_id: int
+    webhook_id: int | None
 
 
 def add(tx: Tx, echo: NewEcho) -> None:

@@ -4,6 +4,7 @@ import json
 
 import msgspec
 
+from wbot.domain.foreign import ForeignWords
 from wbot.domain.outgoing import Outgoing, decoded, encoded
 from wbot.domain.redaction import words_of_message
 from wbot.domain.states import REPORTED, UNSETTLED, ReplyState, SendOutcome, later_state
@@ -30,6 +31,11 @@ ORDER BY o.id LIMIT 1
 QUOTABLE = """
 SELECT o.reply_phone, o.reply_user_id, o.payload, m.content
 FROM outbox o LEFT JOIN messages m ON m.message_id = o.message_id
+"""
+SENT_AS = """
+SELECT o.payload, m.foreign_words
+FROM outbox o LEFT JOIN messages m ON m.message_id = o.message_id
+WHERE o.wamid = ? AND o.conversation_id = ?
 """
 IN_LINE = """
 SELECT o.id, o.conversation_id, o.business_id
@@ -87,6 +93,13 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
         return _quotable(self.reply_phone, self.reply_user_id, self.content, self.answers)
 
 
+class Sent(msgspec.Struct, frozen=True):
+    """What a customer received, and whether its turn had read another person's words."""
+
+    content: Outgoing
+    foreign_words: ForeignWords | None
+
+
 class InLine(msgspec.Struct, frozen=True):
     """A reply whose outcome is open."""
 
@@ -108,7 +121,8 @@ class NewStatus(msgspec.Struct, frozen=True, kw_only=True):
     code: int | None = None
     """Of the failure, if it is one."""
     errors: str | None
-    webhook_id: int
+    webhook_id: int | None
+    """The raw body it came in, where that is kept."""
 
 
 class StateChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -239,6 +253,14 @@ def fail(tx: Tx, outbox_id: int, error: str) -> bool:
     return cursor.rowcount == 1
 
 
+def unsettled(tx: Tx) -> list[Row]:
+    """The replies whose outcome is open, oldest first."""
+    return tx.execute(
+        "SELECT id, business_id, conversation_id, message_id, attempts FROM outbox "
+        "WHERE state IN ('waiting', 'sending', 'unknown') ORDER BY id"
+    ).fetchall()
+
+
 def attempts_alike(tx: Tx, outbox_id: int, outcome: SendOutcome, code: int | None) -> int:
     """How many attempts of the reply ended like this."""
     row = tx.execute(
@@ -355,13 +377,13 @@ def said(tx: Tx, message_id: str) -> list[Outgoing]:
     return [decoded(row[0]) for row in rows]
 
 
-def sent_as(tx: Tx, conversation_id: int, wamid: str) -> Outgoing | None:
+def sent_as(tx: Tx, conversation_id: int, wamid: str) -> Sent | None:
     """What WhatsApp accepted under this id in a conversation; None if there is none."""
-    row = tx.execute(
-        "SELECT payload FROM outbox WHERE wamid = ? AND conversation_id = ?",
-        (wamid, conversation_id),
-    ).fetchone()
-    return None if row is None else decoded(row[0])
+    row = tx.execute(SENT_AS, (wamid, conversation_id)).fetchone()
+    if row is None:
+        return None
+    met = row["foreign_words"]
+    return Sent(decoded(row["payload"]), ForeignWords(met) if met else None)
 
 
 def _outbox_of(tx: Tx, wamid: str, opaque: str | None, installation: str) -> int | None:

@@ -33,13 +33,15 @@ WITH asked AS (
     UNION ALL
     SELECT kind, token, message_id, asked_at, 0 FROM prompts
     WHERE conversation_id = :conversation_id AND outcome = 'expired' AND told_by IS NULL
+        AND kind = 'confirm'
 )
-SELECT DISTINCT a.kind, a.token, a.is_open
+SELECT DISTINCT a.kind, a.token, a.is_open, a.asked_at
 FROM asked a
 JOIN outbox o ON o.message_id = a.message_id AND o.created_at >= a.asked_at
 JOIN conversations v ON v.id = o.conversation_id
 WHERE o.state <> 'failed' AND o.id > coalesce(v.model_spoke_after, 0)
     AND o.accepted_at <= :received_at AND substr(o.accepted_at, 1, 19) <= :written_at
+ORDER BY a.asked_at
 """
 
 
@@ -51,6 +53,7 @@ def ask(
     message_id: str,
     now: str,
     expires_at: str | None = None,
+    transfer_id: int | None = None,
 ) -> Row:
     """Store a question that is the reply to a message; its row.
 
@@ -62,9 +65,9 @@ def ask(
         tx.execute("UPDATE prompts SET expires_at = ? WHERE id = ?", (expires_at, asked["id"]))
         return asked
     row: Row = tx.execute(
-        "INSERT INTO prompts (kind, token, conversation_id, message_id, asked_at, expires_at) "
-        "VALUES (?, ?, ?, ?, ?, ?) RETURNING *",
-        (kind, secrets.token_hex(8), conversation_id, message_id, now, expires_at),
+        "INSERT INTO prompts (kind, token, conversation_id, message_id, transfer_id, asked_at, "
+        "expires_at) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING *",
+        (kind, secrets.token_hex(8), conversation_id, message_id, transfer_id, now, expires_at),
     ).fetchall()[0]
     return row
 
@@ -104,10 +107,10 @@ def end(tx: Tx, prompt_id: int, *, outcome: PromptOutcome, by: str | None, now: 
 
 
 def expired_untold(tx: Tx, conversation_id: int) -> list[Row]:
-    """Expired questions of a conversation whose customer was not told of the expiry."""
+    """Expired confirmations of a conversation whose customer was not told of the expiry."""
     return tx.execute(
         "SELECT * FROM prompts WHERE conversation_id = ? AND outcome = 'expired' "
-        "AND told_by IS NULL ORDER BY asked_at",
+        "AND told_by IS NULL AND kind = 'confirm' ORDER BY asked_at",
         (conversation_id,),
     ).fetchall()
 
@@ -120,7 +123,7 @@ def mark_told(tx: Tx, prompt_id: int, by: str) -> None:
 def answerable(
     tx: Tx, message: messages.StoredMessage, *, since: str
 ) -> list[tuple[PromptKind, str]]:
-    """Kind and token of each question that a plain yes or no can be about.
+    """Kind and token of each question that a plain yes or no can be about, oldest first.
 
     WhatsApp had accepted the question before, and the model has not spoken since. Those about stale
     messages count from an instant on. Where none is open, those that expired without the customer

@@ -9,9 +9,11 @@ from wbot.clock import from_text, later, to_text
 from wbot.domain import triage
 from wbot.domain.content import content_of, context_of
 from wbot.domain.delivery import split_text
-from wbot.domain.foreign import is_foreign
+from wbot.domain.foreign import is_foreign, words_for_model
+from wbot.domain.leading_symbols import symbols_moved
 from wbot.domain.message_age import WINDOW_S, stale_prompt
 from wbot.domain.messages import ButtonReply
+from wbot.domain.money_claims import NO_MONEY_MOVED, repeats_amount
 from wbot.domain.outgoing import Outgoing, Prompt, Text
 from wbot.domain.prompts import PromptKind, decision_of_button, decisions_of
 from wbot.domain.receipts import our_lines, reply_text
@@ -49,6 +51,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     is_by_model: bool = False
     """Whether the words are the model's."""
     reason: str | None = None
+    prompt: Prompt | None = None
+    """The reply itself, where it is a question of code's about the message."""
     asks_before: str | None = None
     """Written before this instant, the message and all that wait with it are only asked about."""
 
@@ -83,17 +87,31 @@ def close(tx: Tx, message: StoredMessage, claim: Claim, *, ending: Ending, now: 
 
 
 def _parts(tx: Tx, message: StoredMessage, ending: Ending, now: str) -> list[Outgoing]:
+    if ending.prompt is not None:
+        return [ending.prompt]
     business = businesses.required(tx, message.business_id)
     told = [*_undelivered(tx, message, now), *consent.expiry_lines(tx, message, business)]
     receipts = unique([*told, *ending.receipts])
     asked = consent.question(tx, message, business, receipts=receipts, now=now)
     if asked is not None:
         return [asked]
+    words = ending.words
     if ending.is_by_model:
         prompts.note_model_spoke(tx, message.conversation_id)
-    words = as_whatsapp_shows(ending.words) if ending.is_by_model else ending.words
-    text = reply_text(receipts, words)
-    return [Text(part) for part in split_text(text) if part]
+        words = _with_denial(tx, message, as_whatsapp_shows(words))
+    text = symbols_moved(reply_text(receipts, words))
+    # After the cut again: what stood behind a word may begin a part.
+    parts = [part for cut in split_text(text) for part in split_text(symbols_moved(cut))]
+    return [Text(part) for part in parts if part]
+
+
+def _with_denial(tx: Tx, message: StoredMessage, words: str) -> str:
+    """The model's words; behind them that nothing was moved, where they could read as if it was."""
+    raw = json.loads(message.content or "{}")
+    asked = words_for_model(content_of(raw), context_of(raw)) or ""
+    if not repeats_amount(asked, words) or journal.effects(tx, message.message_id):
+        return words
+    return f"{words.rstrip()}\n\n{NO_MONEY_MOVED}"
 
 
 def _undelivered(tx: Tx, message: StoredMessage, now: str) -> list[str]:

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-_PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"]).disable("code")
+# Models do not mean indented code, nor a heading by a line of dashes below it.
+_PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"]).disable(["code", "lheading"])
 _RULE = "———"
 _BETWEEN_CELLS = " · "
 _FENCE = "```"

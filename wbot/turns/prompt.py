@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from wbot.clients.model import Answer
+from wbot.clients.model import OPAQUE, Answer
 from wbot.domain.business import Business
 from wbot.domain.content import content_of, context_of
 from wbot.domain.foreign import (
@@ -20,6 +20,8 @@ from wbot.domain.messages import text_of
 from wbot.domain.names import clean_name
 from wbot.domain.outgoing import Prompt
 from wbot.domain.receipts import MARK
+from wbot.domain.timezones import zone
+from wbot.payments.quotations import Quotation
 from wbot.storage import echoes, messages, outbox
 from wbot.storage.tx import Row, Tx
 
@@ -45,18 +47,32 @@ LATE = (
 
 
 def system_text(
-    business: Business, *, customer_name: str | None, now: datetime, is_late: bool
+    business: Business,
+    *,
+    customer_name: str | None,
+    now: datetime,
+    is_late: bool,
+    quotation: Quotation | None = None,
 ) -> str:
     """The system message: the rules, the business's own instructions, and the context."""
-    clean = clean_name(customer_name)
+    clean, here = clean_name(customer_name), now.astimezone(zone(business.zone_name))
     parts = [
         _RULES.format(name=business.name, currency=business.currency_code),
         business.instructions,
-        f"Today is {now:%A, %d %B %Y}, {now:%H:%M} UTC.",
+        f"Today is {here:%A, %d %B %Y}, {here:%H:%M} ({business.zone_name}).",
         f"The customer's WhatsApp name is {clean!r}." if clean else "",
         LATE if is_late else "",
+        "" if quotation is None else _quoted(quotation),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _quoted(quotation: Quotation) -> str:
+    if quotation.text is None:
+        return "The customer's message quotes an older one that is not on file."
+    author = "you" if quotation.is_ours else "the customer"
+    data = json.dumps({f"quoted, written by {author} before": quotation.text}, ensure_ascii=False)
+    return f"The customer's message quotes this one and is about it: {data}"
 
 
 def build_prompt(system: str, history: Sequence[ChatMessage], words: str) -> list[dict[str, Any]]:
@@ -70,8 +86,10 @@ def build_prompt(system: str, history: Sequence[ChatMessage], words: str) -> lis
 
 
 def assistant_message(answer: Answer) -> dict[str, Any]:
-    """A model's answer as the next round repeats it."""
+    """A model's answer as the next round repeats it, whole."""
     message: dict[str, Any] = {"role": "assistant", "content": answer.text or None}
+    if answer.opaque:
+        message[OPAQUE] = answer.opaque
     if answer.tool_calls:
         message["tool_calls"] = [
             {

@@ -1,6 +1,7 @@
 """One attempt of one message: rounds of model and tools, each kept before the next begins."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,13 +13,16 @@ from wbot.domain.business import Business
 from wbot.domain.errors import RejectedError, WbotError
 from wbot.domain.foreign import ForeignWords, is_foreign, words_for_model
 from wbot.domain.history import ChatMessage
+from wbot.domain.labels import Label
 from wbot.domain.message_age import Staleness
-from wbot.domain.messages import ButtonReply, Content, Context
+from wbot.domain.messages import ButtonReply, Content, Context, Text
+from wbot.domain.policy import AskReason
 from wbot.domain.prompts import Decision, PromptKind
 from wbot.domain.states import MessageState
 from wbot.domain.triage import Handling
-from wbot.payments import answers, consent
+from wbot.payments import answers, consent, labels
 from wbot.payments.context import PaymentContext
+from wbot.payments.quotations import Quotation
 from wbot.storage import businesses, customers, journal, ledger, messages
 from wbot.storage.database import Database
 from wbot.storage.journal import Claim, Step
@@ -62,6 +66,9 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     content: Content
     context: Context | None
     handling: Handling
+    stops: bool
+    """Whether it is a stop word, and there is something to stop."""
+    quotation: Quotation | None
     decisions: tuple[Decision, ...]
     """The answers to questions of ours that it can be: one counts, several are asked about."""
     staleness: Staleness
@@ -133,12 +140,20 @@ class Turn:
             is_fresh or (is_button and self._decisions[0].kind is PromptKind.CONFIRM)
         ):
             return await self._decide(self._decisions)
+        if begun.stops:
+            return await self._act_on_money(answers.stop)
         return await self._handle(is_fresh=is_fresh)
 
     async def _decide(self, decisions: tuple[Decision, ...]) -> Ending:
         if len(decisions) > 1:
-            return Ending(state=MessageState.ANSWERED, words=answers.WHICH)
-        return await self._settle(decisions[0])
+            asked = await self._database.read(
+                lambda tx: answers.which(tx, decisions, business=self._business)
+            )
+            return Ending(state=MessageState.ANSWERED, prompt=asked)
+        decision = decisions[0]
+        if decision.kind is PromptKind.STALE:
+            return await self._settle(partial(answers.settle, decision=decision))
+        return await self._act_on_money(partial(answers.settle, decision=decision))
 
     async def _handle(self, *, is_fresh: bool) -> Ending:
         match self._begun.handling:
@@ -152,6 +167,8 @@ class Turn:
                 before = later(self._clock.now(), -self._stale_after_s)
                 return Ending(state=MessageState.ANSWERED, asks_before=to_text(before))
             case triage.Answer():
+                if (label := labels.said_in(self._begun.content, self._begun.context)) is not None:
+                    return await self._name(label)
                 return await self._converse()
 
     def _is_owner_writing(self) -> bool:
@@ -161,18 +178,19 @@ class Turn:
         until = later(from_text(spoke_at), self._business.echo_pause_s)
         return self._clock.now() < until
 
-    async def _settle(self, decision: Decision) -> Ending:
-        """An answer to a question of ours, handled without the model."""
-        is_about_money = decision.kind is not PromptKind.STALE
-        if is_about_money and not await self._are_books_right():
+    async def _act_on_money(self, act: Callable[..., answers.Settled]) -> Ending:
+        if not await self._are_books_right():
             return Ending(state=MessageState.ANSWERED, words=BOOKS_ARE_WRONG)
+        return await self._settle(act)
+
+    async def _settle(self, act: Callable[..., answers.Settled]) -> Ending:
+        """An answer to a question of ours, or a stop word, handled without the model."""
 
         def settle(tx: Tx) -> answers.Settled:
             journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
-            return answers.settle(
+            return act(
                 tx,
                 self._message,
-                decision,
                 business=businesses.required(tx, self._business.id),
                 now=to_text(self._clock.now()),
             )
@@ -184,6 +202,30 @@ class Turn:
             return Ending(state=MessageState.SILENT, reason="took_up_stale_messages")
         return Ending(state=MessageState.ANSWERED, receipts=settled.receipts, words=settled.words)
 
+    async def _name(self, label: Label) -> Ending:
+        """Give a number the name that the customer says it has, without the model."""
+
+        def give(tx: Tx) -> str:
+            journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
+            now = to_text(self._clock.now())
+            return labels.name(tx, self._begun.customer_id, label, now=now)
+
+        words = await self._database.write(give)
+        return Ending(state=MessageState.ANSWERED, words=words)
+
+    async def _name_cards(self) -> list[str]:
+        """Give the numbers on contact cards their names; what to tell the customer."""
+        shared = labels.shared_in(self._begun.content, self._begun.context)
+        if not shared:
+            return []
+
+        def give(tx: Tx) -> list[str]:
+            journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
+            now, customer_id = to_text(self._clock.now()), self._begun.customer_id
+            return [labels.name_by_card(tx, customer_id, label, now=now) for label in shared]
+
+        return await self._database.write(give)
+
     async def _receipts_alone(self) -> Ending:
         message_id, revision = self._message.message_id, self._begun.claim.revision
 
@@ -194,8 +236,8 @@ class Turn:
         return Ending(state=MessageState.ANSWERED, receipts=await self._database.read(look))
 
     async def _converse(self) -> Ending:
+        receipts: list[str | None] = [*await self._name_cards()]
         prompt = await self._first_prompt()
-        receipts: list[str | None] = []
         for _ in range(ROUNDS_MAX):
             answer = await self._model_step(prompt)
             if not answer.tool_calls:
@@ -227,6 +269,7 @@ class Turn:
                 customer_name=name,
                 now=self._clock.now(),
                 is_late=self._begun.is_late,
+                quotation=self._begun.quotation,
             )
             return system, recent_history(tx, self._message.conversation_id)
 
@@ -237,7 +280,9 @@ class Turn:
 
     async def _note_foreign(self, history: Sequence[ChatMessage]) -> None:
         """Keep, before a model reads the prompt, that another person's words are in it."""
-        if is_foreign(self._begun.content, self._begun.context):
+        quotation = self._begun.quotation
+        is_quoted = quotation is not None and quotation.is_foreign
+        if is_quoted or is_foreign(self._begun.content, self._begun.context):
             met = ForeignWords.READ
         elif any(line.is_foreign for line in history):
             met = ForeignWords.IN_HISTORY
@@ -293,6 +338,9 @@ class Turn:
             customer_id=self._begun.customer_id,
             message_id=self._message.message_id,
             now=to_text(self._clock.now()),
+            quotation=self._begun.quotation,
+            words=self._typed_words(),
+            must_ask=self._reasons_to_ask(call),
         )
         journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
         act = toolbox.call(tx, context, call) if may_act else None
@@ -301,6 +349,18 @@ class Turn:
         duration_ms = elapsed_ms(started, self._clock.monotonic())
         self._keep(tx, Step(number, "tool", content, duration_ms))
         return step
+
+    def _typed_words(self) -> str:
+        content = self._begun.content
+        if not isinstance(content, Text) or is_foreign(content, self._begun.context):
+            return ""
+        return content.body
+
+    def _reasons_to_ask(self, call: ToolCall) -> frozenset[AskReason]:
+        quotation = self._begun.quotation
+        is_read = quotation is not None and quotation.text is not None
+        reasons = {AskReason.QUOTATION: is_read, AskReason.CAME_AS_TEXT: call.came_as_text}
+        return frozenset(reason for reason, applies in reasons.items() if applies)
 
     def _keep(self, tx: Tx, step: Step) -> None:
         claim, message = self._begun.claim, self._message

@@ -1,7 +1,7 @@
 -- Questions with buttons: one store, whatever they are about.
 
 CREATE TABLE prompt_kinds (kind TEXT PRIMARY KEY) WITHOUT ROWID;
-INSERT INTO prompt_kinds (kind) VALUES ('confirm'), ('stale');
+INSERT INTO prompt_kinds (kind) VALUES ('confirm'), ('stale'), ('cancel');
 
 CREATE TABLE prompts (
     id INTEGER PRIMARY KEY,
@@ -9,6 +9,7 @@ CREATE TABLE prompts (
     token TEXT NOT NULL UNIQUE,  -- in the buttons
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     message_id TEXT REFERENCES messages (message_id),  -- the message whose reply it is
+    transfer_id INTEGER REFERENCES transfers (id),     -- the one to take back, of a cancel
     asked_at TEXT NOT NULL,
     expires_at TEXT,
     outcome TEXT,                -- none: open
@@ -50,7 +51,7 @@ CREATE INDEX prompts_by_end ON prompts (ended_by) WHERE ended_by IS NOT NULL;
 CREATE INDEX prompts_open ON prompts (expires_at) WHERE outcome IS NULL AND expires_at IS NOT NULL;
 CREATE INDEX prompts_unanswered ON prompts (conversation_id) WHERE outcome IS NULL;
 CREATE INDEX prompts_untold ON prompts (conversation_id)
-    WHERE outcome = 'expired' AND told_by IS NULL;
+    WHERE outcome = 'expired' AND told_by IS NULL AND kind = 'confirm';
 
 DELETE FROM state_transitions WHERE machine IN ('confirmation', 'stale_question');
 INSERT INTO state_transitions (machine, from_state, to_state) VALUES
