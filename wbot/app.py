@@ -80,6 +80,7 @@ class Service:
             graph_url=settings.graph_url,
             version=settings.graph_version,
             timeout_s=settings.api_timeout,
+            app_secret=settings.app_secret,
             secrets=secrets,
         )
         self.sender = Sender(
@@ -122,6 +123,7 @@ class Service:
             metrics=self.metrics,
             notify_conversation=self.conversations.notify,
             notify_sender=self.sender.notify,
+            note_status=self.sender.note_status,
         )
         self.health = Health(
             database=self.database,
@@ -132,8 +134,8 @@ class Service:
                 failing_models=self.conversations.failing_models,
                 stands_in=lambda: self.conversations.stands_in,
                 unreadable_knowledge=lambda: self.conversations.unreadable_knowledge,
-                graph_unanswered_s=lambda: self.sender.unanswered_s,
-                blocked_accounts=lambda: self.sender.blocked,
+                failing_sends=self.sender.failing,
+                blocked_accounts=lambda: self.sender.accounts.reasons,
                 book_breaches=lambda: self.audit.breaches,
                 currently_processing=lambda: self.conversations.running,
                 cache_keys=lambda: self.cache.keys,

@@ -40,6 +40,9 @@ from wbot.turns.prompt import (
     system_text,
 )
 
+OWNER_WRITES = "owner_writes"
+"""Why a message is silent: the owner has just written to the customer from the phone."""
+
 ROUNDS_MAX = 6
 CALLS_PER_ANSWER_MAX = 10
 
@@ -77,6 +80,8 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     came_fresh: bool
     """It was fresh when it was received, however late its turn is."""
     is_late: bool
+    owner_spoke_at: str | None
+    """When the owner last wrote to the customer from the phone."""
     shows_reading: bool
     """Whether its customer is to see that it is read: once, and never for a silence."""
 
@@ -165,6 +170,8 @@ class Turn:
         match self._begun.handling:
             case triage.Silence(reason=reason):
                 return Ending(state=MessageState.SILENT, reason=str(reason))
+            case triage.Answer() | triage.Decline() if self._is_owner_writing():
+                return Ending(state=MessageState.SILENT, reason=OWNER_WRITES)
             case triage.Decline(sentence=sentence):
                 return Ending(state=MessageState.ANSWERED, words=sentence)
             case triage.Answer() if not is_fresh:
@@ -174,6 +181,13 @@ class Turn:
                 if (label := labels.said_in(self._begun.content, self._begun.context)) is not None:
                     return await self._name(label)
                 return await self._converse()
+
+    def _is_owner_writing(self) -> bool:
+        spoke_at = self._begun.owner_spoke_at
+        if spoke_at is None:
+            return False
+        until = later(from_text(spoke_at), self._business.echo_pause_s)
+        return self._clock.now() < until
 
     async def _act_on_money(self, act: Callable[..., answers.Settled]) -> Ending:
         if not await self._are_books_right():
