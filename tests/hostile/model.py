@@ -53,6 +53,8 @@ class HostileModel:
         system = "\n".join(one["content"] for one in whole if one["role"] == "system")
         messages = [{"role": "system", "content": system}]
         messages += [one for one in whole if one["role"] != "system"]
+        if not system:  # the service's own probe, whether the model has recovered
+            return _completion(Random(self._seed), {"content": "OK"}, "stop")
         shop = BY_ID[_found(_SHOP, system)]
         person = self._person(messages)
         if person is None:
