@@ -182,7 +182,7 @@ class OpenAIModel:
         refused: RefusedRequestError | None = None,
     ) -> Completion:
         """The answer in the first form that is not refused, which is kept; one searches for all."""
-        async with self._dialects.lock(asking.model):
+        async with self._dialects.alone(asking.model):
             dialect = await self._dialects.of(asking.model)
             if dialect != used or dialect is None:  # somebody has found it meanwhile
                 refused = None

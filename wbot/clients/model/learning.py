@@ -1,6 +1,8 @@
 """What is known of each model at an endpoint: found out once, kept for a week."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 import msgspec
@@ -20,6 +22,10 @@ class _Learned(msgspec.Struct, frozen=True):
     at: datetime
 
 
+ALONE_MAX_S = 1.0
+"""Seconds others wait for the one who finds out: a request that hangs must not hold them up."""
+
+
 class Dialects:
     """The dialect of each model at one endpoint; whoever finds one out does so alone."""
 
@@ -31,8 +37,21 @@ class Dialects:
         self._known: dict[str, _Learned] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
-    def lock(self, model: str) -> asyncio.Lock:
-        return self._locks.setdefault(model, asyncio.Lock())
+    @asynccontextmanager
+    async def alone(self, model: str) -> AsyncIterator[None]:
+        """One finds out at a time; behind one that takes long nobody waits, but asks at once."""
+        lock = self._locks.setdefault(model, asyncio.Lock())
+        try:
+            async with asyncio.timeout(ALONE_MAX_S):
+                await lock.acquire()
+        except TimeoutError:
+            self.assume(model)
+            yield
+            return
+        try:
+            yield
+        finally:
+            lock.release()
 
     @property
     def default(self) -> Dialect:
