@@ -83,6 +83,28 @@ async def test_after_a_week_or_when_told_it_is_learned_anew(database: Database) 
         assert made.refused == 3
 
 
+async def test_who_comes_during_a_search_takes_what_it_tries() -> None:
+    """An endpoint that takes its time with the first answer, while many write at once."""
+    is_trying, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def script(asked: Asked) -> Said:
+        said = older_cap(asked)
+        if not isinstance(said, tuple):
+            is_trying.set()
+            await may_answer.wait()
+        return said
+
+    async with endpoint(script) as made, asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        model = made.client()
+        tasks.create_task(ask(model))
+        await is_trying.wait()
+        others = [tasks.create_task(ask(model)) for _ in range(10)]
+        may_answer.set()
+        await asyncio.gather(*others)
+        assert made.refused == 1
+        await model.close()
+
+
 async def test_many_at_once_have_one_refused_call_among_them() -> None:
     async with endpoint(older_cap) as made:
         model = made.client()

@@ -210,7 +210,9 @@ class OpenAIModel:
                     except RefusedRequestError as error:
                         refused = error
                 dialect = await self._next(asking, dialect, refused, tried)
+                self._dialects.assume(asking.model, dialect)
                 refused = None
+        self._dialects.give_up(asking.model)
         raise RetryableError("The model endpoint refused every form of the request.")
 
     async def _kept(self, asking: Asking, dialect: Dialect) -> Completion:
@@ -241,6 +243,7 @@ class OpenAIModel:
             if following not in tried:
                 return following
         failure = refused.failure
+        self._dialects.give_up(asking.model)
         if failure.meaning is Meaning.REQUEST:  # perhaps it takes something else since
             is_forgotten = await self._dialects.doubt(asking.model, dialect)
             if is_forgotten and self._dialects.default not in tried:
