@@ -14,6 +14,7 @@ from wbot.domain.states import (
     CONFIRMATION,
     IN_COLUMNS,
     MESSAGE,
+    OUTSIDE_CALL,
     REPLY,
     SEND,
     STALE_QUESTION,
@@ -21,13 +22,14 @@ from wbot.domain.states import (
     TURN,
     ConfirmationOutcome,
     MessageState,
+    OutsideCallState,
     ReplyState,
     SendOutcome,
     StaleAnswer,
     TransferState,
     TurnOutcome,
 )
-from wbot.storage import confirmations, journal, ledger, outbox, questions
+from wbot.storage import confirmations, journal, ledger, outbox, outside_calls, questions
 
 
 @pytest.fixture
@@ -49,6 +51,7 @@ def tx() -> Iterator[sqlite3.Connection]:
     )
     outbox.add(tx, reply)
     outbox.open_attempt(tx, 1, NOW)
+    outside_calls.open_call(tx, "wamid.1", "order", arguments="[]", request="{}", now=NOW)
     questions.ask(tx, conversation_id, ["wamid.1"], NOW)
     confirmations.ask(
         tx, "wamid.1", conversation_id=conversation_id, token="t", now=NOW, expires_at=NOW
@@ -75,6 +78,7 @@ def test_the_schema_has_the_page_word_for_word(tx: sqlite3.Connection) -> None:
         ("turns", "outcome", TurnOutcome, TURN),
         ("outbox", "state", ReplyState, REPLY),
         ("send_attempts", "outcome", SendOutcome, SEND),
+        ("outside_calls", "state", OutsideCallState, OUTSIDE_CALL),
         ("confirmations", "outcome", ConfirmationOutcome, CONFIRMATION),
         ("stale_questions", "answer", StaleAnswer, STALE_QUESTION),
     ],
@@ -104,7 +108,11 @@ def test_a_state_changes_only_as_the_page_says(
 
 @pytest.mark.parametrize(
     ("table", "states", "transitions"),
-    [("messages", MessageState, MESSAGE), ("outbox", ReplyState, REPLY)],
+    [
+        ("messages", MessageState, MESSAGE),
+        ("outbox", ReplyState, REPLY),
+        ("outside_calls", OutsideCallState, OUTSIDE_CALL),
+    ],
 )
 def test_a_row_begins_only_as_the_page_says(
     tx: sqlite3.Connection,
@@ -114,7 +122,12 @@ def test_a_row_begins_only_as_the_page_says(
 ) -> None:
     row = dict(tx.execute(f"SELECT * FROM {table}").fetchone())  # noqa: S608  our own names
     tx.execute("INSERT INTO message_ids VALUES ('wamid.9')")
-    row |= {"message_id": "wamid.9", "number": 9} if table == "messages" else {"id": 9, "part": 9}
+    another: dict[str, dict[str, str | int]] = {
+        "messages": {"message_id": "wamid.9", "number": 9},
+        "outbox": {"id": 9, "part": 9},
+        "outside_calls": {"key": "9"},
+    }
+    row |= another[table]
     values = f"({', '.join(row)}) VALUES (:{', :'.join(row)})"
     insert = f"INSERT INTO {table} {values}"
     for state in states:

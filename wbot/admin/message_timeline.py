@@ -137,6 +137,7 @@ def build_timeline(tx: Tx, message_id: str, now: str) -> Timeline:
         *_waiting(tx, message, now),
         *_transfers(tx, message_id),
         *_confirmation(tx, message_id),
+        *_outside_calls(tx, message_id),
         *_steps(tx, message_id),
         *_stored(replies),
         *_failures(tx, message_id),
@@ -318,6 +319,14 @@ def _standing(row: Row) -> str:
     if state is TransferState.REVERSED:
         return f"posted, and reversed since by {reference_of(row['reversal_id'])}"
     return str(state)
+
+
+def _outside_calls(tx: Tx, message_id: str) -> Iterator[Stage]:
+    for call in timeline.outside_calls(tx, message_id):
+        yield Stage(call.opened_at, "call_opened", f"{call.tool}, key {call.key}")
+        if call.closed_at is not None:
+            words = f"{call.tool}: {call.state}, after {call.attempts} attempts"
+            yield Stage(call.closed_at, "call_closed", words)
 
 
 def _stored(replies: list[Row]) -> Iterator[Stage]:

@@ -55,6 +55,17 @@ ORDER BY received_at DESC
 """
 
 
+class OutsideCallRow(msgspec.Struct, frozen=True):
+    """A call to another system; times as text."""
+
+    key: str
+    tool: str
+    attempts: int
+    state: str
+    opened_at: str
+    closed_at: str | None
+
+
 class Latest(msgspec.Struct, frozen=True, kw_only=True):
     """A customer's latest message, and how many they have sent."""
 
@@ -139,6 +150,16 @@ def steps(tx: Tx, message_id: str) -> list[Row]:
     return tx.execute(
         "SELECT * FROM steps WHERE message_id = ? ORDER BY revision, number", (message_id,)
     ).fetchall()
+
+
+def outside_calls(tx: Tx, message_id: str) -> list[OutsideCallRow]:
+    """Every call to another system that the message made, in order."""
+    rows = tx.execute(
+        "SELECT key, tool, attempts, state, opened_at, closed_at FROM outside_calls "
+        "WHERE message_id = ? ORDER BY opened_at, key",
+        (message_id,),
+    )
+    return [OutsideCallRow(*row) for row in rows.fetchall()]
 
 
 def transfers(tx: Tx, message_id: str) -> list[Row]:

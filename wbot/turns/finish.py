@@ -15,10 +15,10 @@ from wbot.domain.message_age import WINDOW_S, stale_question
 from wbot.domain.messages import ButtonReply
 from wbot.domain.questions import QuestionKind, decision_of_button
 from wbot.domain.receipts import reply_text
-from wbot.domain.states import MessageState, TurnOutcome
+from wbot.domain.states import MessageState, OutsideCallState, TurnOutcome
 from wbot.domain.triage import handling_of
 from wbot.payments import consent
-from wbot.storage import businesses, errors, journal, messages, outbox, questions
+from wbot.storage import businesses, errors, journal, messages, outbox, outside_calls, questions
 from wbot.storage.journal import Claim
 from wbot.storage.messages import StoredMessage
 from wbot.storage.tx import Tx
@@ -31,6 +31,9 @@ ERROR_TEXT = (
 )
 """What the customer reads when a turn fails for good, unless the business words it."""
 
+
+INCOMPLETE = "Your request could not be completed."
+"""What the customer reads where nobody can say whether a call to another system acted."""
 
 NOT_OWN = "(something that you passed on)"
 """In place of a card or forwarded words, where a customer's stale messages are repeated."""
@@ -137,12 +140,12 @@ def fail(
     After an effect the receipts stand alone: the error text could read as if nothing had happened.
     """
     receipts = receipts_of(tx, message.message_id, claim.revision)
-    ending = Ending(
-        state=MessageState.FAILED,
-        receipts=receipts,
-        words="" if receipts else error_text or ERROR_TEXT,
-        reason=error,
-    )
+    words = "" if receipts else error_text or ERROR_TEXT
+    for call in outside_calls.open_calls(tx, message.message_id):
+        outside_calls.close_call(tx, call.key, OutsideCallState.UNKNOWN, now)
+        words = INCOMPLETE
+        error += f" It is unknown whether {call.tool} has acted; its key is {call.key}."
+    ending = Ending(state=MessageState.FAILED, receipts=receipts, words=words, reason=error)
     close(tx, message, claim, ending=ending, now=now)
     errors.add(
         tx,

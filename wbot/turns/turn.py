@@ -19,10 +19,19 @@ from wbot.domain.states import MessageState, StaleAnswer
 from wbot.domain.triage import Handling
 from wbot.payments import consent
 from wbot.payments.context import PaymentContext
-from wbot.storage import businesses, customers, journal, ledger, messages, questions
+from wbot.storage import (
+    businesses,
+    customers,
+    journal,
+    ledger,
+    messages,
+    outside_calls,
+    questions,
+)
 from wbot.storage.database import Database
 from wbot.storage.journal import Claim, Step
 from wbot.storage.messages import StoredMessage
+from wbot.storage.outside_calls import OutsideCall
 from wbot.storage.tx import Tx
 from wbot.turns import toolbox
 from wbot.turns.finish import Ending, receipts_read, unique
@@ -33,6 +42,7 @@ from wbot.turns.prompt import (
     system_text,
     tool_message,
 )
+from wbot.turns.tools import Outcome, OutsideTool
 
 ROUNDS_MAX = 6
 CALLS_PER_ANSWER_MAX = 10
@@ -118,6 +128,8 @@ class Turn:
         was_done_before = begun.claim.revision > 0 and not begun.claim.steps
         if begun.moved_money and (was_done_before or not is_fresh or begun.has_decided):
             return await self._receipts_alone()
+        if not is_fresh and await self._database.read(self._has_open_call):
+            raise RejectedError("The message became too old while a call had no answer.")
         if begun.staleness is Staleness.EXPIRED:
             return Ending(state=MessageState.SILENT, reason="window_closed")
         if self._decisions and not begun.came_fresh:  # it may not be meant just now
@@ -220,6 +232,9 @@ class Turn:
                 return Ending(state=MessageState.ANSWERED, receipts=unique(receipts))
         raise RejectedError(f"The model called tools {ROUNDS_MAX} times without an answer.")
 
+    def _has_open_call(self, tx: Tx) -> bool:
+        return bool(outside_calls.open_calls(tx, self._message.message_id))
+
     def _has_asked(self, tx: Tx) -> bool:
         """Whether something is pending now that only the customer can say yes to."""
         return bool(ledger.open_of_message(tx, self._message.message_id))
@@ -263,7 +278,7 @@ class Turn:
         started = self._clock.monotonic()
         try:
             answer = await self._model.complete(
-                prompt, model=self._model_name, tools=toolbox.DEFINITIONS
+                prompt, model=self._model_name, tools=toolbox.definitions()
             )
         finally:
             duration_ms = elapsed_ms(started, self._clock.monotonic())
@@ -281,6 +296,9 @@ class Turn:
         number = self._take_number()
         if (stored := self._stored.get(number)) is not None:
             return msgspec.json.decode(stored.content, type=toolbox.ToolStep)
+        outside = toolbox.OUTSIDE_TOOLS.get(call.name)
+        if outside is not None:
+            return await self._outside_step(outside, call, number)
         started = self._clock.monotonic()
         may_act = await self._are_books_right()
         step = await self._database.write(lambda tx: self._act(tx, call, number, may_act=may_act))
@@ -292,20 +310,56 @@ class Turn:
     def _act(self, tx: Tx, call: ToolCall, number: int, *, may_act: bool) -> toolbox.ToolStep:
         # The effect and the journal's record of it are one transaction: both or neither.
         started = self._clock.monotonic()
-        context = PaymentContext(
+        journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
+        act = toolbox.call(tx, self._context(tx), call) if may_act else None
+        step = act or toolbox.refusal(call, BOOKS_ARE_WRONG)
+        self._keep_tool_step(tx, number, step, started)
+        return step
+
+    async def _outside_step(
+        self, tool: OutsideTool, call: ToolCall, number: int
+    ) -> toolbox.ToolStep:
+        """A call to another system, between two transactions: one opens it, one closes it.
+
+        Whatever ends the turn in between leaves it open, and the next attempt makes it again.
+        """
+        started = self._clock.monotonic()
+
+        def open_(tx: Tx) -> OutsideCall | toolbox.ToolStep:
+            journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
+            opened = toolbox.open_call(tx, self._context(tx), tool, call)
+            if isinstance(opened, toolbox.ToolStep):
+                self._keep_tool_step(tx, number, opened, started)
+            return opened
+
+        def close(tx: Tx, opened: OutsideCall, outcome: Outcome) -> toolbox.ToolStep:
+            journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
+            step = toolbox.close_call(tx, self._context(tx), call, opened, outcome)
+            self._keep_tool_step(tx, number, step, started)
+            return step
+
+        try:
+            opened = await self._database.write(open_)
+            if isinstance(opened, toolbox.ToolStep):
+                return opened
+            outcome = await tool.call(opened.key, opened.request)
+            return await self._database.write(lambda tx: close(tx, opened, outcome))
+        finally:
+            self.tools_ms += elapsed_ms(started, self._clock.monotonic())
+
+    def _context(self, tx: Tx) -> PaymentContext:
+        return PaymentContext(
             # As it is now, not as it was cached: a limit counts from the moment it is set.
             business=businesses.required(tx, self._business.id),
             customer_id=self._begun.customer_id,
             message_id=self._message.message_id,
             now=to_text(self._clock.now()),
         )
-        journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
-        act = toolbox.call(tx, context, call) if may_act else None
-        step = act or toolbox.refusal(call, BOOKS_ARE_WRONG)
+
+    def _keep_tool_step(self, tx: Tx, number: int, step: toolbox.ToolStep, started: float) -> None:
         content = msgspec.json.encode(step).decode()
         duration_ms = elapsed_ms(started, self._clock.monotonic())
         self._keep(tx, Step(number, "tool", content, duration_ms))
-        return step
 
     def _keep(self, tx: Tx, step: Step) -> None:
         claim, message = self._begun.claim, self._message
