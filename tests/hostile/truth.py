@@ -271,7 +271,4 @@ def _reported_in(text: str) -> set[tuple[str, int]]:
 
 
 def _text_of(reply: sqlite3.Row) -> str:
-    payload = json.loads(reply["payload"])
-    if payload["type"] == "interactive":
-        return str(payload["interactive"]["body"]["text"])
-    return str(payload["text"]["body"])
+    return str(json.loads(reply["payload"])["body"])

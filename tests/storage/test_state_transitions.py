@@ -10,26 +10,26 @@ from db_factories import NOW, SHOP, make_customer, make_message, make_tx
 
 from wbot.domain.errors import RefusedError
 from wbot.domain.ledger import Cause, CauseKind, Phase, TransferKind
+from wbot.domain.outgoing import Text
+from wbot.domain.prompts import PromptKind
 from wbot.domain.states import (
-    CONFIRMATION,
     IN_COLUMNS,
     MESSAGE,
     OUTSIDE_CALL,
+    PROMPT,
     REPLY,
     SEND,
-    STALE_QUESTION,
     TRANSFER,
     TURN,
-    ConfirmationOutcome,
     MessageState,
     OutsideCallState,
+    PromptOutcome,
     ReplyState,
     SendOutcome,
-    StaleAnswer,
     TransferState,
     TurnOutcome,
 )
-from wbot.storage import confirmations, journal, ledger, outbox, outside_calls, questions
+from wbot.storage import journal, ledger, outbox, outside_calls, prompts
 
 
 @pytest.fixture
@@ -46,15 +46,19 @@ def tx() -> Iterator[sqlite3.Connection]:
         message_id="wamid.1",
         reply_phone="15550101001",
         reply_user_id=None,
-        payload="{}",
+        content=Text("Hi"),
         created_at=NOW,
     )
     outbox.add(tx, reply)
     outbox.open_attempt(tx, 1, NOW)
     outside_calls.open_call(tx, "wamid.1", "order", arguments="[]", request="{}", now=NOW)
-    questions.ask(tx, conversation_id, ["wamid.1"], NOW)
-    confirmations.ask(
-        tx, "wamid.1", conversation_id=conversation_id, token="t", now=NOW, expires_at=NOW
+    prompts.ask(
+        tx,
+        PromptKind.CONFIRM,
+        conversation_id=conversation_id,
+        message_id="wamid.1",
+        now=NOW,
+        expires_at=NOW,
     )
     yield tx
     tx.close()
@@ -79,8 +83,7 @@ def test_the_schema_has_the_page_word_for_word(tx: sqlite3.Connection) -> None:
         ("outbox", "state", ReplyState, REPLY),
         ("send_attempts", "outcome", SendOutcome, SEND),
         ("outside_calls", "state", OutsideCallState, OUTSIDE_CALL),
-        ("confirmations", "outcome", ConfirmationOutcome, CONFIRMATION),
-        ("stale_questions", "answer", StaleAnswer, STALE_QUESTION),
+        ("prompts", "outcome", PromptOutcome, PROMPT),
     ],
 )
 def test_a_state_changes_only_as_the_page_says(

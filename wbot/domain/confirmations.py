@@ -25,7 +25,7 @@ def confirmation_body(
     held: Sequence[PendingTransfer], currency: Currency, *, ttl_s: int, receipts: Sequence[str] = ()
 ) -> str:
     """The question; what else the turn did stands above it, as far as there is room."""
-    lines = [_line(one, currency) for one in held]
+    lines = [line_of(one, currency) for one in held]
     if len(held) > 1:
         total = sum(one.amount_minor for one in held)
         lines.append(receipt(f"Together {format_money(total, currency)}"))
@@ -39,7 +39,24 @@ def confirmation_body(
     return "\n\n".join(part for part in (_above(receipts, question), question) if part)
 
 
-def _line(one: PendingTransfer, currency: Currency) -> str:
+def take_back_body(sent: str, receipts: Sequence[str]) -> str:
+    """The question whether a transfer is taken back; `sent` is the ledger's line about it."""
+    question = f"{sent}\nShall I take this payment back?"
+    return "\n\n".join(part for part in (_above(receipts, question), question) if part)
+
+
+def which_body(lines: Sequence[str], *, is_yes: bool) -> str:
+    """The question which of several open ones a plain yes or no is about, as far as they fit."""
+    word = "yes" if is_yes else "no"
+    asked = f"I have asked you more than one thing, so nothing was done. What is your “{word}” for?"
+    shown = list(lines)
+    while len("\n".join([asked, *shown])) > BODY_LENGTH_MAX:
+        shown.pop()
+    return "\n".join([asked, *shown])
+
+
+def line_of(one: PendingTransfer, currency: Currency) -> str:
+    """A pending transfer in a question."""
     money = format_money(one.amount_minor, currency)
     new = "" if one.is_payee_known else ", a new payee"
     return receipt(f"{money} to {quoted_payee(one.payee)} ({reference_of(one.transfer_id)}){new}")

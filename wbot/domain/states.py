@@ -151,25 +151,15 @@ OUTSIDE_CALL: Transitions[OutsideCallState] = {
 # A question with buttons ---------------------------------------------------------------------
 
 
-class ConfirmationOutcome(StrEnum):
-    """How the question about pending transfers ended; once."""
-
-    CONFIRMED = "confirmed"
-    CANCELLED = "cancelled"
-    EXPIRED = "expired"
-
-
-CONFIRMATION: Transitions[ConfirmationOutcome] = {None: frozenset(ConfirmationOutcome)}
-
-
-class StaleAnswer(StrEnum):
-    """The answer to the question whether stale messages still hold; one."""
+class PromptOutcome(StrEnum):
+    """How a question ended; once. What it asked about may have been cancelled otherwise: no."""
 
     YES = "yes"
     NO = "no"
+    EXPIRED = "expired"
 
 
-STALE_QUESTION: Transitions[StaleAnswer] = {None: frozenset(StaleAnswer)}
+PROMPT: Transitions[PromptOutcome] = {None: frozenset(PromptOutcome)}
 
 # A transfer ----------------------------------------------------------------------------------
 
@@ -197,7 +187,6 @@ IN_COLUMNS: Mapping[str, Mapping[Any, frozenset[Any]]] = {
     "reply": REPLY,
     "send": SEND,
     "outside_call": OUTSIDE_CALL,
-    "confirmation": CONFIRMATION,
-    "stale_question": STALE_QUESTION,
+    "prompt": PROMPT,
 }
 """The machines whose state is a column, by their names in `state_transitions`."""

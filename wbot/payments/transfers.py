@@ -1,10 +1,19 @@
 """A transfer that a customer asks for: posted, held until their yes, or refused by a rule."""
 
+from collections.abc import Iterator
+
 import msgspec
 
 from wbot.clock import from_text, later, to_text
 from wbot.domain.ledger import Cause, CauseKind, Phase, TransferKind
-from wbot.domain.policy import DAY_S, Refusal, Standing, needs_confirmation, transfer_refusal
+from wbot.domain.policy import (
+    DAY_S,
+    AskReason,
+    Refusal,
+    Standing,
+    needs_confirmation,
+    transfer_refusal,
+)
 from wbot.payments import notifications, recipients, unknown_numbers
 from wbot.payments.context import PaymentContext
 from wbot.payments.recipients import Recipient
@@ -74,7 +83,7 @@ def transfer(tx: Tx, context: PaymentContext, order: Order) -> Transfer:
         refusal=refusal,
         available_minor=ledger.balance(tx, account_id).available_minor,
         # A new name may be one that the model has read, so it is not the payer's own yet.
-        is_foreign=recipient.is_new_name and standing.has_met_foreign,
+        is_foreign=recipient.is_new_name and AskReason.FOREIGN_WORDS in standing.must_ask,
         notify_conversation_id=notifications.notify_payee(
             tx, context.business, transfer_id, context.now
         )
@@ -93,10 +102,16 @@ def _standing(tx: Tx, context: PaymentContext, account_id: int, recipient: Recip
         day_total_minor=day_total_minor,
         asked_at_once=len(ledger.open_of_message(tx, context.message_id)),
         unasked_minor=ledger.posted_by_call_minor(tx, context.message_id),
-        has_met_foreign=messages.has_met_foreign(tx, context.message_id),
+        must_ask=context.must_ask.union(_reasons_to_ask(tx, context)),
         is_nobody=recipient.is_number and recipient.customer_id is None,
         may_guess=_may_guess(tx, context, account_id, recipient),
     )
+
+
+def _reasons_to_ask(tx: Tx, context: PaymentContext) -> Iterator[AskReason]:
+    # A model may obey another person whose words it has read.
+    if messages.has_met_foreign(tx, context.message_id):
+        yield AskReason.FOREIGN_WORDS
 
 
 def _may_guess(tx: Tx, context: PaymentContext, account_id: int, recipient: Recipient) -> bool:
