@@ -9,7 +9,7 @@ from wbot.domain.ledger import reference_of
 from wbot.domain.money import currency_of, format_amount
 from wbot.storage import ledger_queries
 from wbot.storage.ledger_queries import Account, Selection, Transfer
-from wbot.storage.tx import Row, Tx
+from wbot.storage.tx import Tx
 
 COLUMNS = (
     "transfer",
@@ -66,10 +66,10 @@ def hledger_lines(tx: Tx, selection: Selection) -> Iterator[str]:
     for postings in ledger_queries.posted(tx, selection):
         yield ""
         yield _description(postings[0])
-        currency = currency_of(postings[0]["currency"])
+        currency = currency_of(postings[0].currency)
         for posting in postings:
-            amount = format_amount(posting["amount_minor"], currency)
-            yield f"{_INDENT}{names[posting['account_id']]}  {amount} {currency.code}"
+            amount = format_amount(posting.amount_minor, currency)
+            yield f"{_INDENT}{names[posting.account_id]}  {amount} {currency.code}"
 
 
 def _payee(transfer: Transfer, accounts: Mapping[int, Account], names: Mapping[int, str]) -> str:
@@ -94,12 +94,12 @@ def _text_cell(text: str | None) -> str:
     return f"'{text}" if text and text[0] in _FORMULA else text or ""
 
 
-def _description(row: Row) -> str:
-    words = f"{row['created_at'][:10]} {reference_of(row['id'])} {row['kind']}"
-    if row["target_id"] is not None:
-        words += f" of {reference_of(row['target_id'])}"
+def _description(row: ledger_queries.Posting) -> str:
+    words = f"{row.created_at[:10]} {reference_of(row.id)} {row.kind}"
+    if row.target_id is not None:
+        words += f" of {reference_of(row.target_id)}"
     # A semicolon begins a comment, a bar divides payee and note.
-    memo = _SPACES.sub(" ", (row["memo"] or "").replace(";", ",").replace("|", "/")).strip()
+    memo = _SPACES.sub(" ", (row.memo or "").replace(";", ",").replace("|", "/")).strip()
     return f"{words}: {memo}" if memo else words
 
 

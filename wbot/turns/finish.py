@@ -102,11 +102,11 @@ def _ask(tx: Tx, message: StoredMessage, *, before: str, now: str) -> tuple[Prom
     run = {message.message_id: _words(message.content)}
     since = to_text(later(from_text(now), -WINDOW_S))
     for row in messages.waiting_stale(tx, message.conversation_id, since=since, before=before):
-        words = _words(row["content"])
-        if words is not None and not journal.moved_money(tx, row["message_id"]):
-            run[row["message_id"]] = words
+        words = _words(row.content)
+        if words is not None and not journal.moved_money(tx, row.message_id):
+            run[row.message_id] = words
             messages.finish(
-                tx, row["message_id"], state=MessageState.SILENT, reason=ASKED_ABOUT, now=now
+                tx, row.message_id, state=MessageState.SILENT, reason=ASKED_ABOUT, now=now
             )
     asked = prompts.ask(
         tx,

@@ -104,13 +104,13 @@ def recent_history(tx: Tx, conversation_id: int) -> tuple[ChatMessage, ...]:
     """What the customer and the business said lately, within the prompt's limits."""
     lines: list[ChatMessage] = []
     for row in reversed(messages.past(tx, conversation_id, LINES_MAX // 2)):
-        raw = json.loads(row["content"])
+        raw = json.loads(row.content)
         content, context = content_of(raw), context_of(raw)
         words = words_for_model(content, context)
-        text = words if words is not None else f"[{row['type']}]"
+        text = words if words is not None else f"[{row.type}]"
         lines.append(ChatMessage("user", text, is_foreign(content, context)))
-        met = ForeignWords(row["foreign_words"]) if row["foreign_words"] else None
-        lines += _replies(tx, row["message_id"], met)
+        met = ForeignWords(row.foreign_words) if row.foreign_words else None
+        lines += _replies(tx, row.message_id, met)
     return fit(lines)
 
 
