@@ -6,7 +6,8 @@ import msgspec
 
 from wbot.domain.ledger import reference_of
 from wbot.domain.money import Currency, format_money
-from wbot.domain.receipts import quoted_payee, receipt
+from wbot.domain.payees import Payee
+from wbot.domain.receipts import receipt, told_payee
 
 BODY_LENGTH_MAX = 1_024
 """Characters in the body of a message with buttons (cloud-api.md 4.2)."""
@@ -17,7 +18,7 @@ class PendingTransfer(msgspec.Struct, frozen=True, kw_only=True):
 
     transfer_id: int
     amount_minor: int
-    payee: str
+    payee: Payee
     is_payee_known: bool
 
 
@@ -59,7 +60,7 @@ def line_of(one: PendingTransfer, currency: Currency) -> str:
     """A pending transfer in a question."""
     money = format_money(one.amount_minor, currency)
     new = "" if one.is_payee_known else ", a new payee"
-    return receipt(f"{money} to {quoted_payee(one.payee)} ({reference_of(one.transfer_id)}){new}")
+    return receipt(f"{money} to {told_payee(one.payee)} ({reference_of(one.transfer_id)}){new}")
 
 
 def _above(receipts: Sequence[str], question: str) -> str:

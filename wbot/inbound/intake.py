@@ -174,6 +174,7 @@ def _insert(tx: Tx, message: Inbound, *, webhook_id: int | None, now: datetime) 
     elif message.phone is None and message.user_id is None and not _previous_user_id(message):
         reason = "unknown_sender"
     else:
+        businesses.learn_number(tx, business, message.business_number)
         identity = _identity(tx, business.id, message, to_text(now))
         warning = identity.warning
         conversation_id = customers.conversation_of(

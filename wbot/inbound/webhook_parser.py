@@ -68,6 +68,7 @@ class _Place(msgspec.Struct, frozen=True, kw_only=True):
     field: str = ""
     account_id: str | None = None
     phone_number_id: str | None = None
+    business_number: str | None = None
 
     def notice(self, reason: NoticeReason, raw: Any, event: str | None = None) -> Notice:
         return Notice(
@@ -199,6 +200,7 @@ def _place_of(entry: JsonObject, change: JsonObject) -> _Place:
         field=json_access.text(change, "field") or "",
         account_id=json_access.identifier(entry, "id"),
         phone_number_id=json_access.text(metadata, "phone_number_id"),
+        business_number=json_access.text(metadata, "display_phone_number"),
     )
 
 
@@ -233,6 +235,7 @@ def _of_message(raw: Any, place: _Place, contacts: Contacts) -> Inbound | Notice
         raw=raw,
         account_id=place.account_id,
         phone_number_id=place.phone_number_id,
+        business_number=place.business_number,
         phone=sender.phone or known.phone,
         user_id=sender.user_id or known.user_id,
         name=json_access.text(json_access.mapping(contact or {}, "profile"), "name"),

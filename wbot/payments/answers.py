@@ -159,7 +159,7 @@ def _described(tx: Tx, asked: Row, business: Business) -> tuple[str, list[str]]:
     """What a question is about: a button's title, and lines that say more."""
     match PromptKind(asked["kind"]):
         case PromptKind.CONFIRM:
-            held = consent.held_of(tx, asked)
+            held = consent.held_of(tx, asked, business)
             total = format_money(sum(one.amount_minor for one in held), business.currency)
             names = " ".join(reference_of(one.transfer_id) for one in held)
             return f"{names} {total}", [line_of(one, business.currency) for one in held]

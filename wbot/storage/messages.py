@@ -231,6 +231,12 @@ def by_id(tx: Tx, message_id: str) -> KeptMessage | None:
     return typed_or_none(KeptMessage, row)
 
 
+def content_of(tx: Tx, message_id: str) -> str | None:
+    """The message as received; None where there is none, or it was cleared."""
+    row = tx.execute("SELECT content FROM messages WHERE message_id = ?", (message_id,)).fetchone()
+    return None if row is None else row[0]
+
+
 def replace_content(
     tx: Tx, message_id: str, *, type_: str, content: str, webhook_id: int | None
 ) -> None:
@@ -280,6 +286,17 @@ def waiting_stale(tx: Tx, conversation_id: int, *, since: str, before: str) -> l
 def approve_stale(tx: Tx, message_id: str) -> None:
     """Record that the customer approved a stale message."""
     tx.execute("UPDATE messages SET is_stale_approved = 1 WHERE message_id = ?", (message_id,))
+
+
+def make_unfinished_stale(tx: Tx) -> int:
+    """Treat every unfinished message as stale: its customer is asked; how many there are.
+
+    The time of writing stays in the content.
+    """
+    return tx.execute(
+        "UPDATE messages SET sent_at = NULL, is_stale_approved = 0 "
+        "WHERE state IN ('waiting', 'begun')"
+    ).rowcount
 
 
 def note_lateness(tx: Tx, message: StoredMessage) -> bool:

@@ -247,6 +247,14 @@ def fail(tx: Tx, outbox_id: int, error: str) -> bool:
     return cursor.rowcount == 1
 
 
+def unsettled(tx: Tx) -> list[Row]:
+    """The replies whose outcome is open, oldest first."""
+    return tx.execute(
+        "SELECT id, business_id, conversation_id, message_id, attempts FROM outbox "
+        "WHERE state IN ('waiting', 'sending', 'unknown') ORDER BY id"
+    ).fetchall()
+
+
 def attempts_alike(tx: Tx, outbox_id: int, outcome: SendOutcome, code: int | None) -> int:
     """How many attempts of the reply ended like this."""
     row = tx.execute(

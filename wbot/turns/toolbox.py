@@ -1,6 +1,5 @@
 """The tools on offer, and how one proposed call becomes a result inside a step's transaction."""
 
-import json
 from typing import Any
 
 import msgspec
@@ -9,6 +8,7 @@ from wbot.clients.model import ToolCall
 from wbot.domain.errors import MalformedError, RefusedError
 from wbot.domain.foreign import ForeignWords
 from wbot.domain.states import OutsideCallState
+from wbot.domain.tool_arguments import read_arguments
 from wbot.payments.context import PaymentContext
 from wbot.storage import journal, messages, outside_calls
 from wbot.storage.outside_calls import OutsideCall
@@ -146,9 +146,7 @@ def _add_effect(tx: Tx, context: PaymentContext, tool: str, key: str, outcome: O
 
 
 def _arguments(tool: Tool | OutsideTool, text: str) -> Any:
-    # Numbers stay text: an amount never passes through a float.
     try:
-        values = json.loads(text or "{}", parse_float=str, parse_int=str)
-        return msgspec.convert(values, tool.arguments, strict=False)
-    except (ValueError, RecursionError) as error:
+        return msgspec.convert(read_arguments(text), tool.arguments, strict=False)
+    except (MalformedError, ValueError) as error:
         raise MalformedError(f"The arguments of {tool.name} do not fit: {error}.") from error
