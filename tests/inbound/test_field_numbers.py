@@ -84,7 +84,7 @@ def test_messages_wait_a_day_for_their_business(tx: sqlite3.Connection) -> None:
     assert messages.next_of(tx, conversation) is not None
     old = messages.by_id(tx, "wamid.3")
     assert old is not None
-    assert (old["state"], old["reason"]) == ("silent", "window_closed")
+    assert (old.state, old.reason) == ("silent", "window_closed")
     assert waiting_messages.take_up(tx, added, to_text(STARTED_AT)).sentence == ""
 
 

@@ -154,6 +154,11 @@ def installation_id(tx: Tx) -> str:
     return str(tx.execute("SELECT id FROM installation").fetchone()[0])
 
 
+def check_writable(tx: Tx) -> None:
+    """Write a row without changing it; raises where nothing can be written."""
+    tx.execute("UPDATE installation SET id = id")
+
+
 def opaque_of(installation: str, attempt_id: int) -> str:
     """The value that statuses bring back: whose send, which attempt."""
     return f"wbot:{installation}:{attempt_id}"
@@ -188,12 +193,12 @@ def open_attempt(tx: Tx, outbox_id: int, now: str) -> int | None:
     ).rowcount
     if not changed:
         return None
-    cursor = tx.execute(
+    rows = tx.execute(
         "INSERT INTO send_attempts (outbox_id, number, opened_at) "
-        "SELECT ?1, count(*) + 1, ?2 FROM send_attempts WHERE outbox_id = ?1",
+        "SELECT ?1, count(*) + 1, ?2 FROM send_attempts WHERE outbox_id = ?1 RETURNING id",
         (outbox_id, now),
-    )
-    return int(cursor.lastrowid or 0)
+    ).fetchall()
+    return int(rows[0][0])
 
 
 def close_attempt(
@@ -267,7 +272,8 @@ def unsettled(tx: Tx) -> list[Row]:
 def attempts_alike(tx: Tx, outbox_id: int, outcome: SendOutcome, code: int | None) -> int:
     """How many attempts of the reply ended like this."""
     row = tx.execute(
-        "SELECT count(*) FROM send_attempts WHERE outbox_id = ? AND outcome = ? AND code IS ?",
+        "SELECT count(*) FROM send_attempts WHERE outbox_id = ? AND outcome = ? "
+        "AND code IS NOT DISTINCT FROM ?",
         (outbox_id, outcome, code),
     ).fetchone()
     return int(row[0])

@@ -28,7 +28,7 @@ from wbot.domain.receipts import MARK
 from wbot.domain.timezones import zone
 from wbot.payments.quotations import Quotation
 from wbot.storage import echoes, messages, outbox
-from wbot.storage.tx import Row, Tx
+from wbot.storage.tx import Tx
 
 _RULES = f"""\
 You answer the customers of {{name}} on WhatsApp. Be brief and plain; no Markdown tables.
@@ -111,26 +111,26 @@ def recent_history(tx: Tx, conversation_id: int) -> tuple[ChatMessage, ...]:
     """What the customer and the business said lately, within the prompt's limits."""
     lines: list[ChatMessage] = []
     past = messages.past(tx, conversation_id, LINES_MAX // 2)[::-1]
-    since = past[0]["sort_at"] if len(past) == LINES_MAX // 2 else ""
+    since = past[0].sort_at if len(past) == LINES_MAX // 2 else ""
     said = echoes.lately(tx, conversation_id, since=since, limit=LINES_MAX // 2)
-    owners = [one for one in said if one["type"] not in _NOTHING_SAID]
+    owners = [one for one in said if one.type not in _NOTHING_SAID]
     for row in past:
-        while owners and owners[0]["said_at"] <= row["sort_at"]:
+        while owners and owners[0].said_at <= row.sort_at:
             lines.append(_owners_words(owners.pop(0)))
-        raw = json.loads(row["content"])
+        raw = json.loads(row.content)
         content, context = content_of(raw), context_of(raw)
         words = words_for_model(content, context)
-        text = words if words is not None else f"[{row['type']}]"
+        text = words if words is not None else f"[{row.type}]"
         lines.append(ChatMessage("user", text, is_foreign(content, context)))
-        met = ForeignWords(row["foreign_words"]) if row["foreign_words"] else None
-        lines += _replies(tx, row["message_id"], met)
+        met = ForeignWords(row.foreign_words) if row.foreign_words else None
+        lines += _replies(tx, row.message_id, met)
     return from_customer(fit([*lines, *(_owners_words(one) for one in owners)]))
 
 
-def _owners_words(echo: Row) -> ChatMessage:
+def _owners_words(echo: echoes.Echo) -> ChatMessage:
     """What the owner wrote from the phone, as words of the business."""
-    words = text_of(content_of(json.loads(echo["content"])))
-    return ChatMessage("assistant", words or f"[{echo['type']}]")
+    words = text_of(content_of(json.loads(echo.content)))
+    return ChatMessage("assistant", words or f"[{echo.type}]")
 
 
 def _replies(tx: Tx, message_id: str, met: ForeignWords | None) -> Iterator[ChatMessage]:
