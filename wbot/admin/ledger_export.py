@@ -10,7 +10,7 @@ from wbot.domain.ledger import reference_of
 from wbot.domain.money import currency_of, format_amount
 from wbot.storage import ledger_queries
 from wbot.storage.ledger_queries import Account, Selection, Transfer
-from wbot.storage.tx import Row, Tx
+from wbot.storage.tx import Tx
 
 COLUMNS = (
     "transfer",
@@ -65,10 +65,10 @@ def hledger_lines(tx: Tx, selection: Selection) -> Iterator[str]:
     for postings in ledger_queries.posted(tx, selection):
         yield ""
         yield _description(postings[0])
-        currency = currency_of(postings[0]["currency"])
+        currency = currency_of(postings[0].currency)
         for posting in postings:
-            amount = format_amount(posting["amount_minor"], currency)
-            yield f"{_INDENT}{names[posting['account_id']]}  {amount} {currency.code}"
+            amount = format_amount(posting.amount_minor, currency)
+            yield f"{_INDENT}{names[posting.account_id]}  {amount} {currency.code}"
 
 
 def _payee(transfer: Transfer, accounts: Mapping[int, Account], names: Mapping[int, str]) -> str:
@@ -88,11 +88,11 @@ def _csv_line(cells: Sequence[str]) -> str:
     return out.getvalue()
 
 
-def _description(row: Row) -> str:
-    words = f"{row['created_at'][:10]} {reference_of(row['id'])} {row['kind']}"
-    if row["target_id"] is not None:
-        words += f" of {reference_of(row['target_id'])}"
-    memo = in_journal(row["memo"] or "")
+def _description(row: ledger_queries.Posting) -> str:
+    words = f"{row.created_at[:10]} {reference_of(row.id)} {row.kind}"
+    if row.target_id is not None:
+        words += f" of {reference_of(row.target_id)}"
+    memo = in_journal(row.memo or "")
     return f"{words}: {memo}" if memo else words
 
 

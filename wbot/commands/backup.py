@@ -131,17 +131,24 @@ def _ended(gap: Gap) -> str:
 
 
 def _report_lost(gap: Gap) -> None:
-    if gap.lost_transfers is None:
+    if gap.lost is None:
         say("What came after it is not known here: no readable database was replaced.")
         return
+    since = gap.lost
     say(
-        f"In {gap.replaced} since then: {counted(gap.lost_messages or 0, 'message')}, "
-        f"{counted(len(gap.lost_transfers), 'transfer')}."
+        f"In {gap.replaced} since then: {counted(since.messages, 'message')}, "
+        f"{counted(len(since.transfers), 'transfer')}, "
+        f"{counted(len(since.payout_batches), 'exported batch', 'exported batches')} of payouts."
     )
-    rows = [
-        (one.transfer, one.kind, f"{one.amount} {one.currency}", one.from_, one.to, one.created_at)
-        for one in gap.lost_transfers
-    ]
-    if rows:
-        print_table(("Transfer", "Kind", "Amount", "From", "To", "At"), rows, empty="")
+    if since.transfers:
+        rows = [
+            (one.transfer, one.kind, f"{one.amount} {one.currency}", one.from_, one.to)
+            for one in since.transfers
+        ]
+        print_table(("Transfer", "Kind", "Amount", "From", "To"), rows, empty="")
         say("Enter what counts again, such as `wbot ledger deposit … --key restored-T7`.")
+    for one in since.payout_batches:
+        say(
+            f"{one.batch} of {one.business}, {one.amount} {one.currency}, may have been paid: its "
+            "transfers are owed here again, so settle them under the same payees, not twice."
+        )

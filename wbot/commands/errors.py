@@ -1,6 +1,7 @@
 """wbot errors: list and reprocess what ended in processing_errors."""
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -46,16 +47,16 @@ def list_(*, limit: int | None, as_json: bool) -> None:
         total = storage.count(tx)
         found = storage.every(tx, limit or max(total, 1))
     if as_json:
-        print_json({"errors": [{name: row[name] for name in _LISTED} for row in found]})
+        print_json({"errors": [_facts(row, _LISTED) for row in found]})
         return
     rows = [
         (
-            str(row["id"]),
-            readable(row["created_at"], zone=""),
-            row["state"],
-            str(row["retry_count"]),
-            row["message_id"] or "-",
-            row["error_message"],
+            str(row.id),
+            readable(row.created_at, zone=""),
+            row.state,
+            str(row.retry_count),
+            row.message_id or "-",
+            row.error_message,
         )
         for row in found
     ]
@@ -63,6 +64,10 @@ def list_(*, limit: int | None, as_json: bool) -> None:
     print_table(columns, rows, empty="No failures.")
     if len(found) < total:
         say(f"The newest {len(found)} of {counted(total, 'failure')}.")
+
+
+def _facts(failure: storage.Failure, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(failure, name) for name in names}
 
 
 _error_id = click.argument("error_id", metavar="ID", type=click.IntRange(1))
@@ -75,16 +80,16 @@ def show(*, error_id: int, as_json: bool) -> None:
     """Show one failure in full."""
     with reading() as tx:
         row = storage.required(tx, error_id)
-    facts: dict[str, Any] = {name: row[name] for name in (*_LISTED, "business_id", "outbox_id")}
+    facts = _facts(row, (*_LISTED, "business_id", "outbox_id"))
     if as_json:
         print_json(facts)
         return
-    at = {"created_at": readable(row["created_at"])}
+    at = {"created_at": readable(row.created_at)}
     print_facts(
         [(name, str(value)) for name, value in {**facts, **at}.items() if value is not None]
     )
-    if row["message_id"] is not None:
-        say(f"Its timeline: wbot why {row['message_id']}")
+    if row.message_id is not None:
+        say(f"Its timeline: wbot why {row.message_id}")
 
 
 @errors.command()

@@ -23,6 +23,7 @@ from wbot.commands.console import (
     reading,
     right,
     say,
+    warn,
     writing,
 )
 from wbot.domain.business import Business
@@ -210,6 +211,11 @@ def _book(book: Book, business_id: str, order: Order, *, as_json: bool) -> None:
     with writing() as tx:
         business = businesses.required(tx, business_id)
         booked = book(tx, business, order, to_text(now()))
+    if booked.person.other_spelling is not None:
+        warn(
+            f"+{booked.person.label} is the customer +{booked.person.other_spelling}: the same "
+            "number in its country's other spelling."
+        )
     if booked.transfer.state is TransferState.REFUSED:
         raise RefusedError(_refusal(booked, business))
     if as_json:

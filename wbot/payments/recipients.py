@@ -16,6 +16,7 @@ from wbot.domain.payees import (
     shown_number,
 )
 from wbot.domain.receipts import PAYEE_LENGTH_MAX, one_line, quoted, quoted_payee
+from wbot.domain.spellings import one_spelling
 from wbot.payments import labels
 from wbot.payments.context import PaymentContext
 from wbot.storage import customers, ledger, payees
@@ -42,8 +43,9 @@ def normalised(to: str) -> str:
     """A recipient as compared: two spellings of one recipient have the same key."""
     name = one_line(to, PAYEE_LENGTH_MAX)  # as `find` reads it, or one payee had two keys
     if (both := name_and_number(name)) is not None:
-        return both.digits
-    return phone_digits(name) or folded_name(name)
+        return one_spelling(both.digits)
+    digits = phone_digits(name)
+    return folded_name(name) if digits is None else one_spelling(digits)
 
 
 def find(tx: Tx, context: PaymentContext, to: str) -> Recipient:
