@@ -1,5 +1,6 @@
 """What counts as an answer, to which question, and what a confirmation says."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,6 +111,17 @@ def test_a_confirmation_fits_and_names_every_amount_and_payee(
     for one in many:
         assert f" to {told_payee(one.payee)} (T{one.transfer_id}), a new payee\n" in body
     assert body.count(MARK) <= len(many) + 1 + len(above)
+
+
+def test_a_confirmation_fits_where_every_payee_looks_like_another_one() -> None:
+    name = "Abcdefghijkl Mnopqrstuvwx"[:24]
+    payee = Payee(name=name, paid_out_by="The Shop " * 9)
+    one = held(10**9, 10**MINOR_DIGITS_MAX - 1, payee)
+    alike = msgspec.structs.replace(one, looks_like=name)
+    body = confirmation_body([alike] * ASKED_AT_ONCE_MAX, USD, ttl_s=600)
+    assert len(body) <= BODY_LENGTH_MAX
+    assert body.count(f"a new payee, looks like your payee “{name}”\n") == ASKED_AT_ONCE_MAX
+    assert body.count(f"to “{name}”, outside: paid out by The Shop The (") == ASKED_AT_ONCE_MAX
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from wbot.domain.receipts import receipt, told_payee
 BODY_LENGTH_MAX = 1_024
 """Characters in the body of a message with buttons (cloud-api.md 4.2)."""
 
+_SHORT_NAME_LENGTH = 12
+
 
 class PendingTransfer(msgspec.Struct, frozen=True, kw_only=True):
     """A pending transfer as its payer is asked about it."""
@@ -28,18 +30,21 @@ def confirmation_body(
     held: Sequence[PendingTransfer], currency: Currency, *, ttl_s: int, receipts: Sequence[str] = ()
 ) -> str:
     """The question; what else the turn did stands above it, as far as there is room."""
-    lines = [line_of(one, currency) for one in held]
+    question = _question(held, currency, ttl_s=ttl_s)
+    if len(question) > BODY_LENGTH_MAX:
+        question = _question(held, currency, ttl_s=ttl_s, is_short=True)
+    return "\n\n".join(part for part in (_above(receipts, question), question) if part)
+
+
+def _question(
+    held: Sequence[PendingTransfer], currency: Currency, *, ttl_s: int, is_short: bool = False
+) -> str:
+    lines = [line_of(one, currency, is_short=is_short) for one in held]
     if len(held) > 1:
         total = sum(one.amount_minor for one in held)
         lines.append(receipt(f"Together {format_money(total, currency)}"))
-    question = "\n".join(
-        [
-            "Please confirm:",
-            *lines,
-            f"Nothing is sent until you confirm. Valid for {_duration(ttl_s)}.",
-        ]
-    )
-    return "\n\n".join(part for part in (_above(receipts, question), question) if part)
+    end = f"Nothing is sent until you confirm. Valid for {_duration(ttl_s)}."
+    return "\n".join(["Please confirm:", *lines, end])
 
 
 def take_back_body(sent: str, receipts: Sequence[str]) -> str:
@@ -58,13 +63,16 @@ def which_body(lines: Sequence[str], *, is_yes: bool) -> str:
     return "\n".join([asked, *shown])
 
 
-def line_of(one: PendingTransfer, currency: Currency) -> str:
-    """A pending transfer in a question."""
-    money = format_money(one.amount_minor, currency)
+def line_of(one: PendingTransfer, currency: Currency, *, is_short: bool = False) -> str:
+    """A pending transfer in a question; short where the question would be too long."""
+    money, payee = format_money(one.amount_minor, currency), one.payee
+    if is_short and payee.paid_out_by is not None:
+        payee = msgspec.structs.replace(payee, paid_out_by=payee.paid_out_by[:_SHORT_NAME_LENGTH])
     new = "" if one.is_payee_known else ", a new payee"
     if one.looks_like is not None:
-        new += f", {said_look_alike(one.looks_like)}"
-    return receipt(f"{money} to {told_payee(one.payee)} ({reference_of(one.transfer_id)}){new}")
+        alike = said_look_alike(one.looks_like)
+        new += f", {alike.partition(',')[0] if is_short else alike}"
+    return receipt(f"{money} to {told_payee(payee)} ({reference_of(one.transfer_id)}){new}")
 
 
 def _above(receipts: Sequence[str], question: str) -> str:
