@@ -14,6 +14,7 @@ from db_factories import NOW, SHOP, after, end_message, make_customer, make_mess
 from wbot.admin import customer_merge, message_timeline
 from wbot.admin.message_timeline import SILENCES, Timeline
 from wbot.domain.errors import RefusedError
+from wbot.domain.outgoing import Button, Outgoing, Prompt, Text
 from wbot.domain.states import MessageState, SendOutcome, TurnOutcome
 from wbot.domain.triage import SilenceReason
 from wbot.simulator.faults.plan import Endpoint, refused, repeated
@@ -116,7 +117,7 @@ async def test_a_transfer_is_shown_from_its_arrival_to_its_ticks(
         "read",
     ]
     assert reply["state"] == "read"
-    assert "Sent $20.00 to “John” (T2)" in reply["text"]
+    assert "Sent $20.00 to “John”, outside: paid out by The Shop (T2)" in reply["text"]
     assert wbot.json("why", ALICE.phone or "") == found
     assert wbot.json("why", f"+{ALICE.phone}") == found
     assert wbot.json("why", reply["wamid"]) == found
@@ -148,17 +149,18 @@ async def test_a_failed_message_shows_what_went_wrong(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     async with make_world(variables={"WBOT_MAX_ATTEMPTS": "2"}) as world:
-        world.simulator.faults.add(Endpoint.MODEL, *[refused(500, 0)] * 2)
+        world.simulator.faults.add(Endpoint.MODEL, *[refused(500, 0, about="balance")] * 2)
         world.simulator.faults.add(Endpoint.SEND, refused(500, 131000))
         await world.ask(ALICE, "What is my balance?")
     with writing(database_path) as tx:
         stages = stages_of(tx, message_timeline.find(tx, ALICE.phone or "")[0])
+    said = "The model endpoint failed: HTTP 500, server_error: Refused on demand."
     assert details(stages, "turn_ended") == [
-        "attempt 1 failed, will be retried: The model endpoint failed: HTTP 500.",
+        f"attempt 1 failed, will be retried: {said}",
         "attempt 2: failed",
     ]
     (error,) = details(stages, "error")
-    assert error == "failure 1, after 2 tries: The model endpoint failed: HTTP 500."
+    assert error == f"failure 1, after 2 tries: {said}"
     first = details(stages, "send_ended")[0]
     assert first.startswith("attempt 1: WhatsApp refused it with code 131000 (")
 
@@ -204,8 +206,8 @@ def test_every_attempt_is_shown_and_a_long_block_once(tx: sqlite3.Connection) ->
         "attempt 9",
     ]
     assert details(stages, "turn_ended") == [
-        "attempt 1 blocked until an operator fixes it, 5 times in all: no key",
-        "attempt 5 blocked until an operator fixes it, 5 times in all: no key",
+        "attempt 1 blocked, not counted, 5 times in all: no key",
+        "attempt 5 blocked, not counted, 5 times in all: no key",
         "attempt 6 stopped with the service; the next start continues from here",
         "attempt 8 failed, will be retried: it broke",
         "attempt 9: silent",
@@ -265,7 +267,7 @@ def test_odd_steps_are_shown_as_they_are(
     assert details(stages_of(tx), kind)[0].endswith(words)
 
 
-def reply_of(tx: sqlite3.Connection, part: int, payload: str) -> int:
+def reply_of(tx: sqlite3.Connection, part: int, content: Outgoing) -> int:
     """A stored part of the answer to wamid.1."""
     conversation_id = tx.execute("SELECT conversation_id FROM messages").fetchone()[0]
     reply = NewReply(
@@ -276,7 +278,7 @@ def reply_of(tx: sqlite3.Connection, part: int, payload: str) -> int:
         message_id="wamid.1",
         reply_phone="15550101001",
         reply_user_id=None,
-        payload=payload,
+        content=content,
         created_at=after(1),
     )
     outbox.add(tx, reply)
@@ -285,9 +287,8 @@ def reply_of(tx: sqlite3.Connection, part: int, payload: str) -> int:
 
 def test_sends_and_statuses_are_shown_part_by_part(tx: sqlite3.Connection) -> None:
     make_message(tx, make_customer(tx, "15550101001"), "wamid.1")
-    first = reply_of(tx, 0, '{"type":"text","text":{"body":"Hello"}}')
-    reply_of(tx, 1, '{"type":"interactive","interactive":{"body":{"text":"Still?"}}}')
-    reply_of(tx, 2, '{"type":"sticker"}')
+    first = reply_of(tx, 0, Text("Hello"))
+    reply_of(tx, 1, Prompt("Still?", (Button("stale:1:yes", "Yes"),)))
     lost = outbox.open_attempt(tx, first, after(2)) or 0
     outbox.close_attempt(
         tx, lost, outcome=SendOutcome.UNKNOWN, now=after(3), detail="connection lost"
@@ -312,13 +313,11 @@ def test_sends_and_statuses_are_shown_part_by_part(tx: sqlite3.Connection) -> No
     assert [(one.text, one.state, one.wamid) for one in found.replies] == [
         ("Hello", "failed", "wamid.out"),
         ("Still?", "waiting", None),
-        ("[sticker]", "waiting", None),
     ]
     stages = stages_of(tx)
     assert details(stages, "reply_stored") == [
         "part 1: 5 characters",
         "part 2: 6 characters",
-        "part 3: 9 characters",
     ]
     assert details(stages, "send_ended") == [
         "part 1: attempt 1: it is unknown whether it arrived (connection lost)",

@@ -239,12 +239,12 @@ class Audit:
         """Why a message this old may not move money: only if its customer still wants it."""
         if at - said.at.timestamp() <= STALE_S + TURN_S and not said.is_misdated:
             return ""
-        question_id = self.books.messages[said.message_id]["question_id"]
-        question = self.books.stale_questions.get(question_id or 0)
-        by = self._record.said.get(question["answered_by"] or "") if question else None
-        if by is None or by.place != said.place:
+        prompt_id = self.books.messages[said.message_id]["prompt_id"]
+        question = self.books.prompts.get(prompt_id or 0)
+        by = self._record.said.get(question["ended_by"] or "") if question else None
+        if question is None or by is None or by.place != said.place:
             return f"{said} is old, and the customer was not asked"
-        is_yes = by.button == f"stale:{question_id}:yes" or (
+        is_yes = by.button == f"stale:{question['token']}:yes" or (
             by.button is None and _answer_of(by) == "yes"
         )
         # A yes without a time counts only if its customer confirmed that one too.

@@ -1,5 +1,6 @@
 """Missing, absurd, old or future message times: none of them moves money."""
 
+import io
 import json
 from collections.abc import Iterator
 from datetime import timedelta
@@ -12,7 +13,6 @@ from conftest import ALICE, SHOP, WAIT_S, MakeWorld, World, deposit, writing
 from db_factories import STARTED_AT, make_tx
 from hypothesis import given
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 
 from wbot.admin import message_timeline
 from wbot.clock import Clock, from_text, later, to_text
@@ -21,7 +21,8 @@ from wbot.domain.message_age import Staleness, staleness_of
 from wbot.domain.receipts import MARK
 from wbot.inbound.intake import record
 from wbot.inbound.webhook_parser import parse_payload
-from wbot.payments import consent
+from wbot.logs import configure_logs
+from wbot.payments.answers import NOT_FRESH
 from wbot.simulator.call_log import Send
 from wbot.simulator.webhooks.bodies import body_of, message_update
 from wbot.storage import businesses, messages
@@ -118,7 +119,9 @@ async def test_an_order_without_a_credible_time_is_asked_about(
             {"sent_at": None, "by_receipt": 1}
         ]
         receipt = await tap(world, question, "yes")
-        assert receipt.text.startswith(f"{MARK} Sent $20.00 to “John” (T2)")
+        assert receipt.text.startswith(
+            f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T2)"
+        )
         assert phases(world) == ["posted"]
 
 
@@ -148,10 +151,13 @@ async def test_an_order_a_little_ahead_of_our_clock_is_fresh(
 async def test_an_undated_message_is_shown_as_such_to_the_operator(
     make_world: MakeWorld, path: Path
 ) -> None:
+    lines = io.StringIO()
+    configure_logs(level="warning", style="json", stream=lines)
     async with make_world() as world:
-        with capture_logs() as logs:
-            await send(world, text("What's my balance?"), "soon", "wamid.1")
-        assert [one["event"] for one in logs].count("message.undated") == 1
+        await send(world, text("What's my balance?"), "soon", "wamid.1")
+        logged = [json.loads(line)["event"] for line in lines.getvalue().splitlines()]
+        assert logged.count("message.undated") == 1
+        configure_logs(level="critical", style="json")
         await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
         with writing(path) as tx:
             stages = message_timeline.build_timeline(tx, "wamid.1", to_text(Clock().now())).stages
@@ -196,7 +202,7 @@ async def test_a_tap_that_is_not_fresh_confirms_nothing_by_itself(
             "interactive": {"type": "button_reply", "button_reply": button(question, "yes")},
         }
         reply = await send(world, content, timestamp, "wamid.tap")
-        assert reply.text == consent.NOT_FRESH
+        assert reply.text == NOT_FRESH
         assert phases(world) == ["pending"]
         assert (await tap(world, question, "yes")).text.startswith(f"{MARK} Sent $20.00")
         assert phases(world) == ["pending", "post"]
@@ -211,7 +217,7 @@ async def test_a_typed_yes_without_a_credible_time_confirms_nothing_by_itself(
         question = await send(world, text("Transfer $20 to John"), *fresh("wamid.ask"))
         assert question.type == "interactive"
         reply = await send(world, text("yes"), timestamp, "wamid.yes")
-        assert reply.text == consent.NOT_FRESH
+        assert reply.text == NOT_FRESH
         assert phases(world) == ["pending"]
         assert (await world.ask(ALICE, "yes")).startswith(f"{MARK} Sent $20.00")
 
@@ -220,12 +226,12 @@ async def test_an_undated_yes_takes_no_stale_message_up(make_world: MakeWorld, p
     async with make_world() as world:
         question = await send(world, text("Transfer $20 to John"), ABSENT, "wamid.1")
         reply = await send(world, text("Yes"), "0", "wamid.2")
-        assert reply.text == consent.NOT_FRESH
+        assert reply.text == NOT_FRESH
         content = {
             "type": "interactive",
             "interactive": {"type": "button_reply", "button_reply": button(question, "yes")},
         }
-        assert (await send(world, content, ABSENT, "wamid.3")).text == consent.NOT_FRESH
+        assert (await send(world, content, ABSENT, "wamid.3")).text == NOT_FRESH
         assert phases(world) == []
         assert (await world.ask(ALICE, "Yes")).startswith(f"{MARK} Sent $20.00")
 

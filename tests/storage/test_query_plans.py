@@ -18,13 +18,10 @@ from wbot.storage import migrations
 
 HOUSE = Path(wbot.__file__).parent
 SMALL_TABLES = {
-    "businesses",
-    "installation",
-    "schema_version",
-    "sqlite_master",
-    "sqlite_sequence",
-} | {"model_dialects"}
-"""One row per business, migration or model; every other table grows with customers' activity."""
+    *("businesses", "installation", "restorations", "model_dialects"),
+    *("schema_version", "sqlite_master", "sqlite_sequence"),
+}
+"""One row per business, restore, model or migration; every other table grows with customers."""
 
 OPEN_WORK = {
     "messages_unfinished": "messages whose turn has not ended",
@@ -32,7 +29,7 @@ OPEN_WORK = {
     "outbox_unsettled": "replies whose fate is open",
     "outbox_in_line": "replies whose fate is open",
     "attempts_open": "sends under way",
-    "confirmations_open": "questions under way",
+    "prompts_open": "questions under way",
 }
 """Partial indexes of pending work only: reading one completely is the work itself."""
 
@@ -48,7 +45,14 @@ READS_ALL = {
         "every": "the latest rows, from the end of the primary key",
     },
     "storage/outbox.py": {"latest_quotable": "the latest rows, from the end of the primary key"},
-    "storage/ledger.py": {"record": "one row, from the end of the primary key"},
+    "storage/ledger.py": {
+        "record": "one row, from the end of the primary key",
+        "open_everywhere": "a restored copy voids every open hold, once",
+    },
+    "storage/restorations.py": {
+        "mark": "one row, from the end of the primary key",
+        "lost_messages": "`wbot restore --accept` counts what the replaced database has more",
+    },
 }
 """Functions that may scan a growing table, with the reason."""
 

@@ -150,8 +150,5 @@ def _result_of(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_cancellable(result: Mapping[str, Any]) -> bool:
-    """Whether it is a transfer to a name; what went to a customer's number stays there."""
-    to = result.get("to")
-    if result.get("ok") is not True:
-        return False
-    return isinstance(to, str) and "reversal" not in result and to[:1] not in "+0123456789"
+    """Whether it is a transfer to somebody outside; what went to a customer stays there."""
+    return result.get("ok") is True and result.get("payee") == "outside"

@@ -43,6 +43,7 @@ _ADDED_BY_NAME = (
     "error_text",
     "show_payer",
     "knowledge",
+    "timezone",
 )
 
 

@@ -6,7 +6,8 @@ import msgspec
 
 from wbot.domain.ledger import reference_of
 from wbot.domain.money import Currency, format_money
-from wbot.domain.receipts import quoted_payee, receipt
+from wbot.domain.payees import Payee
+from wbot.domain.receipts import receipt, told_payee
 
 BODY_LENGTH_MAX = 1_024
 """Characters in the body of a message with buttons (cloud-api.md 4.2)."""
@@ -17,7 +18,7 @@ class PendingTransfer(msgspec.Struct, frozen=True, kw_only=True):
 
     transfer_id: int
     amount_minor: int
-    payee: str
+    payee: Payee
     is_payee_known: bool
 
 
@@ -25,7 +26,7 @@ def confirmation_body(
     held: Sequence[PendingTransfer], currency: Currency, *, ttl_s: int, receipts: Sequence[str] = ()
 ) -> str:
     """The question; what else the turn did stands above it, as far as there is room."""
-    lines = [_line(one, currency) for one in held]
+    lines = [line_of(one, currency) for one in held]
     if len(held) > 1:
         total = sum(one.amount_minor for one in held)
         lines.append(receipt(f"Together {format_money(total, currency)}"))
@@ -39,10 +40,27 @@ def confirmation_body(
     return "\n\n".join(part for part in (_above(receipts, question), question) if part)
 
 
-def _line(one: PendingTransfer, currency: Currency) -> str:
+def take_back_body(sent: str, receipts: Sequence[str]) -> str:
+    """The question whether a transfer is taken back; `sent` is the ledger's line about it."""
+    question = f"{sent}\nShall I take this payment back?"
+    return "\n\n".join(part for part in (_above(receipts, question), question) if part)
+
+
+def which_body(lines: Sequence[str], *, is_yes: bool) -> str:
+    """The question which of several open ones a plain yes or no is about, as far as they fit."""
+    word = "yes" if is_yes else "no"
+    asked = f"I have asked you more than one thing, so nothing was done. What is your “{word}” for?"
+    shown = list(lines)
+    while len("\n".join([asked, *shown])) > BODY_LENGTH_MAX:
+        shown.pop()
+    return "\n".join([asked, *shown])
+
+
+def line_of(one: PendingTransfer, currency: Currency) -> str:
+    """A pending transfer in a question."""
     money = format_money(one.amount_minor, currency)
     new = "" if one.is_payee_known else ", a new payee"
-    return receipt(f"{money} to {quoted_payee(one.payee)} ({reference_of(one.transfer_id)}){new}")
+    return receipt(f"{money} to {told_payee(one.payee)} ({reference_of(one.transfer_id)}){new}")
 
 
 def _above(receipts: Sequence[str], question: str) -> str:

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import msgspec
 
-from wbot.domain.money import UNITS
+from wbot.domain.amounts import UNITS
 
 NO_MONEY_MOVED = "No money was moved."
 

@@ -49,7 +49,7 @@ class TurnOutcome(StrEnum):
 
     RETRY = "retry"
     BLOCKED = "blocked"
-    """The model or the token is refused, until an operator fixes it."""
+    """The model or the token is refused, or the model is down; the attempt does not count."""
     STOPPED = "stopped"
     ANSWERED = "answered"
     SILENT = "silent"
@@ -133,25 +133,15 @@ SEND: Transitions[SendOutcome] = {None: frozenset(SendOutcome)}
 # A question with buttons ---------------------------------------------------------------------
 
 
-class ConfirmationOutcome(StrEnum):
-    """How the question about pending transfers ended; once."""
-
-    CONFIRMED = "confirmed"
-    CANCELLED = "cancelled"
-    EXPIRED = "expired"
-
-
-CONFIRMATION: Transitions[ConfirmationOutcome] = {None: frozenset(ConfirmationOutcome)}
-
-
-class StaleAnswer(StrEnum):
-    """The answer to the question whether stale messages still hold; one."""
+class PromptOutcome(StrEnum):
+    """How a question ended; once. What it asked about may have been cancelled otherwise: no."""
 
     YES = "yes"
     NO = "no"
+    EXPIRED = "expired"
 
 
-STALE_QUESTION: Transitions[StaleAnswer] = {None: frozenset(StaleAnswer)}
+PROMPT: Transitions[PromptOutcome] = {None: frozenset(PromptOutcome)}
 
 # A transfer ----------------------------------------------------------------------------------
 
@@ -173,12 +163,28 @@ TRANSFER: Transitions[TransferState] = {
     TransferState.POSTED: frozenset({TransferState.REVERSED}),
 }
 
+# What a batch pays to one payee outside -------------------------------------------------------
+
+
+class PayoutState(StrEnum):
+    """Where a payout stands: handed to whoever pays it, then paid out, or given back."""
+
+    EXPORTED = "exported"
+    SETTLED = "settled"
+    VOID = "void"
+
+
+PAYOUT: Transitions[PayoutState] = {
+    None: frozenset({PayoutState.EXPORTED}),
+    PayoutState.EXPORTED: frozenset({PayoutState.SETTLED, PayoutState.VOID}),
+}
+
 IN_COLUMNS: Mapping[str, Mapping[Any, frozenset[Any]]] = {
     "message": MESSAGE,
     "turn": TURN,
     "reply": REPLY,
     "send": SEND,
-    "confirmation": CONFIRMATION,
-    "stale_question": STALE_QUESTION,
+    "payout": PAYOUT,
+    "prompt": PROMPT,
 }
 """The machines whose state is a column, by their names in `state_transitions`."""

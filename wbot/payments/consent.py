@@ -1,15 +1,12 @@
-"""The customer's own yes or no about what is pending: code's business alone, never the model's."""
+"""What is pending until the customer's own yes: asked about, posted, released or expired."""
 
-import json
-import secrets
 from collections.abc import Sequence
 
 import msgspec
 
 from wbot.clock import from_text, later, to_text
 from wbot.domain.business import Business
-from wbot.domain.confirmations import PendingTransfer, confirmation_body
-from wbot.domain.content import content_of, context_of
+from wbot.domain.confirmations import PendingTransfer, confirmation_body, take_back_body
 from wbot.domain.foreign import ForeignWords, is_foreign_label
 from wbot.domain.ledger import (
     Cause,
@@ -19,30 +16,20 @@ from wbot.domain.ledger import (
     TransferState,
     reference_of,
 )
-from wbot.domain.message_age import WINDOW_S
-from wbot.domain.messages import ButtonReply, Context, Text
+from wbot.domain.outgoing import Prompt
 from wbot.domain.payees import phone_digits
 from wbot.domain.policy import Refusal, sentence_of
-from wbot.domain.questions import (
-    Decision,
-    QuestionKind,
-    button_ids,
-    decision_of_button,
-    plain_answer,
-    question_payload,
-)
+from wbot.domain.prompts import PromptKind, prompt
 from wbot.domain.receipts import ReceiptFormatter
-from wbot.domain.states import ConfirmationOutcome
-from wbot.payments import notifications, unknown_numbers
+from wbot.domain.states import PromptOutcome
+from wbot.payments import notifications, recipients, unknown_numbers
 from wbot.storage import (
-    confirmations,
     customers,
     journal,
     ledger,
     messages,
-    outbox,
     payees,
-    questions,
+    prompts,
 )
 from wbot.storage.messages import StoredMessage
 from wbot.storage.tx import Row, Tx
@@ -50,32 +37,11 @@ from wbot.storage.tx import Row, Tx
 EXPIRY_GRACE_S = 2.0
 """Seconds a webhook may take from its arrival to its commit: a yes of the last moment counts."""
 
-_CONFIRMED = ConfirmationOutcome.CONFIRMED
-_CANCELLED = ConfirmationOutcome.CANCELLED
-_EXPIRED = ConfirmationOutcome.EXPIRED
 
-NOT_ASKED = "That button is not about anything I asked you, so nothing was done."
-NOT_FRESH = (
-    "I cannot tell that you answered just now, so nothing was done. "
-    "If you still mean it, please answer again."
-)
-WHICH = (
-    "I have asked you more than one thing, so nothing was done. "
-    "Please tap the button under the one you mean."
-)
-TOO_LATE = "That came too late to count; a message of yours from before still waits for its turn."
-SENTENCES: dict[str, str] = {
-    _CONFIRMED: "You have confirmed that already; nothing was sent again.",
-    _CANCELLED: "That was cancelled already, so nothing was sent.",
-    _EXPIRED: "That was not confirmed in time, so nothing was sent. Please ask again.",
-}
-
-
-class Settled(msgspec.Struct, frozen=True, kw_only=True):
-    """What a tap came to: lines of the ledger, or words; whose outboxes have something new."""
+class Decided(msgspec.Struct, frozen=True, kw_only=True):
+    """What a yes or no did: lines of the ledger, and whose outboxes have something new."""
 
     receipts: tuple[str, ...] = ()
-    words: str = ""
     notify_conversation_ids: tuple[int, ...] = ()
 
 
@@ -86,125 +52,105 @@ def question(
     *,
     receipts: Sequence[str],
     now: str,
-) -> dict[str, object] | None:
-    """Ask about what the message left pending, in the Graph API's form; None if nothing is."""
+) -> Prompt | None:
+    """Ask about what the message left pending; None if nothing is."""
     open_ = ledger.open_of_message(tx, message.message_id)
     if not open_:
-        return None
+        return _take_back_prompt(tx, message, business, receipts)
     ttl_s = business.policy.hold_ttl_s
-    token = confirmations.ask(
+    asked = prompts.ask(
         tx,
-        message.message_id,
+        PromptKind.CONFIRM,
         conversation_id=message.conversation_id,
-        token=secrets.token_hex(8),
+        message_id=message.message_id,
         now=now,
         expires_at=to_text(later(from_text(now), ttl_s)),
     )
-    held = [_held(tx, row) for row in open_]
+    held = [_held(tx, row, business) for row in open_]
     # Where there is no room for all, what was done goes before what was only read.
     done = {effect.receipt for effect in journal.effects(tx, message.message_id)}
     receipts = sorted(receipts, key=lambda line: line not in done)
     body = confirmation_body(held, business.currency, ttl_s=ttl_s, receipts=receipts)
-    return question_payload(QuestionKind.CONFIRM, token, body, yes="Confirm", no="Cancel")
+    return prompt(PromptKind.CONFIRM, asked["token"], body, yes="Confirm", no="Cancel")
 
 
-def decisions_in(tx: Tx, message: StoredMessage) -> tuple[Decision, ...]:
-    """The answers to questions of ours that a message can be; none for all others.
-
-    A button names its question, and a plain yes or no that quotes one answers that one alone. Else
-    it answers the open question, whatever else code has sent since; with several open, nobody can
-    say which one. Once the model has spoken it may be meant for the model, which reads it then, and
-    forwarded words are somebody else's.
-    """
-    raw = json.loads(message.content or "{}")
-    match content_of(raw):
-        case ButtonReply(id=button_id):
-            decision = decision_of_button(button_id)
-            return () if decision is None else (decision,)
-        case Text(body=body) if (is_yes := plain_answer(body)) is not None:
-            context = context_of(raw) or Context()
-            if context.is_forwarded or context.is_frequently_forwarded:
-                return ()
-            if context.message_id is not None:
-                return _decisions_quoting(tx, message, context.message_id, is_yes=is_yes)
-            return _decisions_meant(tx, message, is_yes=is_yes)
-        case _:
-            return ()
+def _take_back_prompt(
+    tx: Tx, message: StoredMessage, business: Business, receipts: Sequence[str]
+) -> Prompt | None:
+    asked = prompts.of_message(tx, message.message_id, PromptKind.CANCEL)
+    if asked is None or asked["outcome"] is not None:
+        return None
+    row = ledger.required(tx, asked["transfer_id"])
+    payee = recipients.payee_of(tx, business, row["id"])
+    sent = _lines(tx, row, business).sent(row["id"], row["amount_minor"], payee)
+    body = take_back_body(sent, receipts)
+    return prompt(PromptKind.CANCEL, asked["token"], body, yes="Yes, take it back", no="No")
 
 
-def _decisions_quoting(
-    tx: Tx, message: StoredMessage, quoted: str, *, is_yes: bool
-) -> tuple[Decision, ...]:
-    payload = outbox.sent_as(tx, message.conversation_id, quoted)
-    ids = [] if payload is None else button_ids(json.loads(payload))
-    taps = [
-        decision for button_id in ids if (decision := decision_of_button(button_id)) is not None
-    ]
-    return tuple(decision for decision in taps if decision.is_yes is is_yes)
+def held_of(tx: Tx, asked: Row, business: Business) -> list[PendingTransfer]:
+    """The pending transfers that a confirmation is about."""
+    return [_held(tx, row, business) for row in ledger.open_of_message(tx, asked["message_id"])]
 
 
-def _decisions_meant(tx: Tx, message: StoredMessage, *, is_yes: bool) -> tuple[Decision, ...]:
-    since = to_text(later(from_text(message.received_at), -WINDOW_S))
-    found = questions.answerable(tx, message, since=since)
-    return tuple(Decision(QuestionKind(kind), key, is_yes) for kind, key in found)
-
-
-def settle(
-    tx: Tx, message: StoredMessage, decision: Decision, *, business: Business, now: str
-) -> Settled:
-    """Do what the tap says, once, if it came in time; what it came to."""
-    asked = confirmations.by_token(tx, decision.key)
-    if asked is None or asked["conversation_id"] != message.conversation_id:
-        return Settled(words=NOT_ASKED)
-    if asked["outcome"] is None and message.received_at > asked["expires_at"]:
-        if confirmations.may_be_answered(tx, asked["message_id"]):
-            return Settled(words=TOO_LATE)
-        expire(tx, asked, now)
-        return Settled(words=SENTENCES[_EXPIRED])
-    if asked["outcome"] is not None:
-        return Settled(words=SENTENCES[asked["outcome"]])
-    outcome = _CONFIRMED if decision.is_yes else _CANCELLED
-    confirmations.end(tx, asked["message_id"], outcome=outcome, by=message.message_id, now=now)
-    end = _post if decision.is_yes else _decline
+def decide(
+    tx: Tx, message: StoredMessage, asked: Row, *, is_yes: bool, business: Business, now: str
+) -> Decided:
+    """Post or release what an open question is about."""
+    outcome = PromptOutcome.YES if is_yes else PromptOutcome.NO
+    prompts.end(tx, asked["id"], outcome=outcome, by=message.message_id, now=now)
+    end = _post if is_yes else _decline
     ends = [
         end(tx, row, message.message_id, business=business, now=now)
         for row in ledger.open_of_message(tx, asked["message_id"])
     ]
-    return Settled(
+    return Decided(
         receipts=tuple(receipt for receipt, _ in ends),
         notify_conversation_ids=tuple(notify for _, notify in ends if notify is not None),
     )
 
 
 def expire(tx: Tx, asked: Row, now: str) -> None:
-    """Release what a question's time has run out for."""
+    """End a question whose time has run out, and release what it holds."""
     for row in ledger.open_of_message(tx, asked["message_id"]):
         cause = Cause(CauseKind.EXPIRY, reference_of(row["id"]))
         ledger.resolve(tx, row["id"], Phase.EXPIRE, cause=cause, now=now)
-    confirmations.end(tx, asked["message_id"], outcome=_EXPIRED, by=None, now=now)
+    prompts.end(tx, asked["id"], outcome=PromptOutcome.EXPIRED, by=None, now=now)
 
 
 def expire_due(tx: Tx, now: str) -> int:
     """Let every hold expire whose time is over; how many questions that ended."""
     before = to_text(later(from_text(now), -EXPIRY_GRACE_S))
-    due = confirmations.due(tx, before)
+    due = prompts.due(tx, before)
     for asked in due:
         expire(tx, asked, now)
     return len(due)
 
 
-def close_if_voided(tx: Tx, transfer_id: int, *, by: str, now: str) -> None:
+def void_all(tx: Tx, why: str, now: str) -> int:
+    """Void every hold, and close its question; how many there were."""
+    open_ = ledger.open_everywhere(tx)
+    for transfer_id in open_:
+        cause = Cause(CauseKind.OPERATOR, f"{why}/{reference_of(transfer_id)}")
+        ledger.resolve(tx, transfer_id, Phase.VOID, cause=cause, now=now)
+        close_if_voided(tx, transfer_id, by=None, now=now)
+    return len(open_)
+
+
+def close_if_voided(tx: Tx, transfer_id: int, *, by: str | None, now: str) -> None:
     """End the question about a transfer that was cancelled otherwise, if it was the last of it."""
     asker = journal.message_of_transfer(tx, transfer_id)
-    if asker is not None and not ledger.open_of_message(tx, asker):
-        confirmations.end(tx, asker, outcome=_CANCELLED, by=by, now=now)
+    if asker is None or ledger.open_of_message(tx, asker):
+        return
+    asked = prompts.of_message(tx, asker, PromptKind.CONFIRM)
+    if asked is not None:
+        prompts.end(tx, asked["id"], outcome=PromptOutcome.NO, by=by, now=now)
 
 
 def expiry_lines(tx: Tx, message: StoredMessage, business: Business) -> list[str]:
     """Lines about the holds that expired since the last reply; they go out with this one."""
     lines = []
-    for asked in confirmations.expired_untold(tx, message.conversation_id):
-        confirmations.mark_told(tx, asked["message_id"], message.message_id)
+    for asked in prompts.expired_untold(tx, message.conversation_id):
+        prompts.mark_told(tx, asked["id"], message.message_id)
         for row in ledger.pending_of_message(tx, asked["message_id"]):
             if row["resolution"] == Phase.EXPIRE:
                 facts = (row["id"], row["amount_minor"], row["payee"])
@@ -236,7 +182,8 @@ def _line_now(tx: Tx, effect: journal.Effect, message_id: str, business: Busines
     if found["resolution"] == Phase.EXPIRE:
         return lines.not_confirmed(*facts)
     if entry.state is TransferState.POSTED:
-        return lines.sent(*facts)
+        payee = recipients.payee_of(tx, business, entry.transfer_id)
+        return lines.sent(entry.transfer_id, entry.amount_minor, payee)
     return lines.cancelled(*facts, was_posted=entry.state is TransferState.REVERSED)
 
 
@@ -249,7 +196,8 @@ def _post(
     payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
     payees.learn(tx, payer_id, row["credit_account_id"], now)
     notify = notifications.notify_payee(tx, business, row["id"], now)
-    line = _lines(tx, row, business).sent(row["id"], row["amount_minor"], row["payee"])
+    payee = recipients.payee_of(tx, business, row["id"])
+    line = _lines(tx, row, business).sent(row["id"], row["amount_minor"], payee)
     _keep(tx, message_id, "confirm", row, end_id=post_id, line=line, now=now)
     return line, notify
 
@@ -267,7 +215,8 @@ def _refusal_at_yes(tx: Tx, row: Row, business: Business, now: str) -> Refusal |
     if is_customer:
         return None
     # The customer who has the number now is not the one the question was about.
-    digits = phone_digits(row["payee"])
+    payee = recipients.payee_of(tx, business, row["id"])
+    digits = phone_digits(payee.number or payee.name)
     is_now = digits is not None and customers.find_by_phone(tx, business.id, digits) is not None
     return Refusal.CUSTOMER_SINCE if is_now else Refusal.UNKNOWN_CUSTOMER
 
@@ -329,11 +278,11 @@ def _keep(
     journal.add_effect(tx, message_id, effect, now)
 
 
-def _held(tx: Tx, row: Row) -> PendingTransfer:
+def _held(tx: Tx, row: Row, business: Business) -> PendingTransfer:
     return PendingTransfer(
         transfer_id=row["id"],
         amount_minor=row["amount_minor"],
-        payee=row["payee"],
+        payee=recipients.payee_of(tx, business, row["id"]),
         is_payee_known=payees.is_known_account(
             tx,
             ledger.account(tx, row["debit_account_id"])["customer_id"],

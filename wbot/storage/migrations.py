@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import secrets
 import sqlite3
 from datetime import datetime
@@ -16,6 +17,7 @@ from wbot.storage.database import transaction
 from wbot.storage.files import open_private
 
 _TRIGGER = "CREATE TRIGGER"
+_DROPPED = re.compile(r"^DROP TRIGGER (\w+);", re.MULTILINE)
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -42,9 +44,15 @@ def migrations() -> tuple[Migration, ...]:
 
 def triggers() -> dict[str, str]:
     """The guards of the whole schema by name, exactly as SQLite stores them."""
-    statements = [one for migration in migrations() for one in _statements(migration.sql)]
-    texts = [one[one.index(_TRIGGER) :].strip() for one in statements if _TRIGGER in one]
-    return {text.split()[2]: text.removesuffix(";") for text in texts}
+    found: dict[str, str] = {}
+    for migration in migrations():
+        for statement in _statements(migration.sql):
+            if _TRIGGER in statement:
+                text = statement[statement.index(_TRIGGER) :].strip().removesuffix(";")
+                found[text.split()[2]] = text
+            elif (dropped := _DROPPED.search(statement)) is not None:
+                del found[dropped[1]]
+    return found
 
 
 def pending(connection: sqlite3.Connection) -> tuple[Migration, ...]:
@@ -68,9 +76,16 @@ def pending(connection: sqlite3.Connection) -> tuple[Migration, ...]:
 
 
 def migrate(
-    connection: sqlite3.Connection, path: Path, now: datetime, *, creates: bool = True
+    connection: sqlite3.Connection,
+    path: Path,
+    now: datetime,
+    *,
+    creates: bool = True,
+    copies: bool = True,
 ) -> None:
     """Bring the database up to this program's schema; copied first if it is not empty.
+
+    Without `copies` it is a copy itself.
 
     Raises ConfigurationError where it is empty, and none may be created.
     """
@@ -78,7 +93,8 @@ def migrate(
     if not missing:
         return
     if _seen(connection):
-        _copy(connection, path.with_name(f"{path.name}.before-{missing[0].version:04}"))
+        if copies:
+            _copy(connection, path.with_name(f"{path.name}.before-{missing[0].version:04}"))
     elif not creates:
         raise ConfigurationError(
             f"The database {path} is empty: name another, or let `wbot serve --create` begin it."

@@ -5,7 +5,7 @@ import msgspec
 from wbot.storage.tx import Row, Tx
 
 SELECT_MESSAGE = """
-SELECT m.*, b.status AS business_status, v.customer_id, v.mode,
+SELECT m.*, b.status AS business_status, v.customer_id,
     (SELECT count(*) FROM messages o WHERE o.conversation_id = m.conversation_id
         AND o.state IN ('waiting', 'begun') AND o.message_id <> m.message_id
         AND (o.state = 'begun' OR o.sort_at < m.sort_at
@@ -121,9 +121,9 @@ def latest_unrouted(tx: Tx, alias: str) -> Latest | None:
     return Latest(business_id="", message_id=str(rows[0]["message_id"]), messages=len(rows))
 
 
-def is_unanswered(tx: Tx, question_id: int) -> bool:
+def is_unanswered(tx: Tx, prompt_id: int) -> bool:
     """Whether the customer has not answered this question about stale messages."""
-    row = tx.execute("SELECT answer FROM stale_questions WHERE id = ?", (question_id,)).fetchone()
+    row = tx.execute("SELECT outcome FROM prompts WHERE id = ?", (prompt_id,)).fetchone()
     return row is not None and row[0] is None
 
 

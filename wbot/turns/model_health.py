@@ -12,10 +12,12 @@ from wbot.clock import Clock
 from wbot.domain.errors import (
     BadAnswerError,
     BlockedError,
+    FilteredError,
     OutageError,
     RejectedError,
     RetryableError,
     StorageError,
+    TooLongError,
     WbotError,
 )
 from wbot.storage import businesses
@@ -134,14 +136,20 @@ class ModelWatch:
         started = self._clock.monotonic()
         try:
             answer = await self._model.complete(messages, model=model, tools=tools)
+        except (FilteredError, TooLongError):  # it is there, and has read the words
+            self._note_answer(model, started)
+            raise
         except (WbotError, asyncio.CancelledError) as error:  # cancelled: the turn's time is over
             self._note(model, error, tools, is_probe=is_probe)
             raise
+        self._note_answer(model, started)
+        return answer
+
+    def _note_answer(self, model: str, started: float) -> None:
         trouble = self._troubles.get(model)
         # What was asked before the refusal proves nothing about the time after it.
         if trouble is not None and not (trouble.is_refusal and started < trouble.asked_at):
             self._end_trouble(model)
-        return answer
 
     def _note(
         self,
@@ -158,6 +166,9 @@ class ModelWatch:
         if isinstance(error, BlockedError):
             stands_in = self._has_stand_in and is_outage
             is_refusal = was_refusal or is_probe or stands_in or not error.may_be_request
+            # The harmless question may be what the endpoint cannot take: a turn's own may pass.
+            if is_probe and was_refusal and is_outage and error.may_be_request:
+                is_refusal = stands_in
         elif self._has_stand_in and is_outage:  # cancelled
             is_refusal = True
         elif is_probe and isinstance(error, RejectedError | BadAnswerError):  # it is there again

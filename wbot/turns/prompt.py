@@ -13,7 +13,6 @@ import msgspec
 
 from wbot.domain.business import Business
 from wbot.domain.content import content_of, context_of
-from wbot.domain.delivery import words_of
 from wbot.domain.foreign import (
     FIELD,
     ForeignWords,
@@ -23,7 +22,10 @@ from wbot.domain.foreign import (
 )
 from wbot.domain.history import LINES_MAX, ChatMessage, fit, from_customer
 from wbot.domain.names import clean_name
+from wbot.domain.outgoing import Prompt
 from wbot.domain.receipts import MARK
+from wbot.domain.timezones import zone
+from wbot.payments.quotations import Quotation
 from wbot.storage import messages, outbox
 from wbot.storage.tx import Tx
 
@@ -67,25 +69,38 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
 
-def system_text(business: Business, *, knowledge: str = "") -> str:
-    """The system message, which only the business changes: the rules, its own words, its file."""
+def system_text(
+    business: Business,
+    *,
+    customer_name: str | None,
+    knowledge: str = "",
+    quotation: Quotation | None = None,
+) -> str:
+    """The first message: rules, the business's own words and file, then whom it speaks with."""
+    clean = clean_name(customer_name)
     parts = [
         _RULES.format(name=business.name, currency=business.currency_code),
         business.instructions,
         _KNOWLEDGE.format(name=business.name) + knowledge if knowledge else "",
-    ]
-    return "\n\n".join(part for part in parts if part)
-
-
-def context_text(*, customer_name: str | None, now: datetime, is_late: bool) -> str:
-    """What is true of this message alone."""
-    clean = clean_name(customer_name)
-    parts = [
-        f"Today is {now:%A, %d %B %Y}, {now:%H:%M} UTC.",
         f"The customer's WhatsApp name is {clean!r}." if clean else "",
-        LATE if is_late else "",
+        "" if quotation is None else _quoted(quotation),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def context_text(business: Business, *, now: datetime, is_late: bool) -> str:
+    """What is true of this moment alone."""
+    here = now.astimezone(zone(business.zone_name))
+    today = f"Today is {here:%A, %d %B %Y}, {here:%H:%M} ({business.zone_name})."
+    return f"{today}\n\n{LATE}" if is_late else today
+
+
+def _quoted(quotation: Quotation) -> str:
+    if quotation.text is None:
+        return "The customer's message quotes an older one that is not on file."
+    author = "you" if quotation.is_ours else "the customer"
+    data = json.dumps({f"quoted, written by {author} before": quotation.text}, ensure_ascii=False)
+    return f"The customer's message quotes this one and is about it: {data}"
 
 
 def recent_history(tx: Tx, conversation_id: int) -> tuple[ChatMessage, ...]:
@@ -103,9 +118,7 @@ def recent_history(tx: Tx, conversation_id: int) -> tuple[ChatMessage, ...]:
 
 
 def _replies(tx: Tx, message_id: str, met: ForeignWords | None) -> Iterator[ChatMessage]:
-    for payload in outbox.said(tx, message_id):
-        reply = msgspec.json.decode(payload)
-        words = words_of(reply)
-        text = words if reply.get("type") == "interactive" else reply_for_model(words, met)
+    for said in outbox.said(tx, message_id):
+        text = said.body if isinstance(said, Prompt) else reply_for_model(said.body, met)
         if text:
             yield ChatMessage("assistant", text, met is ForeignWords.READ)

@@ -1,7 +1,8 @@
 """One attempt of one message: rounds of model and tools, each kept before the next begins."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,23 +15,17 @@ from wbot.domain.business import Business
 from wbot.domain.errors import FilteredError, RejectedError, TooLongError, WbotError
 from wbot.domain.foreign import ForeignWords, is_foreign, words_for_model
 from wbot.domain.history import ChatMessage, shorter
+from wbot.domain.labels import Label
 from wbot.domain.message_age import Staleness
-from wbot.domain.messages import ButtonReply, Content, Context
+from wbot.domain.messages import ButtonReply, Content, Context, Text
 from wbot.domain.policy import AskReason
-from wbot.domain.questions import Decision, QuestionKind
-from wbot.domain.states import MessageState, StaleAnswer
+from wbot.domain.prompts import Decision, PromptKind
+from wbot.domain.states import MessageState
 from wbot.domain.triage import Handling
-from wbot.payments import consent
+from wbot.payments import answers, consent, labels
 from wbot.payments.context import PaymentContext
-from wbot.storage import (
-    businesses,
-    customers,
-    journal,
-    ledger,
-    messages,
-    questions,
-    waiting_notices,
-)
+from wbot.payments.quotations import Quotation
+from wbot.storage import businesses, customers, journal, ledger, messages, waiting_notices
 from wbot.storage.database import Database
 from wbot.storage.journal import Claim, Step
 from wbot.storage.messages import StoredMessage
@@ -73,6 +68,9 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     content: Content
     context: Context | None
     handling: Handling
+    stops: bool
+    """Whether it is a stop word, and there is something to stop."""
+    quotation: Quotation | None
     decisions: tuple[Decision, ...]
     """The answers to questions of ours that it can be: one counts, several are asked about."""
     staleness: Staleness
@@ -141,21 +139,27 @@ class Turn:
         if begun.staleness is Staleness.EXPIRED:
             return Ending(state=MessageState.SILENT, reason="window_closed")
         if self._decisions and not begun.came_fresh:  # it may not be meant just now
-            return Ending(state=MessageState.ANSWERED, words=consent.NOT_FRESH)
+            return Ending(state=MessageState.ANSWERED, words=answers.NOT_FRESH)
         # A button's yes names its transfers, and counts by when it came, however late its turn is.
         is_button = isinstance(self._begun.content, ButtonReply)
         if self._decisions and (
-            is_fresh or (is_button and self._decisions[0].kind is QuestionKind.CONFIRM)
+            is_fresh or (is_button and self._decisions[0].kind is PromptKind.CONFIRM)
         ):
             return await self._decide(self._decisions)
+        if begun.stops:
+            return await self._act_on_money(answers.stop)
         return await self._handle(is_fresh=is_fresh)
 
     async def _decide(self, decisions: tuple[Decision, ...]) -> Ending:
         if len(decisions) > 1:
-            return Ending(state=MessageState.ANSWERED, words=consent.WHICH)
-        if decisions[0].kind is QuestionKind.CONFIRM:
-            return await self._confirm(decisions[0])
-        return await self._approve_stale(decisions[0])
+            asked = await self._database.read(
+                lambda tx: answers.which(tx, decisions, business=self._business)
+            )
+            return Ending(state=MessageState.ANSWERED, prompt=asked)
+        decision = decisions[0]
+        if decision.kind is PromptKind.STALE:
+            return await self._settle(partial(answers.settle, decision=decision))
+        return await self._act_on_money(partial(answers.settle, decision=decision))
 
     async def _handle(self, *, is_fresh: bool) -> Ending:
         match self._begun.handling:
@@ -167,19 +171,23 @@ class Turn:
                 before = later(self._clock.now(), -self._stale_after_s)
                 return Ending(state=MessageState.ANSWERED, asks_before=to_text(before))
             case triage.Answer():
+                if (label := labels.said_in(self._begun.content, self._begun.context)) is not None:
+                    return await self._name(label)
                 return await self._converse()
 
-    async def _confirm(self, decision: Decision) -> Ending:
-        """An answer to what is pending, handled without the model."""
+    async def _act_on_money(self, act: Callable[..., answers.Settled]) -> Ending:
         if not await self._are_books_right():
             return Ending(state=MessageState.ANSWERED, words=BOOKS_ARE_WRONG)
+        return await self._settle(act)
 
-        def settle(tx: Tx) -> consent.Settled:
+    async def _settle(self, act: Callable[..., answers.Settled]) -> Ending:
+        """An answer to a question of ours, or a stop word, handled without the model."""
+
+        def settle(tx: Tx) -> answers.Settled:
             journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
-            return consent.settle(
+            return act(
                 tx,
                 self._message,
-                decision,
                 business=businesses.required(tx, self._business.id),
                 now=to_text(self._clock.now()),
             )
@@ -187,27 +195,33 @@ class Turn:
         settled = await self._database.write(settle)
         for conversation_id in settled.notify_conversation_ids:
             self._notify_outbound(conversation_id, self._business.id)
+        if settled.takes_up_stale:
+            return Ending(state=MessageState.SILENT, reason="took_up_stale_messages")
         return Ending(state=MessageState.ANSWERED, receipts=settled.receipts, words=settled.words)
 
-    async def _approve_stale(self, decision: Decision) -> Ending:
-        """An answer to the question about stale messages, handled without the model."""
+    async def _name(self, label: Label) -> Ending:
+        """Give a number the name that the customer says it has, without the model."""
 
-        def settle(tx: Tx) -> bool:
+        def give(tx: Tx) -> str:
             journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
-            return questions.settle(
-                tx,
-                decision.key,
-                conversation_id=self._message.conversation_id,
-                answer=StaleAnswer.YES if decision.is_yes else StaleAnswer.NO,
-                message_id=self._message.message_id,
-                now=to_text(self._clock.now()),
-            )
+            now = to_text(self._clock.now())
+            return labels.name(tx, self._begun.customer_id, label, now=now)
 
-        if not await self._database.write(settle):
-            return Ending(state=MessageState.ANSWERED, words="That is already settled.")
-        if decision.is_yes:  # the messages it takes up are its answer
-            return Ending(state=MessageState.SILENT, reason="took_up_stale_messages")
-        return Ending(state=MessageState.ANSWERED, words="All right, I will leave it.")
+        words = await self._database.write(give)
+        return Ending(state=MessageState.ANSWERED, words=words)
+
+    async def _name_cards(self) -> list[str]:
+        """Give the numbers on contact cards their names; what to tell the customer."""
+        shared = labels.shared_in(self._begun.content, self._begun.context)
+        if not shared:
+            return []
+
+        def give(tx: Tx) -> list[str]:
+            journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
+            now, customer_id = to_text(self._clock.now()), self._begun.customer_id
+            return [labels.name_by_card(tx, customer_id, label, now=now) for label in shared]
+
+        return await self._database.write(give)
 
     async def _receipts_alone(self) -> Ending:
         message_id, revision = self._message.message_id, self._begun.claim.revision
@@ -219,9 +233,9 @@ class Turn:
         return Ending(state=MessageState.ANSWERED, receipts=await self._database.read(look))
 
     async def _converse(self) -> Ending:
+        receipts: list[str | None] = [*await self._name_cards()]
         base = await self._base()
         rounds: list[dict[str, Any]] = []
-        receipts: list[str | None] = []
         for _ in range(ROUNDS_MAX):
             try:
                 answer, base = await self._model_step(base, rounds)
@@ -261,17 +275,24 @@ class Turn:
         name, history = await self._database.read(look)
         await self._note_foreign(history)
         return Base(
-            system=system_text(self._business, knowledge=self._knowledge),
+            system=system_text(
+                self._business,
+                customer_name=name,
+                knowledge=self._knowledge,
+                quotation=self._begun.quotation,
+            ),
             history=history,
             context=context_text(
-                customer_name=name, now=self._clock.now(), is_late=self._begun.is_late
+                self._business, now=self._clock.now(), is_late=self._begun.is_late
             ),
             words=words_for_model(self._begun.content, self._begun.context) or "",
         )
 
     async def _note_foreign(self, history: Sequence[ChatMessage]) -> None:
         """Keep, before a model reads the prompt, that another person's words are in it."""
-        if is_foreign(self._begun.content, self._begun.context):
+        quotation = self._begun.quotation
+        is_quoted = quotation is not None and quotation.is_foreign
+        if is_quoted or is_foreign(self._begun.content, self._begun.context):
             met = ForeignWords.READ
         elif any(line.is_foreign for line in history):
             met = ForeignWords.IN_HISTORY
@@ -351,7 +372,7 @@ class Turn:
             return msgspec.json.decode(stored.content, type=toolbox.ToolStep)
         started = self._clock.monotonic()
         may_act = await self._are_books_right()
-        must_ask = frozenset(_reasons_to_ask(call, is_fallback=is_fallback))
+        must_ask = self._reasons_to_ask(call, is_fallback=is_fallback)
         step = await self._database.write(
             lambda tx: self._act(tx, call, number, may_act=may_act, must_ask=must_ask)
         )
@@ -377,6 +398,8 @@ class Turn:
             customer_id=self._begun.customer_id,
             message_id=self._message.message_id,
             now=to_text(self._clock.now()),
+            quotation=self._begun.quotation,
+            words=self._typed_words(),
             must_ask=must_ask,
         )
         journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
@@ -386,6 +409,22 @@ class Turn:
         duration_ms = elapsed_ms(started, self._clock.monotonic())
         self._keep(tx, Step(number, "tool", content, duration_ms))
         return step
+
+    def _typed_words(self) -> str:
+        content = self._begun.content
+        if not isinstance(content, Text) or is_foreign(content, self._begun.context):
+            return ""
+        return content.body
+
+    def _reasons_to_ask(self, call: ToolCall, *, is_fallback: bool) -> frozenset[AskReason]:
+        quotation = self._begun.quotation
+        is_read = quotation is not None and quotation.text is not None
+        reasons = {
+            AskReason.QUOTATION: is_read,
+            AskReason.CAME_AS_TEXT: call.came_as_text,
+            AskReason.FALLBACK_MODEL: is_fallback,
+        }
+        return frozenset(reason for reason, applies in reasons.items() if applies)
 
     def _keep(self, tx: Tx, step: Step) -> None:
         claim, message = self._begun.claim, self._message
@@ -398,10 +437,3 @@ class Turn:
             raise StoppingError("The service is stopping.")
         self._number += 1
         return self._number
-
-
-def _reasons_to_ask(call: ToolCall, *, is_fallback: bool) -> Iterator[AskReason]:
-    if call.came_as_text:
-        yield AskReason.CAME_AS_TEXT
-    if is_fallback:
-        yield AskReason.FALLBACK_MODEL

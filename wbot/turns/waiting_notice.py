@@ -3,9 +3,7 @@
 It goes through the outbox like a reply, so it is in order before the reply and survives a restart.
 """
 
-import msgspec
-
-from wbot.domain.delivery import text_payload
+from wbot.domain.outgoing import Text
 from wbot.storage import outbox, waiting_notices
 from wbot.storage.messages import StoredMessage
 from wbot.storage.tx import Tx
@@ -41,7 +39,7 @@ def tell(tx: Tx, message: StoredMessage, *, now: str) -> bool:
             message_id=message.message_id,
             reply_phone=message.reply_phone,
             reply_user_id=message.reply_user_id,
-            payload=msgspec.json.encode(text_payload(TAKES_LONGER)).decode(),
+            content=Text(TAKES_LONGER),
             created_at=now,
         ),
     )

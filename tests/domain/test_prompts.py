@@ -6,15 +6,18 @@ from hypothesis import strategies as st
 
 from wbot.domain.confirmations import BODY_LENGTH_MAX, PendingTransfer, confirmation_body
 from wbot.domain.money import MINOR_DIGITS_MAX, currency_of
+from wbot.domain.outgoing import decoded, encoded
+from wbot.domain.payees import Payee
 from wbot.domain.policy import ASKED_AT_ONCE_MAX
-from wbot.domain.questions import (
+from wbot.domain.prompts import (
     Decision,
-    QuestionKind,
+    PromptKind,
     decision_of_button,
+    decisions_of,
     plain_answer,
-    question_payload,
+    prompt,
 )
-from wbot.domain.receipts import MARK, PAYEE_LENGTH_MAX, one_line, quoted, quoted_payee, receipt
+from wbot.domain.receipts import MARK, PAYEE_LENGTH_MAX, one_line, quoted, receipt, told_payee
 
 USD = currency_of("USD")
 
@@ -22,10 +25,10 @@ USD = currency_of("USD")
 @pytest.mark.parametrize(
     ("button_id", "tap"),
     [
-        ("confirm:a1b2:yes", Decision(QuestionKind.CONFIRM, "a1b2", is_yes=True)),
-        ("confirm:a1b2:no", Decision(QuestionKind.CONFIRM, "a1b2", is_yes=False)),
-        ("stale:12:yes", Decision(QuestionKind.STALE, "12", is_yes=True)),
-        ("confirm:a:b:yes", Decision(QuestionKind.CONFIRM, "a:b", is_yes=True)),
+        ("confirm:a1b2:yes", Decision(PromptKind.CONFIRM, "a1b2", is_yes=True)),
+        ("confirm:a1b2:no", Decision(PromptKind.CONFIRM, "a1b2", is_yes=False)),
+        ("stale:12:yes", Decision(PromptKind.STALE, "12", is_yes=True)),
+        ("confirm:a:b:yes", Decision(PromptKind.CONFIRM, "a:b", is_yes=True)),
         ("confirm::yes", None),
         ("confirm:a1b2:YES", None),
         ("confirm:a1b2:maybe", None),
@@ -45,10 +48,21 @@ def test_a_button_names_its_question(button_id: str | None, tap: Decision | None
     ("text", "answer"),
     [
         *((word, True) for word in ("yes", "Y", "Yes please!", " yep. ", "CONFIRM", "I confirm")),
-        *((word, False) for word in ("no", "N", "Nope.", "no  thanks", "No thank you!")),
+        *(
+            (word, True)
+            for word in ("Yes\u200b", "\uff39\uff45\uff53\uff01", "yes 👍🏽", "yes yes")
+        ),
+        *(
+            (word, True)
+            for word in ("Yes\ufe0f", "y\u2060es", "Confirm it", "yes pls", "yes\u00a0please")
+        ),
+        *((word, False) for word in ("no", "N", "Nope.", "no  thanks", "No thank you!", "don’t")),
         *(
             (word, None)
-            for word in ("ok", "sure", "yes but to Mary", "yes and no", "cancel", "👍", "", "yes?")
+            for word in (
+                *("ok", "sure", "yes but to Mary", "yes and no", "cancel", "👍", "", "yes?"),
+                *("\u200b", "yes, $30", "sí", "y\u0435s", "I confirm nothing", "👍👍"),
+            )
         ),
         ("no, thanks", None),
         ("не yes", None),
@@ -59,25 +73,31 @@ def test_only_a_plain_word_is_an_answer(text: str, answer: bool | None) -> None:
 
 
 def test_the_buttons_of_a_question_name_it() -> None:
-    payload = question_payload(QuestionKind.STALE, "7", "Shall I?", yes="Yes", no="No")
-    ids = [one["reply"]["id"] for one in payload["interactive"]["action"]["buttons"]]
+    asked = prompt(PromptKind.STALE, "7", "Shall I?", yes="Yes", no="No")
     taps = [
-        Decision(QuestionKind.STALE, "7", is_yes=True),
-        Decision(QuestionKind.STALE, "7", is_yes=False),
+        Decision(PromptKind.STALE, "7", is_yes=True),
+        Decision(PromptKind.STALE, "7", is_yes=False),
     ]
-    assert [decision_of_button(button_id) for button_id in ids] == taps
+    assert decisions_of(asked) == tuple(taps)
+    assert decoded(encoded(asked)) == asked
 
 
-def held(number: int, amount_minor: int, payee: str) -> PendingTransfer:
+def held(number: int, amount_minor: int, payee: Payee) -> PendingTransfer:
     return PendingTransfer(
         transfer_id=number, amount_minor=amount_minor, payee=payee, is_payee_known=False
     )
 
 
 names = st.text(max_size=80).map(lambda text: one_line(text, PAYEE_LENGTH_MAX) or "x")
+payees = st.builds(
+    Payee,
+    name=names,
+    number=st.none() | st.sampled_from(["15550101002", "+15550101002"]),
+    paid_out_by=st.none() | names.map(lambda name: name * 3),
+)
 amounts = st.integers(min_value=1, max_value=10**MINOR_DIGITS_MAX - 1)
 many_held = st.lists(
-    st.builds(held, st.integers(1, 10**9), amounts, names), min_size=1, max_size=ASKED_AT_ONCE_MAX
+    st.builds(held, st.integers(1, 10**9), amounts, payees), min_size=1, max_size=ASKED_AT_ONCE_MAX
 )
 
 
@@ -88,7 +108,7 @@ def test_a_confirmation_fits_and_names_every_amount_and_payee(
     body = confirmation_body(many, USD, ttl_s=600, receipts=above)
     assert len(body) <= BODY_LENGTH_MAX
     for one in many:
-        assert f" to {quoted_payee(one.payee)} (T{one.transfer_id}), a new payee\n" in body
+        assert f" to {told_payee(one.payee)} (T{one.transfer_id}), a new payee\n" in body
     assert body.count(MARK) <= len(many) + 1 + len(above)
 
 
@@ -111,5 +131,5 @@ def test_a_name_cannot_leave_its_quotation_marks(name: str, shown: str) -> None:
     [(600, "10 minutes"), (60, "1 minute"), (86_400, "1 day"), (7_200, "2 hours"), (90, "90 s")],
 )
 def test_the_time_to_answer_is_given_in_words(ttl_s: int, words: str) -> None:
-    body = confirmation_body([held(1, 5, "John")], USD, ttl_s=ttl_s)
+    body = confirmation_body([held(1, 5, Payee(name="John"))], USD, ttl_s=ttl_s)
     assert f"Valid for {words}" in body
