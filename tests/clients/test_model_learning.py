@@ -14,6 +14,7 @@ from model_endpoint import (
     Said,
     ask,
     calling,
+    chat,
     endpoint,
     error,
     response,
@@ -80,6 +81,28 @@ async def test_after_a_week_or_when_told_it_is_learned_anew(database: Database) 
         assert await database.write(model_dialects.forget_all) == 1
         await once(made, database, clock=clock)
         assert made.refused == 3
+
+
+async def test_who_comes_during_a_search_takes_what_it_tries() -> None:
+    """An endpoint that takes its time with the first answer, while many write at once."""
+    is_trying, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def script(asked: Asked) -> Said:
+        said = older_cap(asked)
+        if not isinstance(said, tuple):
+            is_trying.set()
+            await may_answer.wait()
+        return said
+
+    async with endpoint(script) as made, asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        model = made.client()
+        tasks.create_task(ask(model))
+        await is_trying.wait()
+        others = [tasks.create_task(ask(model)) for _ in range(10)]
+        may_answer.set()
+        await asyncio.gather(*others)
+        assert made.refused == 1
+        await model.close()
 
 
 async def test_many_at_once_have_one_refused_call_among_them() -> None:
@@ -295,3 +318,59 @@ async def test_one_call_a_message_where_the_template_asks_for_it() -> None:
         assert (await ask(model))[-1].text == "Hello"
         assert made.asked[-1].roles == ["system", "user", *["assistant", "tool"] * 2]
         await model.close()
+
+
+async def test_a_model_that_thinks_longer_gets_more_than_it_was_known_to_need() -> None:
+    needed = [3_000]
+
+    def script(asked: Asked) -> Said:
+        cut = {"message": {"content": ""}, "finish_reason": "length"}
+        is_enough = asked.body["max_completion_tokens"] > needed[0]
+        return words("Hello") if is_enough else {**words(""), "choices": [cut]}
+
+    async with endpoint(script) as made:
+        model = made.client()
+        await ask(model)
+        needed[0] = 5_000
+        await ask(model)
+        await ask(model)
+        caps = [one.body["max_completion_tokens"] for one in made.asked]
+        assert caps == [500, 4_000, 4_000, 16_000, 16_000]
+        await model.close()
+
+
+async def test_the_cap_is_raised_no_further_than_the_endpoint_allows() -> None:
+    def script(asked: Asked) -> Said:
+        cap = asked.body["max_completion_tokens"]
+        if cap > 2_048:
+            return error(f"max_tokens is too large: {cap}. This model supports at most 2048.")
+        cut = {"message": {"content": ""}, "finish_reason": "length"}
+        return words("Hello") if cap > 500 else {**words(""), "choices": [cut]}
+
+    async with endpoint(script) as made:
+        model = made.client()
+        await ask(model)
+        await ask(model)
+        caps = [one.body["max_completion_tokens"] for one in made.asked]
+        assert caps == [500, 4_000, 2_048, 2_048]
+        await model.close()
+
+
+async def test_where_the_context_has_no_more_room_a_short_answer_is_asked_for() -> None:
+    def script(asked: Asked) -> Said:
+        if asked.body["max_completion_tokens"] > 500:
+            return error("This model's maximum context length is 1024 tokens.")
+        if "few short sentences" in asked.messages[0]["content"]:
+            return words("Hello")
+        return chat({"content": "Hello, and"}, "length")
+
+    async with endpoint(script) as made:
+        model = made.client()
+        assert (await ask(model))[-1].text == "Hello"
+        await model.close()
+
+
+def test_an_address_is_kept_without_what_may_be_secret_in_it() -> None:
+    made = Endpoint(lambda _: {})
+    model = made.client(url="http://user:pass@127.0.0.1:9/v1?api-version=2&key=secret-1")
+    assert model.endpoint == "http://127.0.0.1:9/v1?api-version=2"

@@ -20,6 +20,7 @@ TRUSTED_FOR = timedelta(minutes=10)
 class _Learned(msgspec.Struct, frozen=True):
     dialect: Dialect
     at: datetime
+    is_proven: bool = True
 
 
 ALONE_MAX_S = 1.0
@@ -75,7 +76,9 @@ class Dialects:
 
     async def keep(self, model: str, dialect: Dialect) -> None:
         """A dialect that worked; known already, it keeps its age."""
-        if await self.of(model) == dialect:
+        await self.of(model)
+        known = self._known.get(model)
+        if known is not None and known.is_proven and known.dialect == dialect:
             return
         learned = _Learned(dialect, self._clock.now())
         self._known[model] = learned
@@ -88,9 +91,18 @@ class Dialects:
         if self._memory is not None:
             self._known.clear()
 
-    def assume(self, model: str) -> None:
-        """Nothing was found out, for the endpoint is down: all may ask at once again."""
-        self._known.setdefault(model, _Learned(self.default, self._clock.now()))
+    def assume(self, model: str, dialect: Dialect | None = None) -> None:
+        """What others take who do not wait for the search: the likeliest, as yet unproven."""
+        known = self._known.get(model)
+        if known is None or not known.is_proven:
+            likeliest = dialect or (known.dialect if known else self.default)
+            self._known[model] = _Learned(likeliest, self._clock.now(), is_proven=False)
+
+    def give_up(self, model: str) -> None:
+        """The search has failed: what was assumed meanwhile is nothing."""
+        known = self._known.get(model)
+        if known is not None and not known.is_proven:
+            del self._known[model]
 
     async def doubt(self, model: str, dialect: Dialect) -> bool:
         """Forget what was refused without a reason that helps; whether anything was to forget."""
