@@ -62,7 +62,7 @@ JOIN messages m ON m.message_id = (SELECT message_id FROM messages WHERE convers
 WHERE b.id = ?1 AND m.phone_number_id = b.phone_number_id
 """
 PAST = """
-SELECT message_id, type, content, foreign_words FROM messages
+SELECT message_id, number, type, content, foreign_words FROM messages
 WHERE conversation_id = ? AND state IN ('answered', 'failed') AND content IS NOT NULL
 ORDER BY number DESC LIMIT ?
 """

@@ -103,10 +103,19 @@ def _quoted(quotation: Quotation) -> str:
     return f"The customer's message quotes this one and is about it: {data}"
 
 
+STEP = 5
+"""By how many messages the beginning of the past moves on."""
+
+
 def recent_history(tx: Tx, conversation_id: int) -> tuple[ChatMessage, ...]:
     """What the customer and the business said lately, within the prompt's limits."""
+    rows = messages.past(tx, conversation_id, LINES_MAX // 2)[::-1]
+    if len(rows) == LINES_MAX // 2:
+        # What is cut off is cut in steps: else the past would begin elsewhere with every message,
+        # and no cache of prompts could reuse it.
+        rows = rows[-rows[0]["number"] % STEP :]
     lines: list[ChatMessage] = []
-    for row in reversed(messages.past(tx, conversation_id, LINES_MAX // 2)):
+    for row in rows:
         raw = json.loads(row["content"])
         content, context = content_of(raw), context_of(raw)
         words = words_for_model(content, context)
