@@ -15,6 +15,7 @@ from test_waiting_costs_nothing import until
 
 from wbot.clients.offline import completion_of, interpret
 from wbot.domain.receipts import MARK
+from wbot.monitoring.health import FAILING_MAX_S
 from wbot.simulator.faults.plan import Endpoint, silent
 from wbot.simulator.simulator import Simulator
 from wbot.storage import businesses
@@ -124,6 +125,34 @@ async def test_a_content_filter_gets_one_plain_sentence_after_one_call(
         assert world.rows("SELECT state, reason FROM messages") == [
             {"state": "answered", "reason": "content_filter"}
         ]
+
+
+async def test_a_filtered_message_is_no_trouble_of_the_model(make_world: MakeWorld) -> None:
+    simulator, clock = make_simulator(), Ahead()
+    stopped = {"error": {"message": "The response was filtered", "code": "content_filter"}}
+    simulator.responder = lambda _: error(400, stopped)
+    async with make_world(simulator=simulator, clock=clock) as world:
+        assert await world.ask(ALICE, "something odd") == FILTERED
+        clock.ahead_s = FAILING_MAX_S + 1
+        await world.health_of(200)
+        assert world.service.conversations.model_watch.failing() == []
+
+
+async def test_a_probe_that_fails_does_not_hold_what_the_model_would_answer(
+    make_world: MakeWorld,
+) -> None:
+    """An endpoint may take real prompts and no harmless question."""
+    simulator, failures = make_simulator(), [error(500, {})]
+
+    def respond(request: dict[str, Any]) -> Any:
+        if request["messages"] == list(QUESTION):
+            return error(500, {})
+        return failures.pop() if failures else interpreted(request)
+
+    simulator.responder = respond
+    async with make_world(simulator=simulator) as world:
+        assert "Available" in await world.ask(ALICE, BALANCE)
+        assert states(world) == [("answered", 1)]
 
 
 async def test_a_prompt_that_is_too_long_is_shortened_at_once(make_world: MakeWorld) -> None:
@@ -344,16 +373,16 @@ async def test_knowledge_is_read_into_the_prompt_and_its_loss_costs_no_turn(
             await world.ask(ALICE, "hello")
             return str(world.simulator.completions[-1]["messages"][0]["content"])
 
-        assert (await system()).endswith("We open at nine.")
+        assert "We open at nine." in await system()
         file.write_text("We open at ten now.")
-        assert (await system()).endswith("We open at ten now.")
+        assert "We open at ten now." in await system()
         file.unlink()
         assert "open at" not in await system()
         assert (await world.health_of(503))["reasons"] == [
             "shop is answered without its knowledge: its knowledge file cannot be used."
         ]
         file.write_text("We are back.")
-        assert (await system()).endswith("We are back.")
+        assert "We are back." in await system()
         await world.health_of(200)
 
 
@@ -370,6 +399,18 @@ async def test_what_was_said_before_stays_a_prefix_of_the_next_prompt(
         before, after = (one["messages"] for one in simulator.completions[-2:])
         assert after[: len(before) - 2] == before[:-2]
         assert before[-2]["content"] != after[-2]["content"]
+
+
+async def test_a_long_past_begins_elsewhere_only_with_every_fifth_message(
+    make_world: MakeWorld,
+) -> None:
+    async with make_world() as world:
+        firsts = []
+        for number in range(25):
+            await world.ask(ALICE, f"hello {'x' * number}")
+            firsts.append(world.simulator.completions[-1]["messages"][1]["content"])
+        assert len(set(firsts[11:])) <= 4
+        assert len(world.simulator.completions[-1]["messages"]) >= 2 + 2 * 6
 
 
 async def test_the_model_is_told_to_keep_to_the_business(make_world: MakeWorld) -> None:
