@@ -141,7 +141,7 @@ async def ask(
     """
     messages, answers = list(prompt), []
     for _ in range(5):
-        answer = await model.complete(messages, model=name, tools=toolbox.DEFINITIONS)
+        answer = await model.complete(messages, model=name, tools=toolbox.definitions())
         if has_restart:
             answer = msgspec.json.decode(msgspec.json.encode(answer), type=Answer)
         answers.append(answer)

@@ -26,6 +26,7 @@ from wbot.monitoring.change_poller import ChangePoller
 from wbot.monitoring.health import Health, Sources
 from wbot.monitoring.ledger_audit import Audit
 from wbot.monitoring.metrics_page import MetricsPage
+from wbot.monitoring.supervisor import Supervisor
 from wbot.outbound.sender import Sender
 from wbot.payments.hold_expiry import Expiry
 from wbot.settings import OFFLINE_MODEL, Settings, known_secrets, require
@@ -79,6 +80,7 @@ class Service:
             graph_url=settings.graph_url,
             version=settings.graph_version,
             timeout_s=settings.api_timeout,
+            app_secret=settings.app_secret,
             secrets=secrets,
         )
         self.sender = Sender(
@@ -121,6 +123,7 @@ class Service:
             metrics=self.metrics,
             notify_conversation=self.conversations.notify,
             notify_sender=self.sender.notify,
+            note_status=self.sender.note_status,
         )
         self.health = Health(
             database=self.database,
@@ -131,14 +134,15 @@ class Service:
                 failing_models=self.conversations.failing_models,
                 stands_in=lambda: self.conversations.stands_in,
                 unreadable_knowledge=lambda: self.conversations.unreadable_knowledge,
-                graph_unanswered_s=lambda: self.sender.unanswered_s,
-                blocked_accounts=lambda: self.sender.blocked,
+                failing_sends=self.sender.failing,
+                blocked_accounts=lambda: self.sender.accounts.reasons,
                 book_breaches=lambda: self.audit.breaches,
                 currently_processing=lambda: self.conversations.running,
                 cache_keys=lambda: self.cache.keys,
             ),
         )
         self.metrics_page = MetricsPage(self.metrics)
+        self.supervisor = Supervisor(variables, database=self.database, clock=clock, log=log)
         self.watch = ChangePoller(
             database=self.database,
             clock=clock,
@@ -146,6 +150,8 @@ class Service:
             on_change=self._changed_elsewhere,
             sweep=self.notify_unfinished,
         )
+
+        self.background = (self.audit, self.watch, self.expiry, self.supervisor)
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
         await self.database.open()
@@ -274,7 +280,12 @@ def build_app(
                     await service.start(tasks)
                     background_tasks = [
                         tasks.create_task(one.run(), name=type(one).__name__.lower())
-                        for one in (service.audit, service.watch, service.expiry)
+                        for one in (
+                            service.audit,
+                            service.watch,
+                            service.expiry,
+                            service.supervisor,
+                        )
                     ]
                     app[SERVICE_KEY] = service
                     yield

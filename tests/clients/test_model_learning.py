@@ -185,9 +185,9 @@ async def test_another_model_gets_none_of_what_only_the_first_understands() -> N
     answers: list[Said] = [first, words("Hello")]
     async with endpoint(lambda _: answers.pop(0)) as made:
         model = made.client()
-        answer = await model.complete(PROMPT, model="m", tools=toolbox.DEFINITIONS)
+        answer = await model.complete(PROMPT, model="m", tools=toolbox.definitions())
         rounds = [*PROMPT, assistant_message(answer), tool_message("call_1", "{}")]
-        await model.complete(rounds, model="another", tools=toolbox.DEFINITIONS)
+        await model.complete(rounds, model="another", tools=toolbox.definitions())
         call = made.asked[1].messages[2]["tool_calls"][0]
         assert "extra_content" not in call
         assert "opaque" not in made.asked[1].messages[2]

@@ -306,7 +306,7 @@ def test_sends_and_statuses_are_shown_part_by_part(tx: sqlite3.Connection) -> No
         received_at=after(7),
         pricing=None,
         errors="no such number (code 131026)",
-        webhook_id=1,
+        webhook_id=None,
     )
     outbox.record_status(tx, status, "other")
     found = message_timeline.build_timeline(tx, "wamid.1", LATER)

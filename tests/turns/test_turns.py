@@ -404,3 +404,20 @@ async def test_half_a_surrogate_pair_from_the_model_is_no_reason_to_fail(
     async with make_world(simulator=simulator) as world:
         assert await world.ask(ALICE, "hi") == "odd � text"
         assert world.rows("SELECT * FROM processing_errors") == []
+
+
+async def test_a_models_markdown_is_shown_with_whatsapps_marks_below_our_lines(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    deposit(database_path, ALICE, 50_000)
+    simulator = make_simulator()
+    answers = [
+        completion(None, ("transfer", {"amount": "20", "to": "John"})),
+        completion("# Done\n\nYou sent **$20** to [John](https://example.com)."),
+    ]
+    simulator.responder = lambda _: answers.pop(0)
+    async with make_world(simulator=simulator) as world:
+        assert await world.ask(ALICE, "Transfer $20 to John") == (
+            f"{MARK} Sent $20.00 to “John” (T2). Available: $480.00.\n\n"
+            "*Done*\n\nYou sent *$20* to John: https://example.com."
+        )

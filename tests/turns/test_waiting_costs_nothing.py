@@ -233,7 +233,7 @@ async def test_a_token_that_is_refused_for_one_business_leaves_the_others_as_the
     fill(database_path, MANY, text="hello", number=OTHER.phone_number_id)
     simulator = make_simulator(businesses=[SHOP, OTHER])
     async with make_world(simulator=simulator) as world:
-        await until(lambda: "other" in world.service.sender.blocked)
+        await until(lambda: "other" in world.service.sender.accounts.reasons)
         for _ in range(5):
             assert "Available" in await world.ask(ALICE, "What's my balance?")
         await until(lambda: number_of(world, "outbox") >= MANY, 60)

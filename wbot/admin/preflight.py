@@ -108,6 +108,7 @@ async def outside(
             graph_url=settings.graph_url,
             version=settings.graph_version,
             timeout_s=settings.api_timeout,
+            app_secret=settings.app_secret,
             secrets=secrets,
         )
         async with asyncio.TaskGroup() as tasks:
@@ -122,12 +123,12 @@ async def outside(
     ]
 
 
-def private(paths: Iterable[Path]) -> Check:
+def private(paths: Iterable[Path], name: str = "files") -> Check:
     """Whether files that hold messages, money or secrets are private to their owner."""
     wide = [shlex.quote(str(path)) for path in paths if files.is_wide(path)]
     if not wide:
-        return passed("files", "private to their owner")
-    return warned("files", f"other users of this machine can read them: chmod 600 {' '.join(wide)}")
+        return passed(name, "private to their owner")
+    return warned(name, f"other users of this machine can read them: chmod 600 {' '.join(wide)}")
 
 
 def _businesses(known: Sequence[Business]) -> Check:
@@ -160,8 +161,8 @@ def _unknown_numbers(tx: Tx) -> list[Check]:
     return [
         warned(
             f"phone number id {phone_number_id}",
-            f"messages to it: {count}, unanswered because no business here has it; add one with "
-            "`wbot business add`, or remove the number from the app's account",
+            f"messages to it: {count}, waiting because no business here has it; add one with "
+            "`wbot business add` within 24 hours, or remove the number from the app's account",
         )
         for phone_number_id, count in messages.unmatched_phone_number_ids(tx)
     ]

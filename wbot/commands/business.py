@@ -7,6 +7,7 @@ from typing import Any
 import click
 import msgspec
 
+from wbot.admin.waiting_messages import TakenUp, take_up
 from wbot.clock import to_text
 from wbot.commands.console import (
     WORDS,
@@ -16,6 +17,7 @@ from wbot.commands.console import (
     print_json,
     print_table,
     reading,
+    say,
     warn,
     writing,
 )
@@ -43,6 +45,8 @@ _ADDED_BY_NAME = (
     "error_text",
     "show_payer",
     "knowledge",
+    "echo_pause",
+    "waba_id",
     "timezone",
 )
 
@@ -100,8 +104,9 @@ def add(*, business_id: str, as_json: bool, **settings: str | None) -> None:
     new = changed(new, _with_knowledge(given))
     with writing(creates=True) as tx:
         businesses.add(tx, new, to_text(now()))
+        taken = take_up(tx, new, to_text(now()))
     _warn_of_secret(new, given)
-    _report(new, f"Added {new.id}.", as_json=as_json)
+    _report(new, f"Added {new.id}. {taken.sentence}".strip(), as_json=as_json, taken=taken)
 
 
 def _with_knowledge(given: Mapping[str, str]) -> dict[str, str]:
@@ -162,8 +167,9 @@ def set_(*, business_id: str, assignments: tuple[str, ...], as_json: bool) -> No
         if after.policy.overdraft_minor != before.policy.overdraft_minor:
             _check_overdraft(tx, after)
         businesses.change(tx, after)
+        taken = take_up(tx, after, to_text(now()))
     _warn_of_secret(after, given)
-    _report(after, f"Changed {after.id}.", as_json=as_json)
+    _report(after, f"Changed {after.id}. {taken.sentence}".strip(), as_json=as_json, taken=taken)
 
 
 @business.command()
@@ -234,11 +240,14 @@ def _read_assignments(assignments: tuple[str, ...]) -> dict[str, str]:
     return given
 
 
-def _report(one: Business, sentence: str | None, *, as_json: bool) -> None:
+def _report(
+    one: Business, sentence: str | None, *, as_json: bool, taken: TakenUp | None = None
+) -> None:
     if as_json:
-        print_json(described(one))
+        came = {"messages": msgspec.structs.asdict(taken)} if taken and taken.sentence else {}
+        print_json(described(one) | came)
     elif sentence is not None:
-        click.echo(sentence)
+        say(sentence)
     else:
         _show(one)
 
@@ -247,7 +256,7 @@ def _show(one: Business) -> None:
     print_facts([(name, _shown(name, value, one)) for name, value in described(one).items()])
 
 
-_UNITS = {"cancel_window": "s", "hold_ttl": "s", "throughput": "sends a second"}
+_UNITS = {"cancel_window": "s", "echo_pause": "s", "hold_ttl": "s", "throughput": "sends a second"}
 
 
 def _shown(name: str, value: Any, one: Business) -> str:

@@ -11,24 +11,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from wbot.admin import preflight
+from wbot.admin import host_checks, preflight
 from wbot.admin.preflight import Check, Subject
 from wbot.app import check_settings
 from wbot.clock import from_text, to_text
 from wbot.commands.console import (
     WORDS,
+    cell_of,
     counted,
     fail,
     json_option,
     load_configuration,
     load_settings,
-    plain,
     print_json,
     print_rich,
     reading,
     writing,
 )
 from wbot.domain.errors import ConfigurationError, StorageError
+from wbot.monitoring.health import DISK_BYTES_FREE_MIN
 from wbot.settings import Settings
 from wbot.storage import model_dialects
 from wbot.storage.files import files_of
@@ -70,6 +71,7 @@ def check(*, is_offline: bool, other_model: str | None, relearn: bool, as_json: 
         configuration,
         database,
         private,
+        *_host(settings, known, is_offline=is_offline),
         *stored,
         *_outside(settings, known, is_offline=is_offline, memory=memory, other_model=other_model),
     ]
@@ -90,6 +92,17 @@ def check(*, is_offline: bool, other_model: str | None, relearn: bool, as_json: 
 def _files(settings: Settings) -> list[Path]:
     others = (load_configuration().file, settings.log_file)
     return [*files_of(settings.database), *(path for path in others if path is not None)]
+
+
+def _host(settings: Settings, known: _Known, *, is_offline: bool) -> list[Check]:
+    found = [
+        host_checks.disk(settings.database, least_bytes=DISK_BYTES_FREE_MIN),
+        *host_checks.secret_files(one.business for one in known.subjects),
+    ]
+    if not is_offline:
+        asked = host_checks.clock(settings.graph_url, timeout_s=settings.api_timeout)
+        found.append(asyncio.run(asked))
+    return found
 
 
 def _summary(failures: Sequence[Check], *, is_shown: bool) -> str:
@@ -173,7 +186,7 @@ def _json(one: Check) -> dict[str, str | bool]:
 def _print(found: Sequence[Check]) -> None:
     table = Table("", "", "", box=None, pad_edge=False, show_header=False)
     for one in found:
-        table.add_row(_mark(one), one.check, Text(plain(one.detail), overflow="fold"))
+        table.add_row(_mark(one), one.check, cell_of(one.detail))
     print_rich(table)
 
 

@@ -181,6 +181,16 @@ OPTIONS: dict[str, Option] = {
         _one_of(ShowPayer),
         "What a customer reads of who paid them: name, masked or none (default).",
     ),
+    "echo_pause": _column(
+        "echo_pause_s",
+        _whole(0, SECONDS_MAX),
+        "Seconds the model is silent after the owner wrote from the phone (default 1800).",
+    ),
+    "waba_id": _column(
+        "waba_id",
+        _matching(_PHONE_NUMBER_ID, "It is the account's id in Meta's dashboard."),
+        "The WhatsApp Business Account's id; found by itself where the token allows.",
+    ),
     "timezone": _column(
         "timezone",
         _timezone,

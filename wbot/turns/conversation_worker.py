@@ -34,7 +34,7 @@ from wbot.metrics import Metrics
 from wbot.payments import answers
 from wbot.payments.quotations import quoted_in
 from wbot.settings import Settings
-from wbot.storage import customers, journal, messages, waiting_notices
+from wbot.storage import customers, echoes, journal, messages, waiting_notices
 from wbot.storage.database import Database
 from wbot.storage.tx import Tx
 from wbot.turns import finish, waiting_notice
@@ -286,6 +286,7 @@ class Conversations:
             staleness=staleness,
             came_fresh=self._staleness(message, from_text(message.received_at)) is Staleness.FRESH,
             is_late=messages.note_lateness(tx, message),
+            owner_spoke_at=echoes.owner_spoke_at(tx, conversation_id),
             shows_reading=shows_reading,
         )
 

@@ -21,12 +21,13 @@ from wbot.domain.foreign import (
     words_for_model,
 )
 from wbot.domain.history import LINES_MAX, ChatMessage, fit, from_customer
+from wbot.domain.messages import text_of
 from wbot.domain.names import clean_name
 from wbot.domain.outgoing import Prompt
 from wbot.domain.receipts import MARK
 from wbot.domain.timezones import zone
 from wbot.payments.quotations import Quotation
-from wbot.storage import messages, outbox
+from wbot.storage import echoes, messages, outbox
 from wbot.storage.tx import Tx
 
 _RULES = f"""\
@@ -42,6 +43,9 @@ If a tool refuses, pass its sentence on. Ask when an amount or a payee is missin
 You deal with the matters of {{name}} alone: politely decline everything else, such as general \
 questions, homework, texts or programs."""
 
+
+_NOTHING_SAID = frozenset({"revoke", "edit", "reaction"})
+"""Types of what the owner does in the chat without saying anything new."""
 
 LATE = (
     "This message arrived late: you have already answered messages that the customer wrote after "
@@ -106,15 +110,27 @@ def _quoted(quotation: Quotation) -> str:
 def recent_history(tx: Tx, conversation_id: int) -> tuple[ChatMessage, ...]:
     """What the customer and the business said lately, within the prompt's limits."""
     lines: list[ChatMessage] = []
-    for row in reversed(messages.past(tx, conversation_id, LINES_MAX // 2)):
-        raw = json.loads(row["content"])
+    past = messages.past(tx, conversation_id, LINES_MAX // 2)[::-1]
+    since = past[0].sort_at if len(past) == LINES_MAX // 2 else ""
+    said = echoes.lately(tx, conversation_id, since=since, limit=LINES_MAX // 2)
+    owners = [one for one in said if one.type not in _NOTHING_SAID]
+    for row in past:
+        while owners and owners[0].said_at <= row.sort_at:
+            lines.append(_owners_words(owners.pop(0)))
+        raw = json.loads(row.content)
         content, context = content_of(raw), context_of(raw)
         words = words_for_model(content, context)
-        text = words if words is not None else f"[{row['type']}]"
+        text = words if words is not None else f"[{row.type}]"
         lines.append(ChatMessage("user", text, is_foreign(content, context)))
-        met = ForeignWords(row["foreign_words"]) if row["foreign_words"] else None
-        lines += _replies(tx, row["message_id"], met)
-    return from_customer(fit(lines))
+        met = ForeignWords(row.foreign_words) if row.foreign_words else None
+        lines += _replies(tx, row.message_id, met)
+    return from_customer(fit([*lines, *(_owners_words(one) for one in owners)]))
+
+
+def _owners_words(echo: echoes.Echo) -> ChatMessage:
+    """What the owner wrote from the phone, as words of the business."""
+    words = text_of(content_of(json.loads(echo.content)))
+    return ChatMessage("assistant", words or f"[{echo.type}]")
 
 
 def _replies(tx: Tx, message_id: str, met: ForeignWords | None) -> Iterator[ChatMessage]:

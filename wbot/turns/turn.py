@@ -25,10 +25,19 @@ from wbot.domain.triage import Handling
 from wbot.payments import answers, consent, labels
 from wbot.payments.context import PaymentContext
 from wbot.payments.quotations import Quotation
-from wbot.storage import businesses, customers, journal, ledger, messages, waiting_notices
+from wbot.storage import (
+    businesses,
+    customers,
+    journal,
+    ledger,
+    messages,
+    outside_calls,
+    waiting_notices,
+)
 from wbot.storage.database import Database
 from wbot.storage.journal import Claim, Step
 from wbot.storage.messages import StoredMessage
+from wbot.storage.outside_calls import OutsideCall
 from wbot.storage.tx import Tx
 from wbot.turns import toolbox, waiting_notice
 from wbot.turns.finish import Ending, receipts_read, unique
@@ -39,6 +48,10 @@ from wbot.turns.prompt import (
     recent_history,
     system_text,
 )
+from wbot.turns.tools import Outcome, OutsideTool
+
+OWNER_WRITES = "owner_writes"
+"""Why a message is silent: the owner has just written to the customer from the phone."""
 
 ROUNDS_MAX = 6
 CALLS_PER_ANSWER_MAX = 10
@@ -77,6 +90,8 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     came_fresh: bool
     """It was fresh when it was received, however late its turn is."""
     is_late: bool
+    owner_spoke_at: str | None
+    """When the owner last wrote to the customer from the phone."""
     shows_reading: bool
     """Whether its customer is to see that it is read: once, and never for a silence."""
 
@@ -136,6 +151,8 @@ class Turn:
         was_done_before = begun.claim.revision > 0 and not begun.claim.steps
         if begun.moved_money and (was_done_before or not is_fresh or begun.has_decided):
             return await self._receipts_alone()
+        if not is_fresh and await self._database.read(self._has_open_call):
+            raise RejectedError("The message became too old while a call had no answer.")
         if begun.staleness is Staleness.EXPIRED:
             return Ending(state=MessageState.SILENT, reason="window_closed")
         if self._decisions and not begun.came_fresh:  # it may not be meant just now
@@ -165,6 +182,8 @@ class Turn:
         match self._begun.handling:
             case triage.Silence(reason=reason):
                 return Ending(state=MessageState.SILENT, reason=str(reason))
+            case triage.Answer() | triage.Decline() if self._is_owner_writing():
+                return Ending(state=MessageState.SILENT, reason=OWNER_WRITES)
             case triage.Decline(sentence=sentence):
                 return Ending(state=MessageState.ANSWERED, words=sentence)
             case triage.Answer() if not is_fresh:
@@ -174,6 +193,13 @@ class Turn:
                 if (label := labels.said_in(self._begun.content, self._begun.context)) is not None:
                     return await self._name(label)
                 return await self._converse()
+
+    def _is_owner_writing(self) -> bool:
+        spoke_at = self._begun.owner_spoke_at
+        if spoke_at is None:
+            return False
+        until = later(from_text(spoke_at), self._business.echo_pause_s)
+        return self._clock.now() < until
 
     async def _act_on_money(self, act: Callable[..., answers.Settled]) -> Ending:
         if not await self._are_books_right():
@@ -263,6 +289,9 @@ class Turn:
                 return Ending(state=MessageState.ANSWERED, receipts=unique(receipts))
         raise RejectedError(f"The model called tools {ROUNDS_MAX} times without an answer.")
 
+    def _has_open_call(self, tx: Tx) -> bool:
+        return bool(outside_calls.open_calls(tx, self._message.message_id))
+
     def _has_asked(self, tx: Tx) -> bool:
         """Whether something is pending now that only the customer can say yes to."""
         return bool(ledger.open_of_message(tx, self._message.message_id))
@@ -341,7 +370,7 @@ class Turn:
                 answer = await self._models.complete(
                     [*base.messages(), *rounds],
                     model=self._model_name,
-                    tools=toolbox.DEFINITIONS,
+                    tools=toolbox.definitions(),
                     fallback_tools=self._fallback_tools,
                 )
             except TooLongError:
@@ -355,7 +384,7 @@ class Turn:
         """Once money moved, another model only words the reply."""
         message_id = self._message.message_id
         moved = await self._database.read(lambda tx: journal.moved_money(tx, message_id))
-        return () if moved else toolbox.DEFINITIONS
+        return () if moved else toolbox.definitions()
 
     def _tell_in_s(self) -> float:
         waited = self._clock.now() - from_text(self._begun.claim.first_began_at)
@@ -370,9 +399,12 @@ class Turn:
         number = self._take_number()
         if (stored := self._stored.get(number)) is not None:
             return msgspec.json.decode(stored.content, type=toolbox.ToolStep)
+        must_ask = self._reasons_to_ask(call, is_fallback=is_fallback)
+        outside = toolbox.OUTSIDE_TOOLS.get(call.name)
+        if outside is not None:
+            return await self._outside_step(outside, call, number, must_ask=must_ask)
         started = self._clock.monotonic()
         may_act = await self._are_books_right()
-        must_ask = self._reasons_to_ask(call, is_fallback=is_fallback)
         step = await self._database.write(
             lambda tx: self._act(tx, call, number, may_act=may_act, must_ask=must_ask)
         )
@@ -392,7 +424,45 @@ class Turn:
     ) -> toolbox.ToolStep:
         # The effect and the journal's record of it are one transaction: both or neither.
         started = self._clock.monotonic()
-        context = PaymentContext(
+        journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
+        act = toolbox.call(tx, self._context(tx, must_ask), call) if may_act else None
+        step = act or toolbox.refusal(call, BOOKS_ARE_WRONG)
+        self._keep_tool_step(tx, number, step, started)
+        return step
+
+    async def _outside_step(
+        self, tool: OutsideTool, call: ToolCall, number: int, *, must_ask: frozenset[AskReason]
+    ) -> toolbox.ToolStep:
+        """A call to another system, between two transactions: one opens it, one closes it.
+
+        Whatever ends the turn in between leaves it open, and the next attempt makes it again.
+        """
+        started = self._clock.monotonic()
+
+        def open_(tx: Tx) -> OutsideCall | toolbox.ToolStep:
+            journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
+            opened = toolbox.open_call(tx, self._context(tx, must_ask), tool, call)
+            if isinstance(opened, toolbox.ToolStep):
+                self._keep_tool_step(tx, number, opened, started)
+            return opened
+
+        def close(tx: Tx, opened: OutsideCall, outcome: Outcome) -> toolbox.ToolStep:
+            journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
+            step = toolbox.close_call(tx, self._context(tx, must_ask), call, opened, outcome)
+            self._keep_tool_step(tx, number, step, started)
+            return step
+
+        try:
+            opened = await self._database.write(open_)
+            if isinstance(opened, toolbox.ToolStep):
+                return opened
+            outcome = await tool.call(opened.key, opened.request)
+            return await self._database.write(lambda tx: close(tx, opened, outcome))
+        finally:
+            self.tools_ms += elapsed_ms(started, self._clock.monotonic())
+
+    def _context(self, tx: Tx, must_ask: frozenset[AskReason]) -> PaymentContext:
+        return PaymentContext(
             # As it is now, not as it was cached: a limit counts from the moment it is set.
             business=businesses.required(tx, self._business.id),
             customer_id=self._begun.customer_id,
@@ -402,13 +472,11 @@ class Turn:
             words=self._typed_words(),
             must_ask=must_ask,
         )
-        journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
-        act = toolbox.call(tx, context, call) if may_act else None
-        step = act or toolbox.refusal(call, BOOKS_ARE_WRONG)
+
+    def _keep_tool_step(self, tx: Tx, number: int, step: toolbox.ToolStep, started: float) -> None:
         content = msgspec.json.encode(step).decode()
         duration_ms = elapsed_ms(started, self._clock.monotonic())
         self._keep(tx, Step(number, "tool", content, duration_ms))
-        return step
 
     def _typed_words(self) -> str:
         content = self._begun.content
