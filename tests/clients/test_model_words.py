@@ -119,6 +119,7 @@ NO_CALLS = {
     "words before": f"Sure!\n<tool_call>{JSON}</tool_call>",
     "words behind": f"<tool_call>{JSON}</tool_call>\nDone.",
     "cut off": JSON[:-5],
+    "no arguments": '```json\n{"tool": "transfer"}\n```',
 }
 
 

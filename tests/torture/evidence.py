@@ -15,6 +15,7 @@ from wbot.domain.outgoing import decoded
 from wbot.simulator.call_log import Send
 from wbot.simulator.people import SimulatedCustomer
 from wbot.storage.database import connect
+from wbot.storage.outbox import WAITING_NOTICE
 
 UNFINISHED = """
 SELECT (SELECT count(*) FROM messages WHERE state IN ('waiting', 'begun'))
@@ -78,8 +79,13 @@ class Kept:
         }
         self.replies: defaultdict[str, list[Reply]] = defaultdict(list)
         """By message; in the order of the outbox, which is the order of handling."""
+        self._waiting_lines: set[str] = set()
+        """Texts that only say that an answer takes longer."""
         for row in self.rows("SELECT * FROM outbox ORDER BY id"):
             text = decoded(row["payload"]).body
+            if row["cause"].startswith(f"{WAITING_NOTICE}:"):
+                self._waiting_lines.add(text)
+                continue
             asker = row["message_id"] or NOTICES
             reply = Reply(row["id"], asker, text, row["state"], row["id"] in reported)
             self.replies[asker].append(reply)
@@ -105,6 +111,8 @@ class Kept:
             alike = untagged[names.get(send.recipient, ""), send.text]
             found = tagged.get(message_id) if message_id else min(alike, key=_taken, default=None)
             found = found or notices.get(send.text)
+            if send.text in self._waiting_lines:
+                continue
             if found is None:
                 self.unasked.append(send)
             else:

@@ -109,8 +109,9 @@ def has_call_notation(text: str, offered: Iterable[str] = ()) -> bool:
     if not names:
         return False
     python = rf"\b(?:{names})\s*\(\s*(?:\w+\s*=\s*[\"'\d]|\))"
+    keyed = rf"[\"'](?:{'|'.join(_NAME_KEYS)})[\"']\s*:\s*[\"'](?:[\w:/-]+[.:/])*(?:{names})[\"']"
     named = rf"^\s*(?:\w+[.:])?(?:{names})\s*\{{\s*[\"'}}]"
-    return bool(re.search(python, text) or re.search(named, text, re.MULTILINE))
+    return any(re.search(one, text, re.MULTILINE) for one in (python, keyed, named))
 
 
 def read_call(
