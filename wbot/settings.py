@@ -37,6 +37,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     graph_url: str = "https://graph.facebook.com"
     graph_version: str = "v26.0"
     model: str = ""
+    model_fallback: str = ""
+    model_fallback_base_url: str = ""
+    model_fallback_api_key: str = ""
     model_api: str = "auto"
     reasoning_effort: str = ""
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] = 500
@@ -64,7 +67,7 @@ _PREFIX = "WBOT_"
 _PATHS = (Path, Path | None)
 _UNPREFIXED = {"openai_api_key", "openai_base_url"}
 _SECRET_ENDINGS = ("_token", "_secret", "_key")
-_WEB_ADDRESSES = {"graph_url", "openai_base_url"}
+_WEB_ADDRESSES = {"graph_url", "openai_base_url", "model_fallback_base_url"}
 _CHOICES = {
     "model_api": ("auto", "chat", "responses"),
     "log_level": ("debug", "info", "warning", "error"),
