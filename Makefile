@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUNTIME := $(VENV)/.runtime
 
-.PHONY: demo test readme lint types picture bench bench-quick torture hostile fuzz check lock clean
+.PHONY: demo test readme lint types picture bench bench-quick torture hostile fuzz binary check lock clean
 
 demo: $(RUNTIME)  ## the whole thing on loopback, with a phone page in the browser
 	$(BIN)/python -m wbot demo
@@ -53,6 +53,19 @@ fuzz: $(STAMP)  ## coverage-guided fuzzing of the webhook, in an environment of 
 	mkdir -p $(FUZZ)/corpus && cp tests/payloads/*.json $(FUZZ)/corpus/
 	PYTHONPATH=. $(FUZZ)/bin/python tests/fuzz/webhook.py -max_total_time=$(FUZZ_S) -timeout=10 \
 		-artifact_prefix=$(FUZZ)/ $(FUZZ)/corpus
+
+BINARY := .venv-binary
+
+binary:  ## dist/wbot, one file for machines like this one (amd64; on arm64 the same gives its own)
+	test -d $(BINARY) || $(PYTHON) -m venv $(BINARY)
+	$(BINARY)/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+		-r deploy/requirements.txt
+	$(BINARY)/bin/pip install --quiet --disable-pip-version-check "pyinstaller>=6.16,<7"
+	PYTHONPATH=. $(BINARY)/bin/pyinstaller --onefile --name wbot --noconfirm --log-level WARN \
+		--workpath build/binary --specpath build/binary --distpath dist --paths . \
+		--collect-submodules wbot --collect-data wbot --runtime-hook $(CURDIR)/deploy/binary_hook.py \
+		wbot/__main__.py
+	PYTHONPATH=. $(BINARY)/bin/python tests/binary/smoke.py dist/wbot
 
 check: lint types test
 

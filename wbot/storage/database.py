@@ -229,14 +229,15 @@ class Database:
         advice = "put the right file in its place, then restart wbot"
         if trouble.is_overwritten:
             advice = "stop wbot, put the right file in its place without -wal and -shm, then start"
+        else:
+            # A WAL left behind would be applied to a file that replaces ours. First of all: whoever
+            # reads that the database is lost may copy the file.
+            with suppress(sqlite3.Error):
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.lost = (
             f"The database was changed under the running service: {trouble.words}. "
             f"Nothing is stored or sent any more; {advice}."
         )
-        if not trouble.is_overwritten:
-            # A WAL left behind would be applied to a file that replaces ours.
-            with suppress(sqlite3.Error):
-                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _check_open(self) -> None:
         if self._is_closing:  # its readers may be gone, and waiting for one would never end
