@@ -325,6 +325,24 @@ def past(tx: Tx, conversation_id: int, limit: int) -> list[Row]:
     return tx.execute(PAST, (conversation_id, limit)).fetchall()
 
 
+def before(tx: Tx, message: StoredMessage, limit: int) -> list[Row]:
+    """The messages of the conversation before this one, the latest first."""
+    return tx.execute(
+        "SELECT type, content, received_at, ended_at, reason FROM messages "
+        "WHERE conversation_id = ? AND number < ? ORDER BY number DESC LIMIT ?",
+        (message.conversation_id, message.number, limit),
+    ).fetchall()
+
+
+def received_before(tx: Tx, message: StoredMessage, places: int) -> str | None:
+    """When the message so many places before this one came; None where there is none."""
+    row = tx.execute(
+        "SELECT received_at FROM messages WHERE conversation_id = ? AND number = ?",
+        (message.conversation_id, message.number - places),
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
 def unfinished_of(tx: Tx, customer_id: int) -> int:
     """How many of the customer's messages wait or are being processed."""
     row = tx.execute(

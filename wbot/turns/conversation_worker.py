@@ -35,7 +35,7 @@ from wbot.settings import Settings
 from wbot.storage import customers, echoes, journal, messages
 from wbot.storage.database import Database
 from wbot.storage.tx import Tx
-from wbot.turns import finish
+from wbot.turns import finish, loop_detection
 from wbot.turns.config_cache import BusinessCache, Configured
 from wbot.turns.finish import Ending
 from wbot.turns.model_gate import Block, ModelGate
@@ -222,9 +222,25 @@ class Conversations:
             staleness=staleness,
             came_fresh=self._staleness(message, from_text(message.received_at)) is Staleness.FRESH,
             is_late=messages.note_lateness(tx, message),
+            is_loop=is_due and self._is_loop(tx, message),
             owner_spoke_at=echoes.owner_spoke_at(tx, conversation_id),
             shows_reading=shows_reading,
         )
+
+    def _is_loop(self, tx: Tx, message: messages.StoredMessage) -> bool:
+        """Whether another program seems to answer our replies; a new loop is told to operators."""
+        before = loop_detection.look(tx, message)
+        if not before.is_loop:
+            return False
+        if before.is_new:
+            self._log.warning(
+                "conversation.loop",
+                message_id=message.message_id,
+                business=message.business_id,
+                conversation=message.conversation_id,
+            )
+            loop_detection.tell(tx, message, to_text(self._clock.now()))
+        return True
 
     def _staleness(self, message: messages.StoredMessage, now: datetime) -> Staleness:
         # A yes to going on with an old message asks for it anew.

@@ -30,6 +30,7 @@ from wbot.storage.messages import StoredMessage
 from wbot.storage.tx import Tx
 from wbot.turns import toolbox
 from wbot.turns.finish import Ending, receipts_read, unique
+from wbot.turns.loop_detection import LOOP
 from wbot.turns.prompt import (
     assistant_message,
     build_prompt,
@@ -75,6 +76,8 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     came_fresh: bool
     """It was fresh when it was received, however late its turn is."""
     is_late: bool
+    is_loop: bool
+    """It seems to be a program's answer to our reply."""
     owner_spoke_at: str | None
     """When the owner last wrote to the customer from the phone."""
     shows_reading: bool
@@ -159,8 +162,8 @@ class Turn:
         match self._begun.handling:
             case triage.Silence(reason=reason):
                 return Ending(state=MessageState.SILENT, reason=str(reason))
-            case triage.Answer() | triage.Decline() if self._is_owner_writing():
-                return Ending(state=MessageState.SILENT, reason=OWNER_WRITES)
+            case triage.Answer() | triage.Decline() if why := self._kept_silent():
+                return Ending(state=MessageState.SILENT, reason=why)
             case triage.Decline(sentence=sentence):
                 return Ending(state=MessageState.ANSWERED, words=sentence)
             case triage.Answer() if not is_fresh:
@@ -170,6 +173,12 @@ class Turn:
                 if (label := labels.said_in(self._begun.content, self._begun.context)) is not None:
                     return await self._name(label)
                 return await self._converse()
+
+    def _kept_silent(self) -> str | None:
+        """Why the model says nothing to a message that it could answer."""
+        if self._begun.is_loop:
+            return LOOP
+        return OWNER_WRITES if self._is_owner_writing() else None
 
     def _is_owner_writing(self) -> bool:
         spoke_at = self._begun.owner_spoke_at
