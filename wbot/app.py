@@ -129,6 +129,7 @@ class Service:
                 blocked_models=lambda: self.conversations.blocked,
                 failing_models=self.conversations.model_watch.failing,
                 failing_sends=self.sender.failing,
+                refused_webhooks=self.webhooks.refusals.reasons,
                 blocked_accounts=lambda: self.sender.accounts.reasons,
                 book_breaches=lambda: self.audit.breaches,
                 currently_processing=lambda: self.conversations.running,

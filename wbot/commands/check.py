@@ -19,6 +19,7 @@ from wbot.commands.console import (
     json_option,
     load_configuration,
     load_settings,
+    now,
     plain,
     print_json,
     print_rich,
@@ -101,7 +102,7 @@ def _database(
     name = "database"
     try:
         with reading() as tx:
-            stored, subjects = preflight.stored(tx, variables)
+            stored, subjects = preflight.stored(tx, variables, now())
             known = _Known(subjects, preflight.quotable(tx))
     except (ConfigurationError, StorageError) as error:
         return preflight.failed(name, str(error)), [], _Known()

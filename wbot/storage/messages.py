@@ -343,6 +343,15 @@ def received_before(tx: Tx, message: StoredMessage, places: int) -> str | None:
     return None if row is None else str(row[0])
 
 
+def last_inbound(tx: Tx) -> list[tuple[str, str | None]]:
+    """Each active business, and when a customer last wrote to it."""
+    rows = tx.execute(
+        "SELECT b.id, (SELECT v.last_inbound_at FROM conversations v WHERE v.business_id = b.id "
+        "ORDER BY v.last_inbound_at DESC LIMIT 1) FROM businesses b WHERE b.status = 'active'"
+    ).fetchall()
+    return [(str(row[0]), row[1]) for row in rows]
+
+
 def unfinished_of(tx: Tx, customer_id: int) -> int:
     """How many of the customer's messages wait or are being processed."""
     row = tx.execute(
