@@ -49,7 +49,7 @@ def find(tx: Tx, business: Business, text: str) -> Person | None:
     """The customer with this name, or None; raises MalformedError for text that cannot be one."""
     if (number := referred_id(text)) is not None:
         row = customers.by_id(tx, number)
-        is_ours = row is not None and row["business_id"] == business.id
+        is_ours = row is not None and row.business_id == business.id
         return Person(number, customers.label(tx, number)) if is_ours else None
     alias = alias_of(text)
     customer_id = customers.find(tx, business.id, alias)

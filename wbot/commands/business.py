@@ -1,6 +1,7 @@
 """wbot business: the businesses, their numbers and their rules."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ from wbot.commands.console import (
     print_json,
     print_table,
     reading,
+    say,
     warn,
     writing,
 )
@@ -33,6 +35,7 @@ from wbot.domain.errors import MalformedError, RefusedError
 from wbot.domain.money import format_amount
 from wbot.storage import businesses, ledger, ledger_queries
 from wbot.storage.tx import Tx
+from wbot.turns.knowledge import read_knowledge
 
 _ADDED_BY_NAME = (
     "instructions",
@@ -41,6 +44,7 @@ _ADDED_BY_NAME = (
     "throughput",
     "error_text",
     "show_payer",
+    "knowledge",
     "echo_pause",
     "waba_id",
     "timezone",
@@ -97,12 +101,22 @@ def add(*, business_id: str, as_json: bool, **settings: str | None) -> None:
         currency_code="USD",
     )
     given = {name: text for name, text in settings.items() if text is not None}
-    new = changed(new, given)
+    new = changed(new, _with_knowledge(given))
     with writing(creates=True) as tx:
         businesses.add(tx, new, to_text(now()))
         taken = take_up(tx, new, to_text(now()))
     _warn_of_secret(new, given)
     _report(new, f"Added {new.id}. {taken.sentence}".strip(), as_json=as_json, taken=taken)
+
+
+def _with_knowledge(given: Mapping[str, str]) -> dict[str, str]:
+    """The settings with the file of knowledge read once, and its path from the root."""
+    path = given.get("knowledge", "").strip()
+    if not path:
+        return dict(given)
+    absolute = Path(path).expanduser().absolute()
+    read_knowledge(absolute)
+    return {**given, "knowledge": str(absolute)}
 
 
 @business.command("list")
@@ -144,7 +158,7 @@ def set_(*, business_id: str, assignments: tuple[str, ...], as_json: bool) -> No
     For example confirm_above=100.00. An empty value (max_transfer=) restores the default. A
     running service applies changes within two seconds.
     """
-    given = _read_assignments(assignments)
+    given = _with_knowledge(_read_assignments(assignments))
     with writing() as tx:
         before = businesses.required(tx, business_id)
         after = changed(before, given)
@@ -233,7 +247,7 @@ def _report(
         came = {"messages": msgspec.structs.asdict(taken)} if taken and taken.sentence else {}
         print_json(described(one) | came)
     elif sentence is not None:
-        click.echo(sentence)
+        say(sentence)
     else:
         _show(one)
 

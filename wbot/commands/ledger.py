@@ -22,6 +22,7 @@ from wbot.commands.console import (
     print_table,
     reading,
     right,
+    say,
     warn,
     writing,
 )
@@ -135,7 +136,7 @@ def statement(*, business_id: str, customer: str, limit: int | None, as_json: bo
     _print_statement(found, business, person.label)
     for customer_id in merged:
         older = customer_lookup.reference_of(customer_id)
-        click.echo(f"Transfers of {older} before the merge are under {older}.")
+        say(f"Transfers of {older} before the merge are under {older}.")
 
 
 @ledger.command()
@@ -151,7 +152,7 @@ def verify(*, as_json: bool) -> None:
         print_json({"ok": not found, "breaches": found})
     else:
         for breach in found:
-            click.echo(breach)
+            say(breach)
     checked = (
         f"checked {counted(counts.transfers, 'transfer')}, {counted(counts.postings, 'posting')} "
         f"and {counted(counts.accounts, 'account')}"
@@ -159,7 +160,7 @@ def verify(*, as_json: bool) -> None:
     if found:
         fail(f"the books are wrong in {counted(len(found), 'place')}; {checked}.")
     if not as_json:
-        click.echo(f"The books are right; {checked}.")
+        say(f"The books are right; {checked}.")
 
 
 @ledger.command()
@@ -175,7 +176,7 @@ def reverse(*, transfer: str, as_json: bool) -> None:
     if as_json:
         print_json(_reversal(done))
     else:
-        click.echo(_reversal_sentence(done))
+        say(_reversal_sentence(done))
 
 
 @ledger.command()
@@ -220,7 +221,7 @@ def _book(book: Book, business_id: str, order: Order, *, as_json: bool) -> None:
     if as_json:
         print_json(_booking(booked, business))
     else:
-        click.echo(_sentence(booked, business))
+        say(_sentence(booked, business))
 
 
 def _booking(booked: Booked, business: Business) -> dict[str, Any]:

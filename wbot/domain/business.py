@@ -53,6 +53,8 @@ class Business(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     throughput: int = THROUGHPUT_DEFAULT
     error_text: str | None = None
+    knowledge: str | None = None
+    """The path of a text file that the model reads with every message."""
     show_payer: ShowPayer = ShowPayer.NONE
     echo_pause_s: int = 1800
     """Seconds the model is silent after the owner wrote to a customer from the phone."""

@@ -173,6 +173,9 @@ OPTIONS: dict[str, Option] = {
         "throughput", _whole(1, COUNT_MAX), "Most sends a second (default 80, as Meta allows)."
     ),
     "error_text": _column("error_text", _words, "What a customer reads when a turn fails."),
+    "knowledge": _column(
+        "knowledge", _words, "Path of a text file about the business that the model reads."
+    ),
     "show_payer": _column(
         "show_payer",
         _one_of(ShowPayer),

@@ -146,13 +146,6 @@ TURN_BACKOFF = Backoff(1.0, 2.0, 60.0)
 ACCOUNT_RETRY_S = 30.0
 """Seconds until a business whose account was refused is tried again, with one reply."""
 
-ASKED_WAIT_MAX_S = 600.0
-"""Seconds from a message's first attempt during which waits the endpoint asks for do not count.
-
-Long enough for a per-minute quota to renew several times; short enough that the message
-has its answer, or its question, before it is stale.
-"""
-
 SEND_AGE_MAX_S = 24 * 3600.0
 """After a day the customer service window is closed: a reply still waiting is given up."""
 

@@ -49,7 +49,7 @@ class TurnOutcome(StrEnum):
 
     RETRY = "retry"
     BLOCKED = "blocked"
-    """The model or the token is refused, until an operator fixes it."""
+    """The model or the token is refused, or the model is down; the attempt does not count."""
     STOPPED = "stopped"
     ANSWERED = "answered"
     SILENT = "silent"
@@ -134,6 +134,24 @@ class SendOutcome(StrEnum):
 
 SEND: Transitions[SendOutcome] = {None: frozenset(SendOutcome)}
 
+# A call to the team's own backend --------------------------------------------------------------
+
+
+class OutsideCallState(StrEnum):
+    """Where a call stands; unknown: nobody can say whether the other side has acted."""
+
+    OPEN = "open"
+    DONE = "done"
+    UNKNOWN = "unknown"
+
+
+OUTSIDE_CALL: Transitions[OutsideCallState] = {
+    None: frozenset({OutsideCallState.OPEN}),
+    OutsideCallState.OPEN: frozenset({OutsideCallState.DONE, OutsideCallState.UNKNOWN}),
+    # A later revision of the message makes it once more, with the same key.
+    OutsideCallState.UNKNOWN: frozenset({OutsideCallState.OPEN}),
+}
+
 # A question with buttons ---------------------------------------------------------------------
 
 
@@ -188,6 +206,7 @@ IN_COLUMNS: Mapping[str, Mapping[Any, frozenset[Any]]] = {
     "turn": TURN,
     "reply": REPLY,
     "send": SEND,
+    "outside_call": OUTSIDE_CALL,
     "payout": PAYOUT,
     "prompt": PROMPT,
 }

@@ -24,8 +24,9 @@ from wbot.domain.spellings import one_spelling
 from wbot.domain.states import UNFINISHED, MessageState
 from wbot.inbound.webhook_parser import Payload
 from wbot.storage import businesses, customers, echoes, errors, journal, messages, outbox
+from wbot.storage.messages import KeptMessage
 from wbot.storage.outbox import StateChange
-from wbot.storage.tx import Row, Tx
+from wbot.storage.tx import Tx
 
 PLACEHOLDER_WAIT_S = 2.0
 """Seconds for the real text to follow a placeholder; it was seen to come after 200 ms."""
@@ -320,9 +321,9 @@ def _previous_user_id(message: Inbound) -> str | None:
 def _supersede(tx: Tx, message: Inbound, *, raw: _RawBody, now: datetime) -> Accepted | None:
     """Replace the placeholder of the same id by the real body; None if there is none."""
     stored = messages.by_id(tx, message.message_id)
-    if stored is None or stored["content"] is None or is_placeholder(message.content):
+    if stored is None or stored.content is None or is_placeholder(message.content):
         return None
-    if not is_placeholder(content_of(json.loads(stored["content"]))):
+    if not is_placeholder(content_of(json.loads(stored.content))):
         return None
     messages.replace_content(
         tx,
@@ -331,29 +332,29 @@ def _supersede(tx: Tx, message: Inbound, *, raw: _RawBody, now: datetime) -> Acc
         content=_json(message),
         webhook_id=raw.stored(tx),
     )
-    if stored["state"] == MessageState.BEGUN:
+    if stored.state == MessageState.BEGUN and stored.conversation_id is not None:
         # The turn that answers the placeholder must not close the real text with it.
-        journal.invalidate_claims(tx, stored["conversation_id"])
-    conversation_id = stored["conversation_id"]
-    if stored["state"] not in UNFINISHED:
+        journal.invalidate_claims(tx, stored.conversation_id)
+    conversation_id = stored.conversation_id
+    if stored.state not in UNFINISHED:
         conversation_id = _conversation_now(tx, stored, to_text(now))
         messages.requeue(tx, message.message_id, to_text(now), conversation_id=conversation_id)
     return Accepted(
         message_id=message.message_id,
         type=message.type,
-        business_id=stored["business_id"],
+        business_id=stored.business_id,
         conversation_id=conversation_id,
         phone=message.phone or message.user_id,
     )
 
 
-def _conversation_now(tx: Tx, stored: Row, now: str) -> int | None:
+def _conversation_now(tx: Tx, stored: KeptMessage, now: str) -> int | None:
     """The conversation of the sender now: after a merge, that of the customer merged into."""
-    sender = customers.of_conversation(tx, stored["conversation_id"])
-    if sender is None:
+    sender = customers.of_conversation(tx, stored.conversation_id)
+    if sender is None or stored.business_id is None:
         return None
     survivor = customers.survivor(tx, sender)
-    return customers.conversation_of(tx, stored["business_id"], survivor, now)
+    return customers.conversation_of(tx, stored.business_id, survivor, now)
 
 
 def _record_status(

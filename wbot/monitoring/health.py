@@ -53,6 +53,8 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
 
     blocked_models: Callable[[], Mapping[str, str]]
     failing_models: Callable[[], Sequence[Failing]]
+    stands_in: Callable[[], str | None]
+    unreadable_knowledge: Callable[[], Mapping[str, str]]
     failing_sends: Callable[[], Mapping[str, FailingSends]]
     refused_webhooks: Callable[[], Sequence[str]]
     blocked_accounts: Callable[[], Mapping[str, str]]
@@ -105,6 +107,7 @@ class Health:
         # A failing model is probed until it answers; other causes count only while messages wait.
         reasons += self._blocked_reasons() if backlog.waiting else []
         reasons += self._model_reasons()
+        reasons += self._knowledge_reasons()
         reasons += self._graph_reasons() if unsettled else []
         reasons += _books_reasons(self._sources.book_breaches())
         reasons += [restorations.STOPPED] if self._counted.is_stopped else []
@@ -126,6 +129,7 @@ class Health:
             "database": {"waiting": self._database.waiting, "commit_ms": self._database.commit_ms},
             "queue": {"waiting": backlog.waiting, "oldest_s": oldest_s},
             "outbox": {"waiting": unsettled},
+            "model": {"fallback_answers_for_it": self._sources.stands_in()},
             "logs": {"dropped": lines_dropped()},
             "version": __version__,
             "uptime_s": round(self._clock.monotonic() - self._started, 1),
@@ -167,7 +171,7 @@ class Health:
         if self._database.failure is not None:
             # Only a write shows whether the failure is over.
             try:
-                await self._database.write(_touch)
+                await self._database.write(outbox.check_writable)
             except StorageError as error:
                 reasons.append(str(error))
         free = shutil.disk_usage(self._database.path.parent).free
@@ -185,6 +189,12 @@ class Health:
             f"{one.reason}"
             for one in self._sources.failing_models()
             if one.seconds > FAILING_MAX_S
+        ]
+
+    def _knowledge_reasons(self) -> list[str]:
+        problems = sorted(self._sources.unreadable_knowledge().items())
+        return [
+            f"{business} is answered without its knowledge: {why}." for business, why in problems
         ]
 
     def _graph_reasons(self) -> list[str]:
@@ -222,7 +232,3 @@ def _books_reasons(breaches: Sequence[str]) -> list[str]:
         return []
     more = f" (and {len(breaches) - 1} more)" if len(breaches) > 1 else ""
     return [f"The books are wrong, so no money moves: {breaches[0]}{more}"]
-
-
-def _touch(tx: Tx) -> None:
-    tx.execute("UPDATE installation SET id = id")

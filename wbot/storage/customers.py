@@ -4,7 +4,7 @@ import msgspec
 
 from wbot.clock import from_text, later, to_text
 from wbot.domain.spellings import other_spelling
-from wbot.storage.tx import Row, Tx
+from wbot.storage.tx import Tx, typed, typed_or_none
 
 UNHEARD_S = 365 * 24 * 3600.0
 """A number unused for so long may have been assigned to another person."""
@@ -19,7 +19,9 @@ SELECT_ALIASES = """
 SELECT kind, value, first_seen_at, retired_at FROM customer_aliases
 WHERE customer_id = ? ORDER BY id
 """
-INSERT_CUSTOMER = "INSERT INTO customers (business_id, name, created_at) VALUES (?, ?, ?)"
+INSERT_CUSTOMER = """
+INSERT INTO customers (business_id, name, created_at) VALUES (?, ?, ?) RETURNING id
+"""
 INSERT_ALIAS = """
 INSERT INTO customer_aliases (business_id, customer_id, kind, value, first_seen_at)
 SELECT business_id, id, ?, ?, ? FROM customers WHERE id = ?
@@ -71,6 +73,31 @@ SELECT c.id FROM customers c JOIN customer_aliases a ON a.customer_id = c.id
 WHERE c.business_id = ? AND a.value = ? AND a.retired_at IS NOT NULL AND c.merged_into IS NOT NULL
 GROUP BY c.id ORDER BY max(a.id) DESC
 """
+
+
+class Customer(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer's own row."""
+
+    id: int
+    business_id: str
+    name: str | None
+    merged_into: int | None
+    created_at: str
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer as operators see them; amounts in minor units, times as text."""
+
+    id: int
+    name: str | None
+    label: str
+    merged_into: int | None
+    created_at: str
+    posted_minor: int
+    held_minor: int
+    account_id: int | None
+    last_inbound_at: str | None
+    messages: int
 
 
 class Alias(msgspec.Struct, frozen=True):
@@ -255,23 +282,21 @@ def aliases(tx: Tx, customer_id: int) -> list[Alias]:
     return [Alias(*row) for row in tx.execute(SELECT_ALIASES, (customer_id,)).fetchall()]
 
 
-def by_id(tx: Tx, customer_id: int) -> Row | None:
-    """The customer's row, or None."""
-    row: Row | None = tx.execute("SELECT * FROM customers WHERE id = ?", (customer_id,)).fetchone()
-    return row
+def by_id(tx: Tx, customer_id: int) -> Customer | None:
+    """The customer, or None."""
+    row = tx.execute("SELECT * FROM customers WHERE id = ?", (customer_id,)).fetchone()
+    return typed_or_none(Customer, row)
 
 
-def listed(tx: Tx, business_id: str) -> list[Row]:
+def listed(tx: Tx, business_id: str) -> list[Summary]:
     """Every customer of a business with label, money and messages, oldest first."""
-    return tx.execute(
-        f"{SELECT_LISTED} WHERE c.business_id = ? ORDER BY c.id", (business_id,)
-    ).fetchall()
+    rows = tx.execute(f"{SELECT_LISTED} WHERE c.business_id = ? ORDER BY c.id", (business_id,))
+    return [typed(Summary, row) for row in rows.fetchall()]
 
 
-def summary(tx: Tx, customer_id: int) -> Row:
+def summary(tx: Tx, customer_id: int) -> Summary:
     """One customer as `listed` shows all of them."""
-    row: Row = tx.execute(f"{SELECT_LISTED} WHERE c.id = ?", (customer_id,)).fetchone()
-    return row
+    return typed(Summary, tx.execute(f"{SELECT_LISTED} WHERE c.id = ?", (customer_id,)).fetchone())
 
 
 def label(tx: Tx, customer_id: int) -> str:
@@ -295,10 +320,10 @@ def former(tx: Tx, business_id: str, alias: str) -> list[int]:
 
 def survivor(tx: Tx, customer_id: int) -> int:
     """The customer into whom this one was finally merged, or this one."""
-    row = by_id(tx, customer_id)
-    if row is None or row["merged_into"] is None:
+    found = by_id(tx, customer_id)
+    if found is None or found.merged_into is None:
         return customer_id
-    return survivor(tx, int(row["merged_into"]))
+    return survivor(tx, found.merged_into)
 
 
 def hand_over_aliases(tx: Tx, from_id: int, into_id: int, now: str) -> None:
@@ -372,7 +397,7 @@ def _give_number(tx: Tx, phone: str, business_id: str, now: str) -> int:
 
 
 def _create(tx: Tx, business_id: str, now: str) -> int:
-    return int(tx.execute(INSERT_CUSTOMER, (business_id, None, now)).lastrowid or 0)
+    return int(tx.execute(INSERT_CUSTOMER, (business_id, None, now)).fetchall()[0][0])
 
 
 def _attach(tx: Tx, customer_id: int, kind: str, value: str, now: str) -> None:
@@ -389,7 +414,7 @@ def _attach_phone(tx: Tx, customer_id: int, phone: str, now: str) -> str | None:
 def _named(tx: Tx, identity: Identity, name: str | None) -> Identity:
     if name:
         tx.execute(
-            "UPDATE customers SET name = ?1 WHERE id = ?2 AND name IS NOT ?1",
+            "UPDATE customers SET name = ?1 WHERE id = ?2 AND name IS DISTINCT FROM ?1",
             (name, identity.customer_id),
         )
     return identity

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from wbot.storage.tx import Row, Tx
+from wbot.storage.tx import Tx
 
 ADD = """
 INSERT INTO echoes (message_id, conversation_id, type, content, said_at, webhook_id)
@@ -26,6 +26,14 @@ class NewEcho(msgspec.Struct, frozen=True, kw_only=True):
     webhook_id: int | None
 
 
+class Echo(msgspec.Struct, frozen=True):
+    """One thing the owner wrote; `said_at` as text."""
+
+    type: str
+    content: str
+    said_at: str
+
+
 def add(tx: Tx, echo: NewEcho) -> None:
     """Store it, and when the owner last spoke in the conversation."""
     tx.execute(ADD, msgspec.structs.asdict(echo))
@@ -36,10 +44,10 @@ def add(tx: Tx, echo: NewEcho) -> None:
     )
 
 
-def lately(tx: Tx, conversation_id: int, *, since: str, limit: int) -> list[Row]:
+def lately(tx: Tx, conversation_id: int, *, since: str, limit: int) -> list[Echo]:
     """The owner's words since an instant, oldest first."""
-    rows: list[Row] = tx.execute(OF_CONVERSATION, (conversation_id, since, limit)).fetchall()
-    return rows[::-1]
+    rows = tx.execute(OF_CONVERSATION, (conversation_id, since, limit)).fetchall()
+    return [Echo(*row) for row in rows[::-1]]
 
 
 def owner_spoke_at(tx: Tx, conversation_id: int) -> str | None:

@@ -43,6 +43,9 @@ FROM outbox o JOIN businesses b ON b.id = o.business_id
 WHERE o.state IN ('waiting', 'sending', 'unknown') AND b.status = 'active' AND o.id > ?
 ORDER BY o.id LIMIT ?
 """
+WAITING_NOTICE = "waiting"
+"""What the cause of a line begins with that only tells a customer to wait: no answer."""
+
 ADD_STATUS = """
 INSERT INTO statuses (wamid, status, participant, opaque, occurred_at, received_at, pricing,
     code, errors, webhook_id)
@@ -151,6 +154,11 @@ def installation_id(tx: Tx) -> str:
     return str(tx.execute("SELECT id FROM installation").fetchone()[0])
 
 
+def check_writable(tx: Tx) -> None:
+    """Write a row without changing it; raises where nothing can be written."""
+    tx.execute("UPDATE installation SET id = id")
+
+
 def opaque_of(installation: str, attempt_id: int) -> str:
     """The value that statuses bring back: whose send, which attempt."""
     return f"wbot:{installation}:{attempt_id}"
@@ -185,12 +193,12 @@ def open_attempt(tx: Tx, outbox_id: int, now: str) -> int | None:
     ).rowcount
     if not changed:
         return None
-    cursor = tx.execute(
+    rows = tx.execute(
         "INSERT INTO send_attempts (outbox_id, number, opened_at) "
-        "SELECT ?1, count(*) + 1, ?2 FROM send_attempts WHERE outbox_id = ?1",
+        "SELECT ?1, count(*) + 1, ?2 FROM send_attempts WHERE outbox_id = ?1 RETURNING id",
         (outbox_id, now),
-    )
-    return int(cursor.lastrowid or 0)
+    ).fetchall()
+    return int(rows[0][0])
 
 
 def close_attempt(
@@ -264,7 +272,8 @@ def unsettled(tx: Tx) -> list[Row]:
 def attempts_alike(tx: Tx, outbox_id: int, outcome: SendOutcome, code: int | None) -> int:
     """How many attempts of the reply ended like this."""
     row = tx.execute(
-        "SELECT count(*) FROM send_attempts WHERE outbox_id = ? AND outcome = ? AND code IS ?",
+        "SELECT count(*) FROM send_attempts WHERE outbox_id = ? AND outcome = ? "
+        "AND code IS NOT DISTINCT FROM ?",
         (outbox_id, outcome, code),
     ).fetchone()
     return int(row[0])
@@ -370,9 +379,10 @@ def unsettled_of(tx: Tx, customer_id: int) -> int:
 
 
 def said(tx: Tx, message_id: str) -> list[Outgoing]:
-    """The replies a message got, in order."""
+    """The replies a message got, in order; no line that only told its customer to wait."""
     rows = tx.execute(
-        "SELECT payload FROM outbox WHERE message_id = ? ORDER BY id", (message_id,)
+        "SELECT payload FROM outbox WHERE message_id = ? AND cause NOT LIKE ? ORDER BY id",
+        (message_id, f"{WAITING_NOTICE}:%"),
     ).fetchall()
     return [decoded(row[0]) for row in rows]
 

@@ -17,10 +17,19 @@ from wbot.domain.money_claims import NO_MONEY_MOVED, repeats_amount
 from wbot.domain.outgoing import Outgoing, Prompt, Text
 from wbot.domain.prompts import PromptKind, decision_of_button, decisions_of
 from wbot.domain.receipts import our_lines, reply_text
-from wbot.domain.states import MessageState, TurnOutcome
+from wbot.domain.states import MessageState, OutsideCallState, TurnOutcome
 from wbot.domain.triage import handling_of
 from wbot.payments import consent
-from wbot.storage import businesses, errors, journal, messages, outbox, prompts, undelivered
+from wbot.storage import (
+    businesses,
+    errors,
+    journal,
+    messages,
+    outbox,
+    outside_calls,
+    prompts,
+    undelivered,
+)
 from wbot.storage.journal import Claim
 from wbot.storage.messages import StoredMessage
 from wbot.storage.tx import Tx
@@ -37,6 +46,8 @@ ERROR_TEXT = (
 
 MISSED = "These messages did not reach you earlier:"
 NOT_DELIVERED = "An earlier message of mine did not reach you; please ask again if you need it."
+INCOMPLETE = "Your request could not be completed."
+"""What the customer reads where nobody can say whether a call to another system acted."""
 
 NOT_OWN = "(something that you passed on)"
 """In place of a card or forwarded words, where a customer's stale messages are repeated."""
@@ -143,11 +154,11 @@ def _ask(tx: Tx, message: StoredMessage, *, before: str, now: str) -> tuple[Prom
     run = {message.message_id: _words(message.content)}
     since = to_text(later(from_text(now), -WINDOW_S))
     for row in messages.waiting_stale(tx, message.conversation_id, since=since, before=before):
-        words = _words(row["content"])
-        if words is not None and not journal.moved_money(tx, row["message_id"]):
-            run[row["message_id"]] = words
+        words = _words(row.content)
+        if words is not None and not journal.moved_money(tx, row.message_id):
+            run[row.message_id] = words
             messages.finish(
-                tx, row["message_id"], state=MessageState.SILENT, reason=ASKED_ABOUT, now=now
+                tx, row.message_id, state=MessageState.SILENT, reason=ASKED_ABOUT, now=now
             )
     asked = prompts.ask(
         tx,
@@ -190,12 +201,12 @@ def fail(
     After an effect the receipts stand alone: the error text could read as if nothing had happened.
     """
     receipts = receipts_of(tx, message.message_id, claim.revision)
-    ending = Ending(
-        state=MessageState.FAILED,
-        receipts=receipts,
-        words="" if receipts else error_text or ERROR_TEXT,
-        reason=error,
-    )
+    words = "" if receipts else error_text or ERROR_TEXT
+    for call in outside_calls.open_calls(tx, message.message_id):
+        outside_calls.close_call(tx, call.key, OutsideCallState.UNKNOWN, now)
+        words = INCOMPLETE
+        error += f" It is unknown whether {call.tool} has acted; its key is {call.key}."
+    ending = Ending(state=MessageState.FAILED, receipts=receipts, words=words, reason=error)
     close(tx, message, claim, ending=ending, now=now)
     errors.add(
         tx,

@@ -27,10 +27,10 @@ def look(tx: Tx, message: StoredMessage) -> Seen:
     """Compare the message with those before it in the conversation."""
     before = [
         Said(
-            text=_text(row["type"], row["content"]),
-            received_at=from_text(row["received_at"]),
-            ended_at=from_text(row["ended_at"]) if row["ended_at"] else None,
-            is_loop=row["reason"] == LOOP,
+            text=_text(row.type, row.content),
+            received_at=from_text(row.received_at),
+            ended_at=from_text(row.ended_at) if row.ended_at else None,
+            is_loop=row.reason == LOOP,
         )
         for row in messages.before(tx, message, ANSWERED_MAX)
     ]
