@@ -135,6 +135,7 @@ class Service:
                 stands_in=lambda: self.conversations.stands_in,
                 unreadable_knowledge=lambda: self.conversations.unreadable_knowledge,
                 failing_sends=self.sender.failing,
+                refused_webhooks=self.webhooks.refusals.reasons,
                 blocked_accounts=lambda: self.sender.accounts.reasons,
                 book_breaches=lambda: self.audit.breaches,
                 currently_processing=lambda: self.conversations.running,

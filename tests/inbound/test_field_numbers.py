@@ -118,9 +118,10 @@ async def test_the_model_is_silent_until_a_while_after_the_owners_words(
         message["timestamp"] = str(int(clock.now().timestamp()))
         assert await post(world, envelope(message)) == 200
         await simulator.wait_for_reply_to(ALICE, after=0, timeout_s=WAIT_S)
-        prompt = [(one["role"], one["content"]) for one in simulator.completions[-1]["messages"]]
-        assert prompt[1:] == [
-            ("assistant", "This is Maria, I will see to it."),
+        prompt = simulator.completions[-1]["messages"]
+        said = [(one["role"], one["content"]) for one in prompt if one["role"] != "system"]
+        assert said == [
+            ("user", "[The business wrote first: This is Maria, I will see to it.]"),
             ("user", "Thank you!"),
             ("user", "Hello again"),
         ]

@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ALICE, APP_SECRET, BOB, SHOP, VERIFY_TOKEN, MakeWorld, World, writing
+from conftest import (
+    ALICE,
+    APP_SECRET,
+    BOB,
+    SHOP,
+    VERIFY_TOKEN,
+    WAIT_S,
+    Ahead,
+    MakeWorld,
+    World,
+    writing,
+)
 
 from wbot.clock import Clock
 from wbot.domain.messages import TEST_MESSAGE_ID
@@ -235,3 +246,31 @@ async def test_every_body_gets_its_status_and_nothing_in_it_is_lost(
                 wanted |= ids_in(json.loads(raw))
         stored = {row["message_id"] for row in world.rows("SELECT message_id FROM messages")}
         assert wanted <= stored
+
+
+async def test_nothing_but_wrong_signatures_turns_health_red_until_a_right_one(
+    make_world: MakeWorld,
+) -> None:
+    async with make_world() as world:
+        for number in range(3):
+            await world.health_of(200)
+            assert await post(world, envelope(text(f"wamid.{number}", "Hi")), "sha256=00") == 401
+        assert "WBOT_APP_SECRET" in (await world.health_of(503))["reasons"][0]
+        assert await post(world, envelope()) == 200
+        assert (await world.health_of(200))["reasons"] == []
+        for _ in range(5):  # without a signature it is no webhook of Meta's
+            assert await post(world, envelope(), None) == 401
+        await world.health_of(200)
+
+
+async def test_a_number_that_used_to_get_webhooks_is_named_when_it_is_silent(
+    make_world: MakeWorld,
+) -> None:
+    clock = Ahead()
+    async with make_world(clock=clock) as world:
+        assert await post(world, envelope(text("wamid.1", "Hi"))) == 200
+        await world.simulator.wait_for_reply_to(ALICE, after=0, timeout_s=WAIT_S)
+        await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
+        assert (await world.health_of(200))["warnings"] == []
+        clock.ahead_s += 25 * 3600
+        assert "shop: no webhook since" in (await world.health_of(200))["warnings"][0]

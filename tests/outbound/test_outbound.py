@@ -216,7 +216,7 @@ async def test_a_status_about_the_account_holds_its_replies_until_it_is_back(
 @pytest.mark.parametrize(
     ("transfers", "told"),
     [
-        (True, f"{MISSED}\n{MARK} Sent $20.00 to “John” (T2). Available: $80.00."),
+        (True, f"{MISSED}\n{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T2)."),
         (False, NOT_DELIVERED),
     ],
 )

@@ -35,6 +35,7 @@ SILENCES = {
     "took_up_stale_messages": "it is the customer's yes to older messages, which follow",
     "unknown_number": "no business here has the phone number id it was sent to",
     "unknown_sender": "it does not say who sent it",
+    "loop": "it seems to be a program's answer to our reply",
     "own_number": "it comes from the business's own number",
     "owner_writes": "the owner has just written to the customer from the phone",
 }

@@ -3,19 +3,23 @@
 import asyncio
 import shlex
 from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import aiohttp
 import msgspec
 
 from wbot.admin.model_check import try_model
+from wbot.admin.token_facts import facts_of
 from wbot.clients.model import OpenAIModel
 from wbot.clients.model.memory import Memory
 from wbot.clients.whatsapp import GraphError, NotSentError, PhoneNumberCredentials, WhatsApp
+from wbot.clock import later, to_text
 from wbot.domain import json_access
 from wbot.domain.business import Business
 from wbot.domain.delivery import Verdict
 from wbot.domain.errors import BlockedError, ConfigurationError, OutageError, WbotError
+from wbot.domain.message_age import SILENT_S
 from wbot.domain.policy_summary import contradictions, in_words
 from wbot.domain.redaction import redacted, without
 from wbot.settings import OFFLINE_MODEL, Settings, known_secrets, resolve_secret
@@ -67,7 +71,9 @@ def failed(check: str, detail: str, *, is_misconfigured: bool = False) -> Check:
     return Check(check, False, detail, is_misconfigured=is_misconfigured)
 
 
-def stored(tx: Tx, variables: Mapping[str, str]) -> tuple[list[Check], list[Subject]]:
+def stored(
+    tx: Tx, variables: Mapping[str, str], now: datetime
+) -> tuple[list[Check], list[Subject]]:
     """The findings from the database, and the businesses to ask the Graph API about."""
     known = businesses.every(tx)
     found = [_businesses(known)]
@@ -75,9 +81,9 @@ def stored(tx: Tx, variables: Mapping[str, str]) -> tuple[list[Check], list[Subj
     for business in known:
         check, credentials = _token(business, variables)
         found += [check, _rules(business)]
-        account_id = messages.account_of(tx, business.id)
+        account_id = business.waba_id or messages.account_of(tx, business.id)
         subjects.append(Subject(business=business, credentials=credentials, account_id=account_id))
-    return [*found, *_unknown_numbers(tx)], subjects
+    return [*found, *_silent_numbers(tx, now), *_unknown_numbers(tx)], subjects
 
 
 def quotable(tx: Tx) -> tuple[str, ...]:
@@ -155,6 +161,19 @@ def _rules(business: Business) -> Check:
     name, rules = f"rules of {business.id}", in_words(business)
     conflicts = contradictions(business)
     return warned(name, "; but ".join([rules, *conflicts])) if conflicts else passed(name, rules)
+
+
+def _silent_numbers(tx: Tx, now: datetime) -> list[Check]:
+    before = to_text(later(now, -SILENT_S))
+    return [
+        warned(
+            f"webhooks of {business_id}",
+            f"no webhook since {last[:16].replace('T', ' ')} UTC: if customers wrote since, look "
+            "at /health for refused ones, and below for the subscription",
+        )
+        for business_id, last in messages.last_inbound(tx)
+        if last is not None and last < before
+    ]
 
 
 def _unknown_numbers(tx: Tx) -> list[Check]:
@@ -253,8 +272,10 @@ async def _callback(whatsapp: WhatsApp, credentials: PhoneNumberCredentials) -> 
 async def _subscription(
     whatsapp: WhatsApp, credentials: PhoneNumberCredentials, account_id: str | None
 ) -> Check:
+    token = await facts_of(whatsapp, credentials)
+    account_id = account_id or token.account_id
     if account_id is None:
-        return warned("", "subscription: not checked (the account is known by its first webhook)")
+        return warned("", "subscription: not checked (`wbot business set ID waba_id=…` names it)")
     try:
         facts = await whatsapp.look_up(credentials, f"{account_id}/subscribed_apps")
     except WbotError as error:
@@ -269,9 +290,19 @@ async def _subscription(
             f"no app is subscribed to the account {account_id}, so no message will arrive: "
             f"POST /{account_id}/subscribed_apps with the token",
         )
-    # Another app in the list would look just the same; operators know their own.
+    if token.app_id and token.app_id not in {json_access.identifier(app, "id") for app in apps}:
+        return failed(
+            "",
+            f"other apps are subscribed to the account {account_id}, but not this one "
+            f"({token.app_id}), so no message will arrive: POST /{account_id}/subscribed_apps "
+            "with the token",
+        )
+    unsure = "" if token.app_id else "; yours must be among them"
     shown = [f"{json_access.text(app, 'name')} ({json_access.text(app, 'id')})" for app in apps]
-    return passed("", f"subscribed apps: {', '.join(shown)}; yours must be among them")
+    return passed(
+        "",
+        f"subscribed apps: {', '.join(shown)}{unsure}",
+    )
 
 
 def _words(error: WbotError) -> str:

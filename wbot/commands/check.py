@@ -23,6 +23,7 @@ from wbot.commands.console import (
     json_option,
     load_configuration,
     load_settings,
+    now,
     print_json,
     print_rich,
     reading,
@@ -130,7 +131,7 @@ def _database(
     name = "database"
     try:
         with reading() as tx:
-            stored, subjects = preflight.stored(tx, variables)
+            stored, subjects = preflight.stored(tx, variables, now())
             known = _Known(subjects, preflight.quotable(tx))
     except (ConfigurationError, StorageError) as error:
         return preflight.failed(name, str(error)), [], _Known()

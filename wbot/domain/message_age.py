@@ -8,6 +8,9 @@ from wbot.domain.outgoing import Prompt
 from wbot.domain.prompts import PromptKind, prompt
 from wbot.domain.receipts import one_line
 
+SILENT_S = 24 * 3600.0
+"""After so long without a message, a number that used to get them may have lost its webhooks."""
+
 WINDOW_S = 24 * 3600.0
 """The customer service window: after it nothing but templates may be sent (cloud-api.md 7)."""
 

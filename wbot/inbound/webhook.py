@@ -24,6 +24,7 @@ from wbot.inbound.intake import (
     parts_of,
     record,
 )
+from wbot.inbound.refusals import Refusals
 from wbot.inbound.signature import Signature
 from wbot.inbound.webhook_parser import Payload, parse_payload
 from wbot.ingress.bodies import received
@@ -72,6 +73,7 @@ class Webhooks:
         notify_sender: Callable[[int, str], None],
         note_status: Callable[[StateChange], None],
     ) -> None:
+        self.refusals = Refusals()
         self._database = database
         self._settings = settings
         self._secrets = secrets
@@ -126,7 +128,10 @@ class Webhooks:
             is_signed = signature.matches(request.headers.get("X-Hub-Signature-256"))
             timing.mark("verify_ms")
             if not is_signed:
+                if "X-Hub-Signature-256" in request.headers:
+                    self.refusals.refused(self._clock.now())
                 return HTTPStatus.UNAUTHORIZED, "The signature is missing or wrong."
+            self.refusals.accepted()
             is_large = len(body) > SMALL_BODY_BYTES_MAX
             async with self._large_body if is_large else nullcontext():
                 return await self._process(body, timing, recorded)

@@ -14,8 +14,9 @@ from aiohttp import web
 
 from wbot import __version__
 from wbot.clients.model import Failing
-from wbot.clock import Clock, from_text, to_text
+from wbot.clock import Clock, from_text, later, to_text
 from wbot.domain.errors import StorageError
+from wbot.domain.message_age import SILENT_S
 from wbot.logs import lines_dropped
 from wbot.metrics import Metrics
 from wbot.storage import messages, outbox, restorations
@@ -55,10 +56,21 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     stands_in: Callable[[], str | None]
     unreadable_knowledge: Callable[[], Mapping[str, str]]
     failing_sends: Callable[[], Mapping[str, FailingSends]]
+    refused_webhooks: Callable[[], Sequence[str]]
     blocked_accounts: Callable[[], Mapping[str, str]]
     book_breaches: Callable[[], Sequence[str]]
     currently_processing: Callable[[], int]
     cache_keys: Callable[[], int]
+
+
+class _Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """What /health reads from the database."""
+
+    backlog: Backlog = Backlog(0, None)
+    unsettled: int = 0
+    is_stopped: bool = False
+    silent: list[str] = []
+    """Numbers that used to get webhooks, in words."""
 
 
 class Health:
@@ -73,7 +85,7 @@ class Health:
         self._sources = sources
         self._started = clock.monotonic()
         self._counting = asyncio.Lock()
-        self._counted = (Backlog(0, None), 0, False)
+        self._counted = _Counted()
         self._counts_until = 0.0
 
     async def answer(self) -> web.Response:
@@ -91,21 +103,22 @@ class Health:
             await self._count()
         except StorageError as error:
             reasons += [] if self._database.lost else [str(error)]
-        backlog, unsettled, is_stopped = self._counted
+        backlog, unsettled = self._counted.backlog, self._counted.unsettled
         # A failing model is probed until it answers; other causes count only while messages wait.
         reasons += self._blocked_reasons() if backlog.waiting else []
         reasons += self._model_reasons()
         reasons += self._knowledge_reasons()
         reasons += self._graph_reasons() if unsettled else []
         reasons += _books_reasons(self._sources.book_breaches())
-        reasons += [restorations.STOPPED] if is_stopped else []
+        reasons += [restorations.STOPPED] if self._counted.is_stopped else []
+        reasons += self._sources.refused_webhooks()
         oldest_s = self._age_s(backlog.oldest_received_at)
         if oldest_s > OLDEST_MAX_S:
             reasons.append(f"A message has waited {oldest_s:.0f} s for its turn.")
         return {
             "status": "unhealthy" if reasons else "healthy",
             "reasons": reasons,
-            "warnings": self._warnings() if unsettled else [],
+            "warnings": self._warnings(),
             "cache": self._cache(),
             "processor": {
                 "processed": self._metrics.processed,
@@ -132,14 +145,24 @@ class Health:
             started = self._clock.monotonic()
             if started < self._counts_until:
                 return
-            self._counted = Backlog(0, None), 0, False
+            self._counted = _Counted()
             self._counted = await self._database.read(self._read_backlog)
             ended = self._clock.monotonic()
             self._counts_until = ended + COUNT_SHARE * (ended - started - COUNT_FREE_S)
 
-    def _read_backlog(self, tx: Tx) -> tuple[Backlog, int, bool]:
-        now = to_text(self._clock.now())
-        return messages.backlog(tx, now), outbox.count_unsettled(tx), restorations.is_stopped(tx)
+    def _read_backlog(self, tx: Tx) -> "_Counted":
+        now = self._clock.now()
+        before = to_text(later(now, -SILENT_S))
+        return _Counted(
+            backlog=messages.backlog(tx, to_text(now)),
+            unsettled=outbox.count_unsettled(tx),
+            is_stopped=restorations.is_stopped(tx),
+            silent=[
+                f"{business_id}: no webhook since {last[:16].replace('T', ' ')} UTC"
+                for business_id, last in messages.last_inbound(tx)
+                if last is not None and last < before
+            ],
+        )
 
     async def _storage_reasons(self) -> list[str]:
         if self._database.lost is not None:
@@ -184,10 +207,11 @@ class Health:
         ]
 
     def _warnings(self) -> list[str]:
-        """What is wrong, but may be over soon."""
-        return [
+        """What may be wrong, or over soon."""
+        failing = self._sources.failing_sends().items() if self._counted.unsettled else ()
+        return self._counted.silent + [
             f"{business} tries again to send: {one.reason}"
-            for business, one in self._sources.failing_sends().items()
+            for business, one in failing
             if one.seconds <= SENDS_FAILING_MAX_S
         ]
 

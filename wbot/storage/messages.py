@@ -173,6 +173,16 @@ class PastMessage(msgspec.Struct, frozen=True):
     sort_at: str
 
 
+class FormerMessage(msgspec.Struct, frozen=True):
+    """A message of a conversation, as the next one is compared with it; times as text."""
+
+    type: str
+    content: str | None
+    received_at: str
+    ended_at: str | None
+    reason: str | None
+
+
 class UnmatchedMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message for a number that no business had when it came; times as text."""
 
@@ -380,6 +390,34 @@ def backlog(tx: Tx, now: str) -> Backlog:
 def past(tx: Tx, conversation_id: int, limit: int) -> list[PastMessage]:
     """Handled messages of the conversation, newest first."""
     return [PastMessage(*row) for row in tx.execute(PAST, (conversation_id, limit)).fetchall()]
+
+
+def before(tx: Tx, message: StoredMessage, limit: int) -> list[FormerMessage]:
+    """The messages of the conversation before this one, the latest first."""
+    rows = tx.execute(
+        "SELECT type, content, received_at, ended_at, reason FROM messages "
+        "WHERE conversation_id = ? AND number < ? ORDER BY number DESC LIMIT ?",
+        (message.conversation_id, message.number, limit),
+    ).fetchall()
+    return [typed(FormerMessage, row) for row in rows]
+
+
+def received_before(tx: Tx, message: StoredMessage, places: int) -> str | None:
+    """When the message so many places before this one came; None where there is none."""
+    row = tx.execute(
+        "SELECT received_at FROM messages WHERE conversation_id = ? AND number = ?",
+        (message.conversation_id, message.number - places),
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def last_inbound(tx: Tx) -> list[tuple[str, str | None]]:
+    """Each active business, and when a customer last wrote to it."""
+    rows = tx.execute(
+        "SELECT b.id, (SELECT v.last_inbound_at FROM conversations v WHERE v.business_id = b.id "
+        "ORDER BY v.last_inbound_at DESC LIMIT 1) FROM businesses b WHERE b.status = 'active'"
+    ).fetchall()
+    return [(str(row[0]), row[1]) for row in rows]
 
 
 def unfinished_of(tx: Tx, customer_id: int) -> int:

@@ -19,7 +19,7 @@ from wbot.storage import customers, echoes, journal, messages, waiting_notices
 from wbot.storage.journal import Claim
 from wbot.storage.messages import StoredMessage
 from wbot.storage.tx import Tx
-from wbot.turns import waiting_notice
+from wbot.turns import loop_detection, waiting_notice
 
 
 class Begun(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +44,9 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     came_fresh: bool
     """It was fresh when it was received, however late its turn is."""
     is_late: bool
+    is_loop: bool
+    """It seems to be a program's answer to our reply."""
+    is_new_loop: bool
     owner_spoke_at: str | None
     """When the owner last wrote to the customer from the phone."""
     shows_reading: bool
@@ -81,6 +84,9 @@ def begin(
     asks = is_due and not decisions and not stops
     if asks and not (may_ask or moved_money or _has_steps(tx, message)):
         return wait_for_model(tx, message, stale_in_s(message, now, stale_after_s), now)
+    loop = loop_detection.look(tx, message) if is_due else loop_detection.NO_LOOP
+    if loop.is_new:
+        loop_detection.tell(tx, message, to_text(now))
     is_silent = isinstance(how, triage.Silence) or staleness is Staleness.EXPIRED
     shows_reading = not (is_silent or message.is_marked_read)
     return Begun(
@@ -104,6 +110,8 @@ def begin(
         staleness=staleness,
         came_fresh=_staleness(message, received_at, stale_after_s) is Staleness.FRESH,
         is_late=messages.note_lateness(tx, message),
+        is_loop=loop.is_loop,
+        is_new_loop=loop.is_new,
         owner_spoke_at=echoes.owner_spoke_at(tx, conversation_id),
         shows_reading=shows_reading,
     )

@@ -192,6 +192,8 @@ class Conversations:
                 return self._wait(conversation_id, business_id, begun, is_held=not may_ask)
             if begun is None or isinstance(begun, float):
                 return begun
+            if begun.is_new_loop:
+                self._log_loop(begun.message)
             return await self._attempt(begun)
         except StaleClaimError:  # the turn that claimed the conversation continues
             return 0
@@ -233,6 +235,14 @@ class Conversations:
             return 0
         self._model_gate.wait(business_id, conversation_id)
         return max(waits.seconds, STALE_MARGIN_S)
+
+    def _log_loop(self, message: messages.StoredMessage) -> None:
+        self._log.warning(
+            "conversation.loop",
+            message_id=message.message_id,
+            business=message.business_id,
+            conversation=message.conversation_id,
+        )
 
     async def _attempt(self, begun: Begun) -> RetryDelay:
         """Run the turn and record how it went: the boundary at which every failure ends."""

@@ -125,7 +125,7 @@ def recent_history(tx: Tx, conversation_id: int) -> tuple[ChatMessage, ...]:
     owners = [one for one in said if one.type not in _NOTHING_SAID]
     for row in past:
         while owners and owners[0].said_at <= row.sort_at:
-            lines.append(_owners_words(owners.pop(0)))
+            lines.append(_owners_words(owners.pop(0), opens=not lines))
         raw = json.loads(row.content)
         content, context = content_of(raw), context_of(raw)
         words = words_for_model(content, context)
@@ -133,13 +133,20 @@ def recent_history(tx: Tx, conversation_id: int) -> tuple[ChatMessage, ...]:
         lines.append(ChatMessage("user", text, is_foreign(content, context)))
         met = ForeignWords(row.foreign_words) if row.foreign_words else None
         lines += _replies(tx, row.message_id, met)
-    return from_customer(fit([*lines, *(_owners_words(one) for one in owners)]))
+    for one in owners:
+        lines.append(_owners_words(one, opens=not lines))
+    return from_customer(fit(lines))
 
 
-def _owners_words(echo: echoes.Echo) -> ChatMessage:
-    """What the owner wrote from the phone, as words of the business."""
-    words = text_of(content_of(json.loads(echo.content)))
-    return ChatMessage("assistant", words or f"[{echo.type}]")
+def _owners_words(echo: echoes.Echo, *, opens: bool) -> ChatMessage:
+    """What the owner wrote from the phone, as words of the business.
+
+    Endpoints want a conversation to be opened by the customer, so an opening is only reported.
+    """
+    words = text_of(content_of(json.loads(echo.content))) or f"[{echo.type}]"
+    if opens:
+        return ChatMessage("user", f"[The business wrote first: {words}]")
+    return ChatMessage("assistant", words)
 
 
 def _replies(tx: Tx, message_id: str, met: ForeignWords | None) -> Iterator[ChatMessage]:

@@ -39,6 +39,7 @@ from wbot.storage.tx import Tx
 from wbot.turns import toolbox, waiting_notice
 from wbot.turns.begun import Begun
 from wbot.turns.finish import Ending, receipts_read, unique
+from wbot.turns.loop_detection import LOOP
 from wbot.turns.models import Models
 from wbot.turns.prompt import (
     Base,
@@ -152,8 +153,8 @@ class Turn:
         match self._begun.handling:
             case triage.Silence(reason=reason):
                 return Ending(state=MessageState.SILENT, reason=str(reason))
-            case triage.Answer() | triage.Decline() if self._is_owner_writing():
-                return Ending(state=MessageState.SILENT, reason=OWNER_WRITES)
+            case triage.Answer() | triage.Decline() if why := self._kept_silent():
+                return Ending(state=MessageState.SILENT, reason=why)
             case triage.Decline(sentence=sentence):
                 return Ending(state=MessageState.ANSWERED, words=sentence)
             case triage.Answer() if not is_fresh:
@@ -163,6 +164,12 @@ class Turn:
                 if (label := labels.said_in(self._begun.content, self._begun.context)) is not None:
                     return await self._name(label)
                 return await self._converse()
+
+    def _kept_silent(self) -> str | None:
+        """Why the model says nothing to a message that it could answer."""
+        if self._begun.is_loop:
+            return LOOP
+        return OWNER_WRITES if self._is_owner_writing() else None
 
     def _is_owner_writing(self) -> bool:
         spoke_at = self._begun.owner_spoke_at

@@ -71,6 +71,7 @@ class Lookups:
             web.get(apps, self._guarded(lookup, self._list_apps)),
             web.post(apps, self._guarded(lookup, self._subscribe)),
             web.delete(apps, self._guarded(lookup, self._unsubscribe)),
+            web.get(VERSION + "/{id:debug_token}", self._guarded(lookup, self._describe_token)),
             web.get(VERSION + "/{id}/phone_numbers", self._guarded(lookup, self._list_numbers)),
             web.post(VERSION + "/{id}/media", self._guarded(media, self._upload)),
             web.get("/lookaside/{id}", self._guarded(media, self._download)),
@@ -110,6 +111,11 @@ class Lookups:
             return web.json_response(_chosen(request, self._number_fields(business)))
         account = self._account(request.match_info["id"])
         return web.json_response({"id": account.waba_id, "name": account.name})
+
+    async def _describe_token(self, _: web.Request) -> web.Response:
+        accounts = list(dict.fromkeys(one.waba_id for one in self._businesses))
+        scope = {"scope": "whatsapp_business_management", "target_ids": accounts}
+        return web.json_response({"data": {"app_id": APP_ID, "granular_scopes": [scope]}})
 
     async def _list_numbers(self, request: web.Request) -> web.Response:
         waba_id = self._account(request.match_info["id"]).waba_id
