@@ -15,7 +15,7 @@ from wbot.storage.messages import NewMessage
 
 STARTED_AT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 NOW = to_text(STARTED_AT)
-AT_ONCE = Policy(confirm_above_minor=10**15)
+AT_ONCE = Policy(confirm_above_minor=10**15, repeat_window_s=0)
 """A policy under which every transfer posts without a confirmation."""
 SHOP = Business(
     id="shop",

@@ -34,7 +34,13 @@ LINES = {
     "received": re.compile(
         rf"You have received (?P<money>[^“”]+?) from {_WHO} \({_REF}\)\.{_LEFT}"
     ),
-    "asked": re.compile(rf"{_TO} \({_REF}\)(?P<new>, a new payee)?"),
+    "asked": re.compile(
+        rf"{_TO} \({_REF}\)(?P<new>, a new payee)?(, (sent|asked for) already \d+ \w+ ago)?"
+    ),
+    "again": re.compile(
+        r"You (already asked to send|sent) (?P<money>[^“”]+?) to “(?P<name>[^“”\"]*)” "
+        r"\d+ \w+ ago\. Send another (?P=money)\?"
+    ),
     "together": re.compile(r"Together (?P<money>[^“”]+)"),
     "balance": re.compile(r"Available: (?P<left>[^“”]+?)\.( Held: (?P<held>[^“”]+)\.)?"),
     "statement": re.compile(
@@ -163,6 +169,7 @@ class _Telling:
             "refused": self._refused,
             "received": self._received,
             "asked": self._asked,
+            "again": lambda: "",
             "together": self._together,
             "balance": lambda: "",
             "nothing": lambda: "",

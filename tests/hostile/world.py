@@ -46,6 +46,7 @@ class Shop(msgspec.Struct, frozen=True):
                 overdraft_minor=rules.overdraft,
                 cancel_window_s=int(rules.cancel_window_s),
                 hold_ttl_s=int(rules.hold_ttl_s),
+                repeat_window_s=int(rules.repeat_window_s),
                 new_payee_limit_minor=rules.new_payee_limit,
                 payees=PayeeRule.KNOWN if rules.known_only else PayeeRule.ANY,
             ),

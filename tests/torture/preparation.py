@@ -19,7 +19,7 @@ from wbot.storage.database import connect, transaction
 
 GRACE_S = 3.0
 """Longer than any status takes here once the port is open."""
-PAYS_AT_ONCE = Policy(cancel_window_s=10**6, confirm_above_minor=10**12)
+PAYS_AT_ONCE = Policy(cancel_window_s=10**6, confirm_above_minor=10**12, repeat_window_s=0)
 """No confirmations: a message has one reply, whatever money it moves."""
 
 

@@ -35,6 +35,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     overdraft_minor: int = 0
     cancel_window_s: int = 900
     hold_ttl_s: int = 600
+    repeat_window_s: int = 300
     new_payee_limit_minor: int | None = None
     payees: PayeeRule = PayeeRule.ANY
 

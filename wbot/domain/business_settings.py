@@ -136,6 +136,11 @@ RULES: dict[str, Option] = {
     "hold_ttl": _rule(
         "hold_ttl_s", _whole(1, SECONDS_MAX), "Seconds an unconfirmed transfer waits (default 600)."
     ),
+    "repeat_window": _rule(
+        "repeat_window_s",
+        _whole(0, SECONDS_MAX),
+        "Seconds in which the same payment again is asked about (default 300; 0: never).",
+    ),
     "new_payee_limit": _rule(
         "new_payee_limit_minor", _limit, "Largest amount of a transfer to a payee not known yet."
     ),

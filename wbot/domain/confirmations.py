@@ -8,8 +8,17 @@ from wbot.domain.ledger import reference_of
 from wbot.domain.money import Currency, format_money
 from wbot.domain.receipts import quoted_payee, receipt
 
+_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+
 BODY_LENGTH_MAX = 1_024
 """Characters in the body of a message with buttons (cloud-api.md 4.2)."""
+
+
+class Repeated(msgspec.Struct, frozen=True):
+    """The same payment before: how many seconds ago, and whether it was sent or still waits."""
+
+    ago_s: float
+    is_sent: bool
 
 
 class PendingTransfer(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +28,7 @@ class PendingTransfer(msgspec.Struct, frozen=True, kw_only=True):
     amount_minor: int
     payee: str
     is_payee_known: bool
+    repeats: Repeated | None = None
 
 
 def confirmation_body(
@@ -26,7 +36,10 @@ def confirmation_body(
 ) -> str:
     """The question; what else the turn did stands above it, as far as there is room."""
     lines = [line_of(one, currency) for one in held]
+    if len(held) == 1 and held[0].repeats is not None:
+        lines.append(_again(held[0], held[0].repeats, currency))
     if len(held) > 1:
+        lines = [f"{line}{_mark_of_repetition(one)}" for line, one in zip(lines, held, strict=True)]
         total = sum(one.amount_minor for one in held)
         lines.append(receipt(f"Together {format_money(total, currency)}"))
     question = "\n".join(
@@ -62,6 +75,26 @@ def line_of(one: PendingTransfer, currency: Currency) -> str:
     return receipt(f"{money} to {quoted_payee(one.payee)} ({reference_of(one.transfer_id)}){new}")
 
 
+def _again(one: PendingTransfer, before: Repeated, currency: Currency) -> str:
+    money = format_money(one.amount_minor, currency)
+    to, ago = quoted_payee(one.payee), _ago(before.ago_s)
+    did = "You sent" if before.is_sent else "You already asked to send"
+    return receipt(f"{did} {money} to {to} {ago}. Send another {money}?")
+
+
+def _mark_of_repetition(one: PendingTransfer) -> str:
+    if one.repeats is None:
+        return ""
+    return f", {'sent' if one.repeats.is_sent else 'asked for'} already {_ago(one.repeats.ago_s)}"
+
+
+def _ago(seconds: float) -> str:
+    whole = max(1, int(seconds))
+    unit_s, name = next(one for one in _UNITS if whole >= one[0])
+    count = whole // unit_s
+    return f"{count} {name}{'' if count == 1 else 's'} ago"
+
+
 def _above(receipts: Sequence[str], question: str) -> str:
     """The other lines of the turn: all of them, or as many as fit and how many more there are."""
     lines = [line for one in receipts for line in one.split("\n")]
@@ -76,7 +109,7 @@ def _above(receipts: Sequence[str], question: str) -> str:
 
 
 def _duration(seconds: int) -> str:
-    for unit, name in ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")):
+    for unit, name in _UNITS:
         count, rest = divmod(seconds, unit)
         if count and not rest:
             return f"{count} {name}{'' if count == 1 else 's'}"

@@ -53,8 +53,11 @@ def contradictions(business: Business) -> list[str]:
 
 
 def _confirmed(business: Business) -> str:
-    above_minor = business.policy.confirm_above_minor
-    return f"what is above {_money(above_minor, business)}" if above_minor else "every transfer"
+    above_minor, window_s = business.policy.confirm_above_minor, business.policy.repeat_window_s
+    if not above_minor:
+        return "every transfer"
+    again = f", or the same again within {window_s} s," if window_s else ""
+    return f"what is above {_money(above_minor, business)}{again}"
 
 
 def _money(minor: int, business: Business) -> str:

@@ -22,7 +22,7 @@ from wbot.domain.policy import Refusal, sentence_of
 from wbot.domain.prompts import PromptKind, prompt
 from wbot.domain.receipts import ReceiptFormatter
 from wbot.domain.states import PromptOutcome
-from wbot.payments import notifications, unknown_numbers
+from wbot.payments import notifications, repetition, unknown_numbers
 from wbot.storage import (
     customers,
     journal,
@@ -66,7 +66,7 @@ def question(
         now=now,
         expires_at=to_text(later(from_text(now), ttl_s)),
     )
-    held = [_held(tx, row) for row in open_]
+    held = [_held(tx, row, business, now) for row in open_]
     # Where there is no room for all, what was done goes before what was only read.
     done = {effect.receipt for effect in journal.effects(tx, message.message_id)}
     receipts = sorted(receipts, key=lambda line: line not in done)
@@ -88,9 +88,11 @@ def _take_back_prompt(
     return prompt(PromptKind.CANCEL, asked["token"], body, yes="Yes, take it back", no="No")
 
 
-def held_of(tx: Tx, asked: Row) -> list[PendingTransfer]:
+def held_of(tx: Tx, asked: Row, business: Business, now: str) -> list[PendingTransfer]:
     """The pending transfers that a confirmation is about."""
-    return [_held(tx, row) for row in ledger.open_of_message(tx, asked["message_id"])]
+    return [
+        _held(tx, row, business, now) for row in ledger.open_of_message(tx, asked["message_id"])
+    ]
 
 
 def decide(
@@ -266,15 +268,15 @@ def _keep(
     journal.add_effect(tx, message_id, effect, now)
 
 
-def _held(tx: Tx, row: Row) -> PendingTransfer:
+def _held(tx: Tx, row: Row, business: Business, now: str) -> PendingTransfer:
+    payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
     return PendingTransfer(
         transfer_id=row["id"],
         amount_minor=row["amount_minor"],
         payee=row["payee"],
-        is_payee_known=payees.is_known_account(
-            tx,
-            ledger.account(tx, row["debit_account_id"])["customer_id"],
-            row["credit_account_id"],
+        is_payee_known=payees.is_known_account(tx, payer_id, row["credit_account_id"]),
+        repeats=repetition.repeated_by(
+            tx, row, payee=row["payee"], policy=business.policy, now=now
         ),
     )
 

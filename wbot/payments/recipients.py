@@ -50,6 +50,15 @@ def account_of(tx: Tx, context: PaymentContext, recipient: Recipient) -> int:
     )
 
 
+def find_account(tx: Tx, context: PaymentContext, recipient: Recipient) -> int | None:
+    """The account that would get the money, if there is one already."""
+    if recipient.customer_id is not None:
+        return ledger.find_account(tx, recipient.customer_id)
+    if recipient.is_number:
+        return ledger.account_of_business(tx, context.business.id)
+    return ledger.find_account_of_payee(tx, context.customer_id, recipient.name)
+
+
 def _by_number(tx: Tx, context: PaymentContext, digits: str) -> Recipient:
     found = customers.find_by_phone(tx, context.business.id, digits)
     return Recipient(

@@ -141,7 +141,9 @@ class Turn:
     async def _decide(self, decisions: tuple[Decision, ...]) -> Ending:
         if len(decisions) > 1:
             asked = await self._database.read(
-                lambda tx: answers.which(tx, decisions, business=self._business)
+                lambda tx: answers.which(
+                    tx, decisions, business=self._business, now=to_text(self._clock.now())
+                )
             )
             return Ending(state=MessageState.ANSWERED, prompt=asked)
         decision = decisions[0]
