@@ -2,7 +2,6 @@
 
 import errno
 import json
-import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wbot.log_output import LINES_WAITING_MAX, Output, Pipe, RotatingFile
+from wbot.log_output import LINES_WAITING_MAX, Event, Output, Pipe, RotatingFile
 
 WAIT_S = 20.0
 
@@ -42,20 +41,20 @@ class Broken(Slow):
 
 
 def output_to(place: Slow) -> Output:
-    return Output(place, line_of=lambda record: str(record.msg), lost_line=lambda n: f"lost {n}")
+    return Output(place, line_of=lambda event: str(event["event"]), lost_line=lambda n: f"lost {n}")
 
 
-def record(text: object) -> logging.LogRecord:
-    return logging.LogRecord("wbot", logging.INFO, "", 0, text, None, None)
+def event(text: object) -> Event:
+    return {"event": text}
 
 
 def test_what_does_not_fit_is_counted_and_reported_when_there_is_room_again() -> None:
     place = Slow()
     output = output_to(place)
-    output.put(record("first"))
+    output.put(event("first"))
     assert place.is_asked.wait(WAIT_S)
     for number in range(LINES_WAITING_MAX + 3):
-        output.put(record(number))
+        output.put(event(number))
     assert output.dropped == 3
     place.may_write.set()
     output.stop(WAIT_S)
@@ -67,7 +66,7 @@ def test_what_does_not_fit_is_counted_and_reported_when_there_is_room_again() ->
 def test_a_place_that_takes_nothing_does_not_keep_the_process_from_ending() -> None:
     place = Slow()
     output = output_to(place)
-    output.put(record("never written"))
+    output.put(event("never written"))
     assert place.is_asked.wait(WAIT_S)
     output.stop(0.01)
     assert place.lines == []
@@ -77,8 +76,8 @@ def test_a_place_that_takes_nothing_does_not_keep_the_process_from_ending() -> N
 def test_a_line_that_is_lost_is_reported_after_the_next_one() -> None:
     place = Broken()
     output = output_to(place)
-    output.put(record("lost"))
-    output.put(record("kept"))
+    output.put(event("lost"))
+    output.put(event("kept"))
     output.stop(WAIT_S)
     assert place.lines == ["kept\n", "lost 1\n"]
     assert output.dropped == 1
@@ -92,8 +91,8 @@ def test_a_record_that_cannot_be_written_out_takes_no_other_with_it() -> None:
     place = Slow()
     place.may_write.set()
     output = output_to(place)
-    output.put(record(Mute()))
-    output.put(record("kept"))
+    output.put(event(Mute()))
+    output.put(event("kept"))
     output.stop(WAIT_S)
     assert place.lines == ["kept\n", "lost 1\n"]
 

@@ -1,13 +1,15 @@
 """Log outputs: each has a bounded queue and a thread, so a slow reader never blocks the service."""
 
-import logging
 import os
 import queue
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+Event = MutableMapping[str, Any]
+"""What is logged, by key; a destination's thread makes it a line."""
 
 LINES_WAITING_MAX = 10_000
 FILE_BYTES_MAX = 50 * 1024 * 1024
@@ -106,7 +108,7 @@ class RotatingFile:
 class Output:
     """One destination and the thread that writes to it; logging never waits.
 
-    `line_of` formats a record, in the thread; `lost_line` reports how many lines were lost since
+    `line_of` formats an event, in the thread; `lost_line` reports how many lines were lost since
     the last one written.
     """
 
@@ -114,16 +116,16 @@ class Output:
         self,
         destination: Destination,
         *,
-        line_of: Callable[[logging.LogRecord], str],
+        line_of: Callable[[Event], str],
         lost_line: Callable[[int], str],
     ) -> None:
         self._destination = destination
         self._line_of = line_of
         self._lost_line = lost_line
-        self._records: queue.SimpleQueue[logging.LogRecord | None] = queue.SimpleQueue()
-        # Two counters, each with one writer: the logging calls, one at a time, and the thread.
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._overflowed = 0
         self._failed = 0
+        self._counting = threading.Lock()
         self._reported = 0
         # A destination that blocks must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="log output", daemon=True)
@@ -134,28 +136,29 @@ class Output:
         """Lines that were not written: the queue was full, or the write failed."""
         return self._overflowed + self._failed
 
-    def put(self, record: logging.LogRecord) -> None:
-        """Queue a record, or count it as dropped; never waits."""
-        if self._records.qsize() >= LINES_WAITING_MAX:
+    def put(self, event: Event) -> None:
+        """Queue an event, or count it as dropped; never waits."""
+        if self._events.qsize() < LINES_WAITING_MAX:
+            self._events.put(event)
+            return
+        with self._counting:
             self._overflowed += 1
-        else:
-            self._records.put(record)
 
     def reopen(self) -> None:
         self._destination.reopen()
 
     def stop(self, wait_s: float) -> None:
         """Write what is queued, for at most so many seconds."""
-        self._records.put(None)
+        self._events.put(None)
         self._thread.join(wait_s)
 
     def _run(self) -> None:
-        while (record := self._records.get()) is not None:
-            self._write(record)
+        while (event := self._events.get()) is not None:
+            self._write(event)
 
-    def _write(self, record: logging.LogRecord) -> None:
+    def _write(self, event: Event) -> None:
         try:
-            self._destination.write(_encoded(self._line_of(record)))
+            self._destination.write(_encoded(self._line_of(event)))
             if (dropped := self.dropped) > self._reported:
                 self._destination.write(_encoded(self._lost_line(dropped - self._reported)))
                 self._reported = dropped

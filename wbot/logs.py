@@ -1,20 +1,21 @@
 """Structured logs: one JSON line per event, without message text, full numbers or secrets."""
 
+import json
 import logging
 import sys
-from collections.abc import Callable, Collection, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+import msgspec
 import structlog
 
 from wbot.domain.messages import log_id_of
 from wbot.domain.redaction import redacted
-from wbot.log_output import Destination, Output, Pipe, RotatingFile
+from wbot.log_output import Destination, Event, Output, Pipe, RotatingFile
 
-Log = structlog.stdlib.BoundLogger
-Event = MutableMapping[str, Any]
+Log = structlog.typing.FilteringBoundLogger
 
 EXCEPTION_LENGTH_MAX = 8_000
 IDS = frozenset({"message_id", "wamid"})
@@ -39,9 +40,15 @@ def configure_logs(*, level: str, style: str, stream: TextIO | None = None) -> N
     `style` is `json`, `console`, or empty: console on a terminal, else JSON.
     """
     out = stream or sys.stdout
-    handler = logging.StreamHandler(out)
-    handler.setFormatter(_formatter(is_console=_is_console(style, out)))
-    _configure(level, handler)
+    line_of = _line_of(is_console=_is_console(style, out))
+
+    def put(event: Event) -> None:
+        try:
+            print(line_of(event), file=out, flush=True)
+        except (OSError, ValueError):
+            return  # closed: a log that nobody can read must not end the command
+
+    _configure(level, put)
 
 
 def start_logs(*, level: str, style: str, stream: TextIO, file: Path | None) -> None:
@@ -54,8 +61,14 @@ def start_logs(*, level: str, style: str, stream: TextIO, file: Path | None) -> 
     ]
     if file is not None:
         destinations.append((RotatingFile(file), False))
-    _Shared.outputs = [_output(one, is_console=is_console) for one, is_console in destinations]
-    _configure(level, _Forwarding())
+    outputs = [_output(one, is_console=is_console) for one, is_console in destinations]
+    _Shared.outputs = outputs
+
+    def put(event: Event) -> None:
+        for output in outputs:
+            output.put(event)
+
+    _configure(level, put)
     logging.getLogger("aiohttp.server").addFilter(_without_traceback)
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_crash
@@ -98,7 +111,7 @@ def get_log() -> Log:
     Text from another system goes under keys of its own, and what it may quote under `quotable`,
     which is not logged.
     """
-    log: Log = structlog.stdlib.get_logger("wbot")
+    log: Log = structlog.get_logger()
     return log
 
 
@@ -107,33 +120,65 @@ def shortened(identifier: str | None) -> str | None:
     return None if identifier is None else f"…{identifier[-4:]}"
 
 
-class _Forwarding(logging.Handler):
-    """Passes records to the outputs; formats exceptions first, to release their frames."""
+class _Sink:
+    """What structlog writes to: an event of any level goes the same way."""
+
+    def __init__(self, put: Callable[[Event], None]) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = put
+
+
+class _Foreign(logging.Handler):
+    """Records of other loggers: the event is a text from outside, and so is its exception."""
+
+    def __init__(self, put: Callable[[Event], None]) -> None:
+        super().__init__()
+        self._put = put
 
     def emit(self, record: logging.LogRecord) -> None:
+        event: Event = {"message": _message_of(record), "event": f"{record.name}.logged"}
         if record.exc_info:
-            record.exc_text = _formatted(record.exc_info)
-            record.exc_info = None
-        for output in _Shared.outputs:
-            output.put(record)
+            event["exception"] = logging.Formatter().formatException(record.exc_info)
+        self._put(_stamped(event, record.levelname.lower()))
 
 
-def _configure(level: str, handler: logging.Handler) -> None:
-    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+def _message_of(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError):  # its arguments do not fit its text
+        return str(record.msg)
+
+
+def _stamped(event: Event, level: str) -> Event:
+    for step in _STAMPS:
+        event = step(None, level, event)
+    return event
+
+
+_STAMPS: Sequence[Callable[[Any, str, Event], Any]] = (
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+)
+
+
+def _configure(level: str, put: Callable[[Event], None]) -> None:
+    logging.basicConfig(handlers=[_Foreign(put)], level=level.upper(), force=True)
     # These log requests, bodies and headers on their own: texts, whole numbers and tokens.
     for name in ("openai", "httpx2", "httpcore2", "aiosqlite", "asyncio", "aiohttp.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
     structlog.configure(
         processors=[
-            structlog.stdlib.filter_by_level,
-            *_shared(),
-            structlog.processors.format_exc_info,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+            *_STAMPS,
+            structlog.processors.format_exc_info,  # here, to release the frames
+            _as_argument,
         ],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda: _Sink(put),
         cache_logger_on_first_use=True,
     )
+
+
+def _as_argument(_logger: Any, _method: str, event: Event) -> Any:
+    return (event,), {}
 
 
 def _is_console(style: str, stream: TextIO) -> bool:
@@ -141,18 +186,12 @@ def _is_console(style: str, stream: TextIO) -> bool:
 
 
 def _output(destination: Destination, *, is_console: bool) -> Output:
-    formatter = _formatter(is_console=is_console)
-    return Output(destination, line_of=formatter.format, lost_line=_lost_line(formatter))
+    line_of = _line_of(is_console=is_console)
 
+    def lost_line(count: int) -> str:
+        return line_of(_stamped({"event": "logs.dropped", "count": count}, "warning"))
 
-def _lost_line(formatter: structlog.stdlib.ProcessorFormatter) -> Callable[[int], str]:
-    def line(count: int) -> str:
-        event: Event = {"event": "logs.dropped", "count": count}
-        for step in (*_shared(), *formatter.processors[1:]):
-            event = step(None, "warning", event)
-        return str(event)
-
-    return line
+    return Output(destination, line_of=line_of, lost_line=lost_line)
 
 
 def _log_crash(
@@ -161,63 +200,41 @@ def _log_crash(
     get_log().critical("service.crashed", exc_info=(kind, error, trace))
 
 
-def _shared() -> list[Any]:
-    return [
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.StackInfoRenderer(),
-    ]
+def _line_of(*, is_console: bool) -> Callable[[Event], str]:
+    if not is_console:
+        return lambda event: _json(_cleaned(event))
+    # Its prettier way shows every frame's variables: texts and tokens among them.
+    render = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    return lambda event: str(render(None, "", _cleaned(event)))
 
 
-def _formatter(*, is_console: bool) -> structlog.stdlib.ProcessorFormatter:
-    if is_console:
-        renderer: Any = structlog.dev.ConsoleRenderer(
-            # Its prettier way shows every frame's variables: texts and tokens among them.
-            exception_formatter=structlog.dev.plain_traceback
-        )
-    else:
-        renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
-    return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[*_shared(), _foreign],
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            _cleaned,
-            renderer,
-        ],
-    )
+def _json(event: Event) -> str:
+    try:
+        return msgspec.json.encode(event, enc_hook=repr).decode()
+    except (ValueError, OverflowError):  # half a surrogate pair, or a very large number
+        return json.dumps(event, ensure_ascii=False, default=repr)
 
 
-def _foreign(_logger: Any, _method: str, event: Event) -> Event:
-    """A record of another logger: its event is a text from outside, and so is its exception."""
-    record: logging.LogRecord = event["_record"]
-    event["message"] = event["event"]
-    event["event"] = f"{record.name}.logged"
-    exc_info = event.pop("exc_info", None)
-    exception = record.exc_text or (exc_info and _formatted(exc_info))
-    if exception:
-        event["exception"] = exception
-    return event
-
-
-def _cleaned(_logger: Any, _method: str, event: Event) -> Event:
-    quotable = tuple(event.pop("quotable", ()))
+def _cleaned(event: Event) -> Event:
+    quotable = tuple(event.get("quotable", ()))
     secrets = tuple(_Shared.secrets)
-    for key, value in event.items():
-        if not isinstance(value, str) or key in OURS:
-            continue
-        if key in IDS:
-            event[key] = log_id_of(value)
-        elif key == "exception":
-            event[key] = redacted(
-                value[-EXCEPTION_LENGTH_MAX:],
-                secrets=secrets,
-                messages=quotable,
-                length_max=EXCEPTION_LENGTH_MAX,
-            )
-        else:
-            event[key] = redacted(value, secrets=secrets, messages=quotable)
-    return event
+    return {
+        key: _cleaned_value(key, value, secrets, quotable) if isinstance(value, str) else value
+        for key, value in event.items()
+        if key != "quotable"
+    }
 
 
-def _formatted(exc_info: Any) -> str:
-    return logging.Formatter().formatException(exc_info)
+def _cleaned_value(key: str, value: str, secrets: Sequence[str], quotable: Sequence[str]) -> str:
+    if key in OURS:
+        return value
+    if key in IDS:
+        return log_id_of(value)
+    if key != "exception":
+        return redacted(value, secrets=secrets, messages=quotable)
+    return redacted(
+        value[-EXCEPTION_LENGTH_MAX:],
+        secrets=secrets,
+        messages=quotable,
+        length_max=EXCEPTION_LENGTH_MAX,
+    )

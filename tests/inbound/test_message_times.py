@@ -1,5 +1,6 @@
 """Missing, absurd, old or future message times: none of them moves money."""
 
+import io
 import json
 from collections.abc import Iterator
 from datetime import timedelta
@@ -12,7 +13,6 @@ from conftest import ALICE, SHOP, WAIT_S, MakeWorld, World, deposit, writing
 from db_factories import STARTED_AT, make_tx
 from hypothesis import given
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 
 from wbot.admin import message_timeline
 from wbot.clock import Clock, from_text, later, to_text
@@ -21,6 +21,7 @@ from wbot.domain.message_age import Staleness, staleness_of
 from wbot.domain.receipts import MARK
 from wbot.inbound.intake import record
 from wbot.inbound.webhook_parser import parse_payload
+from wbot.logs import configure_logs
 from wbot.payments.answers import NOT_FRESH
 from wbot.simulator.call_log import Send
 from wbot.simulator.webhooks.bodies import body_of, message_update
@@ -148,10 +149,13 @@ async def test_an_order_a_little_ahead_of_our_clock_is_fresh(
 async def test_an_undated_message_is_shown_as_such_to_the_operator(
     make_world: MakeWorld, path: Path
 ) -> None:
+    lines = io.StringIO()
+    configure_logs(level="warning", style="json", stream=lines)
     async with make_world() as world:
-        with capture_logs() as logs:
-            await send(world, text("What's my balance?"), "soon", "wamid.1")
-        assert [one["event"] for one in logs].count("message.undated") == 1
+        await send(world, text("What's my balance?"), "soon", "wamid.1")
+        logged = [json.loads(line)["event"] for line in lines.getvalue().splitlines()]
+        assert logged.count("message.undated") == 1
+        configure_logs(level="critical", style="json")
         await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
         with writing(path) as tx:
             stages = message_timeline.build_timeline(tx, "wamid.1", to_text(Clock().now())).stages
