@@ -77,6 +77,7 @@ def test_a_business_is_shown_as_it_was_added(wbot: Wbot) -> None:
         "repeat_window": 300,
         "new_payee_limit": None,
         "payees": "known",
+        "own_words": "on",
     }
 
 

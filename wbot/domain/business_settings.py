@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from wbot.domain.business import Business, PayeeRule, Policy, ShowPayer
+from wbot.domain.business import Business, PayeeRule, Policy, ShowPayer, Switch
 from wbot.domain.errors import MalformedError, RefusedError
 from wbot.domain.money import Currency, currency_of, format_amount, parse_amount
 from wbot.domain.receipts import one_line
@@ -146,6 +146,11 @@ RULES: dict[str, Option] = {
     ),
     "payees": _rule(
         "payees", _one_of(PayeeRule), "Whom customers may pay: any (default) or known."
+    ),
+    "own_words": _rule(
+        "own_words",
+        _one_of(Switch),
+        "Whether what a customer did not type needs a yes: on (default) or off.",
     ),
 }
 """The money rules, by the names operators write."""

@@ -14,6 +14,10 @@ BODY_LENGTH_MAX = 1_024
 """Characters in the body of a message with buttons (cloud-api.md 4.2)."""
 
 
+NOT_TYPED = "Please check it: I did not find all of this in your message."
+"""Where an amount, or a payee never confirmed before, is not what the customer typed."""
+
+
 class Repeated(msgspec.Struct, frozen=True):
     """The same payment before: how many seconds ago, and whether it was sent or still waits."""
 
@@ -32,7 +36,12 @@ class PendingTransfer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def confirmation_body(
-    held: Sequence[PendingTransfer], currency: Currency, *, ttl_s: int, receipts: Sequence[str] = ()
+    held: Sequence[PendingTransfer],
+    currency: Currency,
+    *,
+    ttl_s: int,
+    receipts: Sequence[str] = (),
+    is_typed: bool = True,
 ) -> str:
     """The question; what else the turn did stands above it, as far as there is room."""
     lines = [line_of(one, currency) for one in held]
@@ -46,6 +55,7 @@ def confirmation_body(
         [
             "Please confirm:",
             *lines,
+            *([] if is_typed else [NOT_TYPED]),
             f"Nothing is sent until you confirm. Valid for {_duration(ttl_s)}.",
         ]
     )

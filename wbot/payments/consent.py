@@ -1,12 +1,15 @@
 """What is pending until the customer's own yes: asked about, posted, released or expired."""
 
+import json
 from collections.abc import Sequence
 
 import msgspec
 
 from wbot.clock import from_text, later, to_text
-from wbot.domain.business import Business
+from wbot.domain import own_words
+from wbot.domain.business import Business, Switch
 from wbot.domain.confirmations import PendingTransfer, confirmation_body, take_back_body
+from wbot.domain.content import content_of, context_of
 from wbot.domain.foreign import ForeignWords, is_foreign_label
 from wbot.domain.ledger import (
     Cause,
@@ -70,8 +73,24 @@ def question(
     # Where there is no room for all, what was done goes before what was only read.
     done = {effect.receipt for effect in journal.effects(tx, message.message_id)}
     receipts = sorted(receipts, key=lambda line: line not in done)
-    body = confirmation_body(held, business.currency, ttl_s=ttl_s, receipts=receipts)
+    body = confirmation_body(
+        held,
+        business.currency,
+        ttl_s=ttl_s,
+        receipts=receipts,
+        is_typed=_is_typed(message, held, business),
+    )
     return prompt(PromptKind.CONFIRM, asked["token"], body, yes="Confirm", no="Cancel")
+
+
+def _is_typed(message: StoredMessage, held: Sequence[PendingTransfer], business: Business) -> bool:
+    raw = json.loads(message.content or "{}")
+    words = own_words.typed_in(content_of(raw), context_of(raw))
+    return business.policy.own_words is Switch.OFF or all(
+        own_words.has_amount(words, one.amount_minor, business.currency)
+        and (one.is_payee_known or own_words.has_payee(words, one.payee))
+        for one in held
+    )
 
 
 def _take_back_prompt(

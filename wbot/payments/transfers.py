@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import msgspec
 
 from wbot.clock import from_text, later, to_text
+from wbot.domain import own_words
+from wbot.domain.business import Switch
 from wbot.domain.ledger import Cause, CauseKind, Phase, TransferKind
 from wbot.domain.policy import (
     DAY_S,
@@ -49,8 +51,8 @@ def transfer(tx: Tx, context: PaymentContext, order: Order) -> Transfer:
     """Record the transfer as the business's rules have it; raises MalformedError for no payee."""
     recipient = recipients.find(tx, context, order.to)
     account_id = ledger.account_of_customer(tx, context.business.id, context.customer_id)
-    is_repeated = _is_repeated(tx, context, account_id, recipient, order)
-    standing = _standing(tx, context, account_id, recipient, is_repeated=is_repeated)
+    reasons = context.must_ask.union(_reasons_to_ask(tx, context, account_id, recipient, order))
+    standing = _standing(tx, context, account_id, recipient, reasons=reasons)
     policy = context.business.policy
     refusal = transfer_refusal(order.amount_minor, standing, policy)
     if recipient.is_own:
@@ -94,7 +96,12 @@ def transfer(tx: Tx, context: PaymentContext, order: Order) -> Transfer:
 
 
 def _standing(
-    tx: Tx, context: PaymentContext, account_id: int, recipient: Recipient, *, is_repeated: bool
+    tx: Tx,
+    context: PaymentContext,
+    account_id: int,
+    recipient: Recipient,
+    *,
+    reasons: frozenset[AskReason],
 ) -> Standing:
     since = to_text(later(from_text(context.now), -DAY_S))
     day_count, day_total_minor = ledger.made_since(tx, account_id, since)
@@ -105,7 +112,7 @@ def _standing(
         day_total_minor=day_total_minor,
         asked_at_once=len(ledger.open_of_message(tx, context.message_id)),
         unasked_minor=ledger.posted_by_call_minor(tx, context.message_id),
-        must_ask=context.must_ask.union(_reasons_to_ask(tx, context, is_repeated=is_repeated)),
+        must_ask=reasons,
         is_nobody=recipient.is_number and recipient.customer_id is None,
         may_guess=_may_guess(tx, context, account_id, recipient),
     )
@@ -121,9 +128,23 @@ def _is_repeated(
     return repetition.is_repeated(tx, alike, context.business.policy, context.now)
 
 
-def _reasons_to_ask(tx: Tx, context: PaymentContext, *, is_repeated: bool) -> Iterator[AskReason]:
-    if is_repeated:
+def _is_in_own_words(context: PaymentContext, recipient: Recipient, order: Order) -> bool:
+    business = context.business
+    if business.policy.own_words is Switch.OFF:
+        return True
+    if not own_words.has_amount(context.words, order.amount_minor, business.currency):
+        return False
+    names = (order.to, recipient.name)
+    return recipient.is_known or any(own_words.has_payee(context.words, one) for one in names)
+
+
+def _reasons_to_ask(
+    tx: Tx, context: PaymentContext, account_id: int, recipient: Recipient, order: Order
+) -> Iterator[AskReason]:
+    if _is_repeated(tx, context, account_id, recipient, order):
         yield AskReason.REPEATED
+    if not _is_in_own_words(context, recipient, order):
+        yield AskReason.NOT_OWN_WORDS
     # A model may obey another person whose words it has read.
     if messages.has_met_foreign(tx, context.message_id):
         yield AskReason.FOREIGN_WORDS

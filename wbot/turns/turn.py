@@ -14,7 +14,8 @@ from wbot.domain.errors import RejectedError, WbotError
 from wbot.domain.foreign import ForeignWords, is_foreign, words_for_model
 from wbot.domain.history import ChatMessage
 from wbot.domain.message_age import Staleness
-from wbot.domain.messages import ButtonReply, Content, Context, Text
+from wbot.domain.messages import ButtonReply, Content, Context
+from wbot.domain.own_words import typed_in
 from wbot.domain.policy import AskReason
 from wbot.domain.prompts import Decision, PromptKind
 from wbot.domain.states import MessageState
@@ -300,7 +301,7 @@ class Turn:
             message_id=self._message.message_id,
             now=to_text(self._clock.now()),
             quotation=self._begun.quotation,
-            words=self._typed_words(),
+            words=typed_in(self._begun.content, self._begun.context),
             must_ask=self._reasons_to_ask(),
         )
         journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
@@ -310,12 +311,6 @@ class Turn:
         duration_ms = elapsed_ms(started, self._clock.monotonic())
         self._keep(tx, Step(number, "tool", content, duration_ms))
         return step
-
-    def _typed_words(self) -> str:
-        content = self._begun.content
-        if not isinstance(content, Text) or is_foreign(content, self._begun.context):
-            return ""
-        return content.body
 
     def _reasons_to_ask(self) -> frozenset[AskReason]:
         quotation = self._begun.quotation
