@@ -177,7 +177,9 @@ def test_a_payee_is_added_once_however_it_is_written(wbot: Wbot) -> None:
         f"John Smith was already a payee of {ALICE}.\n"
     )
     shown = wbot.json("customer", "show", "shop", ALICE)
-    assert shown["payees"] == [{"name": "John Smith", "received": "0.00", "of": "C1"}]
+    assert shown["payees"] == [
+        {"payee": "P1", "name": "John Smith", "number": None, "received": "0.00", "of": "C1"}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -395,3 +397,15 @@ def test_merging_conserves_money_and_repeats_exactly(
     assert held == sum(amount_minor for _, amount_minor in deposits)
     assert invariants.breaches(tx) == []
     tx.close()
+
+
+def test_an_operator_names_a_number_for_a_customer_once(wbot: Wbot) -> None:
+    for phone in (ALICE, BOB, CAROL):
+        wbot.done("ledger", "deposit", "shop", phone, "5")
+    assert wbot.done("payee", "add", "shop", ALICE, f"Bob +{BOB}") == (
+        f"Bob (+{BOB}) is now a payee of {ALICE}.\n"
+    )
+    assert f"Bob, a customer: +{BOB}" in wbot.done("customer", "show", "shop", ALICE)
+    again = wbot("payee", "add", "shop", ALICE, f"Bob +{CAROL}")
+    assert (again.code, again.out) == (1, "")
+    assert f"“Bob” is +{BOB} for {ALICE}; only they can change that" in again.err

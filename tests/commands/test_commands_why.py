@@ -117,7 +117,7 @@ async def test_a_transfer_is_shown_from_its_arrival_to_its_ticks(
         "read",
     ]
     assert reply["state"] == "read"
-    assert "Sent $20.00 to “John” (T2)" in reply["text"]
+    assert "Sent $20.00 to “John”, outside: paid out by The Shop (T2)" in reply["text"]
     assert wbot.json("why", ALICE.phone or "") == found
     assert wbot.json("why", f"+{ALICE.phone}") == found
     assert wbot.json("why", reply["wamid"]) == found

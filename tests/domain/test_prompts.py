@@ -11,6 +11,7 @@ from wbot.domain import prompts
 from wbot.domain.confirmations import BODY_LENGTH_MAX, PendingTransfer, confirmation_body
 from wbot.domain.money import MINOR_DIGITS_MAX, currency_of
 from wbot.domain.outgoing import decoded, encoded
+from wbot.domain.payees import Payee
 from wbot.domain.policy import ASKED_AT_ONCE_MAX
 from wbot.domain.prompts import (
     Decision,
@@ -20,7 +21,7 @@ from wbot.domain.prompts import (
     plain_answer,
     prompt,
 )
-from wbot.domain.receipts import MARK, PAYEE_LENGTH_MAX, one_line, quoted, quoted_payee, receipt
+from wbot.domain.receipts import MARK, PAYEE_LENGTH_MAX, one_line, quoted, receipt, told_payee
 
 USD = currency_of("USD")
 
@@ -92,16 +93,22 @@ def test_the_buttons_of_a_question_name_it() -> None:
     assert decoded(encoded(asked)) == asked
 
 
-def held(number: int, amount_minor: int, payee: str) -> PendingTransfer:
+def held(number: int, amount_minor: int, payee: Payee) -> PendingTransfer:
     return PendingTransfer(
         transfer_id=number, amount_minor=amount_minor, payee=payee, is_payee_known=False
     )
 
 
 names = st.text(max_size=80).map(lambda text: one_line(text, PAYEE_LENGTH_MAX) or "x")
+payees = st.builds(
+    Payee,
+    name=names,
+    number=st.none() | st.sampled_from(["15550101002", "+15550101002"]),
+    paid_out_by=st.none() | names.map(lambda name: name * 3),
+)
 amounts = st.integers(min_value=1, max_value=10**MINOR_DIGITS_MAX - 1)
 many_held = st.lists(
-    st.builds(held, st.integers(1, 10**9), amounts, names), min_size=1, max_size=ASKED_AT_ONCE_MAX
+    st.builds(held, st.integers(1, 10**9), amounts, payees), min_size=1, max_size=ASKED_AT_ONCE_MAX
 )
 
 
@@ -112,7 +119,7 @@ def test_a_confirmation_fits_and_names_every_amount_and_payee(
     body = confirmation_body(many, USD, ttl_s=600, receipts=above)
     assert len(body) <= BODY_LENGTH_MAX
     for one in many:
-        assert f" to {quoted_payee(one.payee)} (T{one.transfer_id}), a new payee\n" in body
+        assert f" to {told_payee(one.payee)} (T{one.transfer_id}), a new payee\n" in body
     assert body.count(MARK) <= len(many) + 1 + len(above)
 
 
@@ -135,5 +142,5 @@ def test_a_name_cannot_leave_its_quotation_marks(name: str, shown: str) -> None:
     [(600, "10 minutes"), (60, "1 minute"), (86_400, "1 day"), (7_200, "2 hours"), (90, "90 s")],
 )
 def test_the_time_to_answer_is_given_in_words(ttl_s: int, words: str) -> None:
-    body = confirmation_body([held(1, 5, "John")], USD, ttl_s=ttl_s)
+    body = confirmation_body([held(1, 5, Payee(name="John"))], USD, ttl_s=ttl_s)
     assert f"Valid for {words}" in body

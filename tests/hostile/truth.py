@@ -22,11 +22,16 @@ _QUOTES = re.compile('["\u201c-\u201f\u2033\u2036\u301d-\u301f\uff02]')
 _SYMBOLS = {"USD": "$", "EUR": "€", "JPY": "¥"}
 _MORE = "more; your statement shows them"
 _LEFT = r" Available: (?P<left>[^“”]+)\."
-_TO = r"(?P<money>[^“”]+?) to “(?P<name>[^“”\"]*)”"
+_NUMBER = r" \((?:…\d{1,4}|\+\d+)\)"
+_TO = rf"(?P<money>[^“”]+?) to (?:“(?P<name>[^“”\"]*)”(?:{_NUMBER})?|(?P<label>[^“”()]+){_NUMBER})"
+_HOW = r"(?P<how>, gets it at once|, outside: paid out by [^“”()]+)"
 _REF = r"T(?P<ref>\d+)"
-_WHO = r"(?:“(?P<name>[^“”\"]*)”|another customer)"
+_WHO = (
+    rf"(?:“(?P<name>[^“”\"]*)”(?:{_NUMBER})?|(?P<label>[^“”()]+){_NUMBER}|another customer)"
+    r"(?P<how>, outside)?"
+)
 LINES = {
-    "posted": re.compile(rf"Sent {_TO} \({_REF}\)\.{_LEFT}"),
+    "posted": re.compile(rf"Sent {_TO}{_HOW} \({_REF}\)\.{_LEFT}"),
     "expired": re.compile(rf"Not sent: {_TO} \({_REF}\) was not confirmed in time\.{_LEFT}"),
     "refused": re.compile(rf"Not sent: {_TO}\. [^“”]+?\.{_LEFT}"),
     "void": re.compile(rf"Cancelled {_REF}: {_TO} will not be sent\.{_LEFT}"),
@@ -35,19 +40,21 @@ LINES = {
         rf"You have received (?P<money>[^“”]+?) from {_WHO} \({_REF}\)\.{_LEFT}"
     ),
     "asked": re.compile(
-        rf"{_TO} \({_REF}\)(?P<new>, a new payee)?(, (sent|asked for) already \d+ \w+ ago)?"
+        rf"{_TO}{_HOW} \({_REF}\)(?P<new>, a new payee)?(, (sent|asked for) already \d+ \w+ ago)?"
     ),
     "again": re.compile(
-        r"You (already asked to send|sent) (?P<money>[^“”]+?) to “(?P<name>[^“”\"]*)” "
-        r"\d+ \w+ ago\. Send another (?P=money)\?"
+        r"You (already asked to send|sent) (?P<money>[^“”]+?) to .+? \d+ \w+ ago\. "
+        r"Send another (?P=money)\?"
     ),
     "together": re.compile(r"Together (?P<money>[^“”]+)"),
     "balance": re.compile(r"Available: (?P<left>[^“”]+?)\.( Held: (?P<held>[^“”]+)\.)?"),
     "statement": re.compile(
-        rf"\d\d \w{{3}} \d\d:\d\d  (?P<sign>[+−])(?P<money>[^“”]+?)  {_WHO} "
-        rf"\({_REF}(, (?P<state>\w+))?\)"
+        rf"\d\d \w{{3}} \d\d:\d\d  (?:(?P<sign>[+−])|(?P<void>void|refused): ~)"
+        rf"(?P<money>[^“”]+?)(?(void)~)  {_WHO} \({_REF}(, (?P<state>\w+))?\)"
     ),
-    "nothing": re.compile(rf"Nothing cancelled\. [^“”]+|No transfers yet\.|And \d+ {_MORE}\."),
+    "nothing": re.compile(
+        rf"Nothing cancelled\. [^“”]+|Times: [\w/+-]+\.|No transfers yet\.|And \d+ {_MORE}\."
+    ),
 }
 _SHOWN = {None: {"posted"}, "void": {"void", "expired", TURNED_DOWN}}
 _SLACK_S = 1.0
@@ -212,10 +219,11 @@ class _Telling:
 
     def _listed(self) -> str:
         story = self._story
-        is_out = self._found["sign"] == "−"
+        is_out = self._found["sign"] != "+"
         if story is None or (story.place if is_out else story.to) != self._place:
             return f"it was {story}"
-        shown = _SHOWN.get(self._found["state"], {str(self._found["state"])})
+        state = self._found["void"] or self._found["state"]
+        shown = _SHOWN.get(state, {str(state)})
         states = {one.name for one in story.states if one.at <= self._until + _SLACK_S}
         if not states & shown:
             return f"it was {story.states}"
@@ -241,9 +249,13 @@ class _Telling:
     def _differs(self, story: Story, names: set[str]) -> str:
         if self._found["money"] != money(story.amount, self._rules):
             return f"the amount is {story.amount}"
-        shown = folded(self._found["name"] or "another customer")
+        shown = folded(self._found["name"] or self._found.get("label") or "another customer")
         if shown not in {folded(cleaned(_QUOTES.sub("", cleaned(name)))) for name in names}:
             return f"the name is one of {names}"
+        if how := self._found.get("how"):
+            is_number = story.name.startswith("+")
+            if ("outside" in how) != (story.to is None and not is_number):
+                return f"the money went to {story.to}"
         return ""
 
     def _left(self) -> str:

@@ -119,7 +119,9 @@ async def test_an_order_without_a_credible_time_is_asked_about(
             {"sent_at": None, "by_receipt": 1}
         ]
         receipt = await tap(world, question, "yes")
-        assert receipt.text.startswith(f"{MARK} Sent $20.00 to “John” (T2)")
+        assert receipt.text.startswith(
+            f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T2)"
+        )
         assert phases(world) == ["posted"]
 
 

@@ -115,7 +115,10 @@ async def test_a_tap_while_the_ledger_is_inconsistent_can_be_repeated(
         by_hand(database_path, 1)
         await clock.pass_one()
         await world.health_of(503)
-        for answer in (BOOKS_ARE_WRONG, f"{MARK} Sent $20.00 to “John” (T2). Available: $80.00."):
+        for answer in (
+            BOOKS_ARE_WRONG,
+            f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T2). Available: $80.00.",
+        ):
             seen = len(world.simulator.replies_to(ALICE))
             await world.simulator.tap(ALICE, confirm["id"], confirm["title"], question.wamid)
             reply = await world.simulator.wait_for_reply_to(ALICE, after=seen, timeout_s=WAIT_S)

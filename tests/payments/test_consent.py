@@ -46,7 +46,8 @@ async def chat(make_world: MakeWorld, path: Path) -> AsyncIterator[Chat]:
 async def test_a_transfer_waits_for_the_button_and_then_posts(chat: Chat) -> None:
     question = await chat.say("Transfer $20 to John")
     assert question.text == (
-        f"Please confirm:\n{MARK} $20.00 to “John” (T3), a new payee\n"
+        f"Please confirm:\n{MARK} $20.00 to “John”, outside: "
+        f"paid out by The Shop (T3), a new payee\n"
         "Nothing is sent until you confirm. Valid for 10 minutes."
     )
     titles = [button(question, answer)["title"] for answer in ("yes", "no")]
@@ -54,11 +55,16 @@ async def test_a_transfer_waits_for_the_button_and_then_posts(chat: Chat) -> Non
     assert chat.balance() == (10_000, 2_000)
     assert (await chat.say("balance")).text.startswith(f"{MARK} Available: $80.00. Held: $20.00.")
     receipt = await chat.tap(question, "yes")
-    assert receipt.text == f"{MARK} Sent $20.00 to “John” (T3). Available: $80.00."
+    assert (
+        receipt.text
+        == f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T3). Available: $80.00."
+    )
     assert chat.balance() == (8_000, 0)
     assert chat.phases() == ["pending", "post"]
     again = await chat.say("Transfer $20 to John")
-    assert f"{MARK} $20.00 to “John” (T5)\n" in again.text  # known since the first one has posted
+    assert (
+        f"{MARK} $20.00 to “John”, outside: paid out by The Shop (T5)\n" in again.text
+    )  # known since the first one has posted
 
 
 async def test_the_model_is_not_asked_again_and_says_nothing(chat: Chat) -> None:
@@ -66,14 +72,16 @@ async def test_the_model_is_not_asked_again_and_says_nothing(chat: Chat) -> None
     question = await chat.say("Pay John 20 and Mary 30")
     assert len(chat.simulator.completions) == 1
     assert question.text == (
-        f"Please confirm:\n{MARK} $20.00 to “John” (T3), a new payee\n"
-        f"{MARK} $30.00 to “Mary” (T4), a new payee\n{MARK} Together $50.00\n"
+        f"Please confirm:\n{MARK} $20.00 to “John”, outside: "
+        f"paid out by The Shop (T3), a new payee\n"
+        f"{MARK} $30.00 to “Mary”, outside: "
+        f"paid out by The Shop (T4), a new payee\n{MARK} Together $50.00\n"
         "Nothing is sent until you confirm. Valid for 10 minutes."
     )
     receipts = await chat.tap(question, "yes")
     assert receipts.text == (
-        f"{MARK} Sent $20.00 to “John” (T3). Available: $50.00.\n"
-        f"{MARK} Sent $30.00 to “Mary” (T4). Available: $50.00."
+        f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T3). Available: $50.00.\n"
+        f"{MARK} Sent $30.00 to “Mary”, outside: paid out by The Shop (T4). Available: $50.00."
     )
     assert chat.balance() == (5_000, 0)
 
@@ -171,7 +179,10 @@ async def test_a_forged_button_does_nothing(chat: Chat, button_id: str) -> None:
 async def test_a_plain_yes_is_the_button_of_the_last_thing_sent(chat: Chat, word: str) -> None:
     await chat.say("Transfer $20 to John")
     receipt = await chat.say(word)
-    assert receipt.text == f"{MARK} Sent $20.00 to “John” (T3). Available: $80.00."
+    assert (
+        receipt.text
+        == f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T3). Available: $80.00."
+    )
     assert len(chat.simulator.completions) == 1
 
 
@@ -200,7 +211,9 @@ async def test_a_notice_in_between_does_not_stop_a_yes(chat: Chat) -> None:
     asked = await chat.say(f"Transfer $1 to +{ALICE.phone}", BOB)
     await chat.next_reply(ALICE, chat.tap(asked, "yes", BOB))
     assert "received $1.00" in chat.simulator.replies_to(ALICE)[-1].text
-    assert (await chat.say("yes")).text.startswith(f"{MARK} Sent $20.00 to “John” (T3)")
+    assert (await chat.say("yes")).text.startswith(
+        f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T3)"
+    )
     assert chat.phases() == ["pending", "pending", "post", "post"]
 
 
@@ -210,7 +223,9 @@ async def test_what_is_declined_in_between_does_not_stop_a_yes(chat: Chat, kind:
     await chat.simulator.send_inbound(ALICE, "reaction", sent_at=chat.clock.now())
     sent = chat.simulator.send_inbound(ALICE, kind, sent_at=chat.clock.now())
     assert (await chat.next_reply(ALICE, sent)).text.startswith("Sorry, I cannot ")
-    assert (await chat.say("yes")).text.startswith(f"{MARK} Sent $20.00 to “John” (T3)")
+    assert (await chat.say("yes")).text.startswith(
+        f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T3)"
+    )
 
 
 async def test_the_answer_to_one_question_leaves_a_plain_yes_for_the_other(chat: Chat) -> None:
@@ -225,7 +240,9 @@ async def test_the_answer_to_one_question_leaves_a_plain_yes_for_the_other(chat:
     assert "What is your “no” for?" in (await chat.say("no")).text
     assert chat.balance() == (10_000, 5_000)
     await chat.tap(second, "no")
-    assert (await chat.say("yes")).text.startswith(f"{MARK} Sent $20.00 to “John” (T3)")
+    assert (await chat.say("yes")).text.startswith(
+        f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T3)"
+    )
     assert chat.balance() == (8_000, 0)
 
 
@@ -267,7 +284,9 @@ async def test_a_yes_that_quotes_answers_what_it_quotes(chat: Chat) -> None:
     await chat.say_quoting("yes", weather)
     assert chat.balance() == (10_000, 3_000)
     receipt = await chat.say_quoting("yes", second)
-    assert receipt.text.startswith(f"{MARK} Sent $30.00 to “Mary” (T4)")
+    assert receipt.text.startswith(
+        f"{MARK} Sent $30.00 to “Mary”, outside: paid out by The Shop (T4)"
+    )
 
 
 async def test_a_yes_that_quotes_another_customers_question_does_nothing(chat: Chat) -> None:
@@ -339,7 +358,9 @@ async def test_one_of_several_is_cancelled_by_its_reference(chat: Chat) -> None:
     chat.simulator.responder = None
     assert "Cancelled T3" in (await chat.say("Cancel T3")).text
     assert chat.balance() == (10_000, 3_000)
-    assert (await chat.tap(question, "yes")).text.startswith(f"{MARK} Sent $30.00 to “Mary” (T4)")
+    assert (await chat.tap(question, "yes")).text.startswith(
+        f"{MARK} Sent $30.00 to “Mary”, outside: paid out by The Shop (T4)"
+    )
     assert chat.balance() == (7_000, 0)
 
 
@@ -375,7 +396,10 @@ async def test_a_tap_counts_by_when_it_came_however_late_its_turn_is(chat: Chat)
     seen = len(chat.simulator.replies_to(ALICE))
     pause(chat.path, is_paused=False)
     reply = await chat.simulator.wait_for_reply_to(ALICE, after=seen, timeout_s=WAIT_S)
-    assert reply.text == f"{MARK} Sent $20.00 to “John” (T3). Available: $80.00."
+    assert (
+        reply.text
+        == f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T3). Available: $80.00."
+    )
 
 
 async def test_a_tap_that_came_too_late_ends_the_hold_itself(chat: Chat) -> None:
@@ -414,7 +438,7 @@ async def test_a_late_tap_leaves_the_hold_to_one_that_came_in_time(chat: Chat) -
     texts = [send.text for send in chat.simulator.replies_to(ALICE)[seen:]]
     assert texts == [
         answers.TOO_LATE,
-        f"{MARK} Sent $20.00 to “John” (T3). Available: $80.00.",
+        f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T3). Available: $80.00.",
     ]
 
 
@@ -424,7 +448,7 @@ async def test_a_late_tap_leaves_the_hold_to_one_that_came_in_time(chat: Chat) -
 async def test_a_customer_who_is_paid_is_notified_while_their_window_is_open(chat: Chat) -> None:
     await chat.say("hello", BOB)
     question = await chat.say(f"Transfer $20 to +{BOB.phone}")
-    assert f"$20.00 to “+{BOB.phone}” (T3), a new payee" in question.text
+    assert f"$20.00 to “+{BOB.phone}”, gets it at once (T3), a new payee" in question.text
     assert "(T3" not in (await chat.say("statement", BOB)).text
     seen = len(chat.simulator.replies_to(BOB))
     await chat.tap(question, "yes")
@@ -442,7 +466,10 @@ async def test_a_contact_card_names_whom_to_pay(chat: Chat) -> None:
     card = {"name": {"formatted_name": "Bob\nB."}, "phones": phones}
     content = {"type": "contacts", "contacts": [card]}
     asked = await chat.next_reply(ALICE, chat.simulator.send_inbound(ALICE, content))
-    assert asked.text == f"What should I send there? For example: “Send 20 to +{BOB.phone}”."
+    assert asked.text == (
+        f"“Bob B” is +{BOB.phone} from now on: “Send 5 to Bob B” pays them.\n\n"
+        f"What should I send there? For example: “Send 20 to +{BOB.phone}”."
+    )
     said = chat.simulator.completions[-1]["messages"][-1]
     assert said == {"role": "user", "content": f"Contact card: Bob B., +{BOB.phone}"}
     question = await chat.say(f"Send 20 to +{BOB.phone}")

@@ -10,6 +10,7 @@ from payment_chat import Chat, calls, change, chatting, pay
 
 from wbot.domain.confirmations import BODY_LENGTH_MAX, PendingTransfer, Repeated, confirmation_body
 from wbot.domain.money import MINOR_DIGITS_MAX, currency_of
+from wbot.domain.payees import Payee
 from wbot.domain.policy import ASKED_AT_ONCE_MAX
 from wbot.domain.receipts import MARK
 
@@ -29,7 +30,7 @@ async def test_the_same_again_is_asked_about_and_the_question_says_so(chat: Chat
     chat.clock.ahead_s = 40
     again = await chat.say("Transfer $20 to john")
     assert again.text.startswith(
-        f"Please confirm:\n{MARK} $20.00 to “John” (T4), a new payee\n"
+        f"Please confirm:\n{MARK} $20.00 to “John”, outside: paid out by The Shop (T4), a new payee\n"
         f"{MARK} You sent $20.00 to “John” 4"
     )
     assert " seconds ago. Send another $20.00?\n" in again.text
@@ -99,7 +100,7 @@ def test_many_repetitions_fit_into_one_question() -> None:
         PendingTransfer(
             transfer_id=10**9,
             amount_minor=amount,
-            payee="n" * 24,
+            payee=Payee(name="n" * 24, paid_out_by="s" * 60),
             is_payee_known=False,
             repeats=Repeated(59.0, is_sent),
         )

@@ -77,7 +77,7 @@ async def test_only_a_yes_reveals_that_a_number_is_unassigned(
         assert "nothing was sent again" in again.text
         assert chat.world.rows("SELECT * FROM known_customers") == []
         listed = await chat.say("statement")
-        assert f"−$20.00  “+{NOBODY}” (T3, void)" in listed.text
+        assert f"void: ~$20.00~  “+{NOBODY}” (T3)" in listed.text
 
 
 async def test_what_else_was_confirmed_is_sent(make_world: MakeWorld, path: Path) -> None:

@@ -13,7 +13,10 @@ async def test_a_transfer_is_answered_with_its_receipt(
     deposit(database_path, ALICE, 50_000)
     async with make_world() as world:
         reply = await world.ask(ALICE, "Transfer $20 to John")
-        assert reply.startswith(f"{MARK} Sent $20.00 to “John” (T2). Available: $480.00.")
+        assert reply.startswith(
+            f"{MARK} Sent $20.00 to “John”, outside: "
+            f"paid out by Corner Shop (T2). Available: $480.00."
+        )
         balance = await world.ask(ALICE, "What's my balance?")
         assert balance.startswith(f"{MARK} Available: $480.00.")
         await world.simulator.wait_until_quiet(timeout_s=WAIT_S)

@@ -3,6 +3,7 @@
 import re
 
 import msgspec
+from db_factories import SHOP
 
 from torture.asks import PLACEHOLDER, Ask, Kind, Payment
 from wbot.domain.content import content_of
@@ -89,7 +90,7 @@ class Account(msgspec.Struct):
         if payment.to.startswith("+"):
             self.presents[payment.to] = self.presents.get(payment.to, 0) + payment.amount_minor
         return (
-            f"Sent {money(payment.amount_minor)} to “{payment.to}” (T#). "
+            f"Sent {money(payment.amount_minor)} to “{payment.to}”, {told(payment.to)} (T#). "
             f"Available: {money(self.available_minor)}."
         ), sent
 
@@ -115,7 +116,13 @@ class Account(msgspec.Struct):
         left = f"Available: {money(self.available_minor)}."
         if sent.is_cancelled:
             return f"Cancelled {sent.reference}: {paid} is back. {left}"
-        return f"Sent {paid} ({sent.reference}). {left}"
+        return f"Sent {paid}, {told(sent.payment.to)} ({sent.reference}). {left}"
+
+
+def told(payee: str) -> str:
+    """How the money gets to a payee."""
+    outside = f"outside: paid out by {SHOP.name}"
+    return "gets it at once" if payee.startswith("+") else outside
 
 
 def money(minor: int) -> str:

@@ -251,7 +251,7 @@ async def test_the_payer_reads_the_number_they_typed_never_the_payee_s_name(
     async with make_world(simulator=with_(PHISHER)) as world:
         await said(world, "hello", PHISHER)
         sent = await said(world, f"Send 1 to +{BOB.phone}")
-        assert f"Sent $1.00 to “+{BOB.phone}” (T3)" in sent.text
+        assert f"Sent $1.00 to “+{BOB.phone}”, gets it at once (T3)" in sent.text
         assert f"−$1.00  “+{BOB.phone}” (T3)" in (await said(world, "statement")).text
         (result,) = [
             one for one in world.simulator.completions[-1]["messages"] if one["role"] == "tool"
@@ -289,7 +289,10 @@ async def test_a_label_from_before_there_were_rules_is_shown_without_what_it_may
             if request["messages"][-1]["role"] == "user"
             else words("Done.")
         )
-        assert "$60.00 to “T. Available” (T" in (await said(world, "Pay it")).text
+        assert (
+            "$60.00 to “T. Available”, outside: paid out by The Shop (T"
+            in (await said(world, "Pay it")).text
+        )
 
 
 # A turn that has read another person's words -----------------------------------------------------

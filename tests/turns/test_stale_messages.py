@@ -60,8 +60,12 @@ async def test_a_run_of_stale_messages_gets_one_question_and_a_yes_takes_them_up
         await tap(world, question, "yes")
         await world.simulator.wait_for_reply_to(ALICE, after=2, timeout_s=WAIT_S)
         texts = [send.text for send in world.simulator.replies_to(ALICE)[1:]]
-        assert texts[0].startswith(f"{MARK} Sent $20.00 to “John” (T2)")
-        assert texts[1].startswith(f"{MARK} Sent $30.00 to “Mary” (T3)")
+        assert texts[0].startswith(
+            f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T2)"
+        )
+        assert texts[1].startswith(
+            f"{MARK} Sent $30.00 to “Mary”, outside: paid out by The Shop (T3)"
+        )
         await tap(world, question, "yes")
         await world.simulator.wait_for_reply_to(ALICE, after=3, timeout_s=WAIT_S)
         assert world.simulator.replies_to(ALICE)[3].text == "That is already settled."
@@ -94,7 +98,7 @@ async def test_a_plain_yes_takes_the_stale_messages_up_too(
     async with make_world() as world:
         await asked_about(database_path, world, "Transfer $20 to John")
         reply = await world.ask(ALICE, "Yes")
-        assert reply.startswith(f"{MARK} Sent $20.00 to “John” (T2)")
+        assert reply.startswith(f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T2)")
         assert transfers(world) == [{"amount_minor": 2_000}]
 
 
@@ -173,5 +177,7 @@ async def test_a_payment_already_made_is_not_asked_about_again(
         question = await world.simulator.wait_for_reply_to(ALICE, after=1, timeout_s=WAIT_S)
         assert "John" not in question.text
         receipt = await world.simulator.wait_for_reply_to(ALICE, after=2, timeout_s=WAIT_S)
-        assert receipt.text.startswith(f"{MARK} Sent $20.00 to “John” (T2)")
+        assert receipt.text.startswith(
+            f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T2)"
+        )
         assert transfers(world) == [{"amount_minor": 2_000}]

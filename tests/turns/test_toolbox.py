@@ -131,9 +131,13 @@ def test_a_transfer_to_a_payee_posts_and_says_so(caller: ToolCaller) -> None:
         "amount": "20.00",
         "currency": "USD",
         "to": "John",
+        "payee": "outside",
         "available": "80.00",
     }
-    assert step.receipt == f"{MARK} Sent $20.00 to “John” (T2). Available: $80.00."
+    assert (
+        step.receipt
+        == f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T2). Available: $80.00."
+    )
     assert caller.left == 8_000
     entry = ledger.latest_outgoing(
         caller.tx, ledger.account_of_customer(caller.tx, "shop", caller.alice)
@@ -204,7 +208,10 @@ def test_the_same_transfer_in_one_message_acts_once_whatever_the_spelling(
     assert json.loads(again.result) == first | {
         "repeated": "The same call in one message acts once."
     }
-    assert again.receipt == f"{MARK} Sent $20.00 to “John” (T2). Available: $80.00."
+    assert (
+        again.receipt
+        == f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T2). Available: $80.00."
+    )
     assert (caller.transfers, caller.left) == (1, 8_000)
 
 
@@ -287,7 +294,7 @@ def test_an_empty_memo_is_none(caller: ToolCaller, memo: str | None) -> None:
         ("transfer", {"amount": -20, "to": "John"}, "more than zero"),
         ("transfer", {"amount": 10**400, "to": "John"}, "could not read that amount"),
         ("transfer", {"amount": 10**15, "to": "John"}, "too large"),
-        ("transfer", {"amount": 20.505, "to": "John"}, "20505 or 20.50"),
+        ("transfer", {"amount": 20.505, "to": "John"}, "$20.505 or $20,505.00"),
         ("transfer", {"amount": "€20", "to": "John"}, "give it in USD"),
         ("transfer", {"amount": "all of it", "to": "John"}, "could not read that amount"),
         ("transfer", {"amount": "20", "to": ""}, "Whom should"),
@@ -657,10 +664,11 @@ def test_the_statement_shows_each_transfer_as_it_stands(caller: ToolCaller) -> N
     step = caller.call("statement", {})
     assert step.receipt == "\n".join(
         [
-            f"{MARK} 23 Nov 12:00  +$20.00  “John” (T4)",
-            f"{MARK} 23 Nov 12:00  −$1,500.00  “Jane” (T3, refused)",
-            f"{MARK} 23 Nov 12:00  −$20.00  “John” (T2, reversed)",
+            f"{MARK} 23 Nov 12:00  +$20.00  “John”, outside (T4)",
+            f"{MARK} 23 Nov 12:00  refused: ~$1,500.00~  “Jane” (T3)",
+            f"{MARK} 23 Nov 12:00  −$20.00  “John”, outside (T2, reversed)",
             f"{MARK} 23 Nov 12:00  +$100.00  “The Shop” (T1)",
+            f"{MARK} Times: UTC.",
         ]
     )
     result = json.loads(step.result)
@@ -672,7 +680,7 @@ def test_the_statement_shows_each_transfer_as_it_stands(caller: ToolCaller) -> N
         "direction": "out",
         "counterparty": "Jane",
         "state": "refused",
-        "created_at": NOW,
+        "created_at": "2026-11-23 12:00 UTC",
     }
 
 

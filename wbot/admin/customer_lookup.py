@@ -6,6 +6,7 @@ import msgspec
 
 from wbot.domain.business import Business
 from wbot.domain.errors import MalformedError, RefusedError
+from wbot.domain.labels import name_and_number
 from wbot.domain.messages import is_user_id
 from wbot.domain.names import clean_name
 from wbot.domain.payees import NO_NAME, check_name, phone_digits
@@ -95,7 +96,7 @@ def alias_of(text: str) -> str:
 
 
 def make_payee(tx: Tx, business: Business, person: Person, name: str, now: str) -> Payee:
-    """Add a known payee: a name, or another customer by phone number.
+    """Add a known payee: a name, another customer by phone number, or both ("Bob +1555…").
 
     Raises MalformedError for an invalid name, RefusedError for an unknown or the customer's own
     number.
@@ -103,12 +104,22 @@ def make_payee(tx: Tx, business: Business, person: Person, name: str, now: str) 
     shown = one_line(name, PAYEE_LENGTH_MAX)
     if not shown:
         raise MalformedError(NO_NAME)
+    both = name_and_number(shown)
+    if both is not None:
+        before = payees.number_of(tx, person.customer_id, both.name)
+        if before not in {None, both.digits}:
+            raise RefusedError(
+                f"“{both.name}” is +{before} for {person.label}; only they can change that, by a "
+                f"message: {both.name} is +{both.digits}"
+            )
+        payees.give_label(tx, person.customer_id, both.name, both.digits, now=now)
+        shown = f"+{both.digits}"
     if phone_digits(shown) is not None:
         other = required(tx, business, shown)
         if other.customer_id == person.customer_id:
             raise RefusedError("A customer cannot be their own payee.")
         account_id = ledger.account_of_customer(tx, business.id, other.customer_id)
-        shown = f"+{other.label}"
+        shown = f"+{other.label}" if both is None else f"{both.name} (+{both.digits})"
     else:
         check_name(shown)
         shown = clean_name(shown) or shown

@@ -9,6 +9,7 @@ import msgspec
 
 from wbot.admin import customer_lookup
 from wbot.admin.customer_lookup import Person
+from wbot.domain.amounts import parse_amount
 from wbot.domain.business import Business
 from wbot.domain.errors import MalformedError, RefusedError
 from wbot.domain.ledger import (
@@ -19,7 +20,7 @@ from wbot.domain.ledger import (
     reference_of,
     transfer_id_of,
 )
-from wbot.domain.money import Currency, parse_amount
+from wbot.domain.money import Currency
 from wbot.domain.receipts import MEMO_LENGTH_MAX, one_line
 from wbot.payments import adjustments
 from wbot.storage import customers, ledger, ledger_queries
@@ -73,12 +74,20 @@ def reverse(tx: Tx, reference: str, now: str) -> Reversed:
         raise MalformedError(f"{reference[:20]!r} is not a transfer reference; use T12 or 12.")
     transfer = ledger_queries.transfer(tx, transfer_id)
     reversal_id = adjustments.reverse(tx, transfer, now)
+    survivor = adjustments.pass_on(tx, transfer.debit_account_id, reversal_id, now)
     return Reversed(
         transfer=transfer,
         reversal_id=reversal_id,
         back_to=ledger_queries.account(tx, transfer.debit_account_id).holder,
-        passed_on_to=_pass_on(tx, transfer.debit_account_id, reversal_id, now),
+        passed_on_to=None if survivor is None else customers.label(tx, survivor),
     )
+
+
+def checked_key(key: str) -> str:
+    """An operator's key for one booking; raises MalformedError where it cannot be one."""
+    if not 0 < len(key.strip()) <= KEY_LENGTH_MAX:
+        raise MalformedError(f"A key has 1 to {KEY_LENGTH_MAX} characters.")
+    return key.strip()
 
 
 def _amount(text: str, currency: Currency) -> int:
@@ -99,9 +108,8 @@ def _book(tx: Tx, business: Business, order: Order, *, kind: TransferKind, now: 
         booked = _booked(tx, known["id"], person, own)
         _check_same(tx, booked, amount_minor=amount_minor, memo=memo)
         return msgspec.structs.replace(booked, is_repeated=True)
-    book = adjustments.deposit if kind is TransferKind.DEPOSIT else adjustments.withdraw
-    transfer_id = book(
-        tx, business, own, amount_minor=amount_minor, memo=memo, cause=cause, now=now
+    transfer_id = adjustments.adjust(
+        tx, business, own, kind=kind, amount_minor=amount_minor, memo=memo, cause=cause, now=now
     )
     return _booked(tx, transfer_id, person, own)
 
@@ -120,10 +128,8 @@ def _person(tx: Tx, business: Business, order: Order, *, kind: TransferKind, now
 
 
 def _cause(business: Business, kind: TransferKind, key: str | None) -> Cause:
-    if key is not None and not 0 < len(key.strip()) <= KEY_LENGTH_MAX:
-        raise MalformedError(f"A key has 1 to {KEY_LENGTH_MAX} characters.")
     name = "withdraw" if kind is TransferKind.WITHDRAWAL else "deposit"
-    own = f"once:{secrets.token_hex(16)}" if key is None else f"key:{key.strip()}"
+    own = f"once:{secrets.token_hex(16)}" if key is None else f"key:{checked_key(key)}"
     return Cause(CauseKind.OPERATOR, f"{business.id}/{name}/{own}")
 
 
@@ -147,13 +153,3 @@ def _booked(tx: Tx, transfer_id: int, person: Person, account_id: int) -> Booked
         person=person,
         balance=ledger.balance(tx, account_id),
     )
-
-
-def _pass_on(tx: Tx, account_id: int, reversal_id: int, now: str) -> str | None:
-    """Pass money returned to a customer who was merged since on to the surviving customer."""
-    owner = ledger.account(tx, account_id)["customer_id"]
-    survivor = None if owner is None else customers.survivor(tx, owner)
-    if survivor is None or survivor == owner:
-        return None
-    adjustments.move_balance(tx, owner, survivor, why=reference_of(reversal_id), now=now)
-    return customers.label(tx, survivor)

@@ -51,7 +51,7 @@ def csv_lines(tx: Tx, selection: Selection) -> Iterator[str]:
                 transfer.currency,
                 names[transfer.debit_account_id],
                 _payee(transfer, accounts, names),
-                _text_cell(transfer.memo),
+                text_cell(transfer.memo),
                 "" if transfer.target_id is None else reference_of(transfer.target_id),
                 transfer.message_id or "",
                 transfer.cause,
@@ -79,7 +79,7 @@ def _payee(transfer: Transfer, accounts: Mapping[int, Account], names: Mapping[i
         account is not None and transfer.kind == "transfer" and account.kind == "business"
     )
     if account is None or is_unknown_number:
-        return _text_cell(transfer.payee)
+        return text_cell(transfer.payee)
     return names[account.id]
 
 
@@ -89,7 +89,7 @@ def _csv_line(cells: Sequence[str]) -> str:
     return out.getvalue()
 
 
-def _text_cell(text: str | None) -> str:
+def text_cell(text: str | None) -> str:
     """A person's text as a cell: a spreadsheet would run one that begins like a formula."""
     return f"'{text}" if text and text[0] in _FORMULA else text or ""
 

@@ -70,14 +70,15 @@ def completion_of(answer: Answer, *, created: int, completion_id: str) -> dict[s
         ]
     finish_reason = "tool_calls" if answer.tool_calls else "stop"
     choice = {"index": 0, "message": message, "finish_reason": finish_reason, "logprobs": None}
-    usage = msgspec.structs.asdict(answer.usage)
+    read, written = answer.usage.prompt_tokens, answer.usage.completion_tokens
+    usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
     return {
         "id": completion_id,
         "object": "chat.completion",
         "created": created,
         "model": answer.model,
         "choices": [choice],
-        "usage": usage | {"total_tokens": sum(usage.values())},
+        "usage": usage,
     }
 
 
@@ -149,8 +150,5 @@ def _result_of(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_cancellable(result: Mapping[str, Any]) -> bool:
-    """Whether it is a transfer to a name; what went to a customer's number stays there."""
-    to = result.get("to")
-    if result.get("ok") is not True:
-        return False
-    return isinstance(to, str) and "reversal" not in result and to[:1] not in "+0123456789"
+    """Whether it is a transfer to somebody outside; what went to a customer stays there."""
+    return result.get("ok") is True and result.get("payee") == "outside"

@@ -33,7 +33,15 @@ from wbot.domain.money import format_amount
 from wbot.storage import businesses, ledger, ledger_queries
 from wbot.storage.tx import Tx
 
-_ADDED_BY_NAME = ("instructions", "model", *RULES, "throughput", "error_text", "show_payer")
+_ADDED_BY_NAME = (
+    "instructions",
+    "model",
+    *RULES,
+    "throughput",
+    "error_text",
+    "show_payer",
+    "timezone",
+)
 
 
 @click.group()

@@ -122,8 +122,9 @@ def merge(*, business_id: str, from_text: str, into_text: str, as_json: bool) ->
 def add(*, business_id: str, text: str, name: str, as_json: bool) -> None:
     """Make NAME a known payee of the customer.
 
-    NAME may be another customer's phone number. The customer can then pay them even if the
-    business allows known payees only, and without the limit for new payees.
+    NAME may be another customer's phone number, or a name for it ("Bob +15550101002"). The
+    customer can then pay them even if the business allows known payees only, and without the limit
+    for new payees.
     """
     with writing() as tx:
         business = businesses.required(tx, business_id)
@@ -168,7 +169,9 @@ def _details(tx: Tx, business: Business, customer_id: int) -> dict[str, Any]:
         "aliases": [msgspec.to_builtins(alias) for alias in customers.aliases(tx, customer_id)],
         "payees": [
             {
+                "payee": f"P{one['id']}",
                 "name": one["name"],
+                "number": one["number"],
                 "received": format_amount(one["posted_minor"], business.currency),
                 "of": customer_lookup.reference_of(owner),
             }
@@ -209,7 +212,11 @@ def _alias_text(alias: dict[str, Any]) -> str:
 
 
 def _payee_text(one: dict[str, Any], found: dict[str, Any]) -> str:
-    text = f"{one['name']}, received {one['received']} {found['currency']}"
+    if one["number"] is not None:
+        text = f"{one['name']}, a customer: +{one['number']}"
+    else:
+        received = f"received {one['received']} {found['currency']}"
+        text = f"{one['name']} ({one['payee']}), outside: {received}"
     return text if one["of"] == found["id"] else f"{text} (from {one['of']} before the merge)"
 
 

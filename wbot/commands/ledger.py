@@ -9,7 +9,7 @@ import click
 from wbot.admin import customer_lookup, ledger_adjustments
 from wbot.admin.ledger_adjustments import Booked, Order, Reversed
 from wbot.admin.ledger_export import csv_lines, hledger_lines
-from wbot.clock import to_text
+from wbot.clock import from_text, to_text
 from wbot.commands.console import (
     DAY,
     WORDS,
@@ -20,7 +20,6 @@ from wbot.commands.console import (
     print_facts,
     print_json,
     print_table,
-    readable,
     reading,
     right,
     writing,
@@ -29,6 +28,7 @@ from wbot.domain.business import Business
 from wbot.domain.errors import MalformedError, RefusedError
 from wbot.domain.ledger import Balance, Entry, TransferState, reference_of
 from wbot.domain.money import Currency, currency_of, format_amount
+from wbot.domain.timezones import zone
 from wbot.storage import businesses, customers, invariants, ledger_queries
 from wbot.storage import ledger as storage
 from wbot.storage.ledger_queries import Selection
@@ -277,15 +277,21 @@ def _entry(entry: Entry, business: Business) -> dict[str, Any]:
 
 
 def _print_statement(found: list[Entry], business: Business, label: str) -> None:
-    columns = ("Transfer", "Time (UTC)", "Kind", right(f"Amount {business.currency_code}"))
+    here = zone(business.zone_name)
+    columns = (
+        "Transfer",
+        f"Time ({business.zone_name})",
+        "Kind",
+        right(f"Amount {business.currency_code}"),
+    )
     rows = [
         (
             entry.reference,
-            readable(entry.created_at, zone=""),
+            f"{from_text(entry.created_at).astimezone(here):%Y-%m-%d %H:%M:%S}",
             entry.kind,
             ("" if entry.is_incoming else "-")
             + format_amount(entry.amount_minor, business.currency),
-            entry.counterparty,
+            f"{entry.counterparty} (outside)" if entry.is_outside else entry.counterparty,
             _state(entry),
             entry.memo or "",
         )

@@ -5,6 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from wbot.domain.money import Currency, currency_of
+from wbot.domain.timezones import zone_of_number
 
 THROUGHPUT_DEFAULT = 80
 """Sends a second that the Cloud API allows a number by default."""
@@ -62,7 +63,16 @@ class Business(msgspec.Struct, frozen=True, kw_only=True):
     throughput: int = THROUGHPUT_DEFAULT
     error_text: str | None = None
     show_payer: ShowPayer = ShowPayer.NONE
+    timezone: str | None = None
+    """Chosen by the operator; see `zone_name`."""
+    number: str | None = None
+    """Its own number in digits, once WhatsApp has named it."""
     policy: Policy = Policy()
+
+    @property
+    def zone_name(self) -> str:
+        """The time zone of all times that its customers read."""
+        return self.timezone or zone_of_number(self.number)
 
     @property
     def currency(self) -> Currency:

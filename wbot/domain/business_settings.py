@@ -11,10 +11,12 @@ from typing import Any
 
 import msgspec
 
+from wbot.domain.amounts import parse_amount
 from wbot.domain.business import Business, PayeeRule, Policy, ShowPayer, Switch
 from wbot.domain.errors import MalformedError, RefusedError
-from wbot.domain.money import Currency, currency_of, format_amount, parse_amount
+from wbot.domain.money import Currency, currency_of, format_amount
 from wbot.domain.receipts import one_line
+from wbot.domain.timezones import checked_zone
 
 COUNT_MAX = 1_000_000
 SECONDS_MAX = 366 * 24 * 3600
@@ -100,6 +102,10 @@ def _name(text: str, _: Currency) -> str:
     return one_line(text, NAME_LENGTH_MAX)
 
 
+def _timezone(text: str, _: Currency) -> str:
+    return checked_zone(text)
+
+
 def _matching(pattern: re.Pattern[str], message: str) -> Reader:
     def read(text: str, _: Currency) -> str:
         if not pattern.fullmatch(text):
@@ -182,6 +188,11 @@ OPTIONS: dict[str, Option] = {
         _one_of(ShowPayer),
         "What a customer reads of who paid them: name, masked or none (default).",
     ),
+    "timezone": _column(
+        "timezone",
+        _timezone,
+        "Time zone of all times shown, such as Europe/London (default: of the number's country).",
+    ),
     **RULES,
 }
 """Everything but the currency, by the names operators write."""
@@ -231,6 +242,7 @@ def described(business: Business) -> dict[str, Any]:
         "access_token": shown_reference(business.access_token),
         CURRENCY: business.currency_code,
     }
+    columns["timezone"] = business.zone_name  # the one in effect
     return {**common, **columns, **described_rules(business)}
 
 

@@ -6,7 +6,8 @@ import msgspec
 
 from wbot.domain.ledger import reference_of
 from wbot.domain.money import Currency, format_money
-from wbot.domain.receipts import quoted_payee, receipt
+from wbot.domain.payees import Payee
+from wbot.domain.receipts import quoted_payee, receipt, told_payee
 
 _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
@@ -30,7 +31,7 @@ class PendingTransfer(msgspec.Struct, frozen=True, kw_only=True):
 
     transfer_id: int
     amount_minor: int
-    payee: str
+    payee: Payee
     is_payee_known: bool
     repeats: Repeated | None = None
 
@@ -82,12 +83,12 @@ def line_of(one: PendingTransfer, currency: Currency) -> str:
     """A pending transfer in a question."""
     money = format_money(one.amount_minor, currency)
     new = "" if one.is_payee_known else ", a new payee"
-    return receipt(f"{money} to {quoted_payee(one.payee)} ({reference_of(one.transfer_id)}){new}")
+    return receipt(f"{money} to {told_payee(one.payee)} ({reference_of(one.transfer_id)}){new}")
 
 
 def _again(one: PendingTransfer, before: Repeated, currency: Currency) -> str:
     money = format_money(one.amount_minor, currency)
-    to, ago = quoted_payee(one.payee), _ago(before.ago_s)
+    to, ago = quoted_payee(one.payee.name, one.payee.number), _ago(before.ago_s)
     did = "You sent" if before.is_sent else "You already asked to send"
     return receipt(f"{did} {money} to {to} {ago}. Send another {money}?")
 

@@ -15,7 +15,7 @@ from wbot.domain.ledger import ANOTHER_CUSTOMER, Entry
 from wbot.domain.messages import Card, Contacts, Content, Context, text_of
 from wbot.domain.names import clean_name, masked_number
 from wbot.domain.payees import phone_digits, shown_payee
-from wbot.domain.receipts import one_line, our_lines, quoted
+from wbot.domain.receipts import one_line, our_lines, quoted, quoted_payee
 
 FIELD = "written by another customer"
 """The name of the field that holds such words for a model."""
@@ -39,10 +39,14 @@ class Named(msgspec.Struct, frozen=True):
 
     text: str
     is_foreign: bool = False
+    number: str | None = None
+    """Behind the customer's own name for another customer."""
 
     @property
     def in_line(self) -> str:
         """As shown in a line of the ledger."""
+        if self.number is not None:
+            return quoted_payee(self.text, self.number)
         return self.text if self.text == ANOTHER_CUSTOMER else quoted(self.text)
 
     @property
@@ -99,7 +103,10 @@ def counterparty(entry: Entry, show: ShowPayer) -> Named:
     if entry.business_name is not None:
         return Named(entry.business_name)
     if entry.label is not None:
-        return Named(shown_payee(entry.label), is_foreign=is_foreign_label(entry))
+        is_foreign = is_foreign_label(entry)
+        return Named(shown_payee(entry.label), is_foreign=is_foreign, number=entry.payee_number)
+    if not entry.is_incoming:  # a payee's own name is never for the payer, forgotten label or not
+        return Named(ANOTHER_CUSTOMER)
     return payer(entry.other_name, entry.other_phone, show)
 
 

@@ -18,6 +18,7 @@ class TransferKind(StrEnum):
     TRANSFER = "transfer"
     DEPOSIT = "deposit"
     WITHDRAWAL = "withdrawal"
+    PAYOUT = "payout"
     MERGE = "merge"
     REVERSAL = "reversal"
 
@@ -80,6 +81,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """The payee as the payer named them."""
     label: str | None = None
     """The account holder's name for the other side: a payee's name, or a number as written."""
+    payee_number: str | None = None
+    """The number behind that name, where it is a customer's; with + where its payer typed it."""
+    is_outside: bool = False
+    """Whether the other side is somebody outside, whom the business pays out."""
+    is_paying_out: bool = False
+    """Whether a batch of payouts has it."""
     is_payee_used: bool = False
     """Whether the customer has confirmed a payment to the payee, or one needed no yes."""
     was_foreign_read: bool = False

@@ -4,8 +4,17 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+import msgspec
+
 from wbot.domain.errors import MalformedError
-from wbot.domain.names import DIGITS_MAX, NAME_LENGTH_MAX, clean_name, nearest_name, seen
+from wbot.domain.names import (
+    DIGITS_MAX,
+    NAME_LENGTH_MAX,
+    clean_name,
+    masked_number,
+    nearest_name,
+    seen,
+)
 
 _NUMBER = re.compile("\\+?[0-9][0-9\\s().\u2010-\u2015\u2212-]*")
 _NOT_DIGITS = re.compile("[^0-9]")
@@ -19,6 +28,22 @@ NO_NAME = (
     f"A payee's name can have {NAME_LENGTH_MAX} characters: letters, spaces, {DIGITS_MAX} digits "
     "and the signs ' - . & but no link; please choose a shorter or simpler name."
 )
+
+
+class Payee(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a customer pays: another customer, or somebody outside, whom the business pays out."""
+
+    name: str
+    """As the payer wrote it: a number, or a name of the payer's own."""
+    number: str | None = None
+    """Of a customer under such a name; with + where the payer typed it, too."""
+    paid_out_by: str | None = None
+    """The business that pays out somebody outside; None for a customer."""
+
+
+def shown_number(number: str) -> str:
+    """A named customer's number, for its payer: as they typed it, else its last digits."""
+    return number if number.startswith("+") else masked_number(number) or ""
 
 
 def folded_name(name: str) -> str:

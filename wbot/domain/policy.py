@@ -38,6 +38,7 @@ class Refusal(StrEnum):
     ALREADY_CANCELLED = "already_cancelled"
     CANCEL_WINDOW_CLOSED = "cancel_window_closed"
     REACHED_A_CUSTOMER = "reached_a_customer"
+    PAYING_OUT = "paying_out"
     QUOTES_NO_PAYMENT = "quotes_no_payment"
     QUOTES_ANOTHER = "quotes_another"
     QUOTES_SEVERAL = "quotes_several"
@@ -72,6 +73,7 @@ SENTENCES = {
     Refusal.REACHED_A_CUSTOMER: (
         "That money has reached another customer's account; please ask us to sort it out."
     ),
+    Refusal.PAYING_OUT: "That money is already being paid out; please ask us.",
     Refusal.QUOTES_NO_PAYMENT: "The message that you quote is about no payment of yours.",
     Refusal.QUOTES_ANOTHER: "That is not the payment in the message that you quote.",
     Refusal.QUOTES_SEVERAL: (
@@ -159,9 +161,8 @@ def cancel_refusal(
     entry: Entry | None, *, made_at: datetime | None, now: datetime, policy: Policy
 ) -> Refusal | None:
     """Why a customer's transfer cannot be cancelled; None when it may be voided or reversed."""
-    if entry is None or made_at is None or entry.is_incoming:
-        return Refusal.NOTHING_TO_CANCEL
-    if entry.kind is not TransferKind.TRANSFER:
+    is_own = entry is not None and not entry.is_incoming
+    if entry is None or made_at is None or not is_own or entry.kind is not TransferKind.TRANSFER:
         return Refusal.NOTHING_TO_CANCEL
     by_state: dict[TransferState, Refusal | None] = {
         TransferState.REFUSED: Refusal.LATEST_REFUSED,
@@ -174,6 +175,8 @@ def cancel_refusal(
     # A reversal could take money that the receiving customer already relies on.
     if entry.is_to_customer:
         return Refusal.REACHED_A_CUSTOMER
+    if entry.is_paying_out:
+        return Refusal.PAYING_OUT
     if (now - made_at).total_seconds() > policy.cancel_window_s:
         return Refusal.CANCEL_WINDOW_CLOSED
     return None

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from wbot.domain.ledger import reference_of
 from wbot.domain.money import Currency, format_money
-from wbot.domain.payees import shown_payee
+from wbot.domain.payees import Payee, shown_number, shown_payee
 
 MARK = "\N{RECEIPT}"
 """Begins each line that code rendered; removed from all other text."""
 
+# With what varies or continues a symbol: alone it would be left over.
+_MARK = re.compile(f"{MARK}[\ufe0e\ufe0f\u200d\u20e3]*")
 # They can display text in another order than it is stored: an amount could be reversed.
 _BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _LEFT_OUT = {"Cc", "Cs"}  # controls, and lone surrogates, which no file can store
@@ -30,7 +32,7 @@ def receipt(text: str) -> str:
 
 def without_mark(text: str) -> str:
     """The text without the mark, bidirectional and other controls, lone surrogates."""
-    kept = _BIDI_CONTROLS.sub("", text.replace(MARK, ""))
+    kept = _BIDI_CONTROLS.sub("", _MARK.sub("", text))
     return "".join(c for c in kept if c in "\n\t" or unicodedata.category(c) not in _LEFT_OUT)
 
 
@@ -44,9 +46,22 @@ def quoted(name: str) -> str:
     return f"“{_QUOTATION_MARKS.sub('', one_line(name, PAYEE_LENGTH_MAX))}”"
 
 
-def quoted_payee(name: str) -> str:
-    """Whom the customer pays, within a line or a question."""
-    return quoted(shown_payee(name))
+def quoted_payee(name: str, number: str | None = None) -> str:
+    """Whom the customer pays, within a line or a question; `number` is a named customer's."""
+    shown = shown_payee(name)
+    if number is None:
+        return quoted(shown)
+    # Before the number, words alone need no marks to be told from the line's own.
+    is_plain = all(c.isalpha() or c in " '-" or unicodedata.combining(c) for c in shown)
+    return f"{shown if is_plain else quoted(shown)} ({shown_number(number)})"
+
+
+def told_payee(payee: Payee) -> str:
+    """Whom the customer pays, and how the money gets there."""
+    shown = quoted_payee(payee.name, payee.number)
+    if payee.paid_out_by is None:
+        return f"{shown}, gets it at once"
+    return f"{shown}, outside: paid out by {one_line(payee.paid_out_by, PAYEE_LENGTH_MAX)}"
 
 
 class ReceiptFormatter:
@@ -60,8 +75,8 @@ class ReceiptFormatter:
         held = f" Held: {format_money(held_minor, self._currency)}." if held_minor else ""
         return receipt(f"{self._available}{held}")
 
-    def sent(self, transfer_id: int, amount_minor: int, payee: str) -> str:
-        money = self._to(amount_minor, payee)
+    def sent(self, transfer_id: int, amount_minor: int, payee: Payee) -> str:
+        money = f"{format_money(amount_minor, self._currency)} to {told_payee(payee)}"
         return receipt(f"Sent {money} ({reference_of(transfer_id)}). {self._available}")
 
     def not_sent(self, amount_minor: int, payee: str, sentence: str) -> str:
@@ -77,6 +92,10 @@ class ReceiptFormatter:
         end = "is back" if was_posted else "will not be sent"
         money = f"{self._to(amount_minor, payee)} {end}"
         return receipt(f"Cancelled {reference_of(transfer_id)}: {money}. {self._available}")
+
+    def not_paid_out(self, transfer_id: int, amount_minor: int, payee: str) -> str:
+        money = f"{self._to(amount_minor, payee)} ({reference_of(transfer_id)})"
+        return receipt(f"Not paid out: {money} is back. {self._available}")
 
     def received(self, transfer_id: int, amount_minor: int, payer: str) -> str:
         """`payer` is what may be shown of the payer, see domain/foreign.py."""

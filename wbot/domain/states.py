@@ -163,11 +163,28 @@ TRANSFER: Transitions[TransferState] = {
     TransferState.POSTED: frozenset({TransferState.REVERSED}),
 }
 
+# What a batch pays to one payee outside -------------------------------------------------------
+
+
+class PayoutState(StrEnum):
+    """Where a payout stands: handed to whoever pays it, then paid out, or given back."""
+
+    EXPORTED = "exported"
+    SETTLED = "settled"
+    VOID = "void"
+
+
+PAYOUT: Transitions[PayoutState] = {
+    None: frozenset({PayoutState.EXPORTED}),
+    PayoutState.EXPORTED: frozenset({PayoutState.SETTLED, PayoutState.VOID}),
+}
+
 IN_COLUMNS: Mapping[str, Mapping[Any, frozenset[Any]]] = {
     "message": MESSAGE,
     "turn": TURN,
     "reply": REPLY,
     "send": SEND,
+    "payout": PAYOUT,
     "prompt": PROMPT,
 }
 """The machines whose state is a column, by their names in `state_transitions`."""

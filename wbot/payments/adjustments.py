@@ -4,57 +4,42 @@ from wbot.domain.business import Business
 from wbot.domain.errors import RefusedError
 from wbot.domain.ledger import Cause, CauseKind, TransferKind, TransferState, reference_of
 from wbot.domain.money import currency_of, format_amount
+from wbot.domain.payouts import batch_reference, payee_reference
 from wbot.domain.policy import withdrawal_refusal
-from wbot.storage import ledger, ledger_queries
+from wbot.domain.states import PayoutState
+from wbot.storage import customers, ledger, ledger_queries, payouts
 from wbot.storage.ledger_queries import Transfer
 from wbot.storage.tx import Tx
 
 
-def deposit(
+def adjust(
     tx: Tx,
     business: Business,
     account_id: int,
     *,
+    kind: TransferKind,
     amount_minor: int,
     memo: str | None,
     cause: Cause,
     now: str,
 ) -> int:
-    """Money from the business's account to a customer's; the transfer's number."""
-    outside = ledger.account_of_business(tx, business.id)
+    """A deposit to a customer's account, or a withdrawal from it; the transfer's number.
+
+    A withdrawal beyond what is available there is recorded as refused.
+    """
+    outside, is_deposit = ledger.account_of_business(tx, business.id), kind is TransferKind.DEPOSIT
+    refusal = None
+    if not is_deposit:
+        refusal = withdrawal_refusal(amount_minor, ledger.balance(tx, account_id))
     movement = ledger.Movement(
         business_id=business.id,
-        kind=TransferKind.DEPOSIT,
-        debit_account_id=outside,
-        credit_account_id=account_id,
+        kind=kind,
+        debit_account_id=outside if is_deposit else account_id,
+        credit_account_id=account_id if is_deposit else outside,
         amount_minor=amount_minor,
         currency=business.currency_code,
         cause=cause,
-        memo=memo,
-    )
-    return ledger.record(tx, movement, now)
-
-
-def withdraw(
-    tx: Tx,
-    business: Business,
-    account_id: int,
-    *,
-    amount_minor: int,
-    memo: str | None,
-    cause: Cause,
-    now: str,
-) -> int:
-    """Money back from a customer's account, recorded as refused beyond what is available there."""
-    movement = ledger.Movement(
-        business_id=business.id,
-        kind=TransferKind.WITHDRAWAL,
-        debit_account_id=account_id,
-        credit_account_id=ledger.account_of_business(tx, business.id),
-        amount_minor=amount_minor,
-        currency=business.currency_code,
-        cause=cause,
-        refusal=withdrawal_refusal(amount_minor, ledger.balance(tx, account_id)),
+        refusal=refusal,
         memo=memo,
     )
     return ledger.record(tx, movement, now)
@@ -101,10 +86,21 @@ def move_balance(tx: Tx, from_id: int, into_id: int, *, now: str, why: str = "")
     ledger.record(tx, movement, now)
 
 
+def pass_on(tx: Tx, account_id: int, reversal_id: int, now: str) -> int | None:
+    """Pass money returned to a customer who was merged since on; the surviving customer, if so."""
+    owner = ledger.account(tx, account_id)["customer_id"]
+    survivor = None if owner is None else customers.survivor(tx, owner)
+    if survivor is None or survivor == owner:
+        return None
+    move_balance(tx, owner, survivor, why=reference_of(reversal_id), now=now)
+    return survivor
+
+
 def _check_reversible(tx: Tx, transfer: Transfer, holder_id: int) -> None:
     reference = reference_of(transfer.id)
     if transfer.kind == TransferKind.MERGE:
         raise RefusedError(f"{reference} moved a balance in a merge, which cannot be undone.")
+    _check_no_payout(tx, transfer)
     holder = ledger_queries.account(tx, holder_id)
     available_minor = ledger.balance(tx, holder_id).available_minor
     if holder.kind != "business" and available_minor < transfer.amount_minor:
@@ -114,3 +110,18 @@ def _check_reversible(tx: Tx, transfer: Transfer, holder_id: int) -> None:
             f"{format_amount(transfer.amount_minor, currency)} {currency.code} would have to come "
             f"back, and {format_amount(available_minor, currency)} is available."
         )
+
+
+def _check_no_payout(tx: Tx, transfer: Transfer) -> None:
+    reference = reference_of(transfer.id)
+    if transfer.kind == TransferKind.PAYOUT:
+        raise RefusedError(f"{reference} settled a payout, which cannot be undone.")
+    found = payouts.of_transfer(tx, transfer.id)
+    if found is not None and found["state"] != PayoutState.VOID:
+        batch, payee = batch_reference(found["batch_id"]), payee_reference(found["payee_id"])
+        how = (
+            "it has been paid out"
+            if found["state"] == PayoutState.SETTLED
+            else f"`wbot payout void {batch} --payee {payee} --key K` gives it back"
+        )
+        raise RefusedError(f"{reference} is in the payout {batch} to {payee}: {how}.")

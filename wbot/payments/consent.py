@@ -25,7 +25,7 @@ from wbot.domain.policy import Refusal, sentence_of
 from wbot.domain.prompts import PromptKind, prompt
 from wbot.domain.receipts import ReceiptFormatter
 from wbot.domain.states import PromptOutcome
-from wbot.payments import notifications, repetition, unknown_numbers
+from wbot.payments import notifications, recipients, repetition, unknown_numbers
 from wbot.storage import (
     customers,
     journal,
@@ -88,7 +88,7 @@ def _is_typed(message: StoredMessage, held: Sequence[PendingTransfer], business:
     words = own_words.typed_in(content_of(raw), context_of(raw))
     return business.policy.own_words is Switch.OFF or all(
         own_words.has_amount(words, one.amount_minor, business.currency)
-        and (one.is_payee_known or own_words.has_payee(words, one.payee))
+        and (one.is_payee_known or own_words.has_payee(words, one.payee.name))
         for one in held
     )
 
@@ -100,8 +100,7 @@ def _take_back_prompt(
     if asked is None or asked["outcome"] is not None:
         return None
     row = ledger.required(tx, asked["transfer_id"])
-    entry = ledger.entry(tx, row["debit_account_id"], row["id"])
-    payee = "the payee" if entry is None else entry.payee
+    payee = recipients.payee_of(tx, business, row["id"])
     sent = _lines(tx, row, business).sent(row["id"], row["amount_minor"], payee)
     body = take_back_body(sent, receipts)
     return prompt(PromptKind.CANCEL, asked["token"], body, yes="Yes, take it back", no="No")
@@ -148,7 +147,17 @@ def expire_due(tx: Tx, now: str) -> int:
     return len(due)
 
 
-def close_if_voided(tx: Tx, transfer_id: int, *, by: str, now: str) -> None:
+def void_all(tx: Tx, why: str, now: str) -> int:
+    """Void every hold, and close its question; how many there were."""
+    open_ = ledger.open_everywhere(tx)
+    for transfer_id in open_:
+        cause = Cause(CauseKind.OPERATOR, f"{why}/{reference_of(transfer_id)}")
+        ledger.resolve(tx, transfer_id, Phase.VOID, cause=cause, now=now)
+        close_if_voided(tx, transfer_id, by=None, now=now)
+    return len(open_)
+
+
+def close_if_voided(tx: Tx, transfer_id: int, *, by: str | None, now: str) -> None:
     """End the question about a transfer that was cancelled otherwise, if it was the last of it."""
     asker = journal.message_of_transfer(tx, transfer_id)
     if asker is None or ledger.open_of_message(tx, asker):
@@ -194,7 +203,8 @@ def _line_now(tx: Tx, effect: journal.Effect, message_id: str, business: Busines
     if found["resolution"] == Phase.EXPIRE:
         return lines.not_confirmed(*facts)
     if entry.state is TransferState.POSTED:
-        return lines.sent(*facts)
+        payee = recipients.payee_of(tx, business, entry.transfer_id)
+        return lines.sent(entry.transfer_id, entry.amount_minor, payee)
     return lines.cancelled(*facts, was_posted=entry.state is TransferState.REVERSED)
 
 
@@ -207,7 +217,8 @@ def _post(
     payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
     payees.learn(tx, payer_id, row["credit_account_id"], now)
     notify = notifications.notify_payee(tx, business, row["id"], now)
-    line = _lines(tx, row, business).sent(row["id"], row["amount_minor"], row["payee"])
+    payee = recipients.payee_of(tx, business, row["id"])
+    line = _lines(tx, row, business).sent(row["id"], row["amount_minor"], payee)
     _keep(tx, message_id, "confirm", row, end_id=post_id, line=line, now=now)
     return line, notify
 
@@ -225,7 +236,8 @@ def _refusal_at_yes(tx: Tx, row: Row, business: Business, now: str) -> Refusal |
     if is_customer:
         return None
     # The customer who has the number now is not the one the question was about.
-    digits = phone_digits(row["payee"])
+    payee = recipients.payee_of(tx, business, row["id"])
+    digits = phone_digits(payee.number or payee.name)
     is_now = digits is not None and customers.find_by_phone(tx, business.id, digits) is not None
     return Refusal.CUSTOMER_SINCE if is_now else Refusal.UNKNOWN_CUSTOMER
 
@@ -292,7 +304,7 @@ def _held(tx: Tx, row: Row, business: Business, now: str) -> PendingTransfer:
     return PendingTransfer(
         transfer_id=row["id"],
         amount_minor=row["amount_minor"],
-        payee=row["payee"],
+        payee=recipients.payee_of(tx, business, row["id"]),
         is_payee_known=payees.is_known_account(tx, payer_id, row["credit_account_id"]),
         repeats=repetition.repeated_by(
             tx, row, payee=row["payee"], policy=business.policy, now=now

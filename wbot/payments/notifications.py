@@ -1,4 +1,4 @@
-"""The notice that a customer gets when another one has paid them."""
+"""Notices that customers get unasked: they were paid, or a payout of theirs came back."""
 
 from wbot.clock import from_text, later, to_text
 from wbot.domain import foreign
@@ -16,9 +16,7 @@ def notify_payee(tx: Tx, business: Business, transfer_id: int, now: str) -> int 
     row = ledger.required(tx, transfer_id)
     payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
     receiver_id = ledger.account(tx, row["credit_account_id"])["customer_id"]
-    since = to_text(later(from_text(now), -WINDOW_S))
-    to = None if receiver_id is None else customers.reachable_since(tx, receiver_id, since)
-    if to is None:
+    if receiver_id is None:
         return None
     left = ledger.balance(tx, row["credit_account_id"]).available_minor
     payer = foreign.payer(
@@ -27,12 +25,36 @@ def notify_payee(tx: Tx, business: Business, transfer_id: int, now: str) -> int 
     line = ReceiptFormatter(business.currency, left).received(
         row["id"], row["amount_minor"], payer.in_line
     )
+    return _notify(tx, business, receiver_id, line, cause=row["id"], now=now)
+
+
+def notify_not_paid_out(tx: Tx, business: Business, transfer_id: int, now: str) -> None:
+    """Put a notice to the payer into the outbox: what should have been paid out is back."""
+    row = ledger.required(tx, transfer_id)
+    payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
+    payer_id = customers.survivor(tx, payer_id)
+    account_id = ledger.account_of_customer(tx, business.id, payer_id)
+    left = ledger.balance(tx, account_id).available_minor
+    payee = ledger.payee_of(tx, transfer_id)["name"]
+    line = ReceiptFormatter(business.currency, left).not_paid_out(
+        transfer_id, row["amount_minor"], payee
+    )
+    _notify(tx, business, payer_id, line, cause=transfer_id, now=now)
+
+
+def _notify(
+    tx: Tx, business: Business, customer_id: int, line: str, *, cause: int, now: str
+) -> int | None:
+    since = to_text(later(from_text(now), -WINDOW_S))
+    to = customers.reachable_since(tx, customer_id, since)
+    if to is None:
+        return None
     outbox.add(
         tx,
         outbox.NewReply(
             business_id=business.id,
             conversation_id=to.conversation_id,
-            cause=f"notice:{reference_of(row['id'])}",
+            cause=f"notice:{reference_of(cause)}",
             part=0,
             message_id=None,
             reply_phone=to.phone,

@@ -1,11 +1,21 @@
-"""Who is to get the money: another customer by number, or a payee by name."""
+"""Who is to get the money: another customer by number or label, or somebody outside by name."""
 
 import msgspec
 
+from wbot.domain.business import Business
 from wbot.domain.errors import MalformedError
+from wbot.domain.labels import Label, name_and_number
 from wbot.domain.names import clean_name
-from wbot.domain.payees import begun_by, check_name, folded_name, phone_digits
+from wbot.domain.payees import (
+    Payee,
+    begun_by,
+    check_name,
+    folded_name,
+    phone_digits,
+    shown_number,
+)
 from wbot.domain.receipts import PAYEE_LENGTH_MAX, one_line, quoted, quoted_payee
+from wbot.payments import labels
 from wbot.payments.context import PaymentContext
 from wbot.storage import customers, ledger, payees
 from wbot.storage.tx import Tx
@@ -15,6 +25,8 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     """Another customer, a number that may be unknown, or a name that may become a payee."""
 
     name: str
+    number: str | None = None
+    """Of a customer whom the payer has named; with + where the payer typed it, too."""
     is_known: bool = False
     customer_id: int | None = None
     is_number: bool = False
@@ -26,6 +38,8 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
 def normalised(to: str) -> str:
     """A recipient as compared: two spellings of one recipient have the same key."""
     name = one_line(to, PAYEE_LENGTH_MAX)  # as `find` reads it, or one payee had two keys
+    if (both := name_and_number(name)) is not None:
+        return both.digits
     return phone_digits(name) or folded_name(name)
 
 
@@ -34,8 +48,11 @@ def find(tx: Tx, context: PaymentContext, to: str) -> Recipient:
     name = one_line(to, PAYEE_LENGTH_MAX)
     if not name:
         raise MalformedError("Whom should the money go to?")
-    digits = phone_digits(name)
-    return _by_number(tx, context, digits) if digits else _by_name(tx, context, name)
+    if (digits := phone_digits(name)) is not None:
+        return _by_number(tx, context, digits)
+    if (both := name_and_number(name)) is not None:
+        return _by_both(tx, context, both)
+    return _by_name(tx, context, name)
 
 
 def account_of(tx: Tx, context: PaymentContext, recipient: Recipient) -> int:
@@ -59,10 +76,22 @@ def find_account(tx: Tx, context: PaymentContext, recipient: Recipient) -> int |
     return ledger.find_account_of_payee(tx, context.customer_id, recipient.name)
 
 
-def _by_number(tx: Tx, context: PaymentContext, digits: str) -> Recipient:
+def payee_of(tx: Tx, business: Business, transfer_id: int) -> Payee:
+    """Whom a transfer is to, as its payer reads it."""
+    row = ledger.payee_of(tx, transfer_id)
+    return Payee(
+        name=row["name"],
+        number=row["number"],
+        paid_out_by=business.name if row["kind"] == "payee" else None,
+    )
+
+
+def _by_number(tx: Tx, context: PaymentContext, digits: str, *, is_typed: bool = True) -> Recipient:
     found = customers.find_by_phone(tx, context.business.id, digits)
+    label = payees.label_of(tx, context.customer_id, digits)
     return Recipient(
-        name=f"+{digits}",
+        name=label or f"+{digits}",
+        number=None if label is None else f"{'+' if is_typed else ''}{digits}",
         is_known=found is not None and payees.is_known_customer(tx, context.customer_id, found),
         customer_id=found,
         is_number=True,
@@ -70,8 +99,25 @@ def _by_number(tx: Tx, context: PaymentContext, digits: str) -> Recipient:
     )
 
 
+def _by_both(tx: Tx, context: PaymentContext, label: Label) -> Recipient:
+    """By name and number at once: the number decides, and the name may not be another one's."""
+    now = payees.number_of(tx, context.customer_id, label.name)
+    if now not in {None, label.digits}:
+        shown = quoted_payee(label.name, now)
+        raise MalformedError(
+            f"{shown} has another number than {shown_number(f'+{label.digits}')}. If it has "
+            f"changed, please write: {label.name} is +{label.digits}"
+        )
+    if now is None:
+        labels.name_if_typed(tx, context, label)
+    return _by_number(tx, context, label.digits)
+
+
 def _by_name(tx: Tx, context: PaymentContext, name: str) -> Recipient:
     paid, folded = payees.names_paid(tx, context.customer_id), folded_name(name)
+    if (digits := payees.number_of(tx, context.customer_id, name)) is not None:
+        found = _by_number(tx, context, digits, is_typed=False)
+        return msgspec.structs.replace(found, name=paid[folded])
     if folded in paid:  # under whatever rules for names
         is_known = payees.is_known(tx, context.customer_id, name)
         return Recipient(name=paid[folded], is_known=is_known)

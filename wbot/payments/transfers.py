@@ -8,6 +8,7 @@ from wbot.clock import from_text, later, to_text
 from wbot.domain import own_words
 from wbot.domain.business import Switch
 from wbot.domain.ledger import Cause, CauseKind, Phase, TransferKind
+from wbot.domain.payees import Payee
 from wbot.domain.policy import (
     DAY_S,
     AskReason,
@@ -37,7 +38,7 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
 
     transfer_id: int
     amount_minor: int
-    payee: str
+    payee: Payee
     phase: Phase
     refusal: Refusal | None
     available_minor: int
@@ -73,6 +74,7 @@ def transfer(tx: Tx, context: PaymentContext, order: Order) -> Transfer:
             phase=phase,
             refusal=refusal,
             payee=recipient.name,
+            payee_number=recipient.number,
             memo=order.memo,
         ),
         context.now,
@@ -81,7 +83,7 @@ def transfer(tx: Tx, context: PaymentContext, order: Order) -> Transfer:
     return Transfer(
         transfer_id=transfer_id,
         amount_minor=order.amount_minor,
-        payee=recipient.name,
+        payee=recipients.payee_of(tx, context.business, transfer_id),
         phase=Phase.REFUSED if refusal else phase,
         refusal=refusal,
         available_minor=ledger.balance(tx, account_id).available_minor,

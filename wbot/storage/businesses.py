@@ -14,11 +14,11 @@ _POLICY = Policy.__struct_fields__
 _COLUMNS = (
     "id, name, phone_number_id, access_token, currency AS currency_code, "
     "status = 'paused' AS is_paused, instructions, model, throughput, error_text, show_payer, "
-    + ", ".join(_POLICY)
+    "timezone, number, " + ", ".join(_POLICY)
 )
 _STORED = (
     *("name", "phone_number_id", "access_token", "instructions", "model", "throughput"),
-    *("error_text", "show_payer", "currency", "status"),
+    *("error_text", "show_payer", "timezone", "number", "currency", "status"),
     *_POLICY,
 )
 _SELECT = f"SELECT {_COLUMNS} FROM businesses"  # noqa: S608  our own column names
@@ -84,6 +84,13 @@ def add(tx: Tx, business: Business, now: str) -> None:
         tx.execute(_INSERT, values)
     except sqlite3.IntegrityError as error:
         raise RefusedError(_taken(tx, business)) from error
+
+
+def learn_number(tx: Tx, business: Business, number: str | None) -> None:
+    """Store the business's own number as WhatsApp names it, where it is another one than before."""
+    digits = "".join(c for c in number or "" if c in "0123456789")
+    if digits and digits != business.number:
+        tx.execute("UPDATE businesses SET number = ? WHERE id = ?", (digits, business.id))
 
 
 def change(tx: Tx, business: Business) -> None:

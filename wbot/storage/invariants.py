@@ -125,6 +125,30 @@ JOIN balances b ON b.account_id = a.id JOIN businesses s ON s.id = a.business_id
 WHERE a.kind <> 'business' AND b.posted_minor - b.held_minor <
     CASE WHEN a.kind = 'customer' THEN -s.overdraft_minor ELSE 0 END AND
 """
+# What a batch pays is what its transfers sum up to, each to that payee; it is settled by one row of
+# that amount, or void by a reversal of each of them, and until then neither.
+WRONG_PAYOUTS = """
+SELECT a.id, o.batch_id, o.payee_id
+FROM accounts a JOIN payouts o ON o.payee_id = a.payee_id
+LEFT JOIN transfers s ON s.id = o.transfer_id
+WHERE (o.amount_minor <> (
+        SELECT coalesce(sum(t.amount_minor), 0)
+        FROM payout_transfers i JOIN transfers t ON t.id = i.transfer_id
+        WHERE i.payout_id = o.id AND t.credit_account_id = a.id AND t.kind = 'transfer')
+    OR (o.state = 'settled') <> (s.id IS NOT NULL)
+    OR (s.id IS NOT NULL AND (s.kind <> 'payout' OR s.phase <> 'posted'
+        OR s.debit_account_id <> a.id OR s.amount_minor <> o.amount_minor))
+    OR EXISTS (SELECT 1 FROM payout_transfers i WHERE i.payout_id = o.id
+        AND (o.state = 'void') <> EXISTS (
+            SELECT 1 FROM transfers v WHERE v.target_id = i.transfer_id AND v.kind = 'reversal'))
+    ) AND
+"""
+# A payout that is in no batch.
+STRAY_PAYOUTS = """
+SELECT t.id FROM transfers t
+WHERE t.id > :after AND t.id <= :upto AND t.kind = 'payout'
+    AND NOT EXISTS (SELECT 1 FROM payouts o WHERE o.transfer_id = t.id)
+"""
 SELECT_GUARDS = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
 LAST_NUMBERS = """
 SELECT seq AS given, seq IS NOT (SELECT max(id) FROM transfers) AS is_cut
@@ -265,6 +289,10 @@ def _wrong_transfers(tx: Tx, span: Span) -> list[str]:
             f"T{row[0]} does not say what caused it."
             for row in tx.execute(NO_CAUSE, span).fetchall()
         ),
+        *(
+            f"T{row[0]} pays out what no batch has."
+            for row in tx.execute(STRAY_PAYOUTS, span).fetchall()
+        ),
     ]
 
 
@@ -281,12 +309,17 @@ def unguarded(tx: Tx) -> list[str]:
 
 
 def _wrong_accounts(tx: Tx, span: Span) -> list[str]:
-    return _in_words(
+    wrong = _in_words(
         tx.execute(WRONG_BALANCES + OF_SPAN, span).fetchall(),
         tx.execute(WRONG_HOLDS + OF_SPAN, span).fetchall(),
         tx.execute(WRONG_LIST + OF_SPAN, span).fetchall(),
         tx.execute(OVERDRAWN + OF_SPAN, span).fetchall(),
     )
+    payouts = tx.execute(WRONG_PAYOUTS + OF_SPAN, span).fetchall()
+    return wrong + [
+        f"What batch B{row['batch_id']} pays to P{row['payee_id']} is not what its transfers say."
+        for row in payouts
+    ]
 
 
 def _touched_sums(

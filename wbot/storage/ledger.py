@@ -18,20 +18,24 @@ from wbot.domain.ledger import (
 from wbot.domain.payees import folded_name
 from wbot.domain.policy import Refusal
 from wbot.domain.receipts import PAYEE_LENGTH_MAX, one_line
+from wbot.storage import restorations
 from wbot.storage.tx import Row, Tx
 
 SELECT_ENTRIES = """
 SELECT t.id, t.kind, t.phase, t.amount_minor, t.created_at, t.refusal,
        t.credit_account_id = :account AS is_incoming,
-       x.memo, e.message_id, written.payee, m.foreign_words,
+       x.memo, e.message_id, written.payee, written.payee_number, m.foreign_words,
        other.kind AS other_kind,
        b.name AS business_name, c.name AS customer_name, p.name AS payee_name,
-       p.known_since IS NOT NULL OR got.posted_minor > 0 AS is_payee_used,
+       p.known_since IS NOT NULL OR got.posted_minor > 0
+           OR (written.payee_number IS NOT NULL AND (t.phase = 'posted' OR r.phase = 'post'))
+           AS is_payee_used,
        (SELECT value FROM customer_aliases WHERE customer_id = other.customer_id
         AND kind = 'phone' AND retired_at IS NULL ORDER BY id LIMIT 1) AS other_phone,
        r.phase AS resolution, r.created_at AS resolved_at,
        EXISTS (SELECT 1 FROM transfers v WHERE v.target_id = t.id AND v.kind = 'reversal')
-           AS is_reversed
+           AS is_reversed,
+       EXISTS (SELECT 1 FROM payout_transfers WHERE transfer_id = t.id) AS is_paying_out
 FROM transfers t
 LEFT JOIN transfers r ON r.target_id = t.id AND r.phase IN ('post', 'void', 'expire')
 LEFT JOIN transfer_texts x ON x.transfer_id = t.id
@@ -79,6 +83,13 @@ SELECT t.*, coalesce(x.payee, 'the payee') AS payee,
 FROM effects e JOIN transfers t ON t.id = e.transfer_id AND t.phase = 'pending'
 LEFT JOIN transfer_texts x ON x.transfer_id = t.id
 WHERE e.message_id = ? ORDER BY t.id
+"""
+SELECT_PAYEE = """
+SELECT coalesce(x.payee, 'the payee') AS name, x.payee_number AS number, a.kind
+FROM transfers t
+LEFT JOIN transfer_texts x ON x.transfer_id = t.id
+LEFT JOIN accounts a ON a.id = t.credit_account_id
+WHERE t.id = ?
 """
 POSTED_SINCE = """
 SELECT count(*), coalesce(sum(t.amount_minor), 0) FROM transfers t
@@ -147,6 +158,9 @@ ORDER BY 1 DESC LIMIT :limit
 """
 
 
+_MOVING = frozenset({Phase.POSTED, Phase.PENDING, Phase.POST})
+
+
 class Alike(msgspec.Struct, frozen=True):
     """What makes two transfers the same payment: the accounts, the amount, the payee's name."""
 
@@ -170,6 +184,7 @@ class Movement(msgspec.Struct, frozen=True, kw_only=True):
     target_id: int | None = None
     refusal: str | None = None
     payee: str | None = None
+    payee_number: str | None = None
     memo: str | None = None
 
 
@@ -275,9 +290,12 @@ def required(tx: Tx, transfer_id: int) -> Row:
 def record(tx: Tx, movement: Movement, now: str) -> int:
     """Append a row to the ledger and update the balances; its number.
 
-    The cause is unique: recording the same one again raises sqlite3.IntegrityError.
+    The cause is unique: recording the same one again raises sqlite3.IntegrityError. Raises
+    RefusedError while money is stopped in a restored copy.
     """
     phase = movement.phase if movement.refusal is None else Phase.REFUSED
+    if phase in _MOVING and restorations.is_stopped(tx):
+        raise RefusedError(restorations.STOPPED)
     last = tx.execute("SELECT id, hash FROM transfers ORDER BY id DESC LIMIT 1").fetchone()
     transfer_id = int(last["id"]) + 1 if last else 1
     previous_hash = str(last["hash"]) if last else GENESIS_HASH
@@ -299,8 +317,9 @@ def record(tx: Tx, movement: Movement, now: str) -> int:
     tx.execute(INSERT_TRANSFER, (*fields, previous_hash, chain_hash(previous_hash, *fields)))
     if movement.payee or movement.memo:
         tx.execute(
-            "INSERT INTO transfer_texts (transfer_id, payee, memo) VALUES (?, ?, ?)",
-            (transfer_id, movement.payee, movement.memo),
+            "INSERT INTO transfer_texts (transfer_id, payee, payee_number, memo) "
+            "VALUES (?, ?, ?, ?)",
+            (transfer_id, movement.payee, movement.payee_number, movement.memo),
         )
     if phase in {Phase.POSTED, Phase.POST}:
         _post(tx, transfer_id, movement)
@@ -348,9 +367,21 @@ def pending_of_message(tx: Tx, message_id: str) -> list[Row]:
     return tx.execute(PENDING_OF_MESSAGE, (message_id,)).fetchall()
 
 
+def payee_of(tx: Tx, transfer_id: int) -> Row:
+    """Whom a transfer is to: `name` and `number` as its payer wrote them, the account's `kind`."""
+    row: Row = tx.execute(SELECT_PAYEE, (transfer_id,)).fetchone()
+    return row
+
+
 def open_of_message(tx: Tx, message_id: str) -> list[Row]:
     """The message's pending transfers that have not ended: rows with `payee`."""
     return [row for row in pending_of_message(tx, message_id) if row["resolution"] is None]
+
+
+def open_everywhere(tx: Tx) -> list[int]:
+    """Every pending transfer that has not ended, oldest first."""
+    rows = tx.execute("SELECT transfer_id FROM holds ORDER BY transfer_id").fetchall()
+    return [int(row[0]) for row in rows]
 
 
 def has_incoming_open(tx: Tx, account_id: int) -> bool:
@@ -550,6 +581,9 @@ def _entry(row: Row) -> Entry:
         is_to_customer=row["other_kind"] == "customer",
         payee=label or business_name or ANOTHER_CUSTOMER,
         label=label,
+        payee_number=row["payee_number"] if is_payers else None,
+        is_paying_out=bool(row["is_paying_out"]),
+        is_outside=row["other_kind"] == "payee",
         is_payee_used=bool(row["is_payee_used"]),
         was_foreign_read=row["foreign_words"] is not None,
         business_name=business_name,

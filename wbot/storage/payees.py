@@ -4,14 +4,25 @@ from wbot.domain.payees import folded_name
 from wbot.storage.tx import Row, Tx
 
 SELECT_OF_CUSTOMER = """
-SELECT p.id, p.name, p.created_at, coalesce(b.posted_minor, 0) AS posted_minor
+SELECT p.id, p.name, p.number, p.created_at, coalesce(b.posted_minor, 0) AS posted_minor
 FROM payees p LEFT JOIN accounts a ON a.payee_id = p.id LEFT JOIN balances b ON b.account_id = a.id
-WHERE p.customer_id = ? AND (p.known_since IS NOT NULL OR b.posted_minor > 0) ORDER BY p.folded
+WHERE p.customer_id = ?
+    AND (p.known_since IS NOT NULL OR p.number IS NOT NULL OR b.posted_minor > 0) ORDER BY p.folded
 """
 SELECT_NAMES_PAID = """
 SELECT p.folded, p.name FROM payees p
 LEFT JOIN accounts a ON a.payee_id = p.id LEFT JOIN balances b ON b.account_id = a.id
-WHERE p.customer_id = ? AND (p.known_since IS NOT NULL OR b.posted_minor > 0) ORDER BY p.folded
+WHERE p.customer_id = ?
+    AND (p.known_since IS NOT NULL OR p.number IS NOT NULL OR b.posted_minor > 0) ORDER BY p.folded
+"""
+GIVE_LABEL = """
+INSERT INTO payees (customer_id, name, folded, created_at, number, named_at)
+VALUES (:customer_id, :name, :folded, :now, :number, :now)
+ON CONFLICT (customer_id, folded)
+    DO UPDATE SET number = excluded.number, named_at = excluded.named_at
+"""
+SELECT_LABEL = """
+SELECT name FROM payees WHERE customer_id = ? AND number = ? ORDER BY named_at DESC, id DESC LIMIT 1
 """
 # Those whose name the other customer uses too are not moved: see admin/customer_merge.
 HAND_OVER = """
@@ -46,6 +57,27 @@ def names_paid(tx: Tx, customer_id: int) -> dict[str, str]:
     """The names of the customer's payees who are known or have money, by folded name."""
     rows = tx.execute(SELECT_NAMES_PAID, (customer_id,))
     return {str(row[0]): str(row[1]) for row in rows.fetchall()}
+
+
+def give_label(tx: Tx, customer_id: int, name: str, digits: str, *, now: str) -> None:
+    """Make the name the customer's own for this number."""
+    values = {"customer_id": customer_id, "name": name, "folded": folded_name(name)}
+    tx.execute(GIVE_LABEL, {**values, "number": digits, "now": now})
+
+
+def number_of(tx: Tx, customer_id: int, name: str) -> str | None:
+    """The digits that the customer's name stands for; None if it is none of theirs for a number."""
+    row = tx.execute(
+        "SELECT number FROM payees WHERE customer_id = ? AND folded = ?",
+        (customer_id, folded_name(name)),
+    ).fetchone()
+    return None if row is None or row[0] is None else str(row[0])
+
+
+def label_of(tx: Tx, customer_id: int, digits: str) -> str | None:
+    """The customer's latest name for this number, or None."""
+    row = tx.execute(SELECT_LABEL, (customer_id, digits)).fetchone()
+    return None if row is None else str(row[0])
 
 
 def is_known(tx: Tx, customer_id: int, name: str) -> bool:

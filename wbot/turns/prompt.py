@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from wbot.clients.model import Answer
+from wbot.clients.model import OPAQUE, Answer
 from wbot.domain.business import Business
 from wbot.domain.content import content_of, context_of
 from wbot.domain.foreign import (
@@ -19,6 +19,7 @@ from wbot.domain.history import LINES_MAX, ChatMessage, fit
 from wbot.domain.names import clean_name
 from wbot.domain.outgoing import Prompt
 from wbot.domain.receipts import MARK
+from wbot.domain.timezones import zone
 from wbot.payments.quotations import Quotation
 from wbot.storage import messages, outbox
 from wbot.storage.tx import Tx
@@ -53,11 +54,11 @@ def system_text(
     quotation: Quotation | None = None,
 ) -> str:
     """The system message: the rules, the business's own instructions, and the context."""
-    clean = clean_name(customer_name)
+    clean, here = clean_name(customer_name), now.astimezone(zone(business.zone_name))
     parts = [
         _RULES.format(name=business.name, currency=business.currency_code),
         business.instructions,
-        f"Today is {now:%A, %d %B %Y}, {now:%H:%M} UTC.",
+        f"Today is {here:%A, %d %B %Y}, {here:%H:%M} ({business.zone_name}).",
         f"The customer's WhatsApp name is {clean!r}." if clean else "",
         LATE if is_late else "",
         "" if quotation is None else _quoted(quotation),
@@ -85,8 +86,10 @@ def build_prompt(system: str, history: Sequence[ChatMessage], words: str) -> lis
 
 
 def assistant_message(answer: Answer) -> dict[str, Any]:
-    """A model's answer as the next round repeats it."""
+    """A model's answer as the next round repeats it, whole."""
     message: dict[str, Any] = {"role": "assistant", "content": answer.text or None}
+    if answer.opaque:
+        message[OPAQUE] = answer.opaque
     if answer.tool_calls:
         message["tool_calls"] = [
             {

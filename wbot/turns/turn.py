@@ -13,6 +13,7 @@ from wbot.domain.business import Business
 from wbot.domain.errors import RejectedError, WbotError
 from wbot.domain.foreign import ForeignWords, is_foreign, words_for_model
 from wbot.domain.history import ChatMessage
+from wbot.domain.labels import Label
 from wbot.domain.message_age import Staleness
 from wbot.domain.messages import ButtonReply, Content, Context
 from wbot.domain.own_words import typed_in
@@ -20,7 +21,7 @@ from wbot.domain.policy import AskReason
 from wbot.domain.prompts import Decision, PromptKind
 from wbot.domain.states import MessageState
 from wbot.domain.triage import Handling
-from wbot.payments import answers, consent
+from wbot.payments import answers, consent, labels
 from wbot.payments.context import PaymentContext
 from wbot.payments.quotations import Quotation
 from wbot.storage import businesses, customers, journal, ledger, messages
@@ -162,6 +163,8 @@ class Turn:
                 before = later(self._clock.now(), -self._stale_after_s)
                 return Ending(state=MessageState.ANSWERED, asks_before=to_text(before))
             case triage.Answer():
+                if (label := labels.said_in(self._begun.content, self._begun.context)) is not None:
+                    return await self._name(label)
                 return await self._converse()
 
     async def _act_on_money(self, act: Callable[..., answers.Settled]) -> Ending:
@@ -188,6 +191,30 @@ class Turn:
             return Ending(state=MessageState.SILENT, reason="took_up_stale_messages")
         return Ending(state=MessageState.ANSWERED, receipts=settled.receipts, words=settled.words)
 
+    async def _name(self, label: Label) -> Ending:
+        """Give a number the name that the customer says it has, without the model."""
+
+        def give(tx: Tx) -> str:
+            journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
+            now = to_text(self._clock.now())
+            return labels.name(tx, self._begun.customer_id, label, now=now)
+
+        words = await self._database.write(give)
+        return Ending(state=MessageState.ANSWERED, words=words)
+
+    async def _name_cards(self) -> list[str]:
+        """Give the numbers on contact cards their names; what to tell the customer."""
+        shared = labels.shared_in(self._begun.content, self._begun.context)
+        if not shared:
+            return []
+
+        def give(tx: Tx) -> list[str]:
+            journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
+            now, customer_id = to_text(self._clock.now()), self._begun.customer_id
+            return [labels.name_by_card(tx, customer_id, label, now=now) for label in shared]
+
+        return await self._database.write(give)
+
     async def _receipts_alone(self) -> Ending:
         message_id, revision = self._message.message_id, self._begun.claim.revision
 
@@ -198,8 +225,8 @@ class Turn:
         return Ending(state=MessageState.ANSWERED, receipts=await self._database.read(look))
 
     async def _converse(self) -> Ending:
+        receipts: list[str | None] = [*await self._name_cards()]
         prompt = await self._first_prompt()
-        receipts: list[str | None] = []
         for _ in range(ROUNDS_MAX):
             answer = await self._model_step(prompt)
             if not answer.tool_calls:
@@ -302,7 +329,7 @@ class Turn:
             now=to_text(self._clock.now()),
             quotation=self._begun.quotation,
             words=typed_in(self._begun.content, self._begun.context),
-            must_ask=self._reasons_to_ask(),
+            must_ask=self._reasons_to_ask(call),
         )
         journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
         act = toolbox.call(tx, context, call) if may_act else None
@@ -312,10 +339,11 @@ class Turn:
         self._keep(tx, Step(number, "tool", content, duration_ms))
         return step
 
-    def _reasons_to_ask(self) -> frozenset[AskReason]:
+    def _reasons_to_ask(self, call: ToolCall) -> frozenset[AskReason]:
         quotation = self._begun.quotation
         is_read = quotation is not None and quotation.text is not None
-        return frozenset({AskReason.QUOTATION}) if is_read else frozenset()
+        reasons = {AskReason.QUOTATION: is_read, AskReason.CAME_AS_TEXT: call.came_as_text}
+        return frozenset(reason for reason, applies in reasons.items() if applies)
 
     def _keep(self, tx: Tx, step: Step) -> None:
         claim, message = self._begun.claim, self._message

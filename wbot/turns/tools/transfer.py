@@ -2,8 +2,9 @@
 
 import msgspec
 
+from wbot.domain.amounts import parse_amount
 from wbot.domain.ledger import Phase, reference_of
-from wbot.domain.money import format_amount, parse_amount
+from wbot.domain.money import format_amount
 from wbot.domain.payees import shown_payee
 from wbot.domain.policy import sentence_of
 from wbot.domain.receipts import MEMO_LENGTH_MAX, ReceiptFormatter, one_line
@@ -57,12 +58,13 @@ def _reported(context: PaymentContext, made: Transfer) -> tuple[dict[str, object
         "transfer": reference_of(made.transfer_id),
         "amount": format_amount(made.amount_minor, currency),
         "currency": currency.code,
-        "to": shown_payee(made.payee),
+        "to": shown_payee(made.payee.name),
+        "payee": "customer" if made.payee.paid_out_by is None else "outside",
         "available": format_amount(made.available_minor, currency),
     }
     if made.refusal is not None:
         sentence = sentence_of(made.refusal, policy, currency)
-        line = lines.not_sent(made.amount_minor, made.payee, sentence)
+        line = lines.not_sent(made.amount_minor, made.payee.name, sentence)
         return refused(sentence, refusal=str(made.refusal), state="refused", **facts), line
     result = {"ok": True, "state": str(made.phase), **facts}
     if made.phase is Phase.PENDING:
@@ -82,11 +84,17 @@ TRANSFER = Tool(
         "properties": {
             "amount": {
                 "type": "string",
-                "description": "A decimal string in the business's currency, for example 20.00.",
+                "description": (
+                    "A decimal string in the business's currency, for example 20.00; where the "
+                    "customer's figure can be read in two ways (1.500), as they wrote it."
+                ),
             },
             "to": {
                 "type": "string",
-                "description": "The payee's name, or another customer's phone number.",
+                "description": (
+                    "The payee's name or another customer's phone number, or both, as the "
+                    "customer wrote it."
+                ),
             },
             "memo": {"type": "string", "description": "What it is for, if the customer said so."},
         },
