@@ -40,7 +40,8 @@ LINES = {
         rf"You have received (?P<money>[^“”]+?) from {_WHO} \({_REF}\)\.{_LEFT}"
     ),
     "asked": re.compile(
-        rf"{_TO}{_HOW} \({_REF}\)(?P<new>, a new payee)?(, (sent|asked for) already \d+ \w+ ago)?"
+        rf"{_TO}{_HOW} \({_REF}\)(?P<new>, a new payee)?"
+        r"(, (sent|asked for) already \d+ \w+ ago|, again)?"
     ),
     "again": re.compile(
         r"You (already asked to send|sent) (?P<money>[^“”]+?) to .+? \d+ \w+ ago\. "

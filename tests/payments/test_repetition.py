@@ -30,7 +30,8 @@ async def test_the_same_again_is_asked_about_and_the_question_says_so(chat: Chat
     chat.clock.ahead_s = 40
     again = await chat.say("Transfer $20 to john")
     assert again.text.startswith(
-        f"Please confirm:\n{MARK} $20.00 to “John”, outside: paid out by The Shop (T4), a new payee\n"
+        f"Please confirm:\n{MARK} $20.00 to “John”, outside: paid out by The Shop (T4), "
+        "a new payee\n"
         f"{MARK} You sent $20.00 to “John” 4"
     )
     assert " seconds ago. Send another $20.00?\n" in again.text
@@ -106,7 +107,9 @@ def test_many_repetitions_fit_into_one_question() -> None:
         )
         for is_sent in [True, False] * ASKED_AT_ONCE_MAX
     ][:ASKED_AT_ONCE_MAX]
-    body = confirmation_body(held, currency_of("USD"), ttl_s=599)
+    body = confirmation_body(held, currency_of("USD"), ttl_s=599, is_typed=False)
     assert len(body) <= BODY_LENGTH_MAX
-    assert body.count(", sent already 59 seconds ago") == 3
+    assert body.count(", again\n") == ASKED_AT_ONCE_MAX
+    two = confirmation_body(held[:2], currency_of("USD"), ttl_s=599)
+    assert two.count(", sent already 59 seconds ago\n") == 1
     assert "Send another" in confirmation_body(held[:1], currency_of("USD"), ttl_s=599)
