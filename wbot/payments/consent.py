@@ -303,6 +303,8 @@ def _held(tx: Tx, row: Row, business: Business, now: str) -> PendingTransfer:
     payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
     is_known = payees.is_known_account(tx, payer_id, row["credit_account_id"])
     alike = None if is_known else recipients.known_look_alike(tx, payer_id, row["payee"])
+    ends = (row["debit_account_id"], row["credit_account_id"])
+    same = ledger.Alike(*ends, row["amount_minor"], row["payee"])
     return PendingTransfer(
         transfer_id=row["id"],
         amount_minor=row["amount_minor"],
@@ -310,7 +312,7 @@ def _held(tx: Tx, row: Row, business: Business, now: str) -> PendingTransfer:
         is_payee_known=is_known,
         looks_like=alike,
         repeats=repetition.repeated_by(
-            tx, row, payee=row["payee"], policy=business.policy, now=now
+            tx, row["id"], same, asked_at=row["created_at"], policy=business.policy, now=now
         ),
     )
 
