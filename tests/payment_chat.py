@@ -12,7 +12,7 @@ import msgspec
 from conftest import ALICE, SHOP, WAIT_S, MakeWorld, World, writing
 
 from wbot.clock import Clock
-from wbot.domain.business import Policy
+from wbot.domain.business import Policy, Switch
 from wbot.domain.receipts import MARK
 from wbot.simulator.call_log import Send
 from wbot.simulator.people import SimulatedCustomer
@@ -31,7 +31,8 @@ class Ahead(Clock):
 
 
 def change(path: Path, **rules: Any) -> None:
-    """Change the money rules of the shop."""
+    """Change the money rules of the shop, whose models propose what no customer has typed."""
+    rules = {"own_words": Switch.OFF, **rules}
     with writing(path) as tx:
         business = businesses.required(tx, "shop")
         businesses.change(tx, msgspec.structs.replace(business, policy=Policy(**rules)))

@@ -40,7 +40,14 @@ LINES = {
     "received": re.compile(
         rf"You have received (?P<money>[^“”]+?) from {_WHO} \({_REF}\)\.{_LEFT}"
     ),
-    "asked": re.compile(rf"{_TO}{_HOW} \({_REF}\)(?P<new>, a new payee{_ALIKE})?"),
+    "asked": re.compile(
+        rf"{_TO}{_HOW} \({_REF}\)(?P<new>, a new payee{_ALIKE})?"
+        r"(, (sent|asked for) already \d+ \w+ ago|, again)?"
+    ),
+    "again": re.compile(
+        r"You (already asked to send|sent) (?P<money>[^“”]+?) to .+? \d+ \w+ ago\. "
+        r"Send another (?P=money)\?"
+    ),
     "together": re.compile(r"Together (?P<money>[^“”]+)"),
     "balance": re.compile(r"Available: (?P<left>[^“”]+?)\.( Held: (?P<held>[^“”]+)\.)?"),
     "statement": re.compile(
@@ -171,6 +178,7 @@ class _Telling:
             "refused": self._refused,
             "received": self._received,
             "asked": self._asked,
+            "again": lambda: "",
             "together": self._together,
             "balance": lambda: "",
             "nothing": lambda: "",

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ALICE, BOB, MakeWorld, deposit
+from conftest import ALICE, BOB, MakeWorld, deposit, writing
 from payment_chat import Chat, calls, change, chatting, pay, titles_of
 
+from wbot.admin import message_timeline
+from wbot.clock import Clock, to_text
 from wbot.domain.policy import SENTENCES, Refusal
 from wbot.domain.receipts import MARK
 from wbot.payments import answers
@@ -39,7 +41,8 @@ async def test_a_stop_word_offers_to_take_the_payment_back(chat: Chat, word: str
     completions = len(chat.simulator.completions)
     asked = await chat.say(word)
     assert asked.text == (
-        f"{MARK} Sent $20.00 to “John” (T3). Available: $80.00.\nShall I take this payment back?"
+        f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T3). Available: $80.00.\n"
+        "Shall I take this payment back?"
     )
     assert titles_of(asked) == ["Yes, take it back", "No"]
     assert chat.balance() == (8_000, 0)
@@ -56,11 +59,26 @@ async def test_a_stop_word_voids_what_waits_and_asks_about_the_rest(chat: Chat) 
     asked = await chat.say("stop")
     assert asked.text == (
         f"{MARK} Cancelled T4: $60.00 to “Mary” will not be sent. Available: $80.00.\n\n"
-        f"{MARK} Sent $20.00 to “John” (T3). Available: $80.00.\nShall I take this payment back?"
+        f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T3). Available: $80.00.\n"
+        "Shall I take this payment back?"
     )
     assert (await chat.say("no")).text == answers.LEFT
     assert chat.balance() == (8_000, 0)
     assert chat.phases() == ["posted", "pending", "void"]
+
+
+async def test_the_same_word_again_is_the_models(chat: Chat) -> None:
+    await chat.say("Transfer $20 to John")
+    asked = await chat.say("stop")
+    chat.simulator.responder = lambda _: "Shall I stop writing to you?"
+    assert (await chat.say("stop")).text == "Shall I stop writing to you?"
+    assert (await chat.tap(asked, "yes")).text.startswith(f"{MARK} Cancelled T3")
+    with writing(chat.path) as tx:
+        row = tx.execute("SELECT message_id FROM messages WHERE number = 2").fetchone()
+        stages = message_timeline.build_timeline(tx, row[0], to_text(Clock().now())).stages
+    asked_stages = [one.detail for one in stages if one.stage.startswith("asked")]
+    assert asked_stages[0].startswith("the customer whether to take the payment back, until ")
+    assert asked_stages[1].startswith("answered yes by message ")
 
 
 async def test_a_stop_word_with_nothing_to_stop_is_the_models(chat: Chat) -> None:
@@ -112,7 +130,7 @@ async def test_a_cancel_that_quotes_an_older_receipt_means_that_transfer(chat: C
     assert prompt[-1] == {"role": "user", "content": "Cancel this"}
     system = " ".join(line["content"] for line in prompt if line["role"] == "system")
     assert "quoted, written by you before" in system
-    assert "Sent $20.00 to “John” (T3)" in system
+    assert "Sent $20.00 to “John”, outside: paid out by The Shop (T3)" in system
 
 
 async def test_what_cannot_be_cancelled_is_said_and_nothing_else_is(chat: Chat) -> None:
@@ -151,7 +169,9 @@ async def test_a_quotation_of_ones_own_wish_names_what_it_made(chat: Chat) -> No
     await chat.say("Transfer $10 to Mary")
     (row,) = chat.world.rows("SELECT message_id FROM messages WHERE number = 1")
     asked = await quoting(chat, "stop", row["message_id"])
-    assert asked.text.startswith(f"{MARK} Sent $20.00 to “John” (T3).")
+    assert asked.text.startswith(
+        f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T3)."
+    )
     await chat.tap(asked, "yes")
     assert chat.balance() == (9_000, 0)
 

@@ -253,7 +253,8 @@ async def test_the_answer_to_one_question_leaves_a_plain_yes_for_the_other(chat:
     which = await chat.say("yes")
     assert which.text == (
         "I have asked you more than one thing, so nothing was done. What is your “yes” for?\n"
-        f"{MARK} $20.00 to “John” (T3), a new payee\n{MARK} $30.00 to “Mary” (T4), a new payee"
+        f"{MARK} $20.00 to “John”, outside: paid out by The Shop (T3), a new payee\n"
+        f"{MARK} $30.00 to “Mary”, outside: paid out by The Shop (T4), a new payee"
     )
     assert titles_of(which) == ["1. T3 $20.00", "2. T4 $30.00"]
     assert "What is your “no” for?" in (await chat.say("no")).text
@@ -271,7 +272,7 @@ async def test_a_button_of_which_one_answers_the_question_it_names(chat: Chat) -
     which = await chat.say("yes")
     reply = which.payload["interactive"]["action"]["buttons"][1]["reply"]
     done = await chat.next_reply(ALICE, chat.touch_id(reply["id"], reply["title"], which))
-    assert done.text.startswith(f"{MARK} Sent $30.00 to “Mary” (T4)")
+    assert done.text.startswith(f"{MARK} Sent $30.00 to “Mary”, outside: paid out by The Shop (T4)")
     assert chat.balance() == (7_000, 2_000)
 
 

@@ -7,12 +7,25 @@ import msgspec
 from wbot.domain.ledger import reference_of
 from wbot.domain.money import Currency, format_money
 from wbot.domain.payees import Payee, said_look_alike
-from wbot.domain.receipts import receipt, told_payee
+from wbot.domain.receipts import quoted_payee, receipt, told_payee
+
+_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 BODY_LENGTH_MAX = 1_024
 """Characters in the body of a message with buttons (cloud-api.md 4.2)."""
 
 _SHORT_NAME_LENGTH = 12
+
+
+NOT_TYPED = "Please check it: I did not find all of this in your message."
+"""Where an amount, or a payee never confirmed before, is not what the customer typed."""
+
+
+class Repeated(msgspec.Struct, frozen=True):
+    """The same payment before: how many seconds ago, and whether it was sent or still waits."""
+
+    ago_s: float
+    is_sent: bool
 
 
 class PendingTransfer(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,29 +35,39 @@ class PendingTransfer(msgspec.Struct, frozen=True, kw_only=True):
     amount_minor: int
     payee: Payee
     is_payee_known: bool
+    repeats: Repeated | None = None
     looks_like: str | None = None
     """A known payee whose name a new one looks like."""
 
 
 def confirmation_body(
-    held: Sequence[PendingTransfer], currency: Currency, *, ttl_s: int, receipts: Sequence[str] = ()
+    held: Sequence[PendingTransfer],
+    currency: Currency,
+    *,
+    ttl_s: int,
+    receipts: Sequence[str] = (),
+    is_typed: bool = True,
 ) -> str:
     """The question; what else the turn did stands above it, as far as there is room."""
-    question = _question(held, currency, ttl_s=ttl_s)
-    if len(question) > BODY_LENGTH_MAX:
-        question = _question(held, currency, ttl_s=ttl_s, is_short=True)
+    below = [] if is_typed else [NOT_TYPED]
+    below.append(f"Nothing is sent until you confirm. Valid for {_duration(ttl_s)}.")
+    full, brief = (
+        "\n".join(["Please confirm:", *_lines_of(held, currency, is_brief=is_brief), *below])
+        for is_brief in (False, True)
+    )
+    question = full if len(full) <= BODY_LENGTH_MAX else brief
     return "\n\n".join(part for part in (_above(receipts, question), question) if part)
 
 
-def _question(
-    held: Sequence[PendingTransfer], currency: Currency, *, ttl_s: int, is_short: bool = False
-) -> str:
-    lines = [line_of(one, currency, is_short=is_short) for one in held]
-    if len(held) > 1:
-        total = sum(one.amount_minor for one in held)
-        lines.append(receipt(f"Together {format_money(total, currency)}"))
-    end = f"Nothing is sent until you confirm. Valid for {_duration(ttl_s)}."
-    return "\n".join(["Please confirm:", *lines, end])
+def _lines_of(held: Sequence[PendingTransfer], currency: Currency, *, is_brief: bool) -> list[str]:
+    lines = [line_of(one, currency, is_short=is_brief) for one in held]
+    if len(held) == 1:
+        again = held[0].repeats
+        return lines if again is None else [*lines, _again(held[0], again, currency)]
+    total = sum(one.amount_minor for one in held)
+    repeats = [_mark_of_repetition(one, is_brief=is_brief) for one in held]
+    marked = [f"{line}{repeat}" for line, repeat in zip(lines, repeats, strict=True)]
+    return [*marked, receipt(f"Together {format_money(total, currency)}")]
 
 
 def take_back_body(sent: str, receipts: Sequence[str]) -> str:
@@ -75,6 +98,28 @@ def line_of(one: PendingTransfer, currency: Currency, *, is_short: bool = False)
     return receipt(f"{money} to {told_payee(payee)} ({reference_of(one.transfer_id)}){new}")
 
 
+def _again(one: PendingTransfer, before: Repeated, currency: Currency) -> str:
+    money = format_money(one.amount_minor, currency)
+    to, ago = quoted_payee(one.payee.name, one.payee.number), _ago(before.ago_s)
+    did = "You sent" if before.is_sent else "You already asked to send"
+    return receipt(f"{did} {money} to {to} {ago}. Send another {money}?")
+
+
+def _mark_of_repetition(one: PendingTransfer, *, is_brief: bool) -> str:
+    if one.repeats is None:
+        return ""
+    if is_brief:
+        return ", again"
+    return f", {'sent' if one.repeats.is_sent else 'asked for'} already {_ago(one.repeats.ago_s)}"
+
+
+def _ago(seconds: float) -> str:
+    whole = max(1, int(seconds))
+    unit_s, name = next(one for one in _UNITS if whole >= one[0])
+    count = whole // unit_s
+    return f"{count} {name}{'' if count == 1 else 's'} ago"
+
+
 def _above(receipts: Sequence[str], question: str) -> str:
     """The other lines of the turn: all of them, or as many as fit and how many more there are."""
     lines = [line for one in receipts for line in one.split("\n")]
@@ -89,7 +134,7 @@ def _above(receipts: Sequence[str], question: str) -> str:
 
 
 def _duration(seconds: int) -> str:
-    for unit, name in ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")):
+    for unit, name in _UNITS:
         count, rest = divmod(seconds, unit)
         if count and not rest:
             return f"{count} {name}{'' if count == 1 else 's'}"

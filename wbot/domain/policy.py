@@ -88,6 +88,10 @@ class AskReason(StrEnum):
     """Why a transfer waits for its customer's yes, whatever its amount."""
 
     FOREIGN_WORDS = "foreign_words"
+    REPEATED = "repeated"
+    """The same amount went to the same payee within `repeat_window`, or waits to."""
+    NOT_OWN_WORDS = "not_own_words"
+    """The amount, or a payee never confirmed before, is not in what the customer typed."""
     QUOTATION = "quotation"
     """The model read what the message quotes."""
     CAME_AS_TEXT = "came_as_text"

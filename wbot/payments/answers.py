@@ -138,7 +138,7 @@ def stop(tx: Tx, message: StoredMessage, *, business: Business, now: str) -> Set
     return Settled(receipts=tuple(receipts))
 
 
-def which(tx: Tx, decisions: Sequence[Decision], *, business: Business) -> Prompt:
+def which(tx: Tx, decisions: Sequence[Decision], *, business: Business, now: str) -> Prompt:
     """The question which of several open ones is meant, with the buttons of the latest ones.
 
     It has no row of its own: each of its buttons answers the question that it belongs to.
@@ -149,17 +149,17 @@ def which(tx: Tx, decisions: Sequence[Decision], *, business: Business) -> Promp
         asked = prompts.by_token(tx, decision.token)
         if asked is None:
             continue
-        about, shown = _described(tx, asked, business)
+        about, shown = _described(tx, asked, business, now)
         lines += shown
         buttons.append(button(decision, f"{number}. {about}"[:TITLE_LENGTH_MAX]))
     return Prompt(which_body(lines, is_yes=decisions[0].is_yes), tuple(buttons))
 
 
-def _described(tx: Tx, asked: Row, business: Business) -> tuple[str, list[str]]:
+def _described(tx: Tx, asked: Row, business: Business, now: str) -> tuple[str, list[str]]:
     """What a question is about: a button's title, and lines that say more."""
     match PromptKind(asked["kind"]):
         case PromptKind.CONFIRM:
-            held = consent.held_of(tx, asked, business)
+            held = consent.held_of(tx, asked, business, now)
             total = format_money(sum(one.amount_minor for one in held), business.currency)
             names = " ".join(reference_of(one.transfer_id) for one in held)
             return f"{names} {total}", [line_of(one, business.currency) for one in held]

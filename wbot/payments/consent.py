@@ -1,12 +1,15 @@
 """What is pending until the customer's own yes: asked about, posted, released or expired."""
 
+import json
 from collections.abc import Sequence
 
 import msgspec
 
 from wbot.clock import from_text, later, to_text
-from wbot.domain.business import Business
+from wbot.domain import own_words
+from wbot.domain.business import Business, Switch
 from wbot.domain.confirmations import PendingTransfer, confirmation_body, take_back_body
+from wbot.domain.content import content_of, context_of
 from wbot.domain.foreign import ForeignWords, is_foreign_label
 from wbot.domain.ledger import (
     Cause,
@@ -22,7 +25,7 @@ from wbot.domain.policy import Refusal, sentence_of
 from wbot.domain.prompts import PromptKind, prompt
 from wbot.domain.receipts import ReceiptFormatter
 from wbot.domain.states import PromptOutcome
-from wbot.payments import notifications, recipients, unknown_numbers
+from wbot.payments import notifications, recipients, repetition, unknown_numbers
 from wbot.storage import (
     customers,
     journal,
@@ -66,12 +69,28 @@ def question(
         now=now,
         expires_at=to_text(later(from_text(now), ttl_s)),
     )
-    held = [_held(tx, row, business) for row in open_]
+    held = [_held(tx, row, business, now) for row in open_]
     # Where there is no room for all, what was done goes before what was only read.
     done = {effect.receipt for effect in journal.effects(tx, message.message_id)}
     receipts = sorted(receipts, key=lambda line: line not in done)
-    body = confirmation_body(held, business.currency, ttl_s=ttl_s, receipts=receipts)
+    body = confirmation_body(
+        held,
+        business.currency,
+        ttl_s=ttl_s,
+        receipts=receipts,
+        is_typed=_is_typed(message, held, business),
+    )
     return prompt(PromptKind.CONFIRM, asked["token"], body, yes="Confirm", no="Cancel")
+
+
+def _is_typed(message: StoredMessage, held: Sequence[PendingTransfer], business: Business) -> bool:
+    raw = json.loads(message.content or "{}")
+    words = own_words.typed_in(content_of(raw), context_of(raw))
+    return business.policy.own_words is Switch.OFF or all(
+        own_words.has_amount(words, one.amount_minor, business.currency)
+        and (one.is_payee_known or own_words.has_payee(words, one.payee.name))
+        for one in held
+    )
 
 
 def _take_back_prompt(
@@ -87,9 +106,11 @@ def _take_back_prompt(
     return prompt(PromptKind.CANCEL, asked["token"], body, yes="Yes, take it back", no="No")
 
 
-def held_of(tx: Tx, asked: Row, business: Business) -> list[PendingTransfer]:
+def held_of(tx: Tx, asked: Row, business: Business, now: str) -> list[PendingTransfer]:
     """The pending transfers that a confirmation is about."""
-    return [_held(tx, row, business) for row in ledger.open_of_message(tx, asked["message_id"])]
+    return [
+        _held(tx, row, business, now) for row in ledger.open_of_message(tx, asked["message_id"])
+    ]
 
 
 def decide(
@@ -278,16 +299,21 @@ def _keep(
     journal.add_effect(tx, message_id, effect, now)
 
 
-def _held(tx: Tx, row: Row, business: Business) -> PendingTransfer:
+def _held(tx: Tx, row: Row, business: Business, now: str) -> PendingTransfer:
     payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
     is_known = payees.is_known_account(tx, payer_id, row["credit_account_id"])
     alike = None if is_known else recipients.known_look_alike(tx, payer_id, row["payee"])
+    ends = (row["debit_account_id"], row["credit_account_id"])
+    same = ledger.Alike(*ends, row["amount_minor"], row["payee"])
     return PendingTransfer(
         transfer_id=row["id"],
         amount_minor=row["amount_minor"],
         payee=recipients.payee_of(tx, business, row["id"]),
         is_payee_known=is_known,
         looks_like=alike,
+        repeats=repetition.repeated_by(
+            tx, row["id"], same, asked_at=row["created_at"], policy=business.policy, now=now
+        ),
     )
 
 

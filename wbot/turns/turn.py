@@ -17,7 +17,8 @@ from wbot.domain.foreign import ForeignWords, is_foreign, words_for_model
 from wbot.domain.history import ChatMessage, shorter
 from wbot.domain.labels import Label
 from wbot.domain.message_age import Staleness
-from wbot.domain.messages import ButtonReply, Text
+from wbot.domain.messages import ButtonReply
+from wbot.domain.own_words import typed_in
 from wbot.domain.policy import AskReason
 from wbot.domain.prompts import Decision, PromptKind
 from wbot.domain.states import MessageState
@@ -141,7 +142,9 @@ class Turn:
     async def _decide(self, decisions: tuple[Decision, ...]) -> Ending:
         if len(decisions) > 1:
             asked = await self._database.read(
-                lambda tx: answers.which(tx, decisions, business=self._business)
+                lambda tx: answers.which(
+                    tx, decisions, business=self._business, now=to_text(self._clock.now())
+                )
             )
             return Ending(state=MessageState.ANSWERED, prompt=asked)
         decision = decisions[0]
@@ -446,7 +449,7 @@ class Turn:
             message_id=self._message.message_id,
             now=to_text(self._clock.now()),
             quotation=self._begun.quotation,
-            words=self._typed_words(),
+            words=typed_in(self._begun.content, self._begun.context),
             must_ask=must_ask,
         )
 
@@ -454,12 +457,6 @@ class Turn:
         content = msgspec.json.encode(step).decode()
         duration_ms = elapsed_ms(started, self._clock.monotonic())
         self._keep(tx, Step(number, "tool", content, duration_ms))
-
-    def _typed_words(self) -> str:
-        content = self._begun.content
-        if not isinstance(content, Text) or is_foreign(content, self._begun.context):
-            return ""
-        return content.body
 
     def _reasons_to_ask(self, call: ToolCall, *, is_fallback: bool) -> frozenset[AskReason]:
         quotation = self._begun.quotation
