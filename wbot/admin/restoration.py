@@ -118,16 +118,16 @@ def _give_up_replies(tx: Tx, now: str) -> int:
     outbox.orphan_attempts_become_unknown(tx, now)
     waiting = outbox.unsettled(tx)
     for reply in waiting:
-        outbox.fail(tx, reply["id"], NOT_SENT)
+        outbox.fail(tx, reply.id, NOT_SENT)
         errors.add(
             tx,
             NOT_SENT,
             now=now,
-            business_id=reply["business_id"],
-            conversation_id=reply["conversation_id"],
-            message_id=reply["message_id"],
-            retry_count=reply["attempts"],
-            outbox_id=reply["id"],
+            business_id=reply.business_id,
+            conversation_id=reply.conversation_id,
+            message_id=reply.message_id,
+            retry_count=reply.attempts,
+            outbox_id=reply.id,
         )
     return len(waiting)
 
@@ -158,14 +158,14 @@ def _lost(one: Restoration) -> tuple[int | None, list[Lost] | None]:
         with copies.opened_copy(Path(one.replaced)) as tx:
             transfers = [
                 Lost(
-                    transfer=f"T{row['id']}",
-                    kind=row["kind"],
-                    business=row["business_id"],
-                    amount=format_amount(row["amount_minor"], currency_of(row["currency"])),
-                    currency=row["currency"],
-                    from_=ledger_queries.account(tx, row["debit_account_id"]).holder,
-                    to=ledger_queries.account(tx, row["credit_account_id"]).holder,
-                    created_at=row["created_at"],
+                    transfer=f"T{row.id}",
+                    kind=row.kind,
+                    business=row.business_id,
+                    amount=format_amount(row.amount_minor, currency_of(row.currency)),
+                    currency=row.currency,
+                    from_=ledger_queries.account(tx, row.debit_account_id).holder,
+                    to=ledger_queries.account(tx, row.credit_account_id).holder,
+                    created_at=row.created_at,
                 )
                 for row in restorations.lost_transfers(tx, one)
             ]

@@ -5,7 +5,7 @@ import secrets
 import msgspec
 
 from wbot.domain.ledger import GENESIS_HASH
-from wbot.storage.tx import Row, Tx
+from wbot.storage.tx import Tx
 
 STOPPED = (
     "This database was restored from a copy, so no money moves until an operator has run "
@@ -28,6 +28,19 @@ SELECT coalesce(CASE WHEN phase = 'post' THEN target_id END, id) AS id, kind, bu
     amount_minor, currency, created_at, debit_account_id, credit_account_id
 FROM transfers WHERE id > ? AND phase IN ('posted', 'post') ORDER BY id
 """
+
+
+class LostTransfer(msgspec.Struct, frozen=True):
+    """Money that moved in a replaced database, after the copy was made."""
+
+    id: int
+    kind: str
+    business_id: str
+    amount_minor: int
+    currency: str
+    created_at: str
+    debit_account_id: int
+    credit_account_id: int
 
 
 class Restoration(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,11 +94,12 @@ def renew_installation(tx: Tx) -> None:
     tx.execute("UPDATE installation SET id = ?", (secrets.token_hex(4),))
 
 
-def lost_transfers(tx: Tx, copy: Restoration) -> list[Row]:
+def lost_transfers(tx: Tx, copy: Restoration) -> list[LostTransfer]:
     """Of a replaced database: the money that moved after the copy was made."""
     row = tx.execute("SELECT hash FROM transfers WHERE id = ?", (copy.last_transfer_id,)).fetchone()
     is_continued = (GENESIS_HASH if row is None else row[0]) == copy.last_hash
-    return tx.execute(LOST_TRANSFERS, (copy.last_transfer_id if is_continued else 0,)).fetchall()
+    after = copy.last_transfer_id if is_continued else 0
+    return [LostTransfer(*row) for row in tx.execute(LOST_TRANSFERS, (after,)).fetchall()]
 
 
 def lost_messages(tx: Tx, copied_at: str) -> int:

@@ -131,8 +131,8 @@ def _ask(tx: Tx, message: StoredMessage, *, before: str, now: str) -> tuple[Prom
         message_id=message.message_id,
         now=now,
     )
-    prompts.note_asked_about(tx, asked["id"], list(run))
-    question = stale_prompt(asked["token"], [words for words in run.values() if words])
+    prompts.note_asked_about(tx, asked.id, list(run))
+    question = stale_prompt(asked.token, [words for words in run.values() if words])
     return question, [message_id for message_id in run if message_id != message.message_id]
 
 
