@@ -152,6 +152,19 @@ def test_only_payments_move_money() -> None:
     assert movers == {"payments"}
 
 
+def test_commands_print_through_one_place() -> None:
+    """There the words of customers, models and Meta lose what a terminal would obey."""
+    prints = r"click\.(echo|secho)|print|sys\.(stdout|stderr)\.write"
+    printers = {
+        file
+        for file, source in SOURCES.items()
+        if part_of(file) in {"commands", "__main__"} and uses(source, prints)
+    }
+    # These print nobody's words but their own and those of the shell that called them.
+    own_words = {f"commands/{name}.py" for name in ("demo", "init", "sample", "sign")}
+    assert printers - own_words == {"commands/console.py"}
+
+
 def test_only_storage_knows_its_engine() -> None:
     """A second engine is a second implementation of one small interface, not fifty files."""
     users = {file for file, source in SOURCES.items() if "sqlite3" in set(imports_of(source))}

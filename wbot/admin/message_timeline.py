@@ -35,6 +35,8 @@ SILENCES = {
     "took_up_stale_messages": "it is the customer's yes to older messages, which follow",
     "unknown_number": "no business here has the phone number id it was sent to",
     "unknown_sender": "it does not say who sent it",
+    "own_number": "it comes from the business's own number",
+    "owner_writes": "the owner has just written to the customer from the phone",
 }
 """Recorded reasons for silence, in words; a reason without an entry is shown as it is."""
 
@@ -234,7 +236,7 @@ def _ended(row: TurnAttempt, times: int) -> str:
     match outcome:
         case TurnOutcome.BLOCKED:
             again = f", {_times(times)} in all" if times > 1 else ""
-            return f"{attempt} blocked until an operator fixes it{again}: {row.detail}"
+            return f"{attempt} blocked, not counted{again}: {row.detail}"
         case TurnOutcome.RETRY:
             return f"{attempt} failed, will be retried: {row.detail}"
         case TurnOutcome.STOPPED:
@@ -257,12 +259,25 @@ def _model(content: dict[str, Any]) -> tuple[str, str]:
     said = [f"asks for {' and '.join(calls)}"] if calls else []
     if text:
         said.append(f"says {len(text):,} characters")
-    usage = json_access.mapping(content, "usage")
-    tokens = (
-        f"{json_access.integer(usage, 'prompt_tokens') or 0:,} tokens read, "
-        f"{json_access.integer(usage, 'completion_tokens') or 0:,} written"
-    )
-    return json_access.text(content, "model") or "the model", f"{', '.join(said)} ({tokens})"
+    tokens = _tokens(json_access.mapping(content, "usage"))
+    who = json_access.text(content, "model") or "the model"
+    if json_access.flag(content, "is_fallback"):
+        who = f"{who} (the fallback)"
+    return who, f"{', '.join(said)} ({tokens})"
+
+
+def _tokens(usage: dict[str, Any]) -> str:
+    """What the answer cost, over all the calls that it took."""
+    count = {key: json_access.integer(usage, key) or 0 for key in usage}
+    parts = [
+        f"{count.get('prompt_tokens', 0):,} tokens read",
+        f"{count.get('completion_tokens', 0):,} written",
+    ]
+    if count.get("reasoning_tokens"):
+        parts.append(f"{count['reasoning_tokens']:,} of them thinking")
+    if count.get("calls", 1) > 1:
+        parts.append(f"{count['calls']} calls")
+    return ", ".join(parts)
 
 
 def _call(call: dict[str, Any]) -> str:

@@ -82,7 +82,7 @@ def _silence(message: Message) -> str:
         return (
             f"No business here has the phone number id {number}, to which it was sent; set it with "
             f"`wbot business set ID phone_number_id={number}`, or add the business with `wbot "
-            "business add`; the customer has to write again."
+            "business add`; it is then answered if it is not older than 24 hours."
         )
     step = _SILENT_STEPS.get(reason, "no action needed")
     return f"It gets no reply: {words}; {step}."

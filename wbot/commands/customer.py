@@ -18,6 +18,7 @@ from wbot.commands.console import (
     readable,
     reading,
     right,
+    say,
     writing,
 )
 from wbot.domain.business import Business
@@ -111,7 +112,7 @@ def merge(*, business_id: str, from_text: str, into_text: str, as_json: bool) ->
     money = f"{facts['amount']} {facts['currency']}"
     moved = f"{money} moved with {facts['transfer']}" if facts["transfer"] else "no money to move"
     already = "was already" if merged.is_repeated else "is now"
-    click.echo(f"{facts['from']} {already} merged into {facts['into']}: {moved}.")
+    say(f"{facts['from']} {already} merged into {facts['into']}: {moved}.")
 
 
 @payee.command("add")
@@ -135,7 +136,7 @@ def add(*, business_id: str, text: str, name: str, as_json: bool) -> None:
         print_json({**facts, "payee": made.name, "created": made.is_new})
     else:
         word = "is now" if made.is_new else "was already"
-        click.echo(f"{made.name} {word} a payee of {person.label}.")
+        say(f"{made.name} {word} a payee of {person.label}.")
 
 
 def _summary(row: customers.Summary, business: Business) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from wbot.commands.console import (
     print_table,
     readable,
     reading,
+    say,
     writing,
 )
 from wbot.domain.errors import MalformedError
@@ -62,7 +63,7 @@ def list_(*, limit: int | None, as_json: bool) -> None:
     columns = ("ID", "Time (UTC)", "State", "Retries", "Message", "What happened")
     print_table(columns, rows, empty="No failures.")
     if len(found) < total:
-        click.echo(f"The newest {len(found)} of {counted(total, 'failure')}.")
+        say(f"The newest {len(found)} of {counted(total, 'failure')}.")
 
 
 def _facts(failure: storage.Failure, names: Sequence[str]) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def show(*, error_id: int, as_json: bool) -> None:
         [(name, str(value)) for name, value in {**facts, **at}.items() if value is not None]
     )
     if row.message_id is not None:
-        click.echo(f"Its timeline: wbot why {row.message_id}")
+        say(f"Its timeline: wbot why {row.message_id}")
 
 
 @errors.command()
@@ -106,9 +107,7 @@ def retry(*, error_id: int, as_json: bool) -> None:
     if as_json:
         print_json({"id": error_id, "message_id": requeued.message_id, "state": "waiting"})
     else:
-        click.echo(
-            f"{requeued.message_id} waits for its turn again; {_what_happens_next(requeued)}."
-        )
+        say(f"{requeued.message_id} waits for its turn again; {_what_happens_next(requeued)}.")
 
 
 def _what_happens_next(requeued: Requeued) -> str:
@@ -139,7 +138,7 @@ def purge(*, age: str, as_json: bool) -> None:
     if as_json:
         print_json({"deleted": deleted})
     else:
-        click.echo(f"Deleted {counted(deleted, 'failure')} older than {age}.")
+        say(f"Deleted {counted(deleted, 'failure')} older than {age}.")
 
 
 def _age(text: str) -> timedelta:

@@ -287,15 +287,15 @@ def _keep(
 
 
 def _held(tx: Tx, row: Pending, business: Business) -> PendingTransfer:
+    payer_id = ledger.account(tx, row.debit_account_id).owner_id
+    is_known = payees.is_known_account(tx, payer_id, row.credit_account_id)
+    alike = None if is_known else recipients.known_look_alike(tx, payer_id, row.payee)
     return PendingTransfer(
         transfer_id=row.id,
         amount_minor=row.amount_minor,
         payee=recipients.payee_of(tx, business, row.id),
-        is_payee_known=payees.is_known_account(
-            tx,
-            ledger.account(tx, row.debit_account_id).owner_id,
-            row.credit_account_id,
-        ),
+        is_payee_known=is_known,
+        looks_like=alike,
     )
 
 

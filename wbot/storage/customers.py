@@ -3,10 +3,13 @@
 import msgspec
 
 from wbot.clock import from_text, later, to_text
+from wbot.domain.spellings import other_spelling
 from wbot.storage.tx import Tx, typed, typed_or_none
 
 UNHEARD_S = 365 * 24 * 3600.0
 """A number unused for so long may have been assigned to another person."""
+
+RESPELLED = "WhatsApp has the number in its country's other spelling, used from now on: one person"
 
 SELECT_BY_ALIAS = """
 SELECT customer_id FROM customer_aliases
@@ -142,8 +145,9 @@ def resolve(
     """
     by_user = _find(tx, business_id, "user_id", user_id)
     by_phone = _find(tx, business_id, "phone", phone)
+    respelled = None if by_phone is None else _respell(tx, by_phone, str(phone), now)
     if by_user is not None:
-        warning = None
+        warning = respelled
         if phone is not None and by_phone is None:
             warning = _attach_phone(tx, by_user, phone, now)
         elif by_phone not in {None, by_user}:
@@ -160,9 +164,9 @@ def resolve(
             _attach(tx, customer_id, "phone", phone, now)
         if user_id is not None:
             _attach(tx, customer_id, "user_id", user_id, now)
-        return _named(tx, Identity(customer_id), name)
+        return _named(tx, Identity(customer_id, respelled), name)
     _attach(tx, by_phone, "user_id", user_id, now)
-    return _named(tx, Identity(by_phone), name)
+    return _named(tx, Identity(by_phone, respelled), name)
 
 
 def may_be_gone(tx: Tx, customer_id: int, now: str) -> bool:
@@ -346,8 +350,12 @@ def mark_merged(tx: Tx, from_id: int, into_id: int) -> None:
 def _find(tx: Tx, business_id: str, kind: str, value: str | None) -> int | None:
     if value is None:
         return None
-    row = tx.execute(SELECT_BY_ALIAS, (business_id, kind, _bare(kind, value))).fetchone()
-    return None if row is None else int(row[0])
+    bare = _bare(kind, value)
+    for spelled in (bare, other_spelling(bare) if kind == "phone" else None):
+        row = tx.execute(SELECT_BY_ALIAS, (business_id, kind, spelled)).fetchone()
+        if row is not None:
+            return int(row[0])
+    return None
 
 
 def _bare(kind: str, value: str) -> str:
@@ -369,6 +377,15 @@ def _doubt(tx: Tx, holder: int, user_id: str | None, now: str) -> str | None:
             "taken as a new customer"
         )
     return None
+
+
+def _respell(tx: Tx, holder: int, phone: str, now: str) -> str | None:
+    """Use WhatsApp's spelling of a number from now on; a warning where it was another."""
+    if phone_of(tx, holder) in {None, _bare("phone", phone)}:
+        return None
+    tx.execute(RETIRE_ALL, (now, holder, "phone"))
+    _attach(tx, holder, "phone", phone, now)
+    return RESPELLED
 
 
 def _give_number(tx: Tx, phone: str, business_id: str, now: str) -> int:

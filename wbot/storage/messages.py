@@ -62,8 +62,9 @@ JOIN messages m ON m.message_id = (SELECT message_id FROM messages WHERE convers
 WHERE b.id = ?1 AND m.phone_number_id = b.phone_number_id
 """
 PAST = """
-SELECT message_id, type, content, foreign_words FROM messages
-WHERE conversation_id = ? AND state IN ('answered', 'failed') AND content IS NOT NULL
+SELECT message_id, type, content, foreign_words, sort_at FROM messages
+WHERE conversation_id = ? AND content IS NOT NULL
+    AND (state IN ('answered', 'failed') OR (state = 'silent' AND reason = 'owner_writes'))
 ORDER BY number DESC LIMIT ?
 """
 
@@ -168,6 +169,23 @@ class PastMessage(msgspec.Struct, frozen=True):
     type: str
     content: str
     foreign_words: str | None
+    sort_at: str
+
+
+class UnmatchedMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message for a number that no business had when it came; times as text."""
+
+    message_id: str
+    content: str | None
+    reply_phone: str | None
+    reply_user_id: str | None
+    sent_at: str | None
+    received_at: str
+
+    @property
+    def written_at(self) -> str:
+        """By WhatsApp's timestamp, else by our own."""
+        return self.sent_at or self.received_at
 
 
 class Backlog(msgspec.Struct, frozen=True):
@@ -215,7 +233,8 @@ def insert(tx: Tx, message: NewMessage) -> None:
     values["ended_at"] = message.received_at if message.state is MessageState.SILENT else None
     tx.execute(INSERT_MESSAGE, values)
     if message.conversation_id is not None and message.opens_window:
-        _note_inbound(tx, message, message.conversation_id)
+        at = message.sent_at or message.received_at
+        _note_inbound(tx, message.conversation_id, at, message.account_id)
 
 
 def count_duplicate(tx: Tx, message_id: str) -> None:
@@ -387,6 +406,34 @@ def unmatched_phone_number_ids(tx: Tx) -> list[tuple[str, int]]:
     return [(str(row[0]), int(row[1])) for row in rows]
 
 
+def unmatched_of(tx: Tx, phone_number_id: str) -> list[UnmatchedMessage]:
+    """Messages for a number that no business had, in the order in which they were written."""
+    rows = tx.execute(
+        "SELECT * FROM messages WHERE phone_number_id = ? AND business_id IS NULL "
+        "ORDER BY sort_at, message_id",
+        (phone_number_id,),
+    ).fetchall()
+    return [typed(UnmatchedMessage, row) for row in rows]
+
+
+def take_up(tx: Tx, message: UnmatchedMessage, *, business_id: str, conversation_id: int) -> None:
+    """Give a message for a number that no business had to its business, to be answered."""
+    tx.execute(
+        "UPDATE messages SET business_id = ?, conversation_id = ?, number = ?, state = 'waiting', "
+        "reason = NULL, ended_at = NULL WHERE message_id = ?",
+        (business_id, conversation_id, _take_number(tx, conversation_id), message.message_id),
+    )
+    _note_inbound(tx, conversation_id, message.written_at)
+
+
+def leave_silent(tx: Tx, message_id: str, *, business_id: str, reason: str) -> None:
+    """Give a message that gets no reply any more to its business."""
+    tx.execute(
+        "UPDATE messages SET business_id = ?, reason = ? WHERE message_id = ?",
+        (business_id, reason, message_id),
+    )
+
+
 def _take_number(tx: Tx, conversation_id: int) -> int:
     row = tx.execute(
         "UPDATE conversations SET next_number = next_number + 1 WHERE id = ? "
@@ -396,10 +443,9 @@ def _take_number(tx: Tx, conversation_id: int) -> int:
     return int(row[0][0])
 
 
-def _note_inbound(tx: Tx, message: NewMessage, conversation_id: int) -> None:
-    at = message.sent_at or message.received_at
+def _note_inbound(tx: Tx, conversation_id: int, at: str, account_id: str | None = None) -> None:
     tx.execute(
         "UPDATE conversations SET last_inbound_at = max(coalesce(last_inbound_at, ''), ?), "
         "account_id = coalesce(?, account_id) WHERE id = ?",
-        (at, message.account_id, conversation_id),
+        (at, account_id, conversation_id),
     )

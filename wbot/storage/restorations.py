@@ -28,6 +28,21 @@ SELECT coalesce(CASE WHEN phase = 'post' THEN target_id END, id) AS id, kind, bu
     amount_minor, currency, created_at, debit_account_id, credit_account_id
 FROM transfers WHERE id > ? AND phase IN ('posted', 'post') ORDER BY id
 """
+LOST_BATCHES = """
+SELECT b.id, b.business_id, b.created_at, s.currency, sum(p.amount_minor) AS amount_minor
+FROM payout_batches b JOIN payouts p ON p.batch_id = b.id JOIN businesses s ON s.id = b.business_id
+WHERE b.created_at > ? GROUP BY b.id ORDER BY b.id
+"""
+
+
+class LostPayoutBatch(msgspec.Struct, frozen=True):
+    """A batch that was exported in a replaced database, after the copy was made."""
+
+    id: int
+    business_id: str
+    created_at: str
+    currency: str
+    amount_minor: int
 
 
 class LostTransfer(msgspec.Struct, frozen=True):
@@ -105,3 +120,9 @@ def lost_transfers(tx: Tx, copy: Restoration) -> list[LostTransfer]:
 def lost_messages(tx: Tx, copied_at: str) -> int:
     """Of a replaced database: how many messages came after the copy was made."""
     return int(tx.execute(LOST_MESSAGES, (copied_at,)).fetchone()[0])
+
+
+def lost_batches(tx: Tx, copied_at: str) -> list[LostPayoutBatch]:
+    """Of a replaced database: the payouts that were exported after the copy was made."""
+    rows = tx.execute(LOST_BATCHES, (copied_at,)).fetchall()
+    return [LostPayoutBatch(*row) for row in rows]

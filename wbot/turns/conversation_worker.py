@@ -4,18 +4,20 @@ import asyncio
 import json
 import random
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from datetime import datetime
 
 import msgspec
 
-from wbot.clients.model import ModelClient
+from wbot.clients.model import Failing, ModelClient
 from wbot.clients.whatsapp import PhoneNumberCredentials, WhatsApp
 from wbot.clock import Clock, elapsed_ms, from_text, later, to_text
 from wbot.domain import triage
 from wbot.domain.content import content_of, context_of
-from wbot.domain.delivery import ASKED_WAIT_MAX_S, TURN_BACKOFF
+from wbot.domain.delivery import TURN_BACKOFF
 from wbot.domain.errors import (
     BlockedError,
+    OutageError,
     RejectedError,
     RetryableError,
     StaleClaimError,
@@ -32,14 +34,16 @@ from wbot.metrics import Metrics
 from wbot.payments import answers
 from wbot.payments.quotations import quoted_in
 from wbot.settings import Settings
-from wbot.storage import customers, journal, messages
+from wbot.storage import customers, echoes, journal, messages, waiting_notices
 from wbot.storage.database import Database
 from wbot.storage.tx import Tx
-from wbot.turns import finish
+from wbot.turns import finish, waiting_notice
 from wbot.turns.config_cache import BusinessCache, Configured
 from wbot.turns.finish import Ending
+from wbot.turns.knowledge import Knowledge
 from wbot.turns.model_gate import Block, ModelGate
 from wbot.turns.model_health import ModelWatch
+from wbot.turns.models import Fallback, Models
 from wbot.turns.turn import Begun, StoppingError, Turn
 
 READ_MARKS_UNDER_WAY_MAX = 200
@@ -49,9 +53,11 @@ STALE_MARGIN_S = 0.1
 
 
 class Waits(msgspec.Struct, frozen=True):
-    """A message that needs the model while that may not be asked; seconds until it is stale."""
+    """A message that needs the model while that may not be asked; seconds until a change."""
 
-    stale_in_s: float
+    seconds: float
+    is_told: bool
+    """Whether its customer was told just now that it takes longer."""
 
 
 class Conversations:
@@ -63,6 +69,7 @@ class Conversations:
         database: Database,
         cache: BusinessCache,
         model: ModelClient,
+        fallback: ModelClient | None,
         whatsapp: WhatsApp,
         settings: Settings,
         secrets: Collection[str],
@@ -83,19 +90,44 @@ class Conversations:
         self._notify_outbound = notify_outbound
         self._are_books_right = are_books_right
         self._tasks: asyncio.TaskGroup
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
         self._read_marks: set[asyncio.Task[None]] = set()
+        self._notices: set[asyncio.Task[None]] = set()
         self._worker = KeyedWorker(
             "conversation", self._process_next, running_max=settings.turns_max
         )
         self.notify = self._worker.notify
         self._model_gate = ModelGate(self.notify)
+        self._knowledge = Knowledge(log)
         self.model_watch = ModelWatch(
             model,
             database=database,
             default_model=settings.model,
             clock=clock,
             on_recovery=self._model_gate.retry,
+            has_stand_in=fallback is not None,
+        )
+        self.fallback_watch = None if fallback is None else self._watch_fallback(fallback)
+        self._models = Models(self.model_watch, self._fallback())
+
+    def _watch_fallback(self, client: ModelClient) -> ModelWatch:
+        return ModelWatch(
+            client,
+            database=self._database,
+            default_model=self._settings.model_fallback,
+            clock=self._clock,
+            on_recovery=lambda _: self._model_gate.retry(),
+            is_always_used=True,
+        )
+
+    def _fallback(self) -> Fallback | None:
+        if self.fallback_watch is None:
+            return None
+        return Fallback(
+            watch=self.fallback_watch,
+            name=self._settings.model_fallback,
+            after_s=self._settings.api_timeout,
+            count=self._metrics.fallback_answers.inc,
         )
 
     @property
@@ -105,8 +137,31 @@ class Conversations:
 
     @property
     def blocked(self) -> dict[str, str]:
-        """By business: why its model cannot be asked, in our words; gone once it answers again."""
-        return self._model_gate.reasons
+        """By business: why its model cannot be asked; gone once it answers again.
+
+        An outage is not among them: it passes by itself, and lasting is told by the model's watch.
+        """
+        found = {}
+        for business_id, block in self._model_gate.blocks.items():
+            if block.model is None or not self.model_watch.is_down(block.model):
+                reason = self.model_watch.refusal_of(block.model) if block.model else None
+                found[business_id] = reason or block.reason
+        return found
+
+    def failing_models(self) -> list[Failing]:
+        """Every model that last failed, the fallback included."""
+        fallback = self.fallback_watch.failing() if self.fallback_watch else []
+        return [*self.model_watch.failing(), *fallback]
+
+    @property
+    def unreadable_knowledge(self) -> dict[str, str]:
+        """By business: why its file of knowledge is not in the prompt."""
+        return self._knowledge.problems
+
+    @property
+    def stands_in(self) -> str | None:
+        """The fallback's name, where it answers in place of the default model now."""
+        return self._models.stands_in_for(self._settings.model)
 
     def share_among(self, businesses: int) -> None:
         """From now on so many businesses share the places."""
@@ -123,13 +178,13 @@ class Conversations:
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         self._tasks = tasks
-        self._watching = tasks.create_task(self.model_watch.run(), name="model watch")
+        watches = [self.model_watch, *([self.fallback_watch] if self.fallback_watch else [])]
+        self._watching = [tasks.create_task(one.run(), name="model watch") for one in watches]
         self._worker.start(tasks)
 
     async def stop(self, grace_s: float) -> None:
         await self._worker.stop(grace_s)
-        started = () if self._watching is None else (self._watching,)  # a start may have failed
-        await cancel_and_wait([*started, *self._read_marks])
+        await cancel_and_wait([*self._watching, *self._read_marks, *self._notices])
 
     async def _process_next(self, conversation_id: int, business_id: str) -> RetryDelay:
         may_ask = self._model_gate.enter(business_id, conversation_id)
@@ -142,7 +197,7 @@ class Conversations:
                 lambda tx: self._begin(tx, conversation_id, may_ask=may_ask)
             )
             if isinstance(begun, Waits):
-                return self._wait(conversation_id, business_id, begun.stale_in_s)
+                return self._wait(conversation_id, business_id, begun, is_held=not may_ask)
             if begun is None or isinstance(begun, float):
                 return begun
             return await self._attempt(begun)
@@ -169,17 +224,23 @@ class Conversations:
         except BlockedError as error:
             self._hold_business(business_id, error)
             return False
-        reason = self.model_watch.refusal_of(self._model_of(configured))
+        reason = self._models.refusal_of(self._model_of(configured))
         if reason is not None:
             self._model_gate.block(business_id, Block(reason, self._model_of(configured)))
         return True
 
-    def _wait(self, conversation_id: int, business_id: str, seconds: float) -> RetryDelay:
-        """Wait at the gate, or so many seconds: then the message is stale, and is asked about."""
+    def _wait(
+        self, conversation_id: int, business_id: str, waits: Waits, *, is_held: bool
+    ) -> RetryDelay:
+        """Wait, at the gate where the business is held; then the customer is told, or asked."""
+        if waits.is_told:
+            self._notify_outbound(conversation_id, business_id)
+        if not is_held:
+            return waits.seconds
         if self._model_gate.enter(business_id, conversation_id):  # it has opened meanwhile
             return 0
         self._model_gate.wait(business_id, conversation_id)
-        return max(seconds, STALE_MARGIN_S)
+        return max(waits.seconds, STALE_MARGIN_S)
 
     def _begin(self, tx: Tx, conversation_id: int, *, may_ask: bool) -> Begun | Waits | RetryDelay:
         message = messages.next_of(tx, conversation_id)
@@ -187,7 +248,10 @@ class Conversations:
             return None
         now = self._clock.now()
         if message.not_before is not None and from_text(message.not_before) > now:
-            return (from_text(message.not_before) - now).total_seconds()
+            wait_s = (from_text(message.not_before) - now).total_seconds()
+            if message.state is not MessageState.BEGUN:
+                return wait_s
+            return self._waits(tx, message, wait_s, now)
         raw = json.loads(message.content or "{}")
         content = content_of(raw)
         how = handling_of(content, raw.get("group_id"))
@@ -198,7 +262,7 @@ class Conversations:
         stops = is_due and answers.stop_in(tx, message, to_text(now))
         asks = is_due and not decisions and not stops
         if asks and not (may_ask or moved_money or _has_steps(tx, message)):
-            return Waits(self._stale_in_s(message, now))
+            return self._waits(tx, message, self._stale_in_s(message, now), now)
         is_silent = isinstance(how, triage.Silence) or staleness is Staleness.EXPIRED
         shows_reading = not (is_silent or message.is_marked_read)
         return Begun(
@@ -222,8 +286,21 @@ class Conversations:
             staleness=staleness,
             came_fresh=self._staleness(message, from_text(message.received_at)) is Staleness.FRESH,
             is_late=messages.note_lateness(tx, message),
+            owner_spoke_at=echoes.owner_spoke_at(tx, conversation_id),
             shows_reading=shows_reading,
         )
+
+    def _waits(
+        self, tx: Tx, message: messages.StoredMessage, seconds: float, now: datetime
+    ) -> Waits:
+        """Wait so long, but tell the customer when it is time, if they were not told yet."""
+        if waiting_notices.was_told(tx, message.conversation_id):
+            return Waits(seconds, is_told=False)
+        since = from_text(message.taken_up_at or message.received_at)
+        due_s = waiting_notice.due_in_s((now - since).total_seconds())
+        if due_s > 0:
+            return Waits(min(seconds, due_s), is_told=False)
+        return Waits(seconds, is_told=waiting_notice.tell(tx, message, now=to_text(now)))
 
     def _staleness(self, message: messages.StoredMessage, now: datetime) -> Staleness:
         # A yes to going on with an old message asks for it anew.
@@ -258,6 +335,9 @@ class Conversations:
         except Exception as error:  # noqa: BLE001  the turn boundary: whatever it is, it is recorded
             if turn is not None and turn.model_ms:
                 self._open_gate(configured)
+            if isinstance(error, TimeoutError) and turn is not None and turn.is_asking:
+                error = OutageError("The model did not answer within the turn's time.")
+                return await self._hold(begun, error)
             return await self._ended_by(begun, configured, error)
         if turn.model_ms:
             self._open_gate(configured)
@@ -292,14 +372,32 @@ class Conversations:
             begun,
             configured.business,
             database=self._database,
-            model=self.model_watch,
+            models=self._models,
             default_model=self._settings.model,
+            knowledge=self._knowledge.of(configured.business),
             stale_after_s=self._settings.stale_after,
             clock=self._clock,
             is_stopping=lambda: self._worker.is_stopping,
             are_books_right=self._are_books_right,
             notify_outbound=self._notify_outbound,
+            tell_slow=lambda: self._tell_slow(begun),
         )
+
+    def _tell_slow(self, begun: Begun) -> None:
+        task = self._tasks.create_task(self._put_notice(begun), name="waiting notice")
+        self._notices.add(task)
+        task.add_done_callback(self._notices.discard)
+
+    async def _put_notice(self, begun: Begun) -> None:
+        message, now = begun.message, to_text(self._clock.now())
+
+        def put(tx: Tx) -> bool:
+            journal.guard(tx, message.conversation_id, begun.claim.epoch)
+            return waiting_notice.tell(tx, message, now=now)
+
+        with suppress(StaleClaimError, StorageError):  # the turn has ended, or will tell of it
+            if await self._database.write(put):
+                self._notify_outbound(message.conversation_id, message.business_id)
 
     async def _close(self, begun: Begun, ending: Ending) -> None:
         now = to_text(self._clock.now())
@@ -331,9 +429,8 @@ class Conversations:
         if isinstance(error, TimeoutError):
             reason = "The turn took too long."
         wait_s = self._wait_s(begun, error)
-        if _asked_wait_s(error) is not None and self._age_s(begun) < ASKED_WAIT_MAX_S:
-            self._log_retry(begun, wait_s, reason)
-            return await self._release(begun, TurnOutcome.RETRY, reason, wait_s=wait_s)
+        if _asked_wait_s(error) is not None:
+            return await self._hold(begun, error, reason)
         is_final = isinstance(error, RejectedError)
         if not is_final and begun.claim.attempt < self._settings.max_attempts:
             self._log_retry(begun, wait_s, reason)
@@ -356,6 +453,14 @@ class Conversations:
         self._notify_outbound(begun.message.conversation_id, begun.message.business_id)
         return 0
 
+    async def _hold(self, begun: Begun, error: Exception, reason: str | None = None) -> RetryDelay:
+        """Try again without counting: the customer is told of it, and asked once it is stale."""
+        wait_s = self._wait_s(begun, error)
+        told = reason or str(error)
+        self._log_retry(begun, wait_s, told)
+        await self._release(begun, TurnOutcome.RETRY, told, wait_s=wait_s)
+        return 0  # the conversation is looked at again: it may be time to tell its customer
+
     def _wait_s(self, begun: Begun, error: Exception) -> float:
         attempts, jitter = begun.claim.failures + 1, random.random()  # noqa: S311  no secret
         asked_s = _asked_wait_s(error)
@@ -363,10 +468,6 @@ class Conversations:
             return TURN_BACKOFF.wait_s(attempts, jitter)
         longest_s = self._settings.turn_timeout
         return TURN_BACKOFF.asked_wait_s(attempts, min(asked_s, longest_s), jitter)
-
-    def _age_s(self, begun: Begun) -> float:
-        """Seconds since this revision of the message was first claimed."""
-        return (self._clock.now() - from_text(begun.claim.first_began_at)).total_seconds()
 
     def _log_retry(self, begun: Begun, wait_s: float, reason: str) -> None:
         self._log.warning(
@@ -381,8 +482,7 @@ class Conversations:
         self, begun: Begun, configured: Configured | None, error: BlockedError
     ) -> RetryDelay:
         """Release the message; its business's conversations wait until a try makes sense."""
-        business_id, conversation_id = begun.message.business_id, begun.message.conversation_id
-        words = begun.message.words
+        business_id, words = begun.message.business_id, begun.message.words
         reason = redacted(str(error), secrets=self._secrets, messages=words)
         self._log.error("turn.blocked", message_id=begun.message.message_id, error=reason)
         if configured is None:
@@ -390,8 +490,10 @@ class Conversations:
         else:
             self._model_gate.block(business_id, Block(error.own_words, self._model_of(configured)))
         await self._release(begun, TurnOutcome.BLOCKED, reason, wait_s=0)
-        seconds = self._stale_in_s(begun.message, self._clock.now())
-        return self._wait(conversation_id, business_id, seconds)
+        message, now = begun.message, self._clock.now()
+        stale_in_s = self._stale_in_s(message, now)
+        waits = await self._database.write(lambda tx: self._waits(tx, message, stale_in_s, now))
+        return self._wait(message.conversation_id, business_id, waits, is_held=True)
 
     def _hold_business(self, business_id: str, error: BlockedError) -> None:
         reason = redacted(str(error), secrets=self._secrets)
@@ -402,7 +504,7 @@ class Conversations:
         """The model answered, if only with an error: unless it is blocked, all may go on."""
         if configured is None:
             return
-        if self.model_watch.refusal_of(self._model_of(configured)) is None:
+        if self._models.refusal_of(self._model_of(configured)) is None:
             self._model_gate.open(configured.business.id)
 
     def _model_of(self, configured: Configured) -> str:

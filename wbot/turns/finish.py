@@ -15,16 +15,25 @@ from wbot.domain.message_age import WINDOW_S, stale_prompt
 from wbot.domain.messages import ButtonReply
 from wbot.domain.money_claims import NO_MONEY_MOVED, repeats_amount
 from wbot.domain.outgoing import Outgoing, Prompt, Text
-from wbot.domain.prompts import PromptKind, decision_of_button
-from wbot.domain.receipts import reply_text
+from wbot.domain.prompts import PromptKind, decision_of_button, decisions_of
+from wbot.domain.receipts import our_lines, reply_text
 from wbot.domain.states import MessageState, OutsideCallState, TurnOutcome
 from wbot.domain.triage import handling_of
-from wbot.domain.whatsapp_text import as_whatsapp_shows
 from wbot.payments import consent
-from wbot.storage import businesses, errors, journal, messages, outbox, outside_calls, prompts
+from wbot.storage import (
+    businesses,
+    errors,
+    journal,
+    messages,
+    outbox,
+    outside_calls,
+    prompts,
+    undelivered,
+)
 from wbot.storage.journal import Claim
 from wbot.storage.messages import StoredMessage
 from wbot.storage.tx import Tx
+from wbot.turns.markdown import as_whatsapp_shows
 
 ASKED_ABOUT = "asked_about"
 """Why a stale message is silent: the question put for another one speaks of it too."""
@@ -35,6 +44,8 @@ ERROR_TEXT = (
 """What the customer reads when a turn fails for good, unless the business words it."""
 
 
+MISSED = "These messages did not reach you earlier:"
+NOT_DELIVERED = "An earlier message of mine did not reach you; please ask again if you need it."
 INCOMPLETE = "Your request could not be completed."
 """What the customer reads where nobody can say whether a call to another system acted."""
 
@@ -90,7 +101,8 @@ def _parts(tx: Tx, message: StoredMessage, ending: Ending, now: str) -> list[Out
     if ending.prompt is not None:
         return [ending.prompt]
     business = businesses.required(tx, message.business_id)
-    receipts = unique([*consent.expiry_lines(tx, message, business), *ending.receipts])
+    told = [*_undelivered(tx, message, now), *consent.expiry_lines(tx, message, business)]
+    receipts = unique([*told, *ending.receipts])
     asked = consent.question(tx, message, business, receipts=receipts, now=now)
     if asked is not None:
         return [asked]
@@ -111,6 +123,30 @@ def _with_denial(tx: Tx, message: StoredMessage, words: str) -> str:
     if not repeats_amount(asked, words) or journal.effects(tx, message.message_id):
         return words
     return f"{words.rstrip()}\n\n{NO_MONEY_MOVED}"
+
+
+def _undelivered(tx: Tx, message: StoredMessage, now: str) -> list[str]:
+    """Lines about what failed to reach the customer; a question still open is sent once more.
+
+    Of a reply only the ledger's lines are repeated: the model's words were for another moment.
+    """
+    lines: list[str] = []
+    is_told_of = False
+    for outbox_id, said in undelivered.untold(tx, message.conversation_id):
+        if isinstance(said, Prompt) and _is_open(tx, said):
+            undelivered.send_again(tx, outbox_id, now)
+            continue
+        undelivered.mark_told(tx, outbox_id, now)
+        lines += our_lines(said.body).splitlines()
+        is_told_of = True
+    if lines:
+        return [MISSED, *lines]
+    return [NOT_DELIVERED] if is_told_of else []
+
+
+def _is_open(tx: Tx, said: Prompt) -> bool:
+    asked = (prompts.by_token(tx, decision.token) for decision in decisions_of(said))
+    return any(row is not None and row.outcome is None for row in asked)
 
 
 def _ask(tx: Tx, message: StoredMessage, *, before: str, now: str) -> tuple[Prompt, list[str]]:
