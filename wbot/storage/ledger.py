@@ -13,6 +13,7 @@ from wbot.domain.ledger import (
     TransferKind,
     TransferState,
     chain_hash,
+    effect_key,
     reference_of,
 )
 from wbot.domain.payees import folded_name
@@ -453,7 +454,7 @@ def posted_by_call_minor(tx: Tx, message_id: str) -> int:
 
 def is_cancelled_by(tx: Tx, transfer_id: int, message_id: str) -> bool:
     """Whether a cancel of this same message voided or reversed the transfer."""
-    own = f"{message_id}/cancel/"
+    own = effect_key(message_id, "cancel", "")
     row = tx.execute(CANCELLED_BY, {"transfer": transfer_id, "own": own}).fetchone()
     return row is not None
 
