@@ -190,40 +190,21 @@ def test_sql_stands_in_storage_behind_one_small_interface(file: str) -> None:
     assert not uses(SOURCES[file], r"(.*\.)?(lastrowid|executescript|total_changes)")
 
 
-UNTYPED = {
-    "storage/ledger.py": {"by_id", "required", "pending_of_message", "open_of_message"}
-    | {"account", "by_cause", "payee_of"},
-    "storage/outbox.py": {"unsettled"},
-    "storage/restorations.py": {"lost_transfers"},
-    "storage/payouts.py": {"owed", "payee", "batch", "batches", "of_batch", "of_transfer"}
-    | {"settled_by", "use_of_key"},
-    "storage/prompts.py": {"ask", "by_token", "of_message", "due", "expired_untold"},
-}
-"""Functions that still pass rows on; every other result is a struct of ours."""
-READ_ROWS = {
-    "payments/consent.py",
-    "payments/answers.py",
-    "payments/payouts.py",
-    "admin/payout_report.py",
-}
-
-
 def test_rows_leave_storage_as_structs() -> None:
     """What a caller may read of a row is checked by its type, not by the spelling of a column."""
     for file, source in SOURCES.items():
         if part_of(file) != "storage":
-            rows = {node for node in imports_of(source) if node == "wbot.storage.tx.Row"}
-            assert not rows or file in READ_ROWS
+            assert "wbot.storage.tx.Row" not in set(imports_of(source)), file
             continue
-        passing = {
+        passing = [
             node.name
             for node in ast.parse(source).body
             if isinstance(node, ast.FunctionDef)
             and not node.name.startswith("_")
             and node.returns is not None
             and re.search(r"\bRow\b", ast.unparse(node.returns))
-        }
-        assert passing <= UNTYPED.get(file, set())
+        ]
+        assert passing == [], file
 
 
 SQLITE_ONLY = re.compile(

@@ -324,7 +324,7 @@ class Journey:
             settled = answers.settle(
                 self.tx,
                 message,
-                decision=Decision(PromptKind.CONFIRM, asked["token"], is_yes=True),
+                decision=Decision(PromptKind.CONFIRM, asked.token, is_yes=True),
                 business=self.business,
                 now=to_text(clock.now()),
             )

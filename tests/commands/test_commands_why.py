@@ -93,9 +93,7 @@ async def test_a_transfer_is_shown_from_its_arrival_to_its_ticks(
         "status",
         "status",
     ]
-    assert details(stages, "received") == [
-        "a message of type text in webhook 1, number 1 of its conversation"
-    ]
+    assert details(stages, "received") == ["a message of type text, number 1 of its conversation"]
     assert details(stages, "duplicates") == ["it came again 2 times since, and was ignored"]
     assert details(stages, "ledger") == [
         "T2: 20.00 USD to John, posted",

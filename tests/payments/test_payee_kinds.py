@@ -254,4 +254,4 @@ def test_the_ledger_keeps_who_was_meant(shop: Shop) -> None:
     shop.pay("Bob")
     shop.name("Bob", CAROL)
     assert "Bob (…1002) (T2)" in shop.statement()
-    assert ledger.payee_of(shop.tx, 2)["number"] == BOB
+    assert ledger.payee_of(shop.tx, 2).number == BOB

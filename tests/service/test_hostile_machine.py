@@ -249,7 +249,7 @@ class Machine(RuleBasedStateMachine):
             payment.number: "void" if payment.state == "expired" else payment.state
             for payment in self.bank.payments.values()
         }
-        found = {number: ledger.state_of(ledger.required(self.tx, number)) for number in states}
+        found = {number: ledger.required(self.tx, number).state for number in states}
         assert found == states
         assert invariants.breaches(self.tx) == []
 

@@ -199,7 +199,7 @@ class Books(RuleBasedStateMachine):
         )
         found = ledger.by_cause(self.tx, first.cause)
         assert found is not None
-        assert found["id"] == first.id
+        assert found.id == first.id
         with pytest.raises(sqlite3.IntegrityError), transaction(self.tx):
             ledger.record(self.tx, again, NOW)
 
@@ -409,8 +409,8 @@ def test_a_transfer_is_reversed_once_even_where_the_rule_is_passed_by(
     twice = Movement(
         business_id="shop",
         kind=TransferKind.REVERSAL,
-        debit_account_id=row["debit_account_id"],
-        credit_account_id=row["credit_account_id"],
+        debit_account_id=row.debit_account_id,
+        credit_account_id=row.to_account_id,
         amount_minor=500,
         currency="USD",
         cause=called("by hand"),
@@ -445,7 +445,7 @@ def test_accounts_are_opened_once(tx: sqlite3.Connection) -> None:
     outside = ledger.account_of_business(tx, SHOP.id)
     assert ledger.account_of_business(tx, SHOP.id) == outside
     assert ledger.account_of_business(tx, "euro") != outside
-    assert ledger.account(tx, own)["currency"] == "USD"
+    assert ledger.account(tx, own).currency == "USD"
 
 
 def test_a_payee_is_one_person_however_it_is_spelled_and_private(tx: sqlite3.Connection) -> None:

@@ -179,7 +179,7 @@ class Bank:
         return ledger.reverse(self.tx, transfer_id, self.cause(), NOW)
 
     def state(self, transfer_id: int) -> TransferState:
-        return ledger.state_of(ledger.required(self.tx, transfer_id))
+        return ledger.required(self.tx, transfer_id).state
 
 
 WAYS: dict[str, Callable[[Bank], int]] = {

@@ -189,7 +189,7 @@ def test_a_transfer_that_may_not_be_is_refused_and_remembered(
     assert step.receipt.endswith(f" to “{to}”. {SENTENCES[refusal]} Available: $100.00.")
     row = ledger.by_id(caller.tx, 2)
     assert row is not None
-    assert (row["phase"], row["refusal"]) == ("refused", refusal)
+    assert (row.phase, row.refusal) == ("refused", refusal)
     assert caller.left == 10_000
 
 

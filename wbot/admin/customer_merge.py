@@ -103,7 +103,7 @@ def _merged(tx: Tx, from_id: int, into: Person, *, is_repeated: bool) -> Merged:
     return Merged(
         from_id=from_id,
         into=into,
-        transfer_id=None if moved is None else int(moved["id"]),
-        amount_minor=0 if moved is None else int(moved["amount_minor"]),
+        transfer_id=None if moved is None else int(moved.id),
+        amount_minor=0 if moved is None else int(moved.amount_minor),
         is_repeated=is_repeated,
     )

@@ -105,7 +105,7 @@ def _book(tx: Tx, business: Business, order: Order, *, kind: TransferKind, now: 
     person = _person(tx, business, order, kind=kind, now=now)
     own = ledger.account_of_customer(tx, business.id, person.customer_id)
     if known is not None:
-        booked = _booked(tx, known["id"], person, own)
+        booked = _booked(tx, known.id, person, own)
         _check_same(tx, booked, amount_minor=amount_minor, memo=memo)
         return msgspec.structs.replace(booked, is_repeated=True)
     transfer_id = adjustments.adjust(
@@ -136,9 +136,9 @@ def _cause(business: Business, kind: TransferKind, key: str | None) -> Cause:
 def _check_same(tx: Tx, booked: Booked, *, amount_minor: int, memo: str | None) -> None:
     known = booked.transfer
     accounts = {known.debit_account_id, known.credit_account_id} - {None}
-    owners = {ledger.account(tx, one)["customer_id"] for one in accounts if one is not None}
+    owners = [ledger.account(tx, one).customer_id for one in accounts if one is not None]
     # After a merge the same person has another row.
-    survivors = {customers.survivor(tx, owner) for owner in owners - {None}}
+    survivors = {customers.survivor(tx, owner) for owner in owners if owner is not None}
     is_same_customer = customers.survivor(tx, booked.person.customer_id) in survivors
     if not (is_same_customer and (known.amount_minor, known.memo) == (amount_minor, memo)):
         raise RefusedError(

@@ -341,15 +341,13 @@ def _confirmation(tx: Tx, message_id: str) -> Iterator[Stage]:
         asked = prompts.of_message(tx, message_id, kind)
         if asked is None:
             continue
-        until = f"until {asked['expires_at'][:19]}Z"
-        yield Stage(asked["asked_at"], "asked", f"the customer {what}, {until}")
-        if asked["outcome"] is not None:
-            by = f" by message {asked['ended_by']}" if asked["ended_by"] else ""
-            reported = (
-                f"; reported with the reply to {asked['told_by']}" if asked["told_by"] else ""
-            )
-            words = outcomes[PromptOutcome(asked["outcome"])]
-            yield Stage(asked["ended_at"], "asked_ended", f"{words}{by}{reported}")
+        until = f"until {(asked.expires_at or '')[:19]}Z"
+        yield Stage(asked.asked_at, "asked", f"the customer {what}, {until}")
+        if asked.outcome is not None:
+            by = f" by message {asked.ended_by}" if asked.ended_by else ""
+            reported = f"; reported with the reply to {asked.told_by}" if asked.told_by else ""
+            words = outcomes[PromptOutcome(asked.outcome)]
+            yield Stage(asked.ended_at or asked.asked_at, "asked_ended", f"{words}{by}{reported}")
 
 
 def _standing(row: LedgerRow) -> str:

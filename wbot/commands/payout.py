@@ -133,7 +133,7 @@ def _end(end: End, batch: str, payee: str | None, *, key: str, as_json: bool) ->
 
 def _ended(tx: Tx, ended: Ended) -> dict[str, Any]:
     row = storage.batch(tx, ended.batch_id)
-    business = businesses.required(tx, row["business_id"] if row else "")
+    business = businesses.required(tx, row.business_id if row else "")
     return payout_report.batch(tx, business, ended.batch_id, ended.payout_ids)
 
 

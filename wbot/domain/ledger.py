@@ -50,6 +50,11 @@ class Cause(msgspec.Struct, frozen=True):
     key: str
 
 
+def effect_key(message_id: str, tool: str, arguments: str) -> str:
+    """The one key of what a message's call does, in the ledger and outside it."""
+    return f"{message_id}/{tool}/{arguments}"
+
+
 class Balance(msgspec.Struct, frozen=True):
     """An account's money in minor units; what is held is still posted, but not available."""
 

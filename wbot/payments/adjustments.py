@@ -71,16 +71,16 @@ def move_balance(tx: Tx, from_id: int, into_id: int, *, now: str, why: str = "")
     if account_id is None or amount_minor == 0:
         return
     account = ledger.account(tx, account_id)
-    into_account_id = ledger.account_of_customer(tx, account["business_id"], into_id)
+    into_account_id = ledger.account_of_customer(tx, account.business_id, into_id)
     # A debt moves too: then the money goes the other way.
     ways = (account_id, into_account_id) if amount_minor > 0 else (into_account_id, account_id)
     movement = ledger.Movement(
-        business_id=account["business_id"],
+        business_id=account.business_id,
         kind=TransferKind.MERGE,
         debit_account_id=ways[0],
         credit_account_id=ways[1],
         amount_minor=abs(amount_minor),
-        currency=account["currency"],
+        currency=account.currency,
         cause=merge_cause(from_id, into_id, why),
     )
     ledger.record(tx, movement, now)
@@ -88,9 +88,9 @@ def move_balance(tx: Tx, from_id: int, into_id: int, *, now: str, why: str = "")
 
 def pass_on(tx: Tx, account_id: int, reversal_id: int, now: str) -> int | None:
     """Pass money returned to a customer who was merged since on; the surviving customer, if so."""
-    owner = ledger.account(tx, account_id)["customer_id"]
+    owner = ledger.account(tx, account_id).customer_id
     survivor = None if owner is None else customers.survivor(tx, owner)
-    if survivor is None or survivor == owner:
+    if owner is None or survivor is None or survivor == owner:
         return None
     move_balance(tx, owner, survivor, why=reference_of(reversal_id), now=now)
     return survivor
@@ -117,11 +117,11 @@ def _check_no_payout(tx: Tx, transfer: Transfer) -> None:
     if transfer.kind == TransferKind.PAYOUT:
         raise RefusedError(f"{reference} settled a payout, which cannot be undone.")
     found = payouts.of_transfer(tx, transfer.id)
-    if found is not None and found["state"] != PayoutState.VOID:
-        batch, payee = batch_reference(found["batch_id"]), payee_reference(found["payee_id"])
+    if found is not None and found.state != PayoutState.VOID:
+        batch, payee = batch_reference(found.batch_id), payee_reference(found.payee_id)
         how = (
             "it has been paid out"
-            if found["state"] == PayoutState.SETTLED
+            if found.state == PayoutState.SETTLED
             else f"`wbot payout void {batch} --payee {payee} --key K` gives it back"
         )
         raise RefusedError(f"{reference} is in the payout {batch} to {payee}: {how}.")

@@ -31,7 +31,8 @@ from wbot.payments.context import PaymentContext
 from wbot.payments.quotations import quoted_in
 from wbot.storage import businesses, customers, journal, messages, outbox, prompts
 from wbot.storage.messages import StoredMessage
-from wbot.storage.tx import Row, Tx
+from wbot.storage.prompts import StoredPrompt
+from wbot.storage.tx import Tx
 
 BUTTONS_MAX, TITLE_LENGTH_MAX = 3, 20
 """Buttons of one message, and characters of a title (cloud-api.md 4.2)."""
@@ -155,16 +156,16 @@ def which(tx: Tx, decisions: Sequence[Decision], *, business: Business, now: str
     return Prompt(which_body(lines, is_yes=decisions[0].is_yes), tuple(buttons))
 
 
-def _described(tx: Tx, asked: Row, business: Business, now: str) -> tuple[str, list[str]]:
+def _described(tx: Tx, asked: StoredPrompt, business: Business, now: str) -> tuple[str, list[str]]:
     """What a question is about: a button's title, and lines that say more."""
-    match PromptKind(asked["kind"]):
+    match PromptKind(asked.kind):
         case PromptKind.CONFIRM:
             held = consent.held_of(tx, asked, business, now)
             total = format_money(sum(one.amount_minor for one in held), business.currency)
             names = " ".join(reference_of(one.transfer_id) for one in held)
             return f"{names} {total}", [line_of(one, business.currency) for one in held]
         case PromptKind.CANCEL:
-            name = reference_of(asked["transfer_id"])
+            name = reference_of(asked.transfer_id or 0)
             return f"Take {name} back", [f"• Taking {name} back"]
         case PromptKind.STALE:
             return "Older messages", ["• The messages that I could not answer in time"]
@@ -175,8 +176,8 @@ def settle(
 ) -> Settled:
     """Do what the answer says, once, if it came in time; what it came to."""
     asked = prompts.by_token(tx, decision.token)
-    is_own = asked is not None and asked["conversation_id"] == message.conversation_id
-    if asked is None or not is_own or asked["kind"] != decision.kind:
+    is_own = asked is not None and asked.conversation_id == message.conversation_id
+    if asked is None or not is_own or asked.kind != decision.kind:
         return Settled(words=NOT_ASKED)
     match decision.kind:
         case PromptKind.CONFIRM:
@@ -189,12 +190,18 @@ def settle(
 
 
 def _confirm(
-    tx: Tx, message: StoredMessage, asked: Row, *, is_yes: bool, business: Business, now: str
+    tx: Tx,
+    message: StoredMessage,
+    asked: StoredPrompt,
+    *,
+    is_yes: bool,
+    business: Business,
+    now: str,
 ) -> Settled:
-    if asked["outcome"] is not None:
-        return Settled(words=CONFIRMATION_ENDED[asked["outcome"]])
-    if message.received_at > asked["expires_at"]:
-        if prompts.may_be_answered(tx, asked["id"]):
+    if asked.outcome is not None:
+        return Settled(words=CONFIRMATION_ENDED[PromptOutcome(asked.outcome)])
+    if message.received_at > (asked.expires_at or ""):
+        if prompts.may_be_answered(tx, asked.id):
             return Settled(words=TOO_LATE)
         consent.expire(tx, asked, now)
         return Settled(words=CONFIRMATION_ENDED[PromptOutcome.EXPIRED])
@@ -202,30 +209,32 @@ def _confirm(
     return Settled(receipts=done.receipts, notify_conversation_ids=done.notify_conversation_ids)
 
 
-def _take_up(tx: Tx, message: StoredMessage, asked: Row, *, is_yes: bool, now: str) -> Settled:
-    if asked["outcome"] is None:
+def _take_up(
+    tx: Tx, message: StoredMessage, asked: StoredPrompt, *, is_yes: bool, now: str
+) -> Settled:
+    if asked.outcome is None:
         outcome = PromptOutcome.YES if is_yes else PromptOutcome.NO
-        prompts.end(tx, asked["id"], outcome=outcome, by=message.message_id, now=now)
+        prompts.end(tx, asked.id, outcome=outcome, by=message.message_id, now=now)
         if is_yes:
-            prompts.approve_stale(tx, asked["id"], now)
-    elif asked["ended_by"] != message.message_id:
+            prompts.approve_stale(tx, asked.id, now)
+    elif asked.ended_by != message.message_id:
         return Settled(words=SETTLED)
     return Settled(takes_up_stale=True) if is_yes else Settled(words=LEFT)
 
 
 def _take_back(
-    tx: Tx, message: StoredMessage, asked: Row, acting: PaymentContext, *, is_yes: bool
+    tx: Tx, message: StoredMessage, asked: StoredPrompt, acting: PaymentContext, *, is_yes: bool
 ) -> Settled:
-    if asked["outcome"] is not None:
-        is_own_no = asked["ended_by"] == message.message_id and not is_yes
+    if asked.outcome is not None:
+        is_own_no = asked.ended_by == message.message_id and not is_yes
         return Settled(words=LEFT if is_own_no else SETTLED)
     outcome = PromptOutcome.YES if is_yes else PromptOutcome.NO
-    prompts.end(tx, asked["id"], outcome=outcome, by=message.message_id, now=acting.now)
+    prompts.end(tx, asked.id, outcome=outcome, by=message.message_id, now=acting.now)
     if not is_yes:
         return Settled(words=LEFT)
     # The question names the transfer, whatever the answer to it quotes.
     acting = msgspec.structs.replace(acting, quotation=None)
-    done = cancellations.cancel(tx, acting, reference_of(asked["transfer_id"]))
+    done = cancellations.cancel(tx, acting, reference_of(asked.transfer_id or 0))
     line = cancellations.receipt_of(done, acting.business)
     if done.transfer_id is not None:
         _keep(tx, message, "take_back", done, line=line, now=acting.now)

@@ -13,6 +13,7 @@ from wbot.domain.ledger import (
     Phase,
     TransferKind,
     TransferState,
+    effect_key,
     reference_of,
     transfer_id_of,
 )
@@ -170,7 +171,7 @@ def _void(
 
 
 def _cause(context: PaymentContext, what: str) -> Cause:
-    return Cause(CauseKind.CALL, f"{context.message_id}/cancel/{what}")
+    return Cause(CauseKind.CALL, effect_key(context.message_id, "cancel", what))
 
 
 def _wanted(tx: Tx, account_id: int, reference: str) -> Entry | None:

@@ -34,8 +34,10 @@ from wbot.storage import (
     payees,
     prompts,
 )
+from wbot.storage.ledger import Pending, StoredTransfer
 from wbot.storage.messages import StoredMessage
-from wbot.storage.tx import Row, Tx
+from wbot.storage.prompts import StoredPrompt
+from wbot.storage.tx import Tx
 
 EXPIRY_GRACE_S = 2.0
 """Seconds a webhook may take from its arrival to its commit: a yes of the last moment counts."""
@@ -80,7 +82,7 @@ def question(
         receipts=receipts,
         is_typed=_is_typed(message, held, business),
     )
-    return prompt(PromptKind.CONFIRM, asked["token"], body, yes="Confirm", no="Cancel")
+    return prompt(PromptKind.CONFIRM, asked.token, body, yes="Confirm", no="Cancel")
 
 
 def _is_typed(message: StoredMessage, held: Sequence[PendingTransfer], business: Business) -> bool:
@@ -97,32 +99,36 @@ def _take_back_prompt(
     tx: Tx, message: StoredMessage, business: Business, receipts: Sequence[str]
 ) -> Prompt | None:
     asked = prompts.of_message(tx, message.message_id, PromptKind.CANCEL)
-    if asked is None or asked["outcome"] is not None:
+    if asked is None or asked.outcome is not None:
         return None
-    row = ledger.required(tx, asked["transfer_id"])
-    payee = recipients.payee_of(tx, business, row["id"])
-    sent = _lines(tx, row, business).sent(row["id"], row["amount_minor"], payee)
+    row = ledger.required(tx, asked.transfer_id or 0)
+    payee = recipients.payee_of(tx, business, row.id)
+    sent = _lines(tx, row, business).sent(row.id, row.amount_minor, payee)
     body = take_back_body(sent, receipts)
-    return prompt(PromptKind.CANCEL, asked["token"], body, yes="Yes, take it back", no="No")
+    return prompt(PromptKind.CANCEL, asked.token, body, yes="Yes, take it back", no="No")
 
 
-def held_of(tx: Tx, asked: Row, business: Business, now: str) -> list[PendingTransfer]:
+def held_of(tx: Tx, asked: StoredPrompt, business: Business, now: str) -> list[PendingTransfer]:
     """The pending transfers that a confirmation is about."""
-    return [
-        _held(tx, row, business, now) for row in ledger.open_of_message(tx, asked["message_id"])
-    ]
+    return [_held(tx, row, business, now) for row in ledger.open_of_message(tx, asked.message_id)]
 
 
 def decide(
-    tx: Tx, message: StoredMessage, asked: Row, *, is_yes: bool, business: Business, now: str
+    tx: Tx,
+    message: StoredMessage,
+    asked: StoredPrompt,
+    *,
+    is_yes: bool,
+    business: Business,
+    now: str,
 ) -> Decided:
     """Post or release what an open question is about."""
     outcome = PromptOutcome.YES if is_yes else PromptOutcome.NO
-    prompts.end(tx, asked["id"], outcome=outcome, by=message.message_id, now=now)
+    prompts.end(tx, asked.id, outcome=outcome, by=message.message_id, now=now)
     end = _post if is_yes else _decline
     ends = [
         end(tx, row, message.message_id, business=business, now=now)
-        for row in ledger.open_of_message(tx, asked["message_id"])
+        for row in ledger.open_of_message(tx, asked.message_id)
     ]
     return Decided(
         receipts=tuple(receipt for receipt, _ in ends),
@@ -130,12 +136,12 @@ def decide(
     )
 
 
-def expire(tx: Tx, asked: Row, now: str) -> None:
+def expire(tx: Tx, asked: StoredPrompt, now: str) -> None:
     """End a question whose time has run out, and release what it holds."""
-    for row in ledger.open_of_message(tx, asked["message_id"]):
-        cause = Cause(CauseKind.EXPIRY, reference_of(row["id"]))
-        ledger.resolve(tx, row["id"], Phase.EXPIRE, cause=cause, now=now)
-    prompts.end(tx, asked["id"], outcome=PromptOutcome.EXPIRED, by=None, now=now)
+    for row in ledger.open_of_message(tx, asked.message_id):
+        cause = Cause(CauseKind.EXPIRY, reference_of(row.id))
+        ledger.resolve(tx, row.id, Phase.EXPIRE, cause=cause, now=now)
+    prompts.end(tx, asked.id, outcome=PromptOutcome.EXPIRED, by=None, now=now)
 
 
 def expire_due(tx: Tx, now: str) -> int:
@@ -164,17 +170,17 @@ def close_if_voided(tx: Tx, transfer_id: int, *, by: str | None, now: str) -> No
         return
     asked = prompts.of_message(tx, asker, PromptKind.CONFIRM)
     if asked is not None:
-        prompts.end(tx, asked["id"], outcome=PromptOutcome.NO, by=by, now=now)
+        prompts.end(tx, asked.id, outcome=PromptOutcome.NO, by=by, now=now)
 
 
 def expiry_lines(tx: Tx, message: StoredMessage, business: Business) -> list[str]:
     """Lines about the holds that expired since the last reply; they go out with this one."""
     lines = []
     for asked in prompts.expired_untold(tx, message.conversation_id):
-        prompts.mark_told(tx, asked["id"], message.message_id)
-        for row in ledger.pending_of_message(tx, asked["message_id"]):
-            if row["resolution"] == Phase.EXPIRE:
-                facts = (row["id"], row["amount_minor"], row["payee"])
+        prompts.mark_told(tx, asked.id, message.message_id)
+        for row in ledger.pending_of_message(tx, asked.message_id):
+            if row.resolution == Phase.EXPIRE:
+                facts = (row.id, row.amount_minor, row.payee)
                 lines.append(_lines(tx, row, business).not_confirmed(*facts))
                 _note_label(tx, row, message.message_id)
     return lines
@@ -191,16 +197,16 @@ def current_lines(tx: Tx, message_id: str, business: Business) -> list[str]:
 
 def _line_now(tx: Tx, effect: journal.Effect, message_id: str, business: Business) -> str | None:
     found = None if effect.transfer_id is None else ledger.by_id(tx, effect.transfer_id)
-    if found is None or found["kind"] != TransferKind.TRANSFER:
+    if found is None or found.kind != TransferKind.TRANSFER:
         return effect.receipt
-    entry = ledger.entry(tx, found["debit_account_id"], found["id"])
+    entry = ledger.entry(tx, found.debit_account_id, found.id)
     if entry is None or entry.state in {TransferState.REFUSED, TransferState.PENDING}:
         return effect.receipt  # one that still waits is asked about again instead
-    if ledger.is_cancelled_by(tx, found["id"], message_id):
+    if ledger.is_cancelled_by(tx, found.id, message_id):
         return effect.receipt  # the cancel has a line of its own
     lines = _lines(tx, found, business)
     facts = (entry.transfer_id, entry.amount_minor, entry.payee)
-    if found["resolution"] == Phase.EXPIRE:
+    if found.resolution == Phase.EXPIRE:
         return lines.not_confirmed(*facts)
     if entry.state is TransferState.POSTED:
         payee = recipients.payee_of(tx, business, entry.transfer_id)
@@ -209,34 +215,34 @@ def _line_now(tx: Tx, effect: journal.Effect, message_id: str, business: Busines
 
 
 def _post(
-    tx: Tx, row: Row, message_id: str, *, business: Business, now: str
+    tx: Tx, row: Pending, message_id: str, *, business: Business, now: str
 ) -> tuple[str, int | None]:
     if (refusal := _refusal_at_yes(tx, row, business, now)) is not None:
         return _turn_down(tx, row, message_id, refusal=refusal, business=business, now=now), None
     post_id = _resolve(tx, row, Phase.POST, f"{message_id}/confirm", now)
-    payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
-    payees.learn(tx, payer_id, row["credit_account_id"], now)
-    notify = notifications.notify_payee(tx, business, row["id"], now)
-    payee = recipients.payee_of(tx, business, row["id"])
-    line = _lines(tx, row, business).sent(row["id"], row["amount_minor"], payee)
+    payer_id = ledger.account(tx, row.debit_account_id).owner_id
+    payees.learn(tx, payer_id, row.credit_account_id, now)
+    notify = notifications.notify_payee(tx, business, row.id, now)
+    payee = recipients.payee_of(tx, business, row.id)
+    line = _lines(tx, row, business).sent(row.id, row.amount_minor, payee)
     _keep(tx, message_id, "confirm", row, end_id=post_id, line=line, now=now)
     return line, notify
 
 
-def _refusal_at_yes(tx: Tx, row: Row, business: Business, now: str) -> Refusal | None:
+def _refusal_at_yes(tx: Tx, row: Pending, business: Business, now: str) -> Refusal | None:
     """Why a number is not paid after all; only after a yes may a customer learn it."""
-    to = ledger.account(tx, row["credit_account_id"])
-    payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
-    if to["kind"] == "payee" or payees.is_known_account(tx, payer_id, to["id"]):
+    to = ledger.account(tx, row.credit_account_id)
+    payer_id = ledger.account(tx, row.debit_account_id).owner_id
+    if to.kind == "payee" or payees.is_known_account(tx, payer_id, to.id):
         return None
-    is_customer = to["kind"] == "customer"
-    to_id = to["id"] if is_customer else None
-    if not unknown_numbers.may_guess(tx, row["debit_account_id"], to_id, now=now):
+    is_customer = to.kind == "customer"
+    to_id = to.id if is_customer else None
+    if not unknown_numbers.may_guess(tx, row.debit_account_id, to_id, now=now):
         return Refusal.TOO_MANY_UNKNOWN
     if is_customer:
         return None
     # The customer who has the number now is not the one the question was about.
-    payee = recipients.payee_of(tx, business, row["id"])
+    payee = recipients.payee_of(tx, business, row.id)
     digits = phone_digits(payee.number or payee.name)
     is_now = digits is not None and customers.find_by_phone(tx, business.id, digits) is not None
     return Refusal.CUSTOMER_SINCE if is_now else Refusal.UNKNOWN_CUSTOMER
@@ -244,7 +250,7 @@ def _refusal_at_yes(tx: Tx, row: Row, business: Business, now: str) -> Refusal |
 
 def _turn_down(
     tx: Tx,
-    row: Row,
+    row: Pending,
     message_id: str,
     *,
     refusal: Refusal,
@@ -253,70 +259,69 @@ def _turn_down(
 ) -> str:
     void_id = _resolve(tx, row, Phase.VOID, f"{message_id}/{refusal}", now)
     sentence = sentence_of(refusal, business.policy, business.currency)
-    line = _lines(tx, row, business).not_sent(row["amount_minor"], row["payee"], sentence)
+    line = _lines(tx, row, business).not_sent(row.amount_minor, row.payee, sentence)
     _keep(tx, message_id, "confirm", row, end_id=void_id, line=line, now=now)
     return line
 
 
 def _decline(
-    tx: Tx, row: Row, message_id: str, *, business: Business, now: str
+    tx: Tx, row: Pending, message_id: str, *, business: Business, now: str
 ) -> tuple[str, int | None]:
     void_id = _resolve(tx, row, Phase.VOID, f"{message_id}/decline", now)
     line = _lines(tx, row, business).cancelled(
-        row["id"], row["amount_minor"], row["payee"], was_posted=False
+        row.id, row.amount_minor, row.payee, was_posted=False
     )
     _keep(tx, message_id, "decline", row, end_id=void_id, line=line, now=now)
     _note_label(tx, row, message_id)
     return line, None
 
 
-def _note_label(tx: Tx, row: Row, message_id: str) -> None:
+def _note_label(tx: Tx, row: Pending, message_id: str) -> None:
     """Record that the reply to this message names a payee in words of another person, perhaps."""
-    entry = ledger.entry(tx, row["debit_account_id"], row["id"])
+    entry = ledger.entry(tx, row.debit_account_id, row.id)
     if entry is not None and is_foreign_label(entry):
         messages.note_foreign(tx, message_id, ForeignWords.READ)
 
 
-def _resolve(tx: Tx, row: Row, phase: Phase, why: str, now: str) -> int:
-    cause = Cause(CauseKind.TAP, f"{why}/{reference_of(row['id'])}")
-    return ledger.resolve(tx, row["id"], phase, cause=cause, now=now)
+def _resolve(tx: Tx, row: Pending, phase: Phase, why: str, now: str) -> int:
+    cause = Cause(CauseKind.TAP, f"{why}/{reference_of(row.id)}")
+    return ledger.resolve(tx, row.id, phase, cause=cause, now=now)
 
 
 def _keep(
     tx: Tx,
     message_id: str,
     tool: str,
-    row: Row,
+    row: Pending,
     *,
     end_id: int,
     line: str,
     now: str,
 ) -> None:
-    reference = reference_of(row["id"])
+    reference = reference_of(row.id)
     effect = journal.Effect(
         tool=tool, arguments=reference, result="{}", receipt=line, transfer_id=end_id
     )
     journal.add_effect(tx, message_id, effect, now)
 
 
-def _held(tx: Tx, row: Row, business: Business, now: str) -> PendingTransfer:
-    payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
-    is_known = payees.is_known_account(tx, payer_id, row["credit_account_id"])
-    alike = None if is_known else recipients.known_look_alike(tx, payer_id, row["payee"])
-    ends = (row["debit_account_id"], row["credit_account_id"])
-    same = ledger.Alike(*ends, row["amount_minor"], row["payee"])
+def _held(tx: Tx, row: Pending, business: Business, now: str) -> PendingTransfer:
+    payer_id = ledger.account(tx, row.debit_account_id).owner_id
+    is_known = payees.is_known_account(tx, payer_id, row.credit_account_id)
+    alike = None if is_known else recipients.known_look_alike(tx, payer_id, row.payee)
+    same = ledger.Alike(row.debit_account_id, row.credit_account_id, row.amount_minor, row.payee)
     return PendingTransfer(
-        transfer_id=row["id"],
-        amount_minor=row["amount_minor"],
-        payee=recipients.payee_of(tx, business, row["id"]),
+        transfer_id=row.id,
+        amount_minor=row.amount_minor,
+        payee=recipients.payee_of(tx, business, row.id),
         is_payee_known=is_known,
         looks_like=alike,
         repeats=repetition.repeated_by(
-            tx, row["id"], same, asked_at=row["created_at"], policy=business.policy, now=now
+            tx, row.id, same, asked_at=row.created_at, policy=business.policy, now=now
         ),
     )
 
 
-def _lines(tx: Tx, row: Row, business: Business) -> ReceiptFormatter:
-    left = ledger.balance(tx, row["debit_account_id"]).available_minor
+def _lines(tx: Tx, row: Pending | StoredTransfer, business: Business) -> ReceiptFormatter:
+    left = ledger.balance(tx, row.debit_account_id).available_minor
     return ReceiptFormatter(business.currency, left)

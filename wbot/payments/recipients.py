@@ -92,9 +92,9 @@ def payee_of(tx: Tx, business: Business, transfer_id: int) -> Payee:
     """Whom a transfer is to, as its payer reads it."""
     row = ledger.payee_of(tx, transfer_id)
     return Payee(
-        name=row["name"],
-        number=row["number"],
-        paid_out_by=business.name if row["kind"] == "payee" else None,
+        name=row.name,
+        number=row.number,
+        paid_out_by=business.name if row.kind == "payee" else None,
     )
 
 

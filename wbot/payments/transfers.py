@@ -7,7 +7,7 @@ import msgspec
 from wbot.clock import from_text, later, to_text
 from wbot.domain import own_words
 from wbot.domain.business import Switch
-from wbot.domain.ledger import Cause, CauseKind, Phase, TransferKind
+from wbot.domain.ledger import Cause, CauseKind, Phase, TransferKind, effect_key
 from wbot.domain.payees import Payee
 from wbot.domain.policy import (
     DAY_S,
@@ -70,7 +70,7 @@ def transfer(tx: Tx, context: PaymentContext, order: Order) -> Transfer:
             credit_account_id=None if refusal else recipients.account_of(tx, context, recipient),
             amount_minor=order.amount_minor,
             currency=context.business.currency_code,
-            cause=Cause(CauseKind.CALL, f"{context.message_id}/transfer/{order.key}"),
+            cause=Cause(CauseKind.CALL, effect_key(context.message_id, "transfer", order.key)),
             phase=phase,
             refusal=refusal,
             payee=recipient.name,

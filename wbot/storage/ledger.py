@@ -13,13 +13,14 @@ from wbot.domain.ledger import (
     TransferKind,
     TransferState,
     chain_hash,
+    effect_key,
     reference_of,
 )
 from wbot.domain.payees import folded_name
 from wbot.domain.policy import Refusal
 from wbot.domain.receipts import PAYEE_LENGTH_MAX, one_line
 from wbot.storage import restorations
-from wbot.storage.tx import Row, Tx
+from wbot.storage.tx import Row, Tx, typed, typed_or_none
 
 SELECT_ENTRIES = """
 SELECT t.id, t.kind, t.phase, t.amount_minor, t.created_at, t.refusal,
@@ -209,16 +210,87 @@ def account_of_customer(tx: Tx, business_id: str, customer_id: int) -> int:
     return int(row[0]) if row else _open(tx, business_id, "customer", customer_id=customer_id)
 
 
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """An account, and whose it is."""
+
+    id: int
+    business_id: str
+    kind: str
+    customer_id: int | None
+    currency: str
+
+    @property
+    def owner_id(self) -> int:
+        """The customer whose own account it is; 0 for any other's."""
+        return self.customer_id or 0
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the ledger, as its cause finds it again."""
+
+    id: int
+    kind: str
+    phase: str
+    amount_minor: int
+    refusal: str | None
+
+
+class StoredTransfer(msgspec.Struct, frozen=True, kw_only=True):
+    """A transfer and what became of it; without a credit account it was refused at once."""
+
+    id: int
+    business_id: str
+    kind: str
+    phase: str
+    debit_account_id: int
+    credit_account_id: int | None
+    amount_minor: int
+    currency: str
+    target_id: int | None
+    refusal: str | None
+    created_at: str
+    resolution: str | None
+    is_reversed: int
+
+    @property
+    def to_account_id(self) -> int:
+        """The account it credits, or was to; 0 of one that was refused at once."""
+        return self.credit_account_id or 0
+
+    @property
+    def state(self) -> TransferState:
+        return state_by(self.phase, self.resolution, is_reversed=bool(self.is_reversed))
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """A transfer that was to be confirmed; `resolution` is the phase of what ended it."""
+
+    id: int
+    debit_account_id: int
+    credit_account_id: int
+    amount_minor: int
+    payee: str
+    resolution: str | None
+
+
+class PaidTo(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a transfer is to, as its payer wrote it; of a refused one no account was found."""
+
+    name: str
+    number: str | None
+    kind: str | None
+
+
 def find_account(tx: Tx, customer_id: int) -> int | None:
     """The customer's account, or None if it was never used."""
     row = tx.execute("SELECT id FROM accounts WHERE customer_id = ?", (customer_id,)).fetchone()
     return int(row[0]) if row else None
 
 
-def account(tx: Tx, account_id: int) -> Row:
-    """An account's row."""
-    row: Row = tx.execute("SELECT * FROM accounts WHERE id = ?", (account_id,)).fetchone()
-    return row
+def account(tx: Tx, account_id: int) -> Account:
+    """An account that exists."""
+    row = tx.execute("SELECT * FROM accounts WHERE id = ?", (account_id,)).fetchone()
+    return typed(Account, row)
 
 
 def account_of_payee(tx: Tx, business_id: str, customer_id: int, name: str, now: str) -> int:
@@ -269,29 +341,28 @@ def balance(tx: Tx, account_id: int) -> Balance:
     return Balance(int(row[0]), int(row[1])) if row else Balance(0, 0)
 
 
-def by_cause(tx: Tx, cause: Cause) -> Row | None:
-    """The transfer this cause already made, or None."""
-    row: Row | None = tx.execute(
+def by_cause(tx: Tx, cause: Cause) -> Recorded | None:
+    """The row this cause already made, or None."""
+    row = tx.execute(
         "SELECT * FROM transfers WHERE cause_kind = ? AND cause_key = ?", (cause.kind, cause.key)
     ).fetchone()
-    return row
+    return typed_or_none(Recorded, row)
 
 
-def by_id(tx: Tx, transfer_id: int) -> Row | None:
-    """The row of a transfer, with what `state_of` reads; None where there is none.
+def by_id(tx: Tx, transfer_id: int) -> StoredTransfer | None:
+    """The transfer, or None.
 
     A row that ends a pending transfer is not a transfer of its own.
     """
-    row: Row | None = tx.execute(SELECT_TRANSFER, (transfer_id,)).fetchone()
-    return row
+    return typed_or_none(StoredTransfer, tx.execute(SELECT_TRANSFER, (transfer_id,)).fetchone())
 
 
-def required(tx: Tx, transfer_id: int) -> Row:
-    """The row of a transfer; raises RefusedError where there is none."""
-    row = by_id(tx, transfer_id)
-    if row is None:
+def required(tx: Tx, transfer_id: int) -> StoredTransfer:
+    """The transfer; raises RefusedError where there is none."""
+    found = by_id(tx, transfer_id)
+    if found is None:
         raise RefusedError(f"There is no transfer {reference_of(transfer_id)}.")
-    return row
+    return found
 
 
 def record(tx: Tx, movement: Movement, now: str) -> int:
@@ -369,20 +440,20 @@ def open_of_account(tx: Tx, account_id: int) -> list[int]:
     return [int(row[0]) for row in rows]
 
 
-def pending_of_message(tx: Tx, message_id: str) -> list[Row]:
-    """The message's pending transfers, ended since or not: rows with `payee` and `resolution`."""
-    return tx.execute(PENDING_OF_MESSAGE, (message_id,)).fetchall()
+def pending_of_message(tx: Tx, message_id: str) -> list[Pending]:
+    """The transfers that the message left pending, ended since or not."""
+    rows = tx.execute(PENDING_OF_MESSAGE, (message_id,)).fetchall()
+    return [typed(Pending, row) for row in rows]
 
 
-def payee_of(tx: Tx, transfer_id: int) -> Row:
-    """Whom a transfer is to: `name` and `number` as its payer wrote them, the account's `kind`."""
-    row: Row = tx.execute(SELECT_PAYEE, (transfer_id,)).fetchone()
-    return row
+def payee_of(tx: Tx, transfer_id: int) -> PaidTo:
+    """Whom a transfer is to, as its payer wrote it."""
+    return typed(PaidTo, tx.execute(SELECT_PAYEE, (transfer_id,)).fetchone())
 
 
-def open_of_message(tx: Tx, message_id: str) -> list[Row]:
-    """The message's pending transfers that have not ended: rows with `payee`."""
-    return [row for row in pending_of_message(tx, message_id) if row["resolution"] is None]
+def open_of_message(tx: Tx, message_id: str) -> list[Pending]:
+    """The message's pending transfers that have not ended."""
+    return [one for one in pending_of_message(tx, message_id) if one.resolution is None]
 
 
 def open_everywhere(tx: Tx) -> list[int]:
@@ -440,7 +511,7 @@ def posted_by_call_minor(tx: Tx, message_id: str) -> int:
 
 def is_cancelled_by(tx: Tx, transfer_id: int, message_id: str) -> bool:
     """Whether a cancel of this same message voided or reversed the transfer."""
-    own = f"{message_id}/cancel/"
+    own = effect_key(message_id, "cancel", "")
     row = tx.execute(CANCELLED_BY, {"transfer": transfer_id, "own": own}).fetchone()
     return row is not None
 
@@ -451,22 +522,22 @@ def reverse(tx: Tx, transfer_id: int, cause: Cause, now: str) -> int:
     Raises RefusedError for a transfer that is not posted, is itself a reversal, or is reversed.
     """
     row, reference = by_id(tx, transfer_id), reference_of(transfer_id)
-    state = None if row is None else state_of(row)
+    state = None if row is None else row.state
     if row is None or state in {None, TransferState.REFUSED, TransferState.VOID}:
         raise RefusedError(f"There is no posted transfer {reference}.")
     if state is TransferState.PENDING:
         raise RefusedError(f"{reference} waits for its customer's yes; nothing has moved yet.")
-    if row["kind"] == TransferKind.REVERSAL:
+    if row.kind == TransferKind.REVERSAL:
         raise RefusedError(f"{reference} is itself a reversal.")
     if state is TransferState.REVERSED:
         raise RefusedError(f"{reference} is already reversed.")
     movement = Movement(
-        business_id=row["business_id"],
+        business_id=row.business_id,
         kind=TransferKind.REVERSAL,
-        debit_account_id=row["credit_account_id"],
-        credit_account_id=row["debit_account_id"],
-        amount_minor=row["amount_minor"],
-        currency=row["currency"],
+        debit_account_id=row.to_account_id,
+        credit_account_id=row.debit_account_id,
+        amount_minor=row.amount_minor,
+        currency=row.currency,
         cause=cause,
         target_id=transfer_id,
     )
@@ -551,11 +622,6 @@ _RESOLVED: dict[str | None, TransferState] = {
 }
 
 
-def state_of(row: Row) -> TransferState:
-    """Where a transfer stands, by its phase, `resolution` and `is_reversed`."""
-    return state_by(row["phase"], row["resolution"], is_reversed=bool(row["is_reversed"]))
-
-
 def state_by(phase: str, resolution: str | None, *, is_reversed: bool) -> TransferState:
     """Where a transfer stands, by its own phase, that of the row that ended it, and a reversal."""
     if phase == Phase.REFUSED:
@@ -578,7 +644,7 @@ def _entry(row: Row) -> Entry:
     return Entry(
         transfer_id=row["id"],
         kind=kind,
-        state=state_of(row),
+        state=state_by(row["phase"], row["resolution"], is_reversed=bool(row["is_reversed"])),
         amount_minor=row["amount_minor"],
         is_incoming=is_incoming,
         counterparty=next((name for name in names if name), ANOTHER_CUSTOMER),

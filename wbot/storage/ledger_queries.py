@@ -177,7 +177,9 @@ def _transfer(row: Row) -> Transfer:
         id=row["id"],
         business_id=row["business_id"],
         kind=row["kind"],
-        state=ledger.state_of(row),
+        state=ledger.state_by(
+            row["phase"], row["resolution"], is_reversed=bool(row["is_reversed"])
+        ),
         amount_minor=row["amount_minor"],
         currency=row["currency"],
         debit_account_id=row["debit_account_id"],

@@ -111,6 +111,16 @@ class InLine(msgspec.Struct, frozen=True):
     business_id: str
 
 
+class Unsettled(msgspec.Struct, frozen=True):
+    """A reply whose outcome is open, and how often it was sent."""
+
+    id: int
+    business_id: str
+    conversation_id: int
+    message_id: str | None
+    attempts: int
+
+
 class NewStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A delivery status about to be stored; times as text."""
 
@@ -261,12 +271,13 @@ def fail(tx: Tx, outbox_id: int, error: str) -> bool:
     return cursor.rowcount == 1
 
 
-def unsettled(tx: Tx) -> list[Row]:
+def unsettled(tx: Tx) -> list[Unsettled]:
     """The replies whose outcome is open, oldest first."""
-    return tx.execute(
+    rows = tx.execute(
         "SELECT id, business_id, conversation_id, message_id, attempts FROM outbox "
         "WHERE state IN ('waiting', 'sending', 'unknown') ORDER BY id"
     ).fetchall()
+    return [Unsettled(*row) for row in rows]
 
 
 def attempts_alike(tx: Tx, outbox_id: int, outcome: SendOutcome, code: int | None) -> int:

@@ -5,10 +5,10 @@ It is called again with the same key and the same request, so that the other sid
 """
 
 import hashlib
-import json
 
 import msgspec
 
+from wbot.domain.ledger import effect_key
 from wbot.domain.states import OutsideCallState
 from wbot.storage.tx import Tx
 
@@ -32,8 +32,7 @@ class OutsideCall(msgspec.Struct, frozen=True):
 
 def key_of(message_id: str, tool: str, arguments: str) -> str:
     """The idempotency key of an effect outside; it tells nothing about the customer."""
-    effect = json.dumps([message_id, tool, arguments])
-    return hashlib.sha256(effect.encode()).hexdigest()[:32]
+    return hashlib.sha256(effect_key(message_id, tool, arguments).encode()).hexdigest()[:32]
 
 
 def open_call(

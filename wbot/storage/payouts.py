@@ -1,8 +1,10 @@
 """What is owed to payees outside, and the batches in which the business pays it out."""
 
+import msgspec
+
 from wbot.domain.states import PayoutState
 from wbot.storage.customers import LABEL
-from wbot.storage.tx import Row, Tx
+from wbot.storage.tx import Tx, typed, typed_or_none
 
 # Only payees with money are looked at: what was settled or voided has left their accounts.
 SELECT_OWED = """
@@ -40,15 +42,77 @@ FROM payout_transfers i JOIN payouts o ON o.id = i.payout_id WHERE i.transfer_id
 END = "UPDATE payouts SET state = ?, key = ?, transfer_id = ?, ended_at = ? WHERE id = ?"
 
 
-def owed(tx: Tx, business_id: str) -> list[Row]:
+class Owed(msgspec.Struct, frozen=True, kw_only=True):
+    """A posted transfer to a payee outside."""
+
+    transfer_id: int
+    amount_minor: int
+    payee_id: int
+    made_at: str
+
+
+class OutsidePayee(msgspec.Struct, frozen=True, kw_only=True):
+    """A payee with an account; `customer` is the label of the customer whose payee it is."""
+
+    id: int
+    name: str
+    account_id: int
+    customer: str
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """What is paid out together."""
+
+    id: int
+    business_id: str
+    created_at: str
+
+
+class Payout(msgspec.Struct, frozen=True, kw_only=True):
+    """What a batch pays to one payee; `transfer_id` is what settled it."""
+
+    id: int
+    batch_id: int
+    payee_id: int
+    amount_minor: int
+    state: str
+    ended_at: str | None
+    key: str | None
+    transfer_id: int | None
+
+
+class PayoutOfTransfer(msgspec.Struct, frozen=True, kw_only=True):
+    """The payout that a transfer is in."""
+
+    batch_id: int
+    payee_id: int
+    state: str
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """The payout that a row of the ledger settled."""
+
+    batch_id: int
+    payee_id: int
+
+
+class UsedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator's key was used for."""
+
+    end_state: str
+    batch_id: int
+    payee_id: int | None
+
+
+def owed(tx: Tx, business_id: str) -> list[Owed]:
     """The posted transfers to payees outside that are in no batch yet, oldest first."""
-    return tx.execute(SELECT_OWED, (business_id,)).fetchall()
+    rows = tx.execute(SELECT_OWED, (business_id,))
+    return [typed(Owed, row) for row in rows.fetchall()]
 
 
-def payee(tx: Tx, payee_id: int) -> Row:
+def payee(tx: Tx, payee_id: int) -> OutsidePayee:
     """A payee with an account: name, account and the label of the customer whose payee it is."""
-    row: Row = tx.execute(SELECT_PAYEE, (payee_id,)).fetchone()
-    return row
+    return typed(OutsidePayee, tx.execute(SELECT_PAYEE, (payee_id,)).fetchone())
 
 
 def add_batch(tx: Tx, business_id: str, now: str) -> int:
@@ -75,22 +139,24 @@ def add(
     )
 
 
-def batch(tx: Tx, batch_id: int) -> Row | None:
+def batch(tx: Tx, batch_id: int) -> Batch | None:
     """A batch, or None."""
-    row: Row | None = tx.execute(
+    row = tx.execute(
         "SELECT id, business_id, created_at FROM payout_batches WHERE id = ?", (batch_id,)
     ).fetchone()
-    return row
+    return typed_or_none(Batch, row)
 
 
-def batches(tx: Tx, business_id: str, limit: int) -> list[Row]:
+def batches(tx: Tx, business_id: str, limit: int) -> list[Batch]:
     """The latest batches of a business, newest first."""
-    return tx.execute(SELECT_BATCHES, (business_id, limit)).fetchall()
+    rows = tx.execute(SELECT_BATCHES, (business_id, limit))
+    return [typed(Batch, row) for row in rows.fetchall()]
 
 
-def of_batch(tx: Tx, batch_id: int) -> list[Row]:
+def of_batch(tx: Tx, batch_id: int) -> list[Payout]:
     """What a batch pays, a payee each."""
-    return tx.execute(SELECT_PAYOUTS, (batch_id,)).fetchall()
+    rows = tx.execute(SELECT_PAYOUTS, (batch_id,))
+    return [typed(Payout, row) for row in rows.fetchall()]
 
 
 def transfers_of(tx: Tx, payout_id: int) -> list[int]:
@@ -102,18 +168,18 @@ def transfers_of(tx: Tx, payout_id: int) -> list[int]:
     return [int(row[0]) for row in rows]
 
 
-def of_transfer(tx: Tx, transfer_id: int) -> Row | None:
+def of_transfer(tx: Tx, transfer_id: int) -> PayoutOfTransfer | None:
     """The batch, payee and state of the payout that a transfer is in, or None."""
-    row: Row | None = tx.execute(SELECT_BATCH_OF_TRANSFER, (transfer_id,)).fetchone()
-    return row
+    row = tx.execute(SELECT_BATCH_OF_TRANSFER, (transfer_id,)).fetchone()
+    return typed_or_none(PayoutOfTransfer, row)
 
 
-def settled_by(tx: Tx, transfer_id: int) -> Row | None:
+def settled_by(tx: Tx, transfer_id: int) -> Settled | None:
     """The payout that this row of the ledger settled, or None."""
-    row: Row | None = tx.execute(
+    row = tx.execute(
         "SELECT batch_id, payee_id FROM payouts WHERE transfer_id = ?", (transfer_id,)
     ).fetchone()
-    return row
+    return typed_or_none(Settled, row)
 
 
 def end(
@@ -123,13 +189,13 @@ def end(
     tx.execute(END, (state, key, transfer_id, now, payout_id))
 
 
-def use_of_key(tx: Tx, business_id: str, key: str) -> Row | None:
+def use_of_key(tx: Tx, business_id: str, key: str) -> UsedKey | None:
     """What an operator's key was used for, or None."""
-    row: Row | None = tx.execute(
+    row = tx.execute(
         "SELECT end_state, batch_id, payee_id FROM payout_keys WHERE business_id = ? AND key = ?",
         (business_id, key),
     ).fetchone()
-    return row
+    return typed_or_none(UsedKey, row)
 
 
 def keep_key(

@@ -2,10 +2,12 @@
 
 import secrets
 
+import msgspec
+
 from wbot.domain.prompts import PromptKind
 from wbot.domain.states import MessageState, PromptOutcome
 from wbot.storage import messages
-from wbot.storage.tx import Row, Tx
+from wbot.storage.tx import Tx, typed, typed_or_none
 
 # A message from before the expiry still waits for its turn: it may be the yes.
 MAY_BE_ANSWERED = """
@@ -45,6 +47,23 @@ ORDER BY a.asked_at
 """
 
 
+class StoredPrompt(msgspec.Struct, frozen=True, kw_only=True):
+    """A question as it was put, and how it ended; times as text."""
+
+    id: int
+    kind: str
+    token: str
+    conversation_id: int
+    message_id: str
+    transfer_id: int | None
+    asked_at: str
+    expires_at: str | None
+    outcome: str | None
+    ended_at: str | None
+    ended_by: str | None
+    told_by: str | None
+
+
 def ask(
     tx: Tx,
     kind: PromptKind,
@@ -54,37 +73,37 @@ def ask(
     now: str,
     expires_at: str | None = None,
     transfer_id: int | None = None,
-) -> Row:
-    """Store a question that is the reply to a message; its row.
+) -> StoredPrompt:
+    """Store a question that is the reply to a message.
 
     A later revision of the message asks the same question again, with a new expiry. Its token is
     random: a restored copy must not take an old tap for a new one.
     """
     asked = of_message(tx, message_id, kind)
-    if asked is not None and asked["outcome"] is None and expires_at is not None:
-        tx.execute("UPDATE prompts SET expires_at = ? WHERE id = ?", (expires_at, asked["id"]))
+    if asked is not None and asked.outcome is None and expires_at is not None:
+        tx.execute("UPDATE prompts SET expires_at = ? WHERE id = ?", (expires_at, asked.id))
         return asked
-    row: Row = tx.execute(
+    row = tx.execute(
         "INSERT INTO prompts (kind, token, conversation_id, message_id, transfer_id, asked_at, "
         "expires_at) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING *",
         (kind, secrets.token_hex(8), conversation_id, message_id, transfer_id, now, expires_at),
     ).fetchall()[0]
-    return row
+    return typed(StoredPrompt, row)
 
 
-def by_token(tx: Tx, token: str) -> Row | None:
+def by_token(tx: Tx, token: str) -> StoredPrompt | None:
     """The question that these buttons belong to, or None."""
-    row: Row | None = tx.execute("SELECT * FROM prompts WHERE token = ?", (token,)).fetchone()
-    return row
+    row = tx.execute("SELECT * FROM prompts WHERE token = ?", (token,)).fetchone()
+    return typed_or_none(StoredPrompt, row)
 
 
-def of_message(tx: Tx, message_id: str, kind: PromptKind) -> Row | None:
+def of_message(tx: Tx, message_id: str, kind: PromptKind) -> StoredPrompt | None:
     """The latest question of this kind in the reply to a message, or None."""
-    row: Row | None = tx.execute(
+    row = tx.execute(
         "SELECT * FROM prompts WHERE message_id = ? AND kind = ? ORDER BY id DESC LIMIT 1",
         (message_id, kind),
     ).fetchone()
-    return row
+    return typed_or_none(StoredPrompt, row)
 
 
 def has_asked_about(tx: Tx, transfer_id: int, *, apart_from: str) -> bool:
@@ -96,9 +115,9 @@ def has_asked_about(tx: Tx, transfer_id: int, *, apart_from: str) -> bool:
     return row is not None
 
 
-def due(tx: Tx, before: str) -> list[Row]:
+def due(tx: Tx, before: str) -> list[StoredPrompt]:
     """Open questions that had expired at that instant, and that no message can still answer."""
-    return tx.execute(DUE, (before,)).fetchall()
+    return [typed(StoredPrompt, row) for row in tx.execute(DUE, (before,)).fetchall()]
 
 
 def may_be_answered(tx: Tx, prompt_id: int) -> bool:
@@ -115,13 +134,14 @@ def end(tx: Tx, prompt_id: int, *, outcome: PromptOutcome, by: str | None, now: 
     tx.execute(END, (outcome, now, by, prompt_id))
 
 
-def expired_untold(tx: Tx, conversation_id: int) -> list[Row]:
+def expired_untold(tx: Tx, conversation_id: int) -> list[StoredPrompt]:
     """Expired confirmations of a conversation whose customer was not told of the expiry."""
-    return tx.execute(
+    rows = tx.execute(
         "SELECT * FROM prompts WHERE conversation_id = ? AND outcome = 'expired' "
         "AND told_by IS NULL AND kind = 'confirm' ORDER BY asked_at",
         (conversation_id,),
-    ).fetchall()
+    )
+    return [typed(StoredPrompt, row) for row in rows.fetchall()]
 
 
 def mark_told(tx: Tx, prompt_id: int, by: str) -> None:

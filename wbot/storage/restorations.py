@@ -5,7 +5,7 @@ import secrets
 import msgspec
 
 from wbot.domain.ledger import GENESIS_HASH
-from wbot.storage.tx import Row, Tx
+from wbot.storage.tx import Tx
 
 STOPPED = (
     "This database was restored from a copy, so no money moves until an operator has run "
@@ -33,6 +33,29 @@ SELECT b.id, b.business_id, b.created_at, s.currency, sum(p.amount_minor) AS amo
 FROM payout_batches b JOIN payouts p ON p.batch_id = b.id JOIN businesses s ON s.id = b.business_id
 WHERE b.created_at > ? GROUP BY b.id ORDER BY b.id
 """
+
+
+class LostPayoutBatch(msgspec.Struct, frozen=True):
+    """A batch that was exported in a replaced database, after the copy was made."""
+
+    id: int
+    business_id: str
+    created_at: str
+    currency: str
+    amount_minor: int
+
+
+class LostTransfer(msgspec.Struct, frozen=True):
+    """Money that moved in a replaced database, after the copy was made."""
+
+    id: int
+    kind: str
+    business_id: str
+    amount_minor: int
+    currency: str
+    created_at: str
+    debit_account_id: int
+    credit_account_id: int
 
 
 class Restoration(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,11 +109,12 @@ def renew_installation(tx: Tx) -> None:
     tx.execute("UPDATE installation SET id = ?", (secrets.token_hex(4),))
 
 
-def lost_transfers(tx: Tx, copy: Restoration) -> list[Row]:
+def lost_transfers(tx: Tx, copy: Restoration) -> list[LostTransfer]:
     """Of a replaced database: the money that moved after the copy was made."""
     row = tx.execute("SELECT hash FROM transfers WHERE id = ?", (copy.last_transfer_id,)).fetchone()
     is_continued = (GENESIS_HASH if row is None else row[0]) == copy.last_hash
-    return tx.execute(LOST_TRANSFERS, (copy.last_transfer_id if is_continued else 0,)).fetchall()
+    after = copy.last_transfer_id if is_continued else 0
+    return [LostTransfer(*row) for row in tx.execute(LOST_TRANSFERS, (after,)).fetchall()]
 
 
 def lost_messages(tx: Tx, copied_at: str) -> int:
@@ -98,6 +122,7 @@ def lost_messages(tx: Tx, copied_at: str) -> int:
     return int(tx.execute(LOST_MESSAGES, (copied_at,)).fetchone()[0])
 
 
-def lost_batches(tx: Tx, copied_at: str) -> list[Row]:
+def lost_batches(tx: Tx, copied_at: str) -> list[LostPayoutBatch]:
     """Of a replaced database: the payouts that were exported after the copy was made."""
-    return tx.execute(LOST_BATCHES, (copied_at,)).fetchall()
+    rows = tx.execute(LOST_BATCHES, (copied_at,)).fetchall()
+    return [LostPayoutBatch(*row) for row in rows]

@@ -146,7 +146,7 @@ def _undelivered(tx: Tx, message: StoredMessage, now: str) -> list[str]:
 
 def _is_open(tx: Tx, said: Prompt) -> bool:
     asked = (prompts.by_token(tx, decision.token) for decision in decisions_of(said))
-    return any(row is not None and row["outcome"] is None for row in asked)
+    return any(row is not None and row.outcome is None for row in asked)
 
 
 def _ask(tx: Tx, message: StoredMessage, *, before: str, now: str) -> tuple[Prompt, list[str]]:
@@ -167,8 +167,8 @@ def _ask(tx: Tx, message: StoredMessage, *, before: str, now: str) -> tuple[Prom
         message_id=message.message_id,
         now=now,
     )
-    prompts.note_asked_about(tx, asked["id"], list(run))
-    question = stale_prompt(asked["token"], [words for words in run.values() if words])
+    prompts.note_asked_about(tx, asked.id, list(run))
+    question = stale_prompt(asked.token, [words for words in run.values() if words])
     return question, [message_id for message_id in run if message_id != message.message_id]
 
 
