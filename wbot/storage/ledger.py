@@ -270,6 +270,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     credit_account_id: int
     amount_minor: int
     payee: str
+    created_at: str
     resolution: str | None
 
 
