@@ -85,7 +85,7 @@ async def test_38_markdown_is_shown_as_whatsapp_shows_it(make_world: MakeWorld) 
     async with make_world(simulator=simulator) as world:
         assert await world.ask(ALICE, "When are you open?") == (
             "*Our hours*\n\n*Weekdays*\n- *Mon–Fri*: 9–17\n\n"
-            "Map: https://example.com/map\n\nDay | Hours\nSat | 10–14"
+            "Map: https://example.com/map\n\n*Day* · *Hours*\nSat · 10–14"
         )
 
 
