@@ -401,18 +401,6 @@ async def test_what_was_said_before_stays_a_prefix_of_the_next_prompt(
         assert before[-2]["content"] != after[-2]["content"]
 
 
-async def test_a_long_past_begins_elsewhere_only_with_every_fifth_message(
-    make_world: MakeWorld,
-) -> None:
-    async with make_world() as world:
-        firsts = []
-        for number in range(25):
-            await world.ask(ALICE, f"hello {'x' * number}")
-            firsts.append(world.simulator.completions[-1]["messages"][1]["content"])
-        assert len(set(firsts[11:])) <= 4
-        assert len(world.simulator.completions[-1]["messages"]) >= 2 + 2 * 6
-
-
 async def test_the_model_is_told_to_keep_to_the_business(make_world: MakeWorld) -> None:
     async with make_world() as world:
         await world.ask(ALICE, "hello")

@@ -62,7 +62,7 @@ JOIN messages m ON m.message_id = (SELECT message_id FROM messages WHERE convers
 WHERE b.id = ?1 AND m.phone_number_id = b.phone_number_id
 """
 PAST = """
-SELECT message_id, number, type, content, foreign_words, sort_at FROM messages
+SELECT message_id, type, content, foreign_words, sort_at FROM messages
 WHERE conversation_id = ? AND content IS NOT NULL
     AND (state IN ('answered', 'failed') OR (state = 'silent' AND reason = 'owner_writes'))
 ORDER BY number DESC LIMIT ?
@@ -166,7 +166,6 @@ class PastMessage(msgspec.Struct, frozen=True):
     """A handled message, for the history that a model reads."""
 
     message_id: str
-    number: int
     type: str
     content: str
     foreign_words: str | None

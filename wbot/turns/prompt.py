@@ -112,20 +112,11 @@ def _quoted(quotation: Quotation) -> str:
     return f"The customer's message quotes this one and is about it: {data}"
 
 
-STEP = 5
-"""By how many messages the beginning of the past moves on."""
-
-
 def recent_history(tx: Tx, conversation_id: int) -> tuple[ChatMessage, ...]:
     """What the customer and the business said lately, within the prompt's limits."""
     lines: list[ChatMessage] = []
     past = messages.past(tx, conversation_id, LINES_MAX // 2)[::-1]
-    is_cut = len(past) == LINES_MAX // 2
-    if is_cut:
-        # In steps: else the past would begin elsewhere with every message, and no cache of prompts
-        # could reuse it.
-        past = past[-past[0].number % STEP :]
-    since = past[0].sort_at if is_cut else ""
+    since = past[0].sort_at if len(past) == LINES_MAX // 2 else ""
     said = echoes.lately(tx, conversation_id, since=since, limit=LINES_MAX // 2)
     owners = [one for one in said if one.type not in _NOTHING_SAID]
     for row in past:
