@@ -20,11 +20,12 @@ from wbot.storage import (
     migrations,
     outbox,
     restorations,
+    undelivered,
 )
 from wbot.storage.database import Connection, transaction
 from wbot.storage.files import identity_of
 from wbot.storage.restorations import Restoration
-from wbot.storage.tx import Row, Tx
+from wbot.storage.tx import Tx
 
 NOT_SENT = "Not sent: this database was restored from a copy, and the original may have sent it."
 
@@ -137,17 +138,18 @@ def _give_up_replies(tx: Tx, now: str) -> int:
     outbox.orphan_attempts_become_unknown(tx, now)
     waiting = outbox.unsettled(tx)
     for reply in waiting:
-        outbox.fail(tx, reply["id"], NOT_SENT)
+        outbox.fail(tx, reply.id, NOT_SENT)
         errors.add(
             tx,
             NOT_SENT,
             now=now,
-            business_id=reply["business_id"],
-            conversation_id=reply["conversation_id"],
-            message_id=reply["message_id"],
-            retry_count=reply["attempts"],
-            outbox_id=reply["id"],
+            business_id=reply.business_id,
+            conversation_id=reply.conversation_id,
+            message_id=reply.message_id,
+            retry_count=reply.attempts,
+            outbox_id=reply.id,
         )
+    undelivered.mark_all_told(tx, now)
     return len(waiting)
 
 
@@ -176,11 +178,11 @@ def _lost(one: Restoration, replaced: Path) -> Since | None:
                 transfers=[_transfer(tx, row) for row in restorations.lost_transfers(tx, one)],
                 payout_batches=[
                     LostBatch(
-                        batch=batch_reference(row["id"]),
-                        business=row["business_id"],
+                        batch=batch_reference(row.id),
+                        business=row.business_id,
                         amount=_amount(row),
-                        currency=row["currency"],
-                        created_at=row["created_at"],
+                        currency=row.currency,
+                        created_at=row.created_at,
                     )
                     for row in restorations.lost_batches(tx, one.copied_at)
                 ],
@@ -189,21 +191,21 @@ def _lost(one: Restoration, replaced: Path) -> Since | None:
         return None
 
 
-def _transfer(tx: Tx, row: Row) -> Lost:
+def _transfer(tx: Tx, row: restorations.LostTransfer) -> Lost:
     return Lost(
-        transfer=reference_of(row["id"]),
-        kind=row["kind"],
-        business=row["business_id"],
+        transfer=reference_of(row.id),
+        kind=row.kind,
+        business=row.business_id,
         amount=_amount(row),
-        currency=row["currency"],
-        from_=ledger_queries.account(tx, row["debit_account_id"]).holder,
-        to=ledger_queries.account(tx, row["credit_account_id"]).holder,
-        created_at=row["created_at"],
+        currency=row.currency,
+        from_=ledger_queries.account(tx, row.debit_account_id).holder,
+        to=ledger_queries.account(tx, row.credit_account_id).holder,
+        created_at=row.created_at,
     )
 
 
-def _amount(row: Row) -> str:
-    return format_amount(row["amount_minor"], currency_of(row["currency"]))
+def _amount(row: restorations.LostTransfer | restorations.LostBatch) -> str:
+    return format_amount(row.amount_minor, currency_of(row.currency))
 
 
 def _check_books(tx: Tx) -> None:

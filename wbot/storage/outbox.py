@@ -10,7 +10,7 @@ from wbot.domain.redaction import words_of_message
 from wbot.domain.states import REPORTED, UNSETTLED, ReplyState, SendOutcome, later_state
 from wbot.storage import customers, undelivered
 from wbot.storage import errors as failures
-from wbot.storage.tx import Row, Tx
+from wbot.storage.tx import Row, Tx, typed
 
 ADD = """
 INSERT INTO outbox (business_id, conversation_id, cause, part, message_id, reply_phone,
@@ -261,12 +261,23 @@ def fail(tx: Tx, outbox_id: int, error: str) -> bool:
     return cursor.rowcount == 1
 
 
-def unsettled(tx: Tx) -> list[Row]:
+class Unsettled(msgspec.Struct, frozen=True, kw_only=True):
+    """A reply whose outcome is open, and how often it was tried."""
+
+    id: int
+    business_id: str
+    conversation_id: int
+    message_id: str | None
+    attempts: int
+
+
+def unsettled(tx: Tx) -> list[Unsettled]:
     """The replies whose outcome is open, oldest first."""
-    return tx.execute(
+    rows = tx.execute(
         "SELECT id, business_id, conversation_id, message_id, attempts FROM outbox "
         "WHERE state IN ('waiting', 'sending', 'unknown') ORDER BY id"
     ).fetchall()
+    return [typed(Unsettled, row) for row in rows]
 
 
 def attempts_alike(tx: Tx, outbox_id: int, outcome: SendOutcome, code: int | None) -> int:

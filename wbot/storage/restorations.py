@@ -5,7 +5,7 @@ import secrets
 import msgspec
 
 from wbot.domain.ledger import GENESIS_HASH
-from wbot.storage.tx import Row, Tx
+from wbot.storage.tx import Tx, typed
 
 STOPPED = (
     "This database was restored from a copy, so no money moves until an operator has run "
@@ -49,6 +49,29 @@ class Restoration(msgspec.Struct, frozen=True, kw_only=True):
     holds: int | None
 
 
+class LostTransfer(msgspec.Struct, frozen=True, kw_only=True):
+    """Money that moved in the replaced database after the copy was made; time as text."""
+
+    id: int
+    kind: str
+    business_id: str
+    amount_minor: int
+    currency: str
+    created_at: str
+    debit_account_id: int
+    credit_account_id: int
+
+
+class LostBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """Payouts that were exported from the replaced database after the copy was made."""
+
+    id: int
+    business_id: str
+    amount_minor: int
+    currency: str
+    created_at: str
+
+
 def mark(tx: Tx, copied_at: str) -> None:
     """Record in a copy that it is one, made at this instant."""
     tx.execute(MARK, (copied_at, GENESIS_HASH))
@@ -62,8 +85,7 @@ def is_stopped(tx: Tx) -> bool:
 def unaccepted(tx: Tx) -> list[Restoration]:
     """The copies not accepted yet, the latest last."""
     rows = tx.execute("SELECT * FROM restorations WHERE accepted_at IS NULL ORDER BY id")
-    names = Restoration.__struct_fields__
-    return [Restoration(**{name: row[name] for name in names}) for row in rows.fetchall()]
+    return [typed(Restoration, row) for row in rows.fetchall()]
 
 
 def note_replaced(tx: Tx, replaced: str | None) -> None:
@@ -86,11 +108,12 @@ def renew_installation(tx: Tx) -> None:
     tx.execute("UPDATE installation SET id = ?", (secrets.token_hex(4),))
 
 
-def lost_transfers(tx: Tx, copy: Restoration) -> list[Row]:
+def lost_transfers(tx: Tx, copy: Restoration) -> list[LostTransfer]:
     """Of a replaced database: the money that moved after the copy was made."""
     row = tx.execute("SELECT hash FROM transfers WHERE id = ?", (copy.last_transfer_id,)).fetchone()
     is_continued = (GENESIS_HASH if row is None else row[0]) == copy.last_hash
-    return tx.execute(LOST_TRANSFERS, (copy.last_transfer_id if is_continued else 0,)).fetchall()
+    rows = tx.execute(LOST_TRANSFERS, (copy.last_transfer_id if is_continued else 0,)).fetchall()
+    return [typed(LostTransfer, row) for row in rows]
 
 
 def lost_messages(tx: Tx, copied_at: str) -> int:
@@ -98,6 +121,6 @@ def lost_messages(tx: Tx, copied_at: str) -> int:
     return int(tx.execute(LOST_MESSAGES, (copied_at,)).fetchone()[0])
 
 
-def lost_batches(tx: Tx, copied_at: str) -> list[Row]:
+def lost_batches(tx: Tx, copied_at: str) -> list[LostBatch]:
     """Of a replaced database: the payouts that were exported after the copy was made."""
-    return tx.execute(LOST_BATCHES, (copied_at,)).fetchall()
+    return [typed(LostBatch, row) for row in tx.execute(LOST_BATCHES, (copied_at,)).fetchall()]
