@@ -70,6 +70,8 @@ async def test_a_restored_copy_repeats_nothing_that_the_original_may_have_done(
         sent_before = len(simulator.sends)
         restored = json.loads(await run(settings, "restore", copy, "--json"))["gaps"][0]
         assert (restored["messages"], restored["replies"], restored["holds"]) == (1, 1, 1)
+        to_repeat = "SELECT id FROM outbox WHERE state = 'failed' AND told_at IS NULL"
+        assert query(database_path, to_repeat) == []
         async with process(settings, tmp_path):
             asked = await simulator.wait_for_reply_to(BOB, after=0, timeout_s=WAIT_S)
             assert "Shall I still do that?" in asked.text

@@ -49,6 +49,7 @@ READS_ALL = {
         "record": "one row, from the end of the primary key",
         "open_everywhere": "a restored copy voids every open hold, once",
     },
+    "storage/undelivered.py": {"mark_all_told": "a restored copy ends all that is open, once"},
     "storage/restorations.py": {
         "mark": "one row, from the end of the primary key",
         "lost_messages": "`wbot restore --accept` counts what the replaced database has more",

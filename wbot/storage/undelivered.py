@@ -66,6 +66,11 @@ def mark_told(tx: Tx, outbox_id: int, now: str) -> None:
     tx.execute("UPDATE outbox SET told_at = ? WHERE id = ?", (now, outbox_id))
 
 
+def mark_all_told(tx: Tx, now: str) -> None:
+    """A restored copy sends none of them again: its original may have."""
+    tx.execute("UPDATE outbox SET told_at = ? WHERE state = 'failed' AND told_at IS NULL", (now,))
+
+
 def send_again(tx: Tx, outbox_id: int, now: str) -> None:
     """Let a reply that failed for good be sent once more, as if it were written now."""
     tx.execute(SEND_AGAIN, (now, outbox_id))
