@@ -67,6 +67,7 @@ def test_a_business_is_shown_as_it_was_added(wbot: Wbot) -> None:
         "throughput": 20,
         "error_text": None,
         "show_payer": "none",
+        "timezone": "UTC",
         "confirm_above": "100.00",
         "max_transfer": "1500.00",
         "daily_total": None,

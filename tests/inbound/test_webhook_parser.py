@@ -92,6 +92,7 @@ def test_a_text_has_all_that_the_document_says_about_it() -> None:
             "text": {"body": "Transfer $20 to John"},
         },
         phone_number_id="100000000000001",
+        business_number="15550001000",
         phone="15550002001",
         user_id="US.4001ada",
         name="Ada Example",

@@ -86,7 +86,7 @@ def test_a_fresh_file_gets_the_whole_schema(path: Path) -> None:
     operators_query = {"businesses", "processing_errors", "messages", "message_ids"}
     assert operators_query <= {row["name"] for row in tables}
     triggers = query(path, "SELECT count(*) AS n FROM sqlite_master WHERE type = 'trigger'")
-    assert triggers == [{"n": 23}]
+    assert triggers == [{"n": 26}]
     assert query(path, "PRAGMA foreign_key_check") == []
     assert copies(path) == []
 
