@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from wbot.clock import later, to_text
-from wbot.domain.business import Business, Policy
+from wbot.domain.business import Business, Policy, Switch
 from wbot.domain.ledger import Cause, CauseKind, TransferKind
 from wbot.domain.states import MessageState
 from wbot.storage import businesses, customers, ledger, messages, migrations
@@ -15,7 +15,7 @@ from wbot.storage.messages import NewMessage
 
 STARTED_AT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 NOW = to_text(STARTED_AT)
-AT_ONCE = Policy(confirm_above_minor=10**15)
+AT_ONCE = Policy(confirm_above_minor=10**15, repeat_window_s=0, own_words=Switch.OFF)
 """A policy under which every transfer posts without a confirmation."""
 SHOP = Business(
     id="shop",

@@ -14,6 +14,7 @@ from db_factories import NOW, SHOP, after, end_message, make_customer, make_mess
 
 from wbot.admin.no_reply_causes import NOT_DELIVERED_HINT, cause_of
 from wbot.clock import Clock
+from wbot.domain.outgoing import Text
 from wbot.domain.states import MessageState, SendOutcome, TurnOutcome
 from wbot.domain.triage import SilenceReason
 from wbot.simulator.faults.plan import Endpoint, refused
@@ -216,7 +217,7 @@ def answered(tx: sqlite3.Connection) -> int:
             message_id="wamid.1",
             reply_phone="15550101001",
             reply_user_id=None,
-            payload='{"type":"text","text":{"body":"Hello"}}',
+            content=Text("Hello"),
             created_at=NOW,
         ),
     )

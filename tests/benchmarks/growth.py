@@ -35,15 +35,14 @@ from wbot.clients.model import ToolCall
 from wbot.clock import Clock, elapsed_ms, later, to_text
 from wbot.domain.business import Business
 from wbot.domain.ledger import GENESIS_HASH, chain_hash
-from wbot.domain.questions import Decision, QuestionKind
+from wbot.domain.prompts import Decision, PromptKind
 from wbot.domain.states import MessageState, SendOutcome
 from wbot.inbound.intake import record
 from wbot.inbound.webhook_parser import parse_payload
-from wbot.payments import consent
+from wbot.payments import answers
 from wbot.payments.context import PaymentContext
 from wbot.storage import (
     businesses,
-    confirmations,
     errors,
     invariants,
     journal,
@@ -51,6 +50,7 @@ from wbot.storage import (
     messages,
     migrations,
     outbox,
+    prompts,
 )
 from wbot.storage.database import connect, connect_writer, transaction
 from wbot.turns import finish, toolbox
@@ -105,7 +105,7 @@ FILL = [
         reply_phone, payload, state, attempts, wamid, created_at, accepted_at)
     SELECT i, 'shop', {CONVERSATION}, 'message:' || {MESSAGE_ID} || ':0', {MESSAGE_ID},
         printf('1555%07d', {CONVERSATION}),
-        '{{"type":"text","text":{{"body":"Here you are, number ' || i || '"}}}}',
+        '{{"type":"text","body":"Here you are, number ' || i || '"}}',
         'read', 1, printf('out.%09d', i), {AT}, {AT} FROM n""",
     f"""{NUMBERS} INSERT INTO send_attempts
         (outbox_id, number, opened_at, closed_at, outcome, wamid)
@@ -177,7 +177,7 @@ def fill_ledger(tx: sqlite3.Connection, count: int, customers: int) -> None:
         legs = (1 + customer, 1 + customers + customer)
         transfer = add("transfer", "pending", legs, 2_000, cause_kind="call")
         effects.append((message_id, "transfer", f"a{number}", "{}", "done", transfer, now))
-        asked.append((message_id, customer, f"token{number}", now, now, "confirmed", now))
+        asked.append((message_id, customer, f"token{number}", now, now, "yes", now))
         posted = add("transfer", "post", legs, 2_000, cause_kind="tap", target=transfer)
         if number % 200 == 1:
             back = (legs[1], legs[0])
@@ -187,8 +187,8 @@ def fill_ledger(tx: sqlite3.Connection, count: int, customers: int) -> None:
     tx.executemany("INSERT INTO postings VALUES (?, ?, ?)", postings)
     tx.executemany("INSERT INTO effects VALUES (?, ?, ?, ?, ?, ?, ?)", effects)
     tx.executemany(
-        "INSERT INTO confirmations (message_id, conversation_id, token, asked_at, expires_at, "
-        "outcome, ended_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO prompts (kind, message_id, conversation_id, token, asked_at, expires_at, "
+        "outcome, ended_at) VALUES ('confirm', ?, ?, ?, ?, ?, ?, ?)",
         asked,
     )
 
@@ -260,7 +260,7 @@ class Journey:
     def begin(self) -> tuple[messages.StoredMessage, journal.Claim]:
         message = messages.next_of(self.tx, 1)
         assert message is not None
-        consent.decisions_in(self.tx, message)
+        answers.decisions_in(self.tx, message)
         claim = journal.claim_conversation(self.tx, 1, message.message_id, to_text(clock.now()))
         journal.moved_money(self.tx, message.message_id)
         journal.has_decided(self.tx, message.message_id)
@@ -320,13 +320,13 @@ class Journey:
     def confirm(self, message_id: str, number: int) -> None:
         self.store("tap webhook", text_of(f"wamid.tap.{number}"))
         message, _ = self.begin()
-        asked = confirmations.of_message(self.tx, message_id)
+        asked = prompts.of_message(self.tx, message_id, PromptKind.CONFIRM)
         assert asked is not None
         with self.timed("transfer confirmed"):
-            settled = consent.settle(
+            settled = answers.settle(
                 self.tx,
                 message,
-                Decision(QuestionKind.CONFIRM, asked["token"], is_yes=True),
+                decision=Decision(PromptKind.CONFIRM, asked["token"], is_yes=True),
                 business=self.business,
                 now=to_text(clock.now()),
             )
@@ -340,7 +340,7 @@ class Journey:
         """The periodic queries of the service and its operator."""
         now = to_text(clock.now())
         steps: dict[str, Callable[[], object]] = {
-            "holds that are due": lambda: confirmations.due(self.tx, now),
+            "holds that are due": lambda: prompts.due(self.tx, now),
             "/health counts": lambda: (
                 messages.backlog(self.tx, now),
                 outbox.count_unsettled(self.tx),

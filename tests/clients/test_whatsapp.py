@@ -8,24 +8,30 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from simulator_harness import ACCESS_TOKEN, ALICE, SHOP, Rig, running, text_to
+from simulator_harness import ACCESS_TOKEN, ALICE, SHOP, Rig, running
 
 from wbot.clients.whatsapp import (
     GraphError,
     NotSentError,
     PhoneNumberCredentials,
+    Recipient,
     UnknownOutcomeError,
     WhatsApp,
+    rendered,
 )
+from wbot.domain.outgoing import Button, Prompt, Text
 from wbot.simulator.faults.plan import Endpoint, garbled
 
 LINE = PhoneNumberCredentials(SHOP.phone_number_id, ACCESS_TOKEN)
 
 
+TO = Recipient(ALICE.phone, None)
+
+
 async def send(rig: Rig, line: PhoneNumberCredentials = LINE) -> str:
     url = rig.graph.base_url
     whatsapp = WhatsApp(rig.graph.session, graph_url=url, version="v26.0", timeout_s=5.0)
-    return await whatsapp.send(line, text_to(ALICE))
+    return await whatsapp.send(line, Text("Hello"), to=TO, opaque="wbot:1:2")
 
 
 async def answered(body: str, *, status: int = 200, line: PhoneNumberCredentials = LINE) -> str:
@@ -122,8 +128,50 @@ async def test_no_redirect_takes_the_token_elsewhere(
     async with aiohttp.ClientSession() as session:
         url = str(server.make_url(""))
         whatsapp = WhatsApp(session, graph_url=url, version="v26.0", timeout_s=5.0)
-        for ask in (whatsapp.send(LINE, text_to(ALICE)), whatsapp.look_up(LINE, "1", fields="id")):
+        sent = whatsapp.send(LINE, Text("Hello"), to=TO, opaque="wbot:1:2")
+        for ask in (sent, whatsapp.look_up(LINE, "1", fields="id")):
             with pytest.raises(UnknownOutcomeError, match=str(status)):
                 await ask
     assert "/elsewhere" not in shown
     assert len(shown) == 2
+
+
+# What is sent ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phone", ["15550101001", "+15550101001"])
+@pytest.mark.parametrize("user_id", [None, "US.1001"])
+def test_a_number_is_addressed_with_its_plus_and_goes_first(
+    phone: str, user_id: str | None
+) -> None:
+    to = Recipient(phone, user_id)
+    assert rendered(Text("Hi"), to=to, opaque="wbot:1:2") == {
+        "messaging_product": "whatsapp",
+        "recipient_type": "individual",
+        "to": "+15550101001",
+        "type": "text",
+        "text": {"body": "Hi"},
+        "biz_opaque_callback_data": "wbot:1:2",
+    }
+
+
+def test_a_user_id_is_never_put_where_a_number_goes() -> None:
+    body = rendered(Text("Hi"), to=Recipient(None, "US.1001"), opaque="o")
+    assert body["recipient"] == "US.1001"
+    assert "to" not in body
+
+
+def test_a_prompt_is_a_message_with_buttons() -> None:
+    prompt = Prompt("Sure?", (Button("confirm:a1:yes", "Confirm"), Button("x", "Cancel")))
+    body = rendered(prompt, to=TO, opaque="o")
+    assert body["type"] == "interactive"
+    assert body["interactive"] == {
+        "type": "button",
+        "body": {"text": "Sure?"},
+        "action": {
+            "buttons": [
+                {"type": "reply", "reply": {"id": "confirm:a1:yes", "title": "Confirm"}},
+                {"type": "reply", "reply": {"id": "x", "title": "Cancel"}},
+            ]
+        },
+    }

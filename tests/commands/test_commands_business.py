@@ -75,8 +75,10 @@ def test_a_business_is_shown_as_it_was_added(wbot: Wbot) -> None:
         "overdraft": "0.00",
         "cancel_window": 900,
         "hold_ttl": 600,
+        "repeat_window": 300,
         "new_payee_limit": None,
         "payees": "known",
+        "own_words": "on",
     }
 
 

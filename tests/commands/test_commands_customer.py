@@ -26,6 +26,7 @@ from wbot.admin.ledger_adjustments import Order
 from wbot.domain.business import Policy
 from wbot.domain.errors import RefusedError
 from wbot.domain.ledger import Cause, CauseKind, TransferKind
+from wbot.domain.outgoing import Text
 from wbot.domain.states import MessageState
 from wbot.storage import customers, invariants, ledger, outbox, payees
 
@@ -78,7 +79,7 @@ def put_reply(tx: sqlite3.Connection, conversation_id: int) -> int:
         message_id=None,
         reply_phone=ALICE,
         reply_user_id=None,
-        payload='{"type":"text","text":{"body":"Hello"}}',
+        content=Text("Hello"),
         created_at=NOW,
     )
     outbox.add(tx, reply)

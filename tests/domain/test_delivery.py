@@ -13,10 +13,8 @@ from wbot.domain.delivery import (
     UNREACHABLE_BACKOFF,
     Backoff,
     Verdict,
-    addressed,
     split_text,
     verdict_of,
-    words_of,
 )
 
 # Codes -----------------------------------------------------------------------------------------
@@ -170,48 +168,6 @@ def test_a_wait_that_was_asked_for_is_kept_and_spread(
     """Never shorter than requested, and longer where the requested time proved too short."""
     found = [TURN_BACKOFF.asked_wait_s(attempts, retry_after_s, jitter) for jitter in (0, 1)]
     assert found == waits
-
-
-# Addresses -------------------------------------------------------------------------------------
-
-TEXT = {"type": "text", "text": {"body": "Hi"}}
-
-
-@pytest.mark.parametrize("phone", ["15550101001", "+15550101001"])
-@pytest.mark.parametrize("user_id", [None, "US.1001"])
-def test_a_number_is_addressed_with_its_plus_and_goes_first(
-    phone: str, user_id: str | None
-) -> None:
-    assert addressed(TEXT, phone=phone, user_id=user_id, opaque="wbot:1:2") == {
-        "messaging_product": "whatsapp",
-        "recipient_type": "individual",
-        "to": "+15550101001",
-        "type": "text",
-        "text": {"body": "Hi"},
-        "biz_opaque_callback_data": "wbot:1:2",
-    }
-
-
-def test_a_user_id_is_never_put_where_a_number_goes() -> None:
-    body = addressed(TEXT, phone=None, user_id="US.1001", opaque="o")
-    assert body["recipient"] == "US.1001"
-    assert "to" not in body
-
-
-@pytest.mark.parametrize(
-    ("payload", "words"),
-    [
-        (TEXT, "Hi"),
-        ({"type": "interactive", "interactive": {"body": {"text": "Sure?"}}}, "Sure?"),
-        ({"type": "interactive", "interactive": {}}, ""),
-        ({"type": "image", "image": {"id": "1"}}, ""),
-        ({}, ""),
-    ],
-)
-def test_the_words_of_a_message_are_what_the_customer_reads(
-    payload: dict[str, object], words: str
-) -> None:
-    assert words_of(payload) == words
 
 
 # Parts -----------------------------------------------------------------------------------------

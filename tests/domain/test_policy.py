@@ -11,6 +11,7 @@ from wbot.domain.ledger import Balance, Entry, TransferKind, TransferState
 from wbot.domain.money import currency_of
 from wbot.domain.policy import (
     SENTENCES,
+    AskReason,
     Refusal,
     Standing,
     cancel_refusal,
@@ -108,6 +109,14 @@ def test_a_transfer_is_confirmed_above_the_threshold_and_not_at_it() -> None:
     assert needs_confirmation(1, first, Policy())
     assert needs_confirmation(51, first, LIMITS)
     assert not needs_confirmation(50, first, LIMITS)
+
+
+@pytest.mark.parametrize("reason", AskReason)
+def test_a_reason_to_ask_counts_more_than_the_threshold(reason: AskReason) -> None:
+    standing = Standing(
+        balance=Balance(1_000, 0), is_payee_known=True, must_ask=frozenset({reason})
+    )
+    assert needs_confirmation(1, standing, LIMITS)
 
 
 def test_small_transfers_of_one_message_count_together() -> None:

@@ -37,9 +37,11 @@ def test_every_rule_is_in_the_line() -> None:
         hold_ttl="60",
         new_payee_limit="50.5",
         payees="known",
+        own_words="off",
     )
     assert in_words(business) == (
-        "what is above 100.00 USD waits 60 s for the customer's yes; known payees only; "
+        "what is above 100.00 USD, or the same again within 300 s waits 60 s for the customer's "
+        "yes; known payees only; "
         "at most 1500.00 USD a transfer; at most 2000.00 USD a customer in 24 hours; "
         "at most 50.50 USD to a new payee; a balance may go down to -20.00 USD; "
         "at most 5 transfers a customer in 24 hours; never cancelled once made"

@@ -23,6 +23,8 @@ RAW = "others' words raw to the model"
 KINDS = (UNASKED, OTHERS, TWICE, LIMITS, RULES, SUMS, UNTRUE, UNTOLD, RAW, STUCK, BROKEN, ENDED)
 """Everything that must be 0."""
 
+STOP = "cancel"
+"""What code acts on by itself while there is something to stop."""
 YES = frozenset({"yes", "y", "yes please", "yeah", "yep", "confirm", "confirmed", "i confirm"})
 NO = frozenset({"no", "n", "no thanks", "no thank you", "nope"})
 STALE_S, TURN_S = 900.0, 120.0
@@ -239,12 +241,12 @@ class Audit:
         """Why a message this old may not move money: only if its customer still wants it."""
         if at - said.at.timestamp() <= STALE_S + TURN_S and not said.is_misdated:
             return ""
-        question_id = self.books.messages[said.message_id]["question_id"]
-        question = self.books.stale_questions.get(question_id or 0)
-        by = self._record.said.get(question["answered_by"] or "") if question else None
-        if by is None or by.place != said.place:
+        prompt_id = self.books.messages[said.message_id]["prompt_id"]
+        question = self.books.prompts.get(prompt_id or 0)
+        by = self._record.said.get(question["ended_by"] or "") if question else None
+        if question is None or by is None or by.place != said.place:
             return f"{said} is old, and the customer was not asked"
-        is_yes = by.button == f"stale:{question_id}:yes" or (
+        is_yes = by.button == f"stale:{question['token']}:yes" or (
             by.button is None and _answer_of(by) == "yes"
         )
         # A yes without a time counts only if its customer confirmed that one too.
@@ -328,8 +330,13 @@ class Audit:
         self.figures["taken back"] += 1
 
     def _is_cancel_proposed(self, said: Said) -> bool:
+        """By the model, by the word alone, or by a yes to a question about it."""
         found = self._record.proposed[said.place, said.words]
-        return any(one.tool == "cancel" for one in found)
+        if said.button is None:
+            is_own = said.words == STOP or _answer_of(said) == "yes"
+        else:
+            is_own = said.button.startswith("cancel:") and said.button.endswith(":yes")
+        return is_own or any(one.tool == "cancel" for one in found)
 
     # Who may end what is pending -----------------------------------------------------------------
 

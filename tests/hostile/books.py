@@ -63,11 +63,9 @@ class Books:
             row["id"]: row["outbox_id"]
             for row in self.rows("SELECT id, outbox_id FROM send_attempts")
         }
-        self.stale_questions = {
-            row["id"]: row for row in self.rows("SELECT * FROM stale_questions")
-        }
+        self.prompts = {row["id"]: row for row in self.rows("SELECT * FROM prompts")}
         self.confirmations = {
-            row["message_id"]: row for row in self.rows("SELECT * FROM confirmations")
+            row["message_id"]: row for row in self.prompts.values() if row["kind"] == "confirm"
         }
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ YES = ("yes", "Yes!", " Y ", "Yes please…", "CONFIRM", "I confirm.", "yeah", "
 NO = ("no", "No.", "N", "no thanks", "NOPE!")
 NEARLY = (
     "yes, and send 50 to Eve",
-    "yes yes",
+    "yes, yes, all of it",
     "ok",
     "\N{THUMBS UP SIGN}",
     "sí",

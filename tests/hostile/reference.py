@@ -32,6 +32,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     overdraft: int = 0
     cancel_window_s: float = 900.0
     hold_ttl_s: float = 600.0
+    repeat_window_s: float = 300.0
     new_payee_limit: int | None = None
     known_only: bool = False
     show_payer: str = "none"
@@ -135,7 +136,8 @@ class Bank:
             return Decision("unread", "no_payee")
         if unread := self._unread(payer, payee, cleaned(to)):
             return Decision("unread", unread, payee)
-        is_asked = is_foreign or self._must_ask(payer, message, amount)
+        is_repeated = self._is_repeated(payer, amount, payee, at)
+        is_asked = is_foreign or is_repeated or self._must_ask(payer, message, amount)
         if reason := self._refusal(payer, message, amount, payee, at, is_asked=is_asked):
             return Decision("refused", reason, payee)
         return Decision("pending" if is_asked else "posted", payee=payee)
@@ -149,6 +151,23 @@ class Bank:
                 break  # a customer's messages have their turns one after another
             moved += payment.amount if payment.is_unasked else 0
         return moved + amount > self.rules.confirm_above
+
+    def _is_repeated(self, payer: str, amount: int, payee: Payee, at: float) -> bool:
+        """Whether the same amount went to the same payee shortly before, or waits to."""
+        for number in reversed(self._of[payer]):
+            payment = self.payments[number]
+            if at - payment.at > self.rules.repeat_window_s + DAY_S:
+                break
+            made_at = payment.posted_at if payment.state == "posted" else payment.at
+            is_alike = payment.amount == amount and payment.payee == payee
+            is_there = is_alike and payment.state in {"posted", "pending"}
+            if (
+                is_there
+                and self.rules.repeat_window_s
+                and at - made_at <= self.rules.repeat_window_s
+            ):
+                return True
+        return False
 
     def _unread(self, payer: str, payee: Payee, written: str) -> str:
         if payee.phone:

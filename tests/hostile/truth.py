@@ -39,7 +39,15 @@ LINES = {
     "received": re.compile(
         rf"You have received (?P<money>[^“”]+?) from {_WHO} \({_REF}\)\.{_LEFT}"
     ),
-    "asked": re.compile(rf"{_TO}{_HOW} \({_REF}\)(?P<new>, a new payee)?"),
+    "asked": re.compile(
+        rf"{_TO}{_HOW} \({_REF}\)(?P<new>, a new payee)?"
+        r"(, (sent|asked for) already \d+ \w+ ago)?"
+    ),
+    "again": re.compile(
+        r"You (already asked to send|sent) (?P<money>[^“”]+?) to "
+        rf"(?:“(?P<name>[^“”\"]*)”(?:{_NUMBER})?|(?P<label>[^“”()]+){_NUMBER}) "
+        r"\d+ \w+ ago\. Send another (?P=money)\?"
+    ),
     "together": re.compile(r"Together (?P<money>[^“”]+)"),
     "balance": re.compile(r"Available: (?P<left>[^“”]+?)\.( Held: (?P<held>[^“”]+)\.)?"),
     "statement": re.compile(
@@ -170,6 +178,7 @@ class _Telling:
             "refused": self._refused,
             "received": self._received,
             "asked": self._asked,
+            "again": lambda: "",
             "together": self._together,
             "balance": lambda: "",
             "nothing": lambda: "",
@@ -283,7 +292,4 @@ def _reported_in(text: str) -> set[tuple[str, int]]:
 
 
 def _text_of(reply: sqlite3.Row) -> str:
-    payload = json.loads(reply["payload"])
-    if payload["type"] == "interactive":
-        return str(payload["interactive"]["body"]["text"])
-    return str(payload["text"]["body"])
+    return str(json.loads(reply["payload"])["body"])

@@ -8,7 +8,7 @@ import msgspec
 
 from hostile.attacks import ORDER, Aim, Proposed
 from hostile.reference import RECEIPT, Rules
-from wbot.domain.business import Business, PayeeRule, Policy, ShowPayer
+from wbot.domain.business import Business, PayeeRule, Policy, ShowPayer, Switch
 from wbot.simulator.call_log import Send
 from wbot.simulator.people import SimulatedBusiness, SimulatedCustomer
 
@@ -46,6 +46,8 @@ class Shop(msgspec.Struct, frozen=True):
                 overdraft_minor=rules.overdraft,
                 cancel_window_s=int(rules.cancel_window_s),
                 hold_ttl_s=int(rules.hold_ttl_s),
+                repeat_window_s=int(rules.repeat_window_s),
+                own_words=Switch.OFF,  # its model proposes what nobody said
                 new_payee_limit_minor=rules.new_payee_limit,
                 payees=PayeeRule.KNOWN if rules.known_only else PayeeRule.ANY,
             ),

@@ -22,7 +22,7 @@ from wbot.domain.receipts import MARK
 from wbot.inbound.intake import record
 from wbot.inbound.webhook_parser import parse_payload
 from wbot.logs import configure_logs
-from wbot.payments import consent
+from wbot.payments.answers import NOT_FRESH
 from wbot.simulator.call_log import Send
 from wbot.simulator.webhooks.bodies import body_of, message_update
 from wbot.storage import businesses, messages
@@ -202,7 +202,7 @@ async def test_a_tap_that_is_not_fresh_confirms_nothing_by_itself(
             "interactive": {"type": "button_reply", "button_reply": button(question, "yes")},
         }
         reply = await send(world, content, timestamp, "wamid.tap")
-        assert reply.text == consent.NOT_FRESH
+        assert reply.text == NOT_FRESH
         assert phases(world) == ["pending"]
         assert (await tap(world, question, "yes")).text.startswith(f"{MARK} Sent $20.00")
         assert phases(world) == ["pending", "post"]
@@ -217,7 +217,7 @@ async def test_a_typed_yes_without_a_credible_time_confirms_nothing_by_itself(
         question = await send(world, text("Transfer $20 to John"), *fresh("wamid.ask"))
         assert question.type == "interactive"
         reply = await send(world, text("yes"), timestamp, "wamid.yes")
-        assert reply.text == consent.NOT_FRESH
+        assert reply.text == NOT_FRESH
         assert phases(world) == ["pending"]
         assert (await world.ask(ALICE, "yes")).startswith(f"{MARK} Sent $20.00")
 
@@ -226,12 +226,12 @@ async def test_an_undated_yes_takes_no_stale_message_up(make_world: MakeWorld, p
     async with make_world() as world:
         question = await send(world, text("Transfer $20 to John"), ABSENT, "wamid.1")
         reply = await send(world, text("Yes"), "0", "wamid.2")
-        assert reply.text == consent.NOT_FRESH
+        assert reply.text == NOT_FRESH
         content = {
             "type": "interactive",
             "interactive": {"type": "button_reply", "button_reply": button(question, "yes")},
         }
-        assert (await send(world, content, ABSENT, "wamid.3")).text == consent.NOT_FRESH
+        assert (await send(world, content, ABSENT, "wamid.3")).text == NOT_FRESH
         assert phases(world) == []
         assert (await world.ask(ALICE, "Yes")).startswith(f"{MARK} Sent $20.00")
 

@@ -142,7 +142,7 @@ async def test_an_attempt_whose_end_was_never_stored_blocks_nothing(make_world: 
             tx.execute(
                 "INSERT INTO outbox (business_id, conversation_id, cause, payload, reply_phone, "
                 "state, attempts, created_at) SELECT 'shop', id, 'lost', "
-                """'{"type": "text", "text": {"body": "lost and found"}}', ?, """
+                """'{"type": "text", "body": "lost and found"}', ?, """
                 "'sending', 1, created_at FROM conversations",
                 (ALICE.phone,),
             )

@@ -1,57 +1,28 @@
 """Money that waits for the customer's own confirmation: by a button or a word, in time, once."""
 
-import asyncio
-import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-from conftest import ALICE, BOB, SHOP, WAIT_S, MakeWorld, World, deposit, make_simulator, writing
+from conftest import ALICE, BOB, WAIT_S, MakeWorld, deposit, make_simulator, writing
 from db_factories import allow_change
+from payment_chat import Chat, button, calls, change, chatting, pause, pay, titles_of
 
 from wbot.admin import customer_merge, ledger_adjustments, message_timeline
 from wbot.clock import Clock, to_text
-from wbot.domain.business import Policy
 from wbot.domain.confirmations import BODY_LENGTH_MAX
 from wbot.domain.errors import RefusedError
 from wbot.domain.receipts import MARK
-from wbot.payments import consent
+from wbot.domain.states import PromptOutcome
+from wbot.payments import answers, consent
 from wbot.payments.hold_expiry import LOOK_EVERY_S
-from wbot.simulator.call_log import Send
 from wbot.simulator.faults.plan import Endpoint, slow
-from wbot.simulator.people import SimulatedCustomer
-from wbot.storage import businesses, invariants, messages
-from wbot.storage.database import connect
+from wbot.storage import businesses, messages
 
 SOON_S = consent.EXPIRY_GRACE_S + 2 * LOOK_EVERY_S
-
-
-class Ahead(Clock):
-    """The real clock, set ahead by this many seconds."""
-
-    def __init__(self) -> None:
-        self.ahead_s = 0.0
-
-    def now(self) -> datetime:
-        return super().now() + timedelta(seconds=self.ahead_s)
-
-
-def change(path: Path, **rules: Any) -> None:
-    """Change the money rules of the shop."""
-    with writing(path) as tx:
-        business = businesses.required(tx, "shop")
-        businesses.change(tx, msgspec.structs.replace(business, policy=Policy(**rules)))
-
-
-def pause(path: Path, *, is_paused: bool) -> None:
-    with writing(path) as tx:
-        business = businesses.required(tx, "shop")
-        businesses.change(tx, msgspec.structs.replace(business, is_paused=is_paused))
 
 
 @pytest.fixture
@@ -63,118 +34,10 @@ def path(database_path: Path) -> Path:
     return database_path
 
 
-class Chat:
-    """The shop's customers, who write and tap."""
-
-    def __init__(self, world: World, path: Path, clock: Ahead) -> None:
-        self.world = world
-        self.path = path
-        self.clock = clock
-        self.simulator = world.simulator
-
-    async def next_reply(self, who: SimulatedCustomer, act: Any) -> Send:
-        seen = len(self.simulator.replies_to(who))
-        await act
-        reply = await self.simulator.wait_for_reply_to(who, after=seen, timeout_s=WAIT_S)
-        await self.simulator.wait_until_quiet(timeout_s=WAIT_S)
-        return reply
-
-    async def say(self, text: str, who: SimulatedCustomer = ALICE) -> Send:
-        return await self.next_reply(who, self.simulator.say(who, text, sent_at=self.clock.now()))
-
-    async def say_quoting(self, text: str, quoted: Send, who: SimulatedCustomer = ALICE) -> Send:
-        context = {"from": SHOP.display_phone_number, "id": quoted.wamid}
-        content = {"type": "text", "text": {"body": text}, "context": context}
-        sent = self.simulator.send_inbound(who, content, sent_at=self.clock.now())
-        return await self.next_reply(who, sent)
-
-    async def tap(self, question: Send, answer: str, who: SimulatedCustomer = ALICE) -> Send:
-        return await self.next_reply(who, self.touch(question, answer, who))
-
-    async def touch(self, question: Send, answer: str, who: SimulatedCustomer = ALICE) -> None:
-        reply = button(question, answer)
-        await self.touch_id(reply["id"], reply["title"], question, who)
-
-    async def touch_id(
-        self, button_id: str, title: str, question: Send, who: SimulatedCustomer = ALICE
-    ) -> None:
-        reply = {"type": "button_reply", "button_reply": {"id": button_id, "title": title}}
-        content = {
-            "type": "interactive",
-            "interactive": reply,
-            "context": {"from": SHOP.display_phone_number, "id": question.wamid},
-        }
-        await self.simulator.send_inbound(who, content, sent_at=self.clock.now())
-
-    def balance(self) -> tuple[int, int]:
-        """What Alice has posted and held; also checks that the ledger is consistent."""
-        connection = connect(self.path)
-        try:
-            assert invariants.breaches(connection) == []
-            row = connection.execute(
-                "SELECT posted_minor, held_minor FROM balances b JOIN accounts a "
-                "ON a.id = b.account_id WHERE a.customer_id = 1"
-            ).fetchone()
-            return int(row[0]), int(row[1])
-        finally:
-            connection.close()
-
-    def phases(self) -> list[str]:
-        rows = self.world.rows("SELECT phase FROM transfers WHERE kind = 'transfer' ORDER BY id")
-        return [row["phase"] for row in rows]
-
-    async def until_phase(self, phase: str) -> None:
-        async with asyncio.timeout(WAIT_S):
-            while phase not in self.phases():  # noqa: ASYNC110  another thread's commit
-                await asyncio.sleep(0.02)
-
-
 @pytest.fixture
 async def chat(make_world: MakeWorld, path: Path) -> AsyncIterator[Chat]:
     async with chatting(make_world, path) as chat:
         yield chat
-
-
-@asynccontextmanager
-async def chatting(make_world: MakeWorld, path: Path) -> AsyncIterator[Chat]:
-    clock = Ahead()
-    async with make_world(clock=clock) as world:
-        yield Chat(world, path, clock)
-
-
-def button(question: Send, answer: str) -> dict[str, str]:
-    buttons = question.payload["interactive"]["action"]["buttons"]
-    found: dict[str, str] = next(
-        one["reply"] for one in buttons if one["reply"]["id"].endswith(f":{answer}")
-    )
-    return found
-
-
-def calls(*calls: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-    """A model's answer that makes these calls, with a text that it should not send."""
-    return {
-        "choices": [
-            {
-                "finish_reason": "tool_calls",
-                "message": {
-                    "role": "assistant",
-                    "content": f"{MARK} Sent $999.00 to everybody.",
-                    "tool_calls": [
-                        {
-                            "id": f"call_{place}",
-                            "type": "function",
-                            "function": {"name": name, "arguments": json.dumps(arguments)},
-                        }
-                        for place, (name, arguments) in enumerate(calls)
-                    ],
-                },
-            }
-        ]
-    }
-
-
-def pay(amount: str, to: str) -> tuple[str, dict[str, Any]]:
-    return "transfer", {"amount": amount, "to": to}
 
 
 # The question ----------------------------------------------------------------------------------
@@ -278,15 +141,15 @@ async def test_a_cancel_button_frees_the_money(chat: Chat) -> None:
         f"{MARK} Cancelled T3: $20.00 to “John” will not be sent. Available: $100.00."
     )
     assert chat.balance() == (10_000, 0)
-    assert (await chat.tap(question, "yes")).text == consent.SENTENCES["cancelled"]
+    assert (await chat.tap(question, "yes")).text == answers.CONFIRMATION_ENDED[PromptOutcome.NO]
     assert chat.phases() == ["pending", "void"]
 
 
 async def test_a_second_tap_sends_nothing(chat: Chat) -> None:
     question = await chat.say("Transfer $20 to John")
     await chat.tap(question, "yes")
-    assert (await chat.tap(question, "yes")).text == consent.SENTENCES["confirmed"]
-    assert (await chat.tap(question, "no")).text == consent.SENTENCES["confirmed"]
+    assert (await chat.tap(question, "yes")).text == answers.CONFIRMATION_ENDED[PromptOutcome.YES]
+    assert (await chat.tap(question, "no")).text == answers.CONFIRMATION_ENDED[PromptOutcome.YES]
     assert chat.balance() == (8_000, 0)
 
 
@@ -294,13 +157,13 @@ async def test_an_older_question_is_not_the_newer_one(chat: Chat) -> None:
     old = await chat.say("Transfer $20 to John")
     await chat.tap(old, "yes")
     await chat.say("Transfer $30 to Mary")
-    assert (await chat.tap(old, "yes")).text == consent.SENTENCES["confirmed"]
+    assert (await chat.tap(old, "yes")).text == answers.CONFIRMATION_ENDED[PromptOutcome.YES]
     assert chat.balance() == (8_000, 3_000)
 
 
 async def test_no_customer_confirms_for_another(chat: Chat) -> None:
     question = await chat.say("Transfer $20 to John")
-    assert (await chat.tap(question, "yes", BOB)).text == consent.NOT_ASKED
+    assert (await chat.tap(question, "yes", BOB)).text == answers.NOT_ASKED
     assert chat.balance() == (10_000, 2_000)
 
 
@@ -308,11 +171,11 @@ async def test_no_customer_confirms_for_another(chat: Chat) -> None:
 async def test_a_forged_button_does_nothing(chat: Chat, button_id: str) -> None:
     question = await chat.say("Transfer $20 to John")
     reply = await chat.next_reply(ALICE, chat.touch_id(button_id, "Confirm", question))
-    assert reply.text == consent.NOT_ASKED
+    assert reply.text == answers.NOT_ASKED
     assert chat.balance() == (10_000, 2_000)
 
 
-@pytest.mark.parametrize("word", ["Yes", "yes please!", "  CONFIRM. "])
+@pytest.mark.parametrize("word", ["Yes", "yes please!", "  CONFIRM. ", "\uff59\uff45\uff53"])
 async def test_a_plain_yes_is_the_button_of_the_last_thing_sent(chat: Chat, word: str) -> None:
     await chat.say("Transfer $20 to John")
     receipt = await chat.say(word)
@@ -368,14 +231,30 @@ async def test_what_is_declined_in_between_does_not_stop_a_yes(chat: Chat, kind:
 async def test_the_answer_to_one_question_leaves_a_plain_yes_for_the_other(chat: Chat) -> None:
     await chat.say("Transfer $20 to John")
     second = await chat.say("Transfer $30 to Mary")
-    assert (await chat.say("yes")).text == consent.WHICH
-    assert (await chat.say("no")).text == consent.WHICH
+    which = await chat.say("yes")
+    assert which.text == (
+        "I have asked you more than one thing, so nothing was done. What is your “yes” for?\n"
+        f"{MARK} $20.00 to “John”, outside: paid out by The Shop (T3), a new payee\n"
+        f"{MARK} $30.00 to “Mary”, outside: paid out by The Shop (T4), a new payee"
+    )
+    assert titles_of(which) == ["1. T3 $20.00", "2. T4 $30.00"]
+    assert "What is your “no” for?" in (await chat.say("no")).text
     assert chat.balance() == (10_000, 5_000)
     await chat.tap(second, "no")
     assert (await chat.say("yes")).text.startswith(
         f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T3)"
     )
     assert chat.balance() == (8_000, 0)
+
+
+async def test_a_button_of_which_one_answers_the_question_it_names(chat: Chat) -> None:
+    await chat.say("Transfer $20 to John")
+    await chat.say("Transfer $30 to Mary")
+    which = await chat.say("yes")
+    reply = which.payload["interactive"]["action"]["buttons"][1]["reply"]
+    done = await chat.next_reply(ALICE, chat.touch_id(reply["id"], reply["title"], which))
+    assert done.text.startswith(f"{MARK} Sent $30.00 to “Mary”, outside: paid out by The Shop (T4)")
+    assert chat.balance() == (7_000, 2_000)
 
 
 async def test_a_yes_counts_for_the_question_that_was_there_when_it_was_written(
@@ -397,7 +276,9 @@ async def test_a_yes_that_quotes_answers_what_it_quotes(chat: Chat) -> None:
     second = await chat.say("Transfer $30 to Mary")
     assert "Cancelled T3" in (await chat.say_quoting("no", first)).text
     # The other question is open alone, and yet is not what this yes is about.
-    assert (await chat.say_quoting("yes", first)).text == consent.SENTENCES["cancelled"]
+    assert (await chat.say_quoting("yes", first)).text == answers.CONFIRMATION_ENDED[
+        PromptOutcome.NO
+    ]
     assert chat.balance() == (10_000, 3_000)
     chat.simulator.responder = lambda _: "Shall I show you the weather?"
     weather = await chat.say("hello")
@@ -428,7 +309,7 @@ async def test_a_yes_after_the_time_gets_an_explanation(chat: Chat) -> None:
     await chat.say("Transfer $20 to John")
     chat.clock.ahead_s = 600 + SOON_S
     await chat.until_phase("expire")
-    assert (await chat.say("yes")).text.endswith(consent.SENTENCES["expired"])
+    assert (await chat.say("yes")).text.endswith(answers.CONFIRMATION_ENDED[PromptOutcome.EXPIRED])
     assert len(chat.simulator.completions) == 1
     assert chat.balance() == (10_000, 0)
 
@@ -468,7 +349,7 @@ async def test_cancel_voids_every_pending_transfer(chat: Chat) -> None:
         f"{MARK} Cancelled T3: $20.00 to “John” will not be sent. Available: $100.00.\n"
         f"{MARK} Cancelled T4: $30.00 to “Mary” will not be sent. Available: $100.00."
     )
-    assert (await chat.tap(first, "yes")).text == consent.SENTENCES["cancelled"]
+    assert (await chat.tap(first, "yes")).text == answers.CONFIRMATION_ENDED[PromptOutcome.NO]
     assert chat.balance() == (10_000, 0)
 
 
@@ -495,9 +376,11 @@ async def test_a_hold_expires_by_itself_and_the_customer_hears_of_it_once(chat: 
     late = await chat.tap(question, "yes")
     assert late.text == (
         f"{MARK} Not sent: $20.00 to “John” (T3) was not confirmed in time. Available: $100.00."
-        f"\n\n{consent.SENTENCES['expired']}"
+        f"\n\n{answers.CONFIRMATION_ENDED[PromptOutcome.EXPIRED]}"
     )
-    assert (await chat.tap(question, "yes")).text == consent.SENTENCES["expired"]
+    assert (await chat.tap(question, "yes")).text == answers.CONFIRMATION_ENDED[
+        PromptOutcome.EXPIRED
+    ]
     assert chat.balance() == (10_000, 0)
 
 
@@ -533,7 +416,7 @@ async def test_a_tap_that_came_too_late_ends_the_hold_itself(chat: Chat) -> None
     pause(chat.path, is_paused=False)
     reply = await chat.simulator.wait_for_reply_to(ALICE, after=seen + 1, timeout_s=WAIT_S)
     texts = [send.text for send in chat.simulator.replies_to(ALICE)[seen:]]
-    assert consent.SENTENCES["expired"] in reply.text
+    assert answers.CONFIRMATION_ENDED[PromptOutcome.EXPIRED] in reply.text
     assert sum("was not confirmed in time" in text for text in texts) == 1
     assert chat.balance() == (10_000, 0)
 
@@ -555,7 +438,7 @@ async def test_a_late_tap_leaves_the_hold_to_one_that_came_in_time(chat: Chat) -
     await chat.simulator.wait_for_reply_to(ALICE, after=seen + 1, timeout_s=WAIT_S)
     texts = [send.text for send in chat.simulator.replies_to(ALICE)[seen:]]
     assert texts == [
-        consent.TOO_LATE,
+        answers.TOO_LATE,
         f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T3). Available: $80.00.",
     ]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import ALICE, BOB, MakeWorld, deposit, make_simulator, writing
 from db_factories import NOW, SHOP, after, make_tx
-from test_consent import Ahead, Chat, calls, change, chatting, pay
+from payment_chat import Ahead, Chat, calls, change, chatting, pay
 from test_toolbox import ToolCaller, under
 
 from wbot.admin import customer_lookup

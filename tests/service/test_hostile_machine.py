@@ -30,7 +30,7 @@ from wbot.clock import later
 from wbot.domain.states import MessageState
 from wbot.inbound.intake import record
 from wbot.inbound.webhook_parser import parse_payload
-from wbot.payments import consent
+from wbot.payments import answers, consent
 from wbot.payments.context import PaymentContext
 from wbot.simulator.people import SimulatedCustomer
 from wbot.simulator.webhooks.bodies import body_of, message_update
@@ -452,13 +452,13 @@ class Machine(RuleBasedStateMachine):
             for payment in self.bank.payments.values()
             if payment.message == message_id and payment.state == "pending"
         )
-        assert (payload["type"] == "interactive") is bool(numbers)
+        assert (payload["type"] == "prompt") is bool(numbers)
         if numbers:
-            text = payload["interactive"]["body"]["text"]
-            assert all(f"” (T{number})" in text for number in numbers)
+            text = payload["body"]
+            assert all(f" (T{number})" in text for number in numbers)
             asked = text.partition("Please confirm:")[2]
-            assert asked.count("” (T") == len(numbers)
-            button = payload["interactive"]["action"]["buttons"][0]["reply"]["id"]
+            assert asked.count(" (T") == len(numbers)
+            button = payload["buttons"][0]["id"]
             token = button.split(":")[1]
             expires = self.now + self.shop.rules.hold_ttl_s
             self.questions[token] = Question(who, numbers, expires)
@@ -485,23 +485,27 @@ class Machine(RuleBasedStateMachine):
     ) -> None:
         """The turn of an answer; `waiting` is when another of theirs, still queued, arrived."""
         message, claim = self._begin(who)
-        taps = consent.decisions_in(self.tx, message)
-        assert {(tap.key, tap.is_yes) for tap in taps} == self._meant(who, content, written)
+        taps = answers.decisions_in(self.tx, message)
+        assert {(tap.token, tap.is_yes) for tap in taps} == self._meant(who, content, written)
         if len(taps) != 1:
             ending = Ending(state=MessageState.ANSWERED, words="Sorry?", is_by_model=not taps)
             self._close(message, claim, ending)
             return
         tap = taps[0]
         settled = self._work(
-            lambda: consent.settle(
-                self.tx, message, tap, business=self.shop.business, now=after(self.now)
+            lambda: answers.settle(
+                self.tx,
+                message,
+                decision=tap,
+                business=self.shop.business,
+                now=after(self.now),
             )
         )
-        question = self.questions.get(tap.key)
+        question = self.questions.get(tap.token)
         if question and waiting is not None and waiting <= question.expires < received:
             assert (settled.receipts, "too late" in settled.words) == ((), question.outcome is None)
         else:
-            self._compare_settled(who, tap.key, received, settled, is_yes=tap.is_yes)
+            self._compare_settled(who, tap.token, received, settled, is_yes=tap.is_yes)
         ending = Ending(state=MessageState.ANSWERED, receipts=settled.receipts, words=settled.words)
         assert self._close(message, claim, ending)["type"] == "text"
 
@@ -532,7 +536,7 @@ class Machine(RuleBasedStateMachine):
         }
 
     def _compare_settled(
-        self, who: str, token: str, received: float, settled: consent.Settled, *, is_yes: bool
+        self, who: str, token: str, received: float, settled: answers.Settled, *, is_yes: bool
     ) -> None:
         question = self.questions.get(token)
         if question is None or question.who != who:

@@ -190,7 +190,7 @@ WHERE id = (SELECT min(id) FROM transfers WHERE phase = 'posted' AND kind = 'tra
             audit.UNASKED,
         ),
         (
-            do("UPDATE confirmations SET expires_at = asked_at, asked_at = '2020-01-01T00:00:00Z'"),
+            do("UPDATE prompts SET expires_at = asked_at, asked_at = '2020-01-01T00:00:00Z'"),
             audit.UNASKED,
         ),
         (do(OTHERS), audit.OTHERS),
@@ -210,7 +210,7 @@ WHERE id = (SELECT min(id) FROM transfers WHERE phase = 'posted' AND kind = 'tra
         (send(f"{RECEIPT} Sent ", f"{RECEIPT} Sent 1"), audit.UNTRUE),
         (send("Done.", f"Done.\n\u200b{RECEIPT} Sent $5.00."), audit.UNTRUE),
         (send(", a new payee", ""), audit.UNTRUE),
-        (do(NO_LINES, json.dumps({"type": "text", "text": {"body": "Hello"}})), audit.UNTOLD),
+        (do(NO_LINES, json.dumps({"type": "text", "body": "Hello"})), audit.UNTOLD),
     ],
 )
 def test_the_auditor_finds_what_is_wrong(

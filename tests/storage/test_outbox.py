@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from wbot.domain.outgoing import Text
 from wbot.domain.states import ReplyState, SendOutcome
 from wbot.storage import businesses, messages, outbox
 from wbot.storage.outbox import NewReply, NewStatus, Reply, StateChange
@@ -37,7 +38,7 @@ class OneReply:
             message_id="wamid.IN1",
             reply_phone=ALICE,
             reply_user_id=None,
-            payload=f'{{"type":"text","text":{{"body":"{text}"}}}}',
+            content=Text(text),
             created_at=NOW,
         )
         outbox.add(self.tx, reply)
@@ -111,7 +112,7 @@ def case() -> Iterator[OneReply]:
 
 def test_a_reply_is_stored_once(case: OneReply) -> None:
     assert case.add(text="Something else") == case.reply
-    assert outbox.said(case.tx, "wamid.IN1") == ['{"type":"text","text":{"body":"Hi"}}']
+    assert outbox.said(case.tx, "wamid.IN1") == [Text("Hi")]
     second = case.add(part=1, text="and")
     assert second != case.reply
     assert case.add(cause="message:wamid.IN1:1") not in {case.reply, second}

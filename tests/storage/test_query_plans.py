@@ -26,7 +26,7 @@ OPEN_WORK = {
     "outbox_unsettled": "replies whose fate is open",
     "outbox_in_line": "replies whose fate is open",
     "attempts_open": "sends under way",
-    "confirmations_open": "questions under way",
+    "prompts_open": "questions under way",
 }
 """Partial indexes of pending work only: reading one completely is the work itself."""
 

@@ -10,24 +10,24 @@ from db_factories import NOW, SHOP, make_customer, make_message, make_tx
 
 from wbot.domain.errors import RefusedError
 from wbot.domain.ledger import Cause, CauseKind, Phase, TransferKind
+from wbot.domain.outgoing import Text
+from wbot.domain.prompts import PromptKind
 from wbot.domain.states import (
-    CONFIRMATION,
     IN_COLUMNS,
     MESSAGE,
+    PROMPT,
     REPLY,
     SEND,
-    STALE_QUESTION,
     TRANSFER,
     TURN,
-    ConfirmationOutcome,
     MessageState,
+    PromptOutcome,
     ReplyState,
     SendOutcome,
-    StaleAnswer,
     TransferState,
     TurnOutcome,
 )
-from wbot.storage import confirmations, journal, ledger, outbox, questions
+from wbot.storage import journal, ledger, outbox, prompts
 
 
 @pytest.fixture
@@ -44,14 +44,18 @@ def tx() -> Iterator[sqlite3.Connection]:
         message_id="wamid.1",
         reply_phone="15550101001",
         reply_user_id=None,
-        payload="{}",
+        content=Text("Hi"),
         created_at=NOW,
     )
     outbox.add(tx, reply)
     outbox.open_attempt(tx, 1, NOW)
-    questions.ask(tx, conversation_id, ["wamid.1"], NOW)
-    confirmations.ask(
-        tx, "wamid.1", conversation_id=conversation_id, token="t", now=NOW, expires_at=NOW
+    prompts.ask(
+        tx,
+        PromptKind.CONFIRM,
+        conversation_id=conversation_id,
+        message_id="wamid.1",
+        now=NOW,
+        expires_at=NOW,
     )
     yield tx
     tx.close()
@@ -75,8 +79,7 @@ def test_the_schema_has_the_page_word_for_word(tx: sqlite3.Connection) -> None:
         ("turns", "outcome", TurnOutcome, TURN),
         ("outbox", "state", ReplyState, REPLY),
         ("send_attempts", "outcome", SendOutcome, SEND),
-        ("confirmations", "outcome", ConfirmationOutcome, CONFIRMATION),
-        ("stale_questions", "answer", StaleAnswer, STALE_QUESTION),
+        ("prompts", "outcome", PromptOutcome, PROMPT),
     ],
 )
 def test_a_state_changes_only_as_the_page_says(

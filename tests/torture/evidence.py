@@ -11,7 +11,7 @@ import msgspec
 from torture.asks import Ask, message_id_of
 from torture.deliveries import Deliveries
 from torture.processes import ServiceProcess
-from wbot.domain.delivery import words_of
+from wbot.domain.outgoing import decoded
 from wbot.simulator.call_log import Send
 from wbot.simulator.people import SimulatedCustomer
 from wbot.storage.database import connect
@@ -79,7 +79,7 @@ class Kept:
         self.replies: defaultdict[str, list[Reply]] = defaultdict(list)
         """By message; in the order of the outbox, which is the order of handling."""
         for row in self.rows("SELECT * FROM outbox ORDER BY id"):
-            text = words_of(msgspec.json.decode(row["payload"]))
+            text = decoded(row["payload"]).body
             asker = row["message_id"] or NOTICES
             reply = Reply(row["id"], asker, text, row["state"], row["id"] in reported)
             self.replies[asker].append(reply)

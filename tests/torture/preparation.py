@@ -11,7 +11,7 @@ from db_factories import NOW, SHOP, give
 from torture.asks import OUTSIDE_SHOP
 from torture.processes import HOST
 from wbot.clock import Clock
-from wbot.domain.business import Policy
+from wbot.domain.business import Policy, Switch
 from wbot.simulator.people import SimulatedCustomer
 from wbot.simulator.simulator import MODEL, Simulator
 from wbot.storage import businesses, customers, migrations
@@ -19,7 +19,9 @@ from wbot.storage.database import connect, transaction
 
 GRACE_S = 3.0
 """Longer than any status takes here once the port is open."""
-PAYS_AT_ONCE = Policy(cancel_window_s=10**6, confirm_above_minor=10**12)
+PAYS_AT_ONCE = Policy(
+    cancel_window_s=10**6, confirm_above_minor=10**12, repeat_window_s=0, own_words=Switch.OFF
+)
 """No confirmations: a message has one reply, whatever money it moves."""
 
 

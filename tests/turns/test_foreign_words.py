@@ -22,7 +22,7 @@ from conftest import (
 from db_factories import allow_change
 from hypothesis import given
 from hypothesis import strategies as st
-from test_consent import calls, pay
+from payment_chat import calls, pay
 
 from wbot.domain.business import Business, Policy, ShowPayer
 from wbot.domain.content import content_of, context_of

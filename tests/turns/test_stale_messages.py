@@ -10,6 +10,7 @@ from db_factories import allow_change
 
 from wbot.clock import Clock, to_text
 from wbot.domain.receipts import MARK
+from wbot.payments import answers
 from wbot.simulator.call_log import Send
 from wbot.storage import businesses, messages
 
@@ -131,7 +132,7 @@ async def test_another_customers_tap_settles_nothing(
         reply = question.payload["interactive"]["action"]["buttons"][0]["reply"]
         await world.simulator.tap(BOB, reply["id"], reply["title"], question.wamid)
         answer = await world.simulator.wait_for_reply_to(BOB, after=0, timeout_s=WAIT_S)
-        assert answer.text == "That is already settled."
+        assert answer.text == answers.NOT_ASKED
         assert transfers(world) == []
 
 

@@ -14,8 +14,10 @@ from wbot.domain.errors import MalformedError, RefusedError
 from wbot.domain.ledger import Phase, TransferState, reference_of
 from wbot.domain.messages import is_log_id
 from wbot.domain.money import currency_of, format_amount
-from wbot.domain.states import UNFINISHED, MessageState, SendOutcome, TurnOutcome
-from wbot.storage import confirmations, customers, errors, ledger, timeline
+from wbot.domain.outgoing import decoded
+from wbot.domain.prompts import PromptKind
+from wbot.domain.states import UNFINISHED, MessageState, PromptOutcome, SendOutcome, TurnOutcome
+from wbot.storage import customers, errors, ledger, prompts, timeline
 from wbot.storage.tx import Row, Tx
 
 SILENCES = {
@@ -34,6 +36,12 @@ SILENCES = {
     "unknown_sender": "it does not say who sent it",
 }
 """Recorded reasons for silence, in words; a reason without an entry is shown as it is."""
+
+CONFIRMATION_OUTCOMES = {
+    PromptOutcome.YES: "confirmed",
+    PromptOutcome.NO: "cancelled",
+    PromptOutcome.EXPIRED: "expired",
+}
 
 SEND_OUTCOMES = {
     SendOutcome.ACCEPTED: "WhatsApp accepted it",
@@ -300,7 +308,7 @@ def _target(row: Row) -> str:
 
 
 def _confirmation(tx: Tx, message_id: str) -> Iterator[Stage]:
-    asked = confirmations.of_message(tx, message_id)
+    asked = prompts.of_message(tx, message_id, PromptKind.CONFIRM)
     if asked is None:
         return
     until = f"until {asked['expires_at'][:19]}Z"
@@ -308,7 +316,8 @@ def _confirmation(tx: Tx, message_id: str) -> Iterator[Stage]:
     if asked["outcome"] is not None:
         by = f" by message {asked['ended_by']}" if asked["ended_by"] else ""
         reported = f"; reported with the reply to {asked['told_by']}" if asked["told_by"] else ""
-        yield Stage(asked["ended_at"], "asked_ended", f"{asked['outcome']}{by}{reported}")
+        words = CONFIRMATION_OUTCOMES[asked["outcome"]]
+        yield Stage(asked["ended_at"], "asked_ended", f"{words}{by}{reported}")
 
 
 def _standing(row: Row) -> str:
@@ -363,12 +372,7 @@ def _silence(message: Row) -> Iterator[Stage]:
 
 
 def _text(row: Row) -> str:
-    """The text of a stored reply, or its type if it has no text."""
-    payload = json.loads(row["payload"])
-    question = json_access.mapping(json_access.mapping(payload, "interactive"), "body")
-    words = json_access.text(json_access.mapping(payload, "text"), "body")
-    words = words or json_access.text(question, "text")
-    return words or f"[{json_access.text(payload, 'type') or 'no text'}]"
+    return decoded(row["payload"]).body
 
 
 def _revision(revision: int) -> str:

@@ -129,7 +129,7 @@ def _delivery(tx: Tx, message: Row, *, is_served: bool) -> str | None:
 
 
 def _open_question(tx: Tx, message: Row) -> str | None:
-    if message["question_id"] is None or not timeline.is_unanswered(tx, message["question_id"]):
+    if message["prompt_id"] is None or not timeline.is_unanswered(tx, message["prompt_id"]):
         return None
     return (
         f"The reply is a question: {SILENCES['asked_about']} (WBOT_STALE_AFTER); "

@@ -8,7 +8,7 @@ from wbot.clock import from_text, to_text
 from wbot.domain.errors import RefusedError
 from wbot.domain.message_age import Staleness, staleness_of
 from wbot.domain.states import UNFINISHED, MessageState
-from wbot.storage import customers, errors, journal, messages, questions
+from wbot.storage import customers, errors, journal, messages, prompts
 from wbot.storage.tx import Tx
 
 
@@ -40,7 +40,7 @@ def retry(tx: Tx, error_id: int, *, now: datetime, stale_after_s: float) -> Requ
     messages.requeue(tx, message_id, to_text(now))
     errors.mark_retried(tx, message_id)
     approved_at = (
-        questions.answered_at(tx, message["question_id"]) if message["is_stale_approved"] else None
+        prompts.ended_at(tx, message["prompt_id"]) if message["is_stale_approved"] else None
     )
     requested_at = approved_at or message["sent_at"]
     staleness = staleness_of(

@@ -11,6 +11,7 @@ from wbot.domain import json_access
 from wbot.domain.delivery import Verdict, verdict_of
 from wbot.domain.errors import MalformedError, RetryableError, WbotError
 from wbot.domain.messages import meta_code
+from wbot.domain.outgoing import Outgoing, Prompt, Text
 from wbot.domain.redaction import redacted, words_of_message
 
 USER_AGENT = "wbot/1.0"
@@ -48,6 +49,42 @@ class PhoneNumberCredentials(msgspec.Struct, frozen=True):
         return f"{type(self).__name__}({self.phone_number_id})"
 
 
+class Recipient(msgspec.Struct, frozen=True):
+    """Where a message goes, exactly as Meta gave it."""
+
+    phone: str | None
+    user_id: str | None
+
+
+def rendered(said: Outgoing, *, to: Recipient, opaque: str) -> dict[str, Any]:
+    """The whole body of a send, by phone number where there is one: Meta then keeps reporting it.
+
+    A number gets its `+`, or Meta would prefix the business's own country code; a user id goes into
+    `recipient`, because in `to` it would be accepted and never delivered (cloud-api.md 3.1, 4.1).
+    """
+    address = {"to": f"+{to.phone.lstrip('+')}"} if to.phone else {"recipient": to.user_id}
+    return {
+        "messaging_product": "whatsapp",
+        "recipient_type": "individual",
+        **address,
+        **_content(said),
+        "biz_opaque_callback_data": opaque,
+    }
+
+
+def _content(said: Outgoing) -> dict[str, Any]:
+    match said:
+        case Text(body=body):
+            return {"type": "text", "text": {"body": body}}
+        case Prompt(body=body, buttons=buttons):
+            replies = [
+                {"type": "reply", "reply": {"id": one.id, "title": one.title}} for one in buttons
+            ]
+            action = {"buttons": replies}
+            interactive = {"type": "button", "body": {"text": body}, "action": action}
+            return {"type": "interactive", "interactive": interactive}
+
+
 class WhatsApp:
     """The Graph API at one URL and version; `timeout_s` is the total for one call.
 
@@ -68,13 +105,15 @@ class WhatsApp:
         self._base = f"{graph_url.rstrip('/')}/{version}"
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
 
-    async def send(self, credentials: PhoneNumberCredentials, body: Mapping[str, Any]) -> str:
-        """Send one message; its wamid.
+    async def send(
+        self, credentials: PhoneNumberCredentials, said: Outgoing, *, to: Recipient, opaque: str
+    ) -> str:
+        """Send one message; its wamid. Statuses bring the opaque value back.
 
         Raises NotSentError, GraphError or UnknownOutcomeError. There is no idempotency key: only
         the first two may be followed by the same request again.
         """
-        answer = await self._post(credentials, body)
+        answer = await self._post(credentials, rendered(said, to=to, opaque=opaque))
         message = next(iter(json_access.mappings(answer, "messages")), {})
         wamid = json_access.identifier(message, "id")
         if wamid is None:

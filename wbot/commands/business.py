@@ -234,7 +234,10 @@ def _show(one: Business) -> None:
     print_facts([(name, _shown(name, value, one)) for name, value in described(one).items()])
 
 
-_UNITS = {"cancel_window": "s", "hold_ttl": "s", "throughput": "sends a second"}
+_UNITS = {
+    **dict.fromkeys(("cancel_window", "hold_ttl", "repeat_window"), "s"),
+    "throughput": "sends a second",
+}
 
 
 def _shown(name: str, value: Any, one: Business) -> str:

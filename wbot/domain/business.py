@@ -26,6 +26,13 @@ class ShowPayer(StrEnum):
     NONE = "none"
 
 
+class Switch(StrEnum):
+    """An option that is on or off."""
+
+    ON = "on"
+    OFF = "off"
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """A business's money rules; amounts in minor units, None means no limit."""
 
@@ -36,8 +43,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     overdraft_minor: int = 0
     cancel_window_s: int = 900
     hold_ttl_s: int = 600
+    repeat_window_s: int = 300
     new_payee_limit_minor: int | None = None
     payees: PayeeRule = PayeeRule.ANY
+    own_words: Switch = Switch.ON
 
 
 class Business(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from wbot.domain.business import Business, PayeeRule, Policy, ShowPayer
+from wbot.domain.business import Business, PayeeRule, Policy, ShowPayer, Switch
 from wbot.domain.errors import MalformedError, RefusedError
 from wbot.domain.money import Currency, currency_of, format_amount, parse_amount
 from wbot.domain.receipts import one_line
@@ -141,11 +141,21 @@ RULES: dict[str, Option] = {
     "hold_ttl": _rule(
         "hold_ttl_s", _whole(1, SECONDS_MAX), "Seconds an unconfirmed transfer waits (default 600)."
     ),
+    "repeat_window": _rule(
+        "repeat_window_s",
+        _whole(0, SECONDS_MAX),
+        "Seconds in which the same payment again is asked about (default 300; 0: never).",
+    ),
     "new_payee_limit": _rule(
         "new_payee_limit_minor", _limit, "Largest amount of a transfer to a payee not known yet."
     ),
     "payees": _rule(
         "payees", _one_of(PayeeRule), "Whom customers may pay: any (default) or known."
+    ),
+    "own_words": _rule(
+        "own_words",
+        _one_of(Switch),
+        "Whether what a customer did not type needs a yes: on (default) or off.",
     ),
 }
 """The money rules, by the names operators write."""

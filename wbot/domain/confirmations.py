@@ -7,10 +7,23 @@ import msgspec
 from wbot.domain.ledger import reference_of
 from wbot.domain.money import Currency, format_money
 from wbot.domain.payees import Payee
-from wbot.domain.receipts import receipt, told_payee
+from wbot.domain.receipts import quoted_payee, receipt, told_payee
+
+_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 BODY_LENGTH_MAX = 1_024
 """Characters in the body of a message with buttons (cloud-api.md 4.2)."""
+
+
+NOT_TYPED = "Please check it: I did not find all of this in your message."
+"""Where an amount, or a payee never confirmed before, is not what the customer typed."""
+
+
+class Repeated(msgspec.Struct, frozen=True):
+    """The same payment before: how many seconds ago, and whether it was sent or still waits."""
+
+    ago_s: float
+    is_sent: bool
 
 
 class PendingTransfer(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,30 +33,77 @@ class PendingTransfer(msgspec.Struct, frozen=True, kw_only=True):
     amount_minor: int
     payee: Payee
     is_payee_known: bool
+    repeats: Repeated | None = None
 
 
 def confirmation_body(
-    held: Sequence[PendingTransfer], currency: Currency, *, ttl_s: int, receipts: Sequence[str] = ()
+    held: Sequence[PendingTransfer],
+    currency: Currency,
+    *,
+    ttl_s: int,
+    receipts: Sequence[str] = (),
+    is_typed: bool = True,
 ) -> str:
     """The question; what else the turn did stands above it, as far as there is room."""
-    lines = [_line(one, currency) for one in held]
+    lines = [line_of(one, currency) for one in held]
+    if len(held) == 1 and held[0].repeats is not None:
+        lines.append(_again(held[0], held[0].repeats, currency))
     if len(held) > 1:
+        lines = [f"{line}{_mark_of_repetition(one)}" for line, one in zip(lines, held, strict=True)]
         total = sum(one.amount_minor for one in held)
         lines.append(receipt(f"Together {format_money(total, currency)}"))
     question = "\n".join(
         [
             "Please confirm:",
             *lines,
+            *([] if is_typed else [NOT_TYPED]),
             f"Nothing is sent until you confirm. Valid for {_duration(ttl_s)}.",
         ]
     )
     return "\n\n".join(part for part in (_above(receipts, question), question) if part)
 
 
-def _line(one: PendingTransfer, currency: Currency) -> str:
+def take_back_body(sent: str, receipts: Sequence[str]) -> str:
+    """The question whether a transfer is taken back; `sent` is the ledger's line about it."""
+    question = f"{sent}\nShall I take this payment back?"
+    return "\n\n".join(part for part in (_above(receipts, question), question) if part)
+
+
+def which_body(lines: Sequence[str], *, is_yes: bool) -> str:
+    """The question which of several open ones a plain yes or no is about, as far as they fit."""
+    word = "yes" if is_yes else "no"
+    asked = f"I have asked you more than one thing, so nothing was done. What is your “{word}” for?"
+    shown = list(lines)
+    while len("\n".join([asked, *shown])) > BODY_LENGTH_MAX:
+        shown.pop()
+    return "\n".join([asked, *shown])
+
+
+def line_of(one: PendingTransfer, currency: Currency) -> str:
+    """A pending transfer in a question."""
     money = format_money(one.amount_minor, currency)
     new = "" if one.is_payee_known else ", a new payee"
     return receipt(f"{money} to {told_payee(one.payee)} ({reference_of(one.transfer_id)}){new}")
+
+
+def _again(one: PendingTransfer, before: Repeated, currency: Currency) -> str:
+    money = format_money(one.amount_minor, currency)
+    to, ago = quoted_payee(one.payee.name, one.payee.number), _ago(before.ago_s)
+    did = "You sent" if before.is_sent else "You already asked to send"
+    return receipt(f"{did} {money} to {to} {ago}. Send another {money}?")
+
+
+def _mark_of_repetition(one: PendingTransfer) -> str:
+    if one.repeats is None:
+        return ""
+    return f", {'sent' if one.repeats.is_sent else 'asked for'} already {_ago(one.repeats.ago_s)}"
+
+
+def _ago(seconds: float) -> str:
+    whole = max(1, int(seconds))
+    unit_s, name = next(one for one in _UNITS if whole >= one[0])
+    count = whole // unit_s
+    return f"{count} {name}{'' if count == 1 else 's'} ago"
 
 
 def _above(receipts: Sequence[str], question: str) -> str:
@@ -60,7 +120,7 @@ def _above(receipts: Sequence[str], question: str) -> str:
 
 
 def _duration(seconds: int) -> str:
-    for unit, name in ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")):
+    for unit, name in _UNITS:
         count, rest = divmod(seconds, unit)
         if count and not rest:
             return f"{count} {name}{'' if count == 1 else 's'}"

@@ -1,40 +1,12 @@
-"""What becomes of a reply: its body, what Meta's error codes ask for, how long to wait."""
+"""What becomes of a reply: its parts, what Meta's error codes ask for, how long to wait."""
 
 import re
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 
 TEXT_LENGTH_MAX = 4_096
 """Characters of one text message (cloud-api.md 4.2)."""
-
-
-def addressed(
-    payload: Mapping[str, Any], *, phone: str | None, user_id: str | None, opaque: str
-) -> dict[str, Any]:
-    """The whole body of a send, by phone number where there is one: Meta then keeps reporting it.
-
-    A number gets its `+`, or Meta would prefix the business's own country code; a user id goes into
-    `recipient`, because in `to` it would be accepted and never delivered (cloud-api.md 3.1, 4.1).
-    """
-    to = {"to": f"+{phone.lstrip('+')}"} if phone else {"recipient": user_id}
-    common = {"messaging_product": "whatsapp", "recipient_type": "individual"}
-    return {**common, **to, **payload, "biz_opaque_callback_data": opaque}
-
-
-def text_payload(body: str) -> dict[str, Any]:
-    """A text message in the Graph API's form."""
-    return {"type": "text", "text": {"body": body}}
-
-
-def words_of(payload: Mapping[str, Any]) -> str:
-    """What the customer reads of a message we send."""
-    content = payload.get(str(payload.get("type")), {})
-    if payload.get("type") == "interactive":
-        content = {"body": content.get("body", {}).get("text")}
-    return str(content.get("body") or "")
 
 
 class Verdict(StrEnum):

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
-from wbot.domain.questions import QuestionKind, question_payload
+from wbot.domain.outgoing import Prompt
+from wbot.domain.prompts import PromptKind, prompt
 from wbot.domain.receipts import one_line
 
 WINDOW_S = 24 * 3600.0
@@ -47,15 +47,15 @@ def staleness_of(
     return Staleness.FRESH if is_fresh else Staleness.STALE
 
 
-def stale_question(question_id: int, texts: Sequence[str]) -> dict[str, Any]:
+def stale_prompt(token: str, texts: Sequence[str]) -> Prompt:
     """The one question about a run of stale messages, with a button for each answer."""
     quotes = [f"• {one_line(text, QUOTE_LENGTH_MAX)}" for text in texts[:QUOTES_MAX]]
     if len(texts) > QUOTES_MAX:
         quotes.append(f"… and {len(texts) - QUOTES_MAX} more")
     asked = "\n".join(["Sorry, I could not answer you in time. You wrote:", *quotes])
-    return question_payload(
-        QuestionKind.STALE,
-        str(question_id),
+    return prompt(
+        PromptKind.STALE,
+        token,
         f"{asked}\n\nShall I still do that?",
         yes="Yes, do it now",
         no="No, leave it",

@@ -39,6 +39,9 @@ class Refusal(StrEnum):
     CANCEL_WINDOW_CLOSED = "cancel_window_closed"
     REACHED_A_CUSTOMER = "reached_a_customer"
     PAYING_OUT = "paying_out"
+    QUOTES_NO_PAYMENT = "quotes_no_payment"
+    QUOTES_ANOTHER = "quotes_another"
+    QUOTES_SEVERAL = "quotes_several"
 
 
 SENTENCES = {
@@ -71,8 +74,29 @@ SENTENCES = {
         "That money has reached another customer's account; please ask us to sort it out."
     ),
     Refusal.PAYING_OUT: "That money is already being paid out; please ask us.",
+    Refusal.QUOTES_NO_PAYMENT: "The message that you quote is about no payment of yours.",
+    Refusal.QUOTES_ANOTHER: "That is not the payment in the message that you quote.",
+    Refusal.QUOTES_SEVERAL: (
+        "The message that you quote is about several payments; please give the reference of the "
+        "one that you mean, for example T12."
+    ),
 }
 """With the policy's figures where they stand in braces."""
+
+
+class AskReason(StrEnum):
+    """Why a transfer waits for its customer's yes, whatever its amount."""
+
+    FOREIGN_WORDS = "foreign_words"
+    REPEATED = "repeated"
+    """The same amount went to the same payee within `repeat_window`, or waits to."""
+    NOT_OWN_WORDS = "not_own_words"
+    """The amount, or a payee never confirmed before, is not in what the customer typed."""
+    QUOTATION = "quotation"
+    """The model read what the message quotes."""
+    CAME_AS_TEXT = "came_as_text"
+    """The model wrote the call as text, which it may have copied from anywhere."""
+    FALLBACK_MODEL = "fallback_model"
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,8 +111,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """Transfers of the same message that already wait for a confirmation."""
     unasked_minor: int = 0
     """What the same message has moved already without one."""
-    has_met_foreign: bool = False
-    """Whether the same message's turn has read another person's words."""
+    must_ask: frozenset[AskReason] = frozenset()
     is_nobody: bool = False
     """Whether the payee is a number that no customer has."""
     may_guess: bool = True
@@ -122,9 +145,9 @@ def needs_confirmation(amount_minor: int, standing: Standing, policy: Policy) ->
     """Whether a transfer of this amount waits for the customer's own yes.
 
     All that one message moves without one stays within the threshold, however many small
-    transfers a model splits it into. A model may obey another person whose words it has read.
+    transfers a model splits it into.
     """
-    if standing.has_met_foreign:
+    if standing.must_ask:
         return True
     return standing.unasked_minor + amount_minor > policy.confirm_above_minor
 

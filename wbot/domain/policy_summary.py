@@ -1,6 +1,6 @@
 """A business's money rules in an operator's words: what they are, and which make no sense."""
 
-from wbot.domain.business import Business, PayeeRule
+from wbot.domain.business import Business, PayeeRule, Switch
 from wbot.domain.money import format_amount
 
 
@@ -53,8 +53,15 @@ def contradictions(business: Business) -> list[str]:
 
 
 def _confirmed(business: Business) -> str:
-    above_minor = business.policy.confirm_above_minor
-    return f"what is above {_money(above_minor, business)}" if above_minor else "every transfer"
+    above_minor, window_s = business.policy.confirm_above_minor, business.policy.repeat_window_s
+    if not above_minor:
+        return "every transfer"
+    kinds = [f"what is above {_money(above_minor, business)}"]
+    if window_s:
+        kinds.append(f"the same again within {window_s} s")
+    if business.policy.own_words is Switch.ON:
+        kinds.append("what the customer did not type")
+    return ", or ".join(kinds)
 
 
 def _money(minor: int, business: Business) -> str:

@@ -16,8 +16,11 @@ _BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _LEFT_OUT = {"Cc", "Cs"}  # controls, and lone surrogates, which no file can store
 _LINE_BREAKS = re.compile("[\\s\u0085\u2028\u2029]+")
 _QUOTATION_MARKS = re.compile('["\u201c-\u201f\u2033\u2036\u301d-\u301f\uff02]')
+_QUOTED = re.compile("“[^”]*”")
+_REFERENCE = re.compile(r"\bT\d+\b")
 
 PAYEE_LENGTH_MAX = 60
+BUSINESS_LENGTH_MAX = 40
 MEMO_LENGTH_MAX = 140
 
 
@@ -57,7 +60,7 @@ def told_payee(payee: Payee) -> str:
     shown = quoted_payee(payee.name, payee.number)
     if payee.paid_out_by is None:
         return f"{shown}, gets it at once"
-    return f"{shown}, outside: paid out by {one_line(payee.paid_out_by, PAYEE_LENGTH_MAX)}"
+    return f"{shown}, outside: paid out by {one_line(payee.paid_out_by, BUSINESS_LENGTH_MAX)}"
 
 
 class ReceiptFormatter:
@@ -108,6 +111,12 @@ def reply_text(receipts: Sequence[str], words: str) -> str:
     """The whole reply: the ledger's lines first, apart from the model's words."""
     spoken = without_mark(words).strip() if receipts else without_mark(words)
     return "\n\n".join(part for part in ("\n".join(receipts), spoken) if part)
+
+
+def references_in(text: str) -> tuple[str, ...]:
+    """The transfers that a reply's lines of the ledger name, each once, in order."""
+    lines = _QUOTED.sub("", our_lines(text))
+    return tuple(dict.fromkeys(_REFERENCE.findall(lines)))
 
 
 def our_lines(text: str) -> str:

@@ -133,25 +133,15 @@ SEND: Transitions[SendOutcome] = {None: frozenset(SendOutcome)}
 # A question with buttons ---------------------------------------------------------------------
 
 
-class ConfirmationOutcome(StrEnum):
-    """How the question about pending transfers ended; once."""
-
-    CONFIRMED = "confirmed"
-    CANCELLED = "cancelled"
-    EXPIRED = "expired"
-
-
-CONFIRMATION: Transitions[ConfirmationOutcome] = {None: frozenset(ConfirmationOutcome)}
-
-
-class StaleAnswer(StrEnum):
-    """The answer to the question whether stale messages still hold; one."""
+class PromptOutcome(StrEnum):
+    """How a question ended; once. What it asked about may have been cancelled otherwise: no."""
 
     YES = "yes"
     NO = "no"
+    EXPIRED = "expired"
 
 
-STALE_QUESTION: Transitions[StaleAnswer] = {None: frozenset(StaleAnswer)}
+PROMPT: Transitions[PromptOutcome] = {None: frozenset(PromptOutcome)}
 
 # A transfer ----------------------------------------------------------------------------------
 
@@ -194,8 +184,7 @@ IN_COLUMNS: Mapping[str, Mapping[Any, frozenset[Any]]] = {
     "turn": TURN,
     "reply": REPLY,
     "send": SEND,
-    "confirmation": CONFIRMATION,
-    "stale_question": STALE_QUESTION,
+    "prompt": PROMPT,
     "payout": PAYOUT,
 }
 """The machines whose state is a column, by their names in `state_transitions`."""

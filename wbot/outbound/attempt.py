@@ -10,6 +10,7 @@ from wbot.clients.whatsapp import (
     GraphError,
     NotSentError,
     PhoneNumberCredentials,
+    Recipient,
     UnknownOutcomeError,
     WhatsApp,
 )
@@ -20,7 +21,6 @@ from wbot.domain.delivery import (
     SEND_BACKOFF,
     UNREACHABLE_BACKOFF,
     Verdict,
-    addressed,
 )
 from wbot.domain.errors import WbotError
 from wbot.domain.redaction import redacted
@@ -65,16 +65,12 @@ async def request(
     secrets: Collection[str],
 ) -> Result:
     """Make the request; every failure of the Graph API becomes a result."""
-    body = addressed(
-        msgspec.json.decode(opened.reply.payload),
-        phone=opened.reply.reply_phone,
-        user_id=opened.reply.reply_user_id,
-        opaque=opened.opaque,
-    )
+    reply = opened.reply
+    to = Recipient(reply.reply_phone, reply.reply_user_id)
     try:
-        wamid = await whatsapp.send(credentials, body)
+        wamid = await whatsapp.send(credentials, reply.content, to=to, opaque=opened.opaque)
     except (NotSentError, UnknownOutcomeError, GraphError) as error:
-        return _failed(error, redacted(str(error), secrets=secrets, messages=opened.reply.words))
+        return _failed(error, redacted(str(error), secrets=secrets, messages=reply.words))
     return Result(outcome=SendOutcome.ACCEPTED, wamid=wamid)
 
 

@@ -1,22 +1,30 @@
 """What a customer takes back: holds are voided, a posted transfer is reversed inside its window."""
 
+import re
+
 import msgspec
 
-from wbot.clock import from_text
+from wbot.clock import from_text, later
+from wbot.domain.business import Business
 from wbot.domain.ledger import (
     Cause,
     CauseKind,
     Entry,
     Phase,
+    TransferKind,
     TransferState,
     reference_of,
     transfer_id_of,
 )
-from wbot.domain.policy import Refusal, cancel_refusal
+from wbot.domain.policy import Refusal, cancel_refusal, sentence_of
+from wbot.domain.receipts import ReceiptFormatter, receipt
 from wbot.payments import consent
 from wbot.payments.context import PaymentContext
 from wbot.storage import ledger
 from wbot.storage.tx import Tx
+
+LOOKED_AT_MAX = 20
+"""How many of the latest transfers a stop word may mean."""
 
 
 class Cancellation(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,18 +39,99 @@ class Cancellation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def cancel(tx: Tx, context: PaymentContext, reference: str) -> Cancellation:
-    """Cancel what the reference names; without one, all that waits for a yes, else the latest."""
+    """Cancel what the reference names, else what the message quotes and nothing else.
+
+    Without either: all that waits for a yes, or else the latest transfer.
+    """
     account_id = ledger.account_of_customer(tx, context.business.id, context.customer_id)
+    if context.quotation is not None:
+        return _cancel_quoted(tx, context, account_id, reference)
     open_ = [] if reference else ledger.open_of_account(tx, account_id)
     if open_:  # what waits for a yes goes before anything that was posted
         return _void(tx, context, account_id, open_)
-    entry = _wanted(tx, account_id, reference)
-    refusal = cancel_refusal(
-        entry,
-        made_at=from_text(entry.made_at) if entry else None,
-        now=from_text(context.now),
-        policy=context.business.policy,
+    return _cancel_one(tx, context, account_id, _wanted(tx, account_id, reference))
+
+
+def stop(tx: Tx, context: PaymentContext) -> Cancellation:
+    """Void what waits for a yes, of what the message quotes if it quotes; the rest stays."""
+    account_id = ledger.account_of_customer(tx, context.business.id, context.customer_id)
+    open_ = [one for one in ledger.open_of_account(tx, account_id) if _may_mean(context, one)]
+    return _void(tx, context, account_id, open_) if open_ else Cancellation()
+
+
+def may_stop(tx: Tx, context: PaymentContext) -> bool:
+    """Whether the customer has something that a stop word can mean."""
+    account_id = ledger.account_of_customer(tx, context.business.id, context.customer_id)
+    open_ = ledger.open_of_account(tx, account_id)
+    return any(_may_mean(context, one) for one in open_) or latest_made(tx, context) is not None
+
+
+def latest_made(tx: Tx, context: PaymentContext) -> Entry | None:
+    """The customer's latest transfer inside `cancel_window`, or the one quoted; None if none is.
+
+    Whether it can be taken back is another question: see `refusal_of`.
+    """
+    account_id = ledger.account_of_customer(tx, context.business.id, context.customer_id)
+    since = later(from_text(context.now), -context.business.policy.cancel_window_s)
+    for entry in ledger.entries(tx, account_id, LOOKED_AT_MAX):
+        is_made = entry.kind is TransferKind.TRANSFER and entry.state is TransferState.POSTED
+        is_recent = from_text(entry.made_at) >= since
+        if (
+            is_made
+            and is_recent
+            and not entry.is_incoming
+            and _may_mean(context, entry.transfer_id)
+        ):
+            return entry
+    return None
+
+
+def _may_mean(context: PaymentContext, transfer_id: int) -> bool:
+    return context.quotation is None or transfer_id in context.quotation.transfer_ids
+
+
+def receipt_of(done: Cancellation, business: Business) -> str:
+    """The lines of the ledger about it."""
+    if done.refusal is not None:
+        sentence = sentence_of(done.refusal, business.policy, business.currency)
+        return receipt(f"Nothing cancelled. {sentence}")
+    was_posted = done.state is TransferState.REVERSED
+    lines = ReceiptFormatter(business.currency, done.available_minor)
+    return "\n".join(
+        lines.cancelled(entry.transfer_id, entry.amount_minor, entry.payee, was_posted=was_posted)
+        for entry in done.entries
     )
+
+
+def _cancel_quoted(
+    tx: Tx, context: PaymentContext, account_id: int, reference: str
+) -> Cancellation:
+    quoted = () if context.quotation is None else context.quotation.transfer_ids
+    if reference:
+        entry = _wanted(tx, account_id, reference)
+        is_meant = entry is not None and entry.transfer_id in quoted
+        if entry is not None and not is_meant and not _is_typed(entry, context.words):
+            return Cancellation(refusal=Refusal.QUOTES_ANOTHER)
+        return _cancel_one(tx, context, account_id, entry)
+    entries = [ledger.entry(tx, account_id, transfer_id) for transfer_id in quoted]
+    own = [entry for entry in entries if entry is not None and not entry.is_incoming]
+    if not own:
+        return Cancellation(refusal=Refusal.QUOTES_NO_PAYMENT)
+    if len(own) == 1:
+        return _cancel_one(tx, context, account_id, own[0])
+    if all(entry.state is TransferState.PENDING for entry in own):  # one question about them all
+        return _void(tx, context, account_id, [entry.transfer_id for entry in own])
+    return Cancellation(refusal=Refusal.QUOTES_SEVERAL)
+
+
+def _is_typed(entry: Entry, words: str) -> bool:
+    return re.search(rf"\b{entry.reference}\b", words, re.IGNORECASE) is not None
+
+
+def _cancel_one(
+    tx: Tx, context: PaymentContext, account_id: int, entry: Entry | None
+) -> Cancellation:
+    refusal = refusal_of(entry, context)
     if entry is None or refusal is not None:
         return Cancellation(refusal=refusal or Refusal.NOTHING_TO_CANCEL)
     if entry.state is TransferState.PENDING:
@@ -53,6 +142,16 @@ def cancel(tx: Tx, context: PaymentContext, reference: str) -> Cancellation:
         state=TransferState.REVERSED,
         transfer_id=reversal_id,
         available_minor=ledger.balance(tx, account_id).available_minor,
+    )
+
+
+def refusal_of(entry: Entry | None, context: PaymentContext) -> Refusal | None:
+    """Why the customer's transfer cannot be cancelled now; None when it can."""
+    return cancel_refusal(
+        entry,
+        made_at=from_text(entry.made_at) if entry else None,
+        now=from_text(context.now),
+        policy=context.business.policy,
     )
 
 

@@ -1,14 +1,14 @@
-"""The customer's own yes or no about what is pending: code's business alone, never the model's."""
+"""What is pending until the customer's own yes: asked about, posted, released or expired."""
 
 import json
-import secrets
 from collections.abc import Sequence
 
 import msgspec
 
 from wbot.clock import from_text, later, to_text
-from wbot.domain.business import Business
-from wbot.domain.confirmations import PendingTransfer, confirmation_body
+from wbot.domain import own_words
+from wbot.domain.business import Business, Switch
+from wbot.domain.confirmations import PendingTransfer, confirmation_body, take_back_body
 from wbot.domain.content import content_of, context_of
 from wbot.domain.foreign import ForeignWords, is_foreign_label
 from wbot.domain.ledger import (
@@ -19,30 +19,20 @@ from wbot.domain.ledger import (
     TransferState,
     reference_of,
 )
-from wbot.domain.message_age import WINDOW_S
-from wbot.domain.messages import ButtonReply, Context, Text
-from wbot.domain.payees import phone_digits
+from wbot.domain.outgoing import Prompt
+from wbot.domain.payees import Payee, phone_digits
 from wbot.domain.policy import Refusal, sentence_of
-from wbot.domain.questions import (
-    Decision,
-    QuestionKind,
-    button_ids,
-    decision_of_button,
-    plain_answer,
-    question_payload,
-)
+from wbot.domain.prompts import PromptKind, prompt
 from wbot.domain.receipts import ReceiptFormatter
-from wbot.domain.states import ConfirmationOutcome
-from wbot.payments import notifications, recipients, unknown_numbers
+from wbot.domain.states import PromptOutcome
+from wbot.payments import notifications, recipients, repetition, unknown_numbers
 from wbot.storage import (
-    confirmations,
     customers,
     journal,
     ledger,
     messages,
-    outbox,
     payees,
-    questions,
+    prompts,
 )
 from wbot.storage.messages import StoredMessage
 from wbot.storage.tx import Row, Tx
@@ -50,32 +40,11 @@ from wbot.storage.tx import Row, Tx
 EXPIRY_GRACE_S = 2.0
 """Seconds a webhook may take from its arrival to its commit: a yes of the last moment counts."""
 
-_CONFIRMED = ConfirmationOutcome.CONFIRMED
-_CANCELLED = ConfirmationOutcome.CANCELLED
-_EXPIRED = ConfirmationOutcome.EXPIRED
 
-NOT_ASKED = "That button is not about anything I asked you, so nothing was done."
-NOT_FRESH = (
-    "I cannot tell that you answered just now, so nothing was done. "
-    "If you still mean it, please answer again."
-)
-WHICH = (
-    "I have asked you more than one thing, so nothing was done. "
-    "Please tap the button under the one you mean."
-)
-TOO_LATE = "That came too late to count; a message of yours from before still waits for its turn."
-SENTENCES: dict[str, str] = {
-    _CONFIRMED: "You have confirmed that already; nothing was sent again.",
-    _CANCELLED: "That was cancelled already, so nothing was sent.",
-    _EXPIRED: "That was not confirmed in time, so nothing was sent. Please ask again.",
-}
-
-
-class Settled(msgspec.Struct, frozen=True, kw_only=True):
-    """What a tap came to: lines of the ledger, or words; whose outboxes have something new."""
+class Decided(msgspec.Struct, frozen=True, kw_only=True):
+    """What a yes or no did: lines of the ledger, and whose outboxes have something new."""
 
     receipts: tuple[str, ...] = ()
-    words: str = ""
     notify_conversation_ids: tuple[int, ...] = ()
 
 
@@ -86,108 +55,98 @@ def question(
     *,
     receipts: Sequence[str],
     now: str,
-) -> dict[str, object] | None:
-    """Ask about what the message left pending, in the Graph API's form; None if nothing is."""
+) -> Prompt | None:
+    """Ask about what the message left pending; None if nothing is."""
     open_ = ledger.open_of_message(tx, message.message_id)
     if not open_:
-        return None
+        return _take_back_prompt(tx, message, business, receipts)
     ttl_s = business.policy.hold_ttl_s
-    token = confirmations.ask(
+    asked = prompts.ask(
         tx,
-        message.message_id,
+        PromptKind.CONFIRM,
         conversation_id=message.conversation_id,
-        token=secrets.token_hex(8),
+        message_id=message.message_id,
         now=now,
         expires_at=to_text(later(from_text(now), ttl_s)),
     )
-    held = [_held(tx, row, business) for row in open_]
+    held = [_held(tx, row, business, now) for row in open_]
     # Where there is no room for all, what was done goes before what was only read.
     done = {effect.receipt for effect in journal.effects(tx, message.message_id)}
     receipts = sorted(receipts, key=lambda line: line not in done)
-    body = confirmation_body(held, business.currency, ttl_s=ttl_s, receipts=receipts)
-    return question_payload(QuestionKind.CONFIRM, token, body, yes="Confirm", no="Cancel")
+    body = confirmation_body(
+        held,
+        business.currency,
+        ttl_s=ttl_s,
+        receipts=receipts,
+        is_typed=_is_typed(message, held, business),
+    )
+    return prompt(PromptKind.CONFIRM, asked["token"], body, yes="Confirm", no="Cancel")
 
 
-def decisions_in(tx: Tx, message: StoredMessage) -> tuple[Decision, ...]:
-    """The answers to questions of ours that a message can be; none for all others.
-
-    A button names its question, and a plain yes or no that quotes one answers that one alone. Else
-    it answers the open question, whatever else code has sent since; with several open, nobody can
-    say which one. Once the model has spoken it may be meant for the model, which reads it then, and
-    forwarded words are somebody else's.
-    """
+def _is_typed(message: StoredMessage, held: Sequence[PendingTransfer], business: Business) -> bool:
     raw = json.loads(message.content or "{}")
-    match content_of(raw):
-        case ButtonReply(id=button_id):
-            decision = decision_of_button(button_id)
-            return () if decision is None else (decision,)
-        case Text(body=body) if (is_yes := plain_answer(body)) is not None:
-            context = context_of(raw) or Context()
-            if context.is_forwarded or context.is_frequently_forwarded:
-                return ()
-            if context.message_id is not None:
-                return _decisions_quoting(tx, message, context.message_id, is_yes=is_yes)
-            return _decisions_meant(tx, message, is_yes=is_yes)
-        case _:
-            return ()
+    words = own_words.typed_in(content_of(raw), context_of(raw))
+    return business.policy.own_words is Switch.OFF or all(
+        own_words.has_amount(words, one.amount_minor, business.currency)
+        and (one.is_payee_known or _is_payee_typed(words, one.payee))
+        for one in held
+    )
 
 
-def _decisions_quoting(
-    tx: Tx, message: StoredMessage, quoted: str, *, is_yes: bool
-) -> tuple[Decision, ...]:
-    payload = outbox.sent_as(tx, message.conversation_id, quoted)
-    ids = [] if payload is None else button_ids(json.loads(payload))
-    taps = [
-        decision for button_id in ids if (decision := decision_of_button(button_id)) is not None
+def _is_payee_typed(words: str, payee: Payee) -> bool:
+    names = (payee.name, payee.number)
+    return any(own_words.has_payee(words, name) for name in names if name is not None)
+
+
+def _take_back_prompt(
+    tx: Tx, message: StoredMessage, business: Business, receipts: Sequence[str]
+) -> Prompt | None:
+    asked = prompts.of_message(tx, message.message_id, PromptKind.CANCEL)
+    if asked is None or asked["outcome"] is not None:
+        return None
+    row = ledger.required(tx, asked["transfer_id"])
+    payee = recipients.payee_of(tx, business, row["id"])
+    sent = _lines(tx, row, business).sent(row["id"], row["amount_minor"], payee)
+    body = take_back_body(sent, receipts)
+    return prompt(PromptKind.CANCEL, asked["token"], body, yes="Yes, take it back", no="No")
+
+
+def held_of(tx: Tx, asked: Row, business: Business, now: str) -> list[PendingTransfer]:
+    """The pending transfers that a confirmation is about."""
+    return [
+        _held(tx, row, business, now) for row in ledger.open_of_message(tx, asked["message_id"])
     ]
-    return tuple(decision for decision in taps if decision.is_yes is is_yes)
 
 
-def _decisions_meant(tx: Tx, message: StoredMessage, *, is_yes: bool) -> tuple[Decision, ...]:
-    since = to_text(later(from_text(message.received_at), -WINDOW_S))
-    found = questions.answerable(tx, message, since=since)
-    return tuple(Decision(QuestionKind(kind), key, is_yes) for kind, key in found)
-
-
-def settle(
-    tx: Tx, message: StoredMessage, decision: Decision, *, business: Business, now: str
-) -> Settled:
-    """Do what the tap says, once, if it came in time; what it came to."""
-    asked = confirmations.by_token(tx, decision.key)
-    if asked is None or asked["conversation_id"] != message.conversation_id:
-        return Settled(words=NOT_ASKED)
-    if asked["outcome"] is None and message.received_at > asked["expires_at"]:
-        if confirmations.may_be_answered(tx, asked["message_id"]):
-            return Settled(words=TOO_LATE)
-        expire(tx, asked, now)
-        return Settled(words=SENTENCES[_EXPIRED])
-    if asked["outcome"] is not None:
-        return Settled(words=SENTENCES[asked["outcome"]])
-    outcome = _CONFIRMED if decision.is_yes else _CANCELLED
-    confirmations.end(tx, asked["message_id"], outcome=outcome, by=message.message_id, now=now)
-    end = _post if decision.is_yes else _decline
+def decide(
+    tx: Tx, message: StoredMessage, asked: Row, *, is_yes: bool, business: Business, now: str
+) -> Decided:
+    """Post or release what an open question is about."""
+    outcome = PromptOutcome.YES if is_yes else PromptOutcome.NO
+    prompts.end(tx, asked["id"], outcome=outcome, by=message.message_id, now=now)
+    end = _post if is_yes else _decline
     ends = [
         end(tx, row, message.message_id, business=business, now=now)
         for row in ledger.open_of_message(tx, asked["message_id"])
     ]
-    return Settled(
+    return Decided(
         receipts=tuple(receipt for receipt, _ in ends),
         notify_conversation_ids=tuple(notify for _, notify in ends if notify is not None),
     )
 
 
 def expire(tx: Tx, asked: Row, now: str) -> None:
-    """Release what a question's time has run out for."""
+    """End a question whose time has run out, and release what it holds."""
     for row in ledger.open_of_message(tx, asked["message_id"]):
         cause = Cause(CauseKind.EXPIRY, reference_of(row["id"]))
         ledger.resolve(tx, row["id"], Phase.EXPIRE, cause=cause, now=now)
-    confirmations.end(tx, asked["message_id"], outcome=_EXPIRED, by=None, now=now)
+    prompts.end(tx, asked["id"], outcome=PromptOutcome.EXPIRED, by=None, now=now)
 
 
 def expire_due(tx: Tx, now: str) -> int:
     """Let every hold expire whose time is over; how many questions that ended."""
     before = to_text(later(from_text(now), -EXPIRY_GRACE_S))
-    due = confirmations.due(tx, before)
+    due = prompts.due(tx, before)
     for asked in due:
         expire(tx, asked, now)
     return len(due)
@@ -196,15 +155,18 @@ def expire_due(tx: Tx, now: str) -> int:
 def close_if_voided(tx: Tx, transfer_id: int, *, by: str, now: str) -> None:
     """End the question about a transfer that was cancelled otherwise, if it was the last of it."""
     asker = journal.message_of_transfer(tx, transfer_id)
-    if asker is not None and not ledger.open_of_message(tx, asker):
-        confirmations.end(tx, asker, outcome=_CANCELLED, by=by, now=now)
+    if asker is None or ledger.open_of_message(tx, asker):
+        return
+    asked = prompts.of_message(tx, asker, PromptKind.CONFIRM)
+    if asked is not None:
+        prompts.end(tx, asked["id"], outcome=PromptOutcome.NO, by=by, now=now)
 
 
 def expiry_lines(tx: Tx, message: StoredMessage, business: Business) -> list[str]:
     """Lines about the holds that expired since the last reply; they go out with this one."""
     lines = []
-    for asked in confirmations.expired_untold(tx, message.conversation_id):
-        confirmations.mark_told(tx, asked["message_id"], message.message_id)
+    for asked in prompts.expired_untold(tx, message.conversation_id):
+        prompts.mark_told(tx, asked["id"], message.message_id)
         for row in ledger.pending_of_message(tx, asked["message_id"]):
             if row["resolution"] == Phase.EXPIRE:
                 facts = (row["id"], row["amount_minor"], row["payee"])
@@ -332,15 +294,15 @@ def _keep(
     journal.add_effect(tx, message_id, effect, now)
 
 
-def _held(tx: Tx, row: Row, business: Business) -> PendingTransfer:
+def _held(tx: Tx, row: Row, business: Business, now: str) -> PendingTransfer:
+    payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
     return PendingTransfer(
         transfer_id=row["id"],
         amount_minor=row["amount_minor"],
         payee=recipients.payee_of(tx, business, row["id"]),
-        is_payee_known=payees.is_known_account(
-            tx,
-            ledger.account(tx, row["debit_account_id"])["customer_id"],
-            row["credit_account_id"],
+        is_payee_known=payees.is_known_account(tx, payer_id, row["credit_account_id"]),
+        repeats=repetition.repeated_by(
+            tx, row, payee=row["payee"], policy=business.policy, now=now
         ),
     )
 

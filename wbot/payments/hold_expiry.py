@@ -6,7 +6,7 @@ from wbot.clock import Clock, later, to_text
 from wbot.domain.errors import StorageError
 from wbot.logs import Log
 from wbot.payments import consent
-from wbot.storage import confirmations
+from wbot.storage import prompts
 from wbot.storage.database import Database
 
 LOOK_EVERY_S = 1.0
@@ -39,7 +39,7 @@ class Expiry:
     async def _process_next(self) -> None:
         now = self._clock.now()
         before = to_text(later(now, -consent.EXPIRY_GRACE_S))
-        if not await self._database.read(lambda tx: confirmations.due(tx, before)):
+        if not await self._database.read(lambda tx: prompts.due(tx, before)):
             return
         if await self._are_books_right():
             # Only the writer sees an answer that came in between, so it checks again.

@@ -1,13 +1,11 @@
 """Notices that customers get unasked: they were paid, or a payout of theirs came back."""
 
-import msgspec
-
 from wbot.clock import from_text, later, to_text
 from wbot.domain import foreign
 from wbot.domain.business import Business
-from wbot.domain.delivery import text_payload
 from wbot.domain.ledger import reference_of
 from wbot.domain.message_age import WINDOW_S
+from wbot.domain.outgoing import Text
 from wbot.domain.receipts import ReceiptFormatter
 from wbot.storage import customers, ledger, outbox
 from wbot.storage.tx import Tx
@@ -61,7 +59,7 @@ def _notify(
             message_id=None,
             reply_phone=to.phone,
             reply_user_id=to.user_id,
-            payload=msgspec.json.encode(text_payload(line)).decode(),
+            content=Text(line),
             created_at=now,
         ),
     )

@@ -67,6 +67,15 @@ def account_of(tx: Tx, context: PaymentContext, recipient: Recipient) -> int:
     )
 
 
+def find_account(tx: Tx, context: PaymentContext, recipient: Recipient) -> int | None:
+    """The account that would get the money, if there is one already."""
+    if recipient.customer_id is not None:
+        return ledger.find_account(tx, recipient.customer_id)
+    if recipient.is_number:
+        return ledger.account_of_business(tx, context.business.id)
+    return ledger.find_account_of_payee(tx, context.customer_id, recipient.name)
+
+
 def payee_of(tx: Tx, business: Business, transfer_id: int) -> Payee:
     """Whom a transfer is to, as its payer reads it."""
     row = ledger.payee_of(tx, transfer_id)

@@ -1,12 +1,23 @@
 """A transfer that a customer asks for: posted, held until their yes, or refused by a rule."""
 
+from collections.abc import Iterator
+
 import msgspec
 
 from wbot.clock import from_text, later, to_text
+from wbot.domain import own_words
+from wbot.domain.business import Switch
 from wbot.domain.ledger import Cause, CauseKind, Phase, TransferKind
 from wbot.domain.payees import Payee
-from wbot.domain.policy import DAY_S, Refusal, Standing, needs_confirmation, transfer_refusal
-from wbot.payments import notifications, recipients, unknown_numbers
+from wbot.domain.policy import (
+    DAY_S,
+    AskReason,
+    Refusal,
+    Standing,
+    needs_confirmation,
+    transfer_refusal,
+)
+from wbot.payments import notifications, recipients, repetition, unknown_numbers
 from wbot.payments.context import PaymentContext
 from wbot.payments.recipients import Recipient
 from wbot.storage import ledger, messages
@@ -41,7 +52,8 @@ def transfer(tx: Tx, context: PaymentContext, order: Order) -> Transfer:
     """Record the transfer as the business's rules have it; raises MalformedError for no payee."""
     recipient = recipients.find(tx, context, order.to)
     account_id = ledger.account_of_customer(tx, context.business.id, context.customer_id)
-    standing = _standing(tx, context, account_id, recipient)
+    reasons = context.must_ask.union(_reasons_to_ask(tx, context, account_id, recipient, order))
+    standing = _standing(tx, context, account_id, recipient, reasons=reasons)
     policy = context.business.policy
     refusal = transfer_refusal(order.amount_minor, standing, policy)
     if recipient.is_own:
@@ -76,7 +88,7 @@ def transfer(tx: Tx, context: PaymentContext, order: Order) -> Transfer:
         refusal=refusal,
         available_minor=ledger.balance(tx, account_id).available_minor,
         # A new name may be one that the model has read, so it is not the payer's own yet.
-        is_foreign=recipient.is_new_name and standing.has_met_foreign,
+        is_foreign=recipient.is_new_name and AskReason.FOREIGN_WORDS in standing.must_ask,
         notify_conversation_id=notifications.notify_payee(
             tx, context.business, transfer_id, context.now
         )
@@ -85,7 +97,14 @@ def transfer(tx: Tx, context: PaymentContext, order: Order) -> Transfer:
     )
 
 
-def _standing(tx: Tx, context: PaymentContext, account_id: int, recipient: Recipient) -> Standing:
+def _standing(
+    tx: Tx,
+    context: PaymentContext,
+    account_id: int,
+    recipient: Recipient,
+    *,
+    reasons: frozenset[AskReason],
+) -> Standing:
     since = to_text(later(from_text(context.now), -DAY_S))
     day_count, day_total_minor = ledger.made_since(tx, account_id, since)
     return Standing(
@@ -95,10 +114,42 @@ def _standing(tx: Tx, context: PaymentContext, account_id: int, recipient: Recip
         day_total_minor=day_total_minor,
         asked_at_once=len(ledger.open_of_message(tx, context.message_id)),
         unasked_minor=ledger.posted_by_call_minor(tx, context.message_id),
-        has_met_foreign=messages.has_met_foreign(tx, context.message_id),
+        must_ask=reasons,
         is_nobody=recipient.is_number and recipient.customer_id is None,
         may_guess=_may_guess(tx, context, account_id, recipient),
     )
+
+
+def _is_repeated(
+    tx: Tx, context: PaymentContext, account_id: int, recipient: Recipient, order: Order
+) -> bool:
+    to_id = recipients.find_account(tx, context, recipient)
+    if to_id is None:
+        return False
+    alike = ledger.Alike(account_id, to_id, order.amount_minor, recipient.name)
+    return repetition.is_repeated(tx, alike, context.business.policy, context.now)
+
+
+def _is_in_own_words(context: PaymentContext, recipient: Recipient, order: Order) -> bool:
+    business = context.business
+    if business.policy.own_words is Switch.OFF:
+        return True
+    if not own_words.has_amount(context.words, order.amount_minor, business.currency):
+        return False
+    names = (order.to, recipient.name)
+    return recipient.is_known or any(own_words.has_payee(context.words, one) for one in names)
+
+
+def _reasons_to_ask(
+    tx: Tx, context: PaymentContext, account_id: int, recipient: Recipient, order: Order
+) -> Iterator[AskReason]:
+    if _is_repeated(tx, context, account_id, recipient, order):
+        yield AskReason.REPEATED
+    if not _is_in_own_words(context, recipient, order):
+        yield AskReason.NOT_OWN_WORDS
+    # A model may obey another person whose words it has read.
+    if messages.has_met_foreign(tx, context.message_id):
+        yield AskReason.FOREIGN_WORDS
 
 
 def _may_guess(tx: Tx, context: PaymentContext, account_id: int, recipient: Recipient) -> bool:

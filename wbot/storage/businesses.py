@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from wbot.domain.business import Business, PayeeRule, Policy, ShowPayer
+from wbot.domain.business import Business, PayeeRule, Policy, ShowPayer, Switch
 from wbot.domain.errors import ConfigurationError, RefusedError
 from wbot.storage.tx import Cursor, Row, Tx
 
@@ -136,6 +136,7 @@ def _business(row: Row) -> Business:
     values: dict[str, Any] = dict(row)
     policy: dict[str, Any] = {name: values.pop(name) for name in _POLICY}
     policy["payees"] = PayeeRule(policy["payees"])
+    policy["own_words"] = Switch(policy["own_words"])
     values["is_paused"] = bool(values["is_paused"])
     values["show_payer"] = ShowPayer(values["show_payer"])
     return Business(policy=Policy(**policy), **values)

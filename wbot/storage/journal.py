@@ -178,9 +178,10 @@ def add_effect(tx: Tx, message_id: str, done: Effect, now: str) -> None:
 
 
 def has_decided(tx: Tx, message_id: str) -> bool:
-    """Whether the message is an answer to a confirmation, and was carried out already."""
+    """Whether the message is an answer or a stop word that was carried out already."""
     row = tx.execute(
-        "SELECT 1 FROM effects WHERE message_id = ? AND tool IN ('confirm', 'decline') LIMIT 1",
+        "SELECT 1 FROM effects WHERE message_id = ? "
+        "AND tool IN ('confirm', 'decline', 'stop', 'take_back') LIMIT 1",
         (message_id,),
     ).fetchone()
     return row is not None

@@ -101,6 +101,25 @@ POSTED_BY_CALL = """
 SELECT coalesce(sum(t.amount_minor), 0) FROM effects e JOIN transfers t ON t.id = e.transfer_id
 WHERE e.message_id = ? AND e.tool = 'transfer' AND t.phase = 'posted'
 """
+# By the index transfers_alike. Numbers that no customer has share the business's account: of them
+# the name tells.
+LATEST_ALIKE = """
+SELECT t.id, coalesce(r.created_at, t.created_at) AS made_at,
+    coalesce(r.phase, t.phase) IN ('posted', 'post') AS is_sent
+FROM transfers t
+JOIN accounts c ON c.id = t.credit_account_id
+LEFT JOIN transfers r ON r.target_id = t.id AND r.phase IN ('post', 'void', 'expire')
+LEFT JOIN transfer_texts x ON x.transfer_id = t.id
+WHERE t.debit_account_id = :from_id AND t.credit_account_id = :to_id
+    AND t.amount_minor = :amount_minor AND t.created_at >= :asked_since
+    AND t.kind = 'transfer' AND t.phase IN ('posted', 'pending')
+    AND (:before IS NULL OR t.id < :before)
+    AND (r.phase IS NULL OR r.phase = 'post')
+    AND coalesce(r.created_at, t.created_at) >= :since
+    AND (c.kind <> 'business' OR x.payee = :payee)
+    AND NOT EXISTS (SELECT 1 FROM transfers v WHERE v.target_id = t.id AND v.kind = 'reversal')
+ORDER BY made_at DESC, t.id DESC LIMIT 1
+"""
 PAID = """
 SELECT 1 FROM transfers WHERE debit_account_id = ? AND credit_account_id = ?
     AND kind = 'transfer' AND phase IN ('posted', 'post') LIMIT 1
@@ -136,6 +155,15 @@ SELECT id FROM (SELECT id FROM transfers t WHERE credit_account_id = :account
     ORDER BY id DESC LIMIT :limit)
 ORDER BY 1 DESC LIMIT :limit
 """
+
+
+class Alike(msgspec.Struct, frozen=True):
+    """What makes two transfers the same payment: the accounts, the amount, the payee's name."""
+
+    from_id: int
+    to_id: int
+    amount_minor: int
+    payee: str
 
 
 class Movement(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,6 +229,16 @@ def account_of_payee(tx: Tx, business_id: str, customer_id: int, name: str, now:
         (customer_id, folded),
     ).fetchone()
     return int(payee[1]) if payee[1] else _open(tx, business_id, "payee", payee_id=payee[0])
+
+
+def find_account_of_payee(tx: Tx, customer_id: int, name: str) -> int | None:
+    """The account of a payee this customer names, or None if there is none yet."""
+    row = tx.execute(
+        "SELECT a.id FROM payees p JOIN accounts a ON a.payee_id = p.id "
+        "WHERE p.customer_id = ? AND p.folded = ?",
+        (customer_id, folded_name(name)),
+    ).fetchone()
+    return None if row is None else int(row[0])
 
 
 def payee_name(tx: Tx, customer_id: int, name: str) -> str:
@@ -355,6 +393,21 @@ def made_since(tx: Tx, account_id: int, since: str) -> tuple[int, int]:
 def has_paid(tx: Tx, account_id: int, payee_account_id: int) -> bool:
     """Whether money ever went from the one account to the other."""
     return tx.execute(PAID, (account_id, payee_account_id)).fetchone() is not None
+
+
+def latest_alike(
+    tx: Tx, alike: Alike, *, since: str, asked_since: str, before: int | None
+) -> Row | None:
+    """The latest such transfer that was made, or is pending, since an instant; None without one.
+
+    It was asked for after the other instant and, with a number, before that transfer. The row has
+    `made_at` (or when it was asked for) and `is_sent`.
+    """
+    values = {"since": since, "asked_since": asked_since, "before": before}
+    row: Row | None = tx.execute(
+        LATEST_ALIKE, {**msgspec.structs.asdict(alike), **values}
+    ).fetchone()
+    return row
 
 
 def unknown_numbers_since(tx: Tx, account_id: int, since: str) -> int:

@@ -30,9 +30,9 @@ UPDATE messages SET conversation_id = :conversation_id, number = :number,
 WHERE message_id = :message_id
 """
 NEXT_OF = """
-SELECT m.*, CASE WHEN m.is_stale_approved THEN q.answered_at END AS taken_up_at
+SELECT m.*, CASE WHEN m.is_stale_approved THEN p.ended_at END AS taken_up_at
 FROM messages m JOIN businesses b ON b.id = m.business_id
-LEFT JOIN stale_questions q ON q.id = m.question_id
+LEFT JOIN prompts p ON p.id = m.prompt_id
 WHERE m.conversation_id = ? AND m.state IN ('waiting', 'begun') AND b.status = 'active'
 ORDER BY m.state = 'waiting', m.sort_at, m.number LIMIT 1
 """
@@ -70,8 +70,8 @@ ORDER BY number DESC LIMIT ?
 WAITING_STALE = """
 SELECT message_id, content FROM (
     SELECT m.message_id, m.content, m.sort_at, m.number, m.received_at,
-        CASE WHEN m.is_stale_approved THEN q.answered_at ELSE m.sent_at END AS asked_for_at
-    FROM messages m LEFT JOIN stale_questions q ON q.id = m.question_id
+        CASE WHEN m.is_stale_approved THEN p.ended_at ELSE m.sent_at END AS asked_for_at
+    FROM messages m LEFT JOIN prompts p ON p.id = m.prompt_id
     WHERE m.conversation_id = :conversation AND m.state = 'waiting')
 WHERE (asked_for_at IS NULL OR asked_for_at < :before)
     AND coalesce(asked_for_at, received_at) >= :since
@@ -189,12 +189,6 @@ def by_id(tx: Tx, message_id: str) -> Row | None:
         "SELECT * FROM messages WHERE message_id = ?", (message_id,)
     ).fetchone()
     return row
-
-
-def content_of(tx: Tx, message_id: str) -> str | None:
-    """The message as received; None where there is none, or it was cleared."""
-    row = tx.execute("SELECT content FROM messages WHERE message_id = ?", (message_id,)).fetchone()
-    return None if row is None else row[0]
 
 
 def replace_content(tx: Tx, message_id: str, *, type_: str, content: str, webhook_id: int) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import secrets
 import sqlite3
 from datetime import datetime
@@ -16,6 +17,7 @@ from wbot.storage.database import transaction
 from wbot.storage.files import open_private
 
 _TRIGGER = "CREATE TRIGGER"
+_DROPPED = re.compile(r"^DROP TRIGGER (\w+);", re.MULTILINE)
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -42,9 +44,15 @@ def migrations() -> tuple[Migration, ...]:
 
 def triggers() -> dict[str, str]:
     """The guards of the whole schema by name, exactly as SQLite stores them."""
-    statements = [one for migration in migrations() for one in _statements(migration.sql)]
-    texts = [one[one.index(_TRIGGER) :].strip() for one in statements if _TRIGGER in one]
-    return {text.split()[2]: text.removesuffix(";") for text in texts}
+    found: dict[str, str] = {}
+    for migration in migrations():
+        for statement in _statements(migration.sql):
+            if _TRIGGER in statement:
+                text = statement[statement.index(_TRIGGER) :].strip().removesuffix(";")
+                found[text.split()[2]] = text
+            elif (dropped := _DROPPED.search(statement)) is not None:
+                del found[dropped[1]]
+    return found
 
 
 def pending(connection: sqlite3.Connection) -> tuple[Migration, ...]:

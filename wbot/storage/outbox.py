@@ -4,6 +4,8 @@ import json
 
 import msgspec
 
+from wbot.domain.foreign import ForeignWords
+from wbot.domain.outgoing import Outgoing, decoded, encoded
 from wbot.domain.redaction import words_of_message
 from wbot.domain.states import REPORTED, UNSETTLED, ReplyState, SendOutcome, later_state
 from wbot.storage import customers
@@ -30,6 +32,11 @@ QUOTABLE = """
 SELECT o.reply_phone, o.reply_user_id, o.payload, m.content
 FROM outbox o LEFT JOIN messages m ON m.message_id = o.message_id
 """
+SENT_AS = """
+SELECT o.payload, m.foreign_words
+FROM outbox o LEFT JOIN messages m ON m.message_id = o.message_id
+WHERE o.wamid = ? AND o.conversation_id = ?
+"""
 IN_LINE = """
 SELECT o.id, o.conversation_id, o.business_id
 FROM outbox o JOIN businesses b ON b.id = o.business_id
@@ -46,7 +53,7 @@ ON CONFLICT (wamid, status, participant) DO NOTHING
 
 
 class NewReply(msgspec.Struct, frozen=True, kw_only=True):
-    """A reply about to be stored; `payload` is the Graph API's type and its object, as JSON."""
+    """A reply about to be stored."""
 
     business_id: str
     conversation_id: int
@@ -55,7 +62,7 @@ class NewReply(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str | None
     reply_phone: str | None
     reply_user_id: str | None
-    payload: str
+    content: Outgoing
     created_at: str
 
 
@@ -68,7 +75,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str | None
     reply_phone: str | None
     reply_user_id: str | None
-    payload: str
+    content: Outgoing
     state: ReplyState
     attempts: int
     not_before: str | None
@@ -81,7 +88,14 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def words(self) -> tuple[str, ...]:
         """Numbers and texts that a failure to send it may quote."""
-        return _quotable(self.reply_phone, self.reply_user_id, self.payload, self.answers)
+        return _quotable(self.reply_phone, self.reply_user_id, self.content, self.answers)
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """What a customer received, and whether its turn had read another person's words."""
+
+    content: Outgoing
+    foreign_words: ForeignWords | None
 
 
 class InLine(msgspec.Struct, frozen=True):
@@ -134,7 +148,8 @@ def opaque_of(installation: str, attempt_id: int) -> str:
 
 def add(tx: Tx, reply: NewReply) -> None:
     """Store a reply once; the same cause and part again change nothing."""
-    tx.execute(ADD, msgspec.structs.asdict(reply))
+    values = msgspec.structs.asdict(reply)
+    tx.execute(ADD, {**values, "payload": encoded(reply.content)})
 
 
 def next_of(tx: Tx, conversation_id: int) -> Reply | None:
@@ -145,10 +160,10 @@ def next_of(tx: Tx, conversation_id: int) -> Reply | None:
     phone, user_id = customers.address_now(
         tx, row["customer_id"], phone=row["reply_phone"], user_id=row["reply_user_id"]
     )
-    values = {name: row[name] for name in Reply.__struct_fields__}
+    values = {name: row[name] for name in Reply.__struct_fields__ if name != "content"}
     # Not by msgspec.convert: see `businesses`.
     values |= {"reply_phone": phone, "reply_user_id": user_id, "state": ReplyState(row["state"])}
-    return Reply(**values)
+    return Reply(**values, content=decoded(row["payload"]))
 
 
 def open_attempt(tx: Tx, outbox_id: int, now: str) -> int | None:
@@ -289,22 +304,26 @@ def record_status(tx: Tx, status: NewStatus, installation: str) -> list[StateCha
 def latest_quotable(tx: Tx, limit: int) -> tuple[str, ...]:
     """Numbers and texts of the latest replies, and of the messages that they answer."""
     rows = tx.execute(f"{QUOTABLE} ORDER BY o.id DESC LIMIT ?", (limit,)).fetchall()
-    return tuple(dict.fromkeys(words for row in rows for words in _quotable(*row)))
+    return tuple(dict.fromkeys(words for row in rows for words in _quotable_in(row)))
 
 
 def quotable_by(tx: Tx, wamid: str, opaque: str | None, installation: str) -> tuple[str, ...]:
     """Numbers and texts that the status of a reply may quote, where the reply is known."""
     outbox_id = _outbox_of(tx, wamid, opaque, installation)
     row = tx.execute(f"{QUOTABLE} WHERE o.id = ?", (outbox_id,)).fetchone()
-    return () if row is None else _quotable(*row)
+    return () if row is None else _quotable_in(row)
+
+
+def _quotable_in(row: Row) -> tuple[str, ...]:
+    said = decoded(row["payload"])
+    return _quotable(row["reply_phone"], row["reply_user_id"], said, row["content"])
 
 
 def _quotable(
-    phone: str | None, user_id: str | None, payload: str, answers: str | None
+    phone: str | None, user_id: str | None, said: Outgoing, answers: str | None
 ) -> tuple[str, ...]:
     names = tuple(name for name in (phone, user_id) if name)
-    said = words_of_message(json.loads(payload))
-    return (*names, *said, *words_of_message(json.loads(answers or "{}")))
+    return (*names, *said.words, *words_of_message(json.loads(answers or "{}")))
 
 
 def in_line(tx: Tx, after: int, limit: int) -> list[InLine]:
@@ -330,21 +349,21 @@ def unsettled_of(tx: Tx, customer_id: int) -> int:
     return int(row[0])
 
 
-def said(tx: Tx, message_id: str) -> list[str]:
-    """The payloads of the replies a message got, in order."""
+def said(tx: Tx, message_id: str) -> list[Outgoing]:
+    """The replies a message got, in order."""
     rows = tx.execute(
         "SELECT payload FROM outbox WHERE message_id = ? ORDER BY id", (message_id,)
     ).fetchall()
-    return [str(row[0]) for row in rows]
+    return [decoded(row[0]) for row in rows]
 
 
-def sent_as(tx: Tx, conversation_id: int, wamid: str) -> str | None:
-    """The payload that WhatsApp took under this id in a conversation; None if there is none."""
-    row = tx.execute(
-        "SELECT payload FROM outbox WHERE wamid = ? AND conversation_id = ?",
-        (wamid, conversation_id),
-    ).fetchone()
-    return None if row is None else str(row[0])
+def sent_as(tx: Tx, conversation_id: int, wamid: str) -> Sent | None:
+    """What WhatsApp accepted under this id in a conversation; None if there is none."""
+    row = tx.execute(SENT_AS, (wamid, conversation_id)).fetchone()
+    if row is None:
+        return None
+    met = row["foreign_words"]
+    return Sent(decoded(row["payload"]), ForeignWords(met) if met else None)
 
 
 def _outbox_of(tx: Tx, wamid: str, opaque: str | None, installation: str) -> int | None:

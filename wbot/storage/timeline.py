@@ -121,9 +121,9 @@ def latest_unrouted(tx: Tx, alias: str) -> Latest | None:
     return Latest(business_id="", message_id=str(rows[0]["message_id"]), messages=len(rows))
 
 
-def is_unanswered(tx: Tx, question_id: int) -> bool:
+def is_unanswered(tx: Tx, prompt_id: int) -> bool:
     """Whether the customer has not answered this question about stale messages."""
-    row = tx.execute("SELECT answer FROM stale_questions WHERE id = ?", (question_id,)).fetchone()
+    row = tx.execute("SELECT outcome FROM prompts WHERE id = ?", (prompt_id,)).fetchone()
     return row is not None and row[0] is None
 
 

@@ -29,7 +29,8 @@ from wbot.domain.triage import handling_of
 from wbot.keyed_worker import KeyedWorker, RetryDelay, cancel_and_wait
 from wbot.logs import Log
 from wbot.metrics import Metrics
-from wbot.payments import consent
+from wbot.payments import answers
+from wbot.payments.quotations import quoted_in
 from wbot.settings import Settings
 from wbot.storage import customers, journal, messages
 from wbot.storage.database import Database
@@ -190,10 +191,12 @@ class Conversations:
         raw = json.loads(message.content or "{}")
         content = content_of(raw)
         how = handling_of(content, raw.get("group_id"))
-        decisions = consent.decisions_in(tx, message)
+        decisions = answers.decisions_in(tx, message)
         staleness = self._staleness(message, now)
         moved_money = journal.moved_money(tx, message.message_id)
-        asks = isinstance(how, triage.Answer) and not decisions and staleness is Staleness.FRESH
+        is_due = isinstance(how, triage.Answer) and staleness is Staleness.FRESH
+        stops = is_due and answers.stop_in(tx, message, to_text(now))
+        asks = is_due and not decisions and not stops
         if asks and not (may_ask or moved_money or _has_steps(tx, message)):
             return Waits(self._stale_in_s(message, now))
         is_silent = isinstance(how, triage.Silence) or staleness is Staleness.EXPIRED
@@ -213,6 +216,8 @@ class Conversations:
             content=content,
             context=context_of(raw),
             handling=how,
+            stops=stops,
+            quotation=quoted_in(tx, message),
             decisions=decisions,
             staleness=staleness,
             came_fresh=self._staleness(message, from_text(message.received_at)) is Staleness.FRESH,

@@ -2,23 +2,23 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from wbot.clock import from_text, later, to_text
 from wbot.domain import triage
 from wbot.domain.content import content_of, context_of
-from wbot.domain.delivery import split_text, text_payload
+from wbot.domain.delivery import split_text
 from wbot.domain.foreign import is_foreign
-from wbot.domain.message_age import WINDOW_S, stale_question
+from wbot.domain.message_age import WINDOW_S, stale_prompt
 from wbot.domain.messages import ButtonReply
-from wbot.domain.questions import QuestionKind, decision_of_button
+from wbot.domain.outgoing import Outgoing, Prompt, Text
+from wbot.domain.prompts import PromptKind, decision_of_button
 from wbot.domain.receipts import reply_text
 from wbot.domain.states import MessageState, TurnOutcome
 from wbot.domain.triage import handling_of
 from wbot.payments import consent
-from wbot.storage import businesses, errors, journal, messages, outbox, questions
+from wbot.storage import businesses, errors, journal, messages, outbox, prompts
 from wbot.storage.journal import Claim
 from wbot.storage.messages import StoredMessage
 from wbot.storage.tx import Tx
@@ -45,6 +45,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     is_by_model: bool = False
     """Whether the words are the model's."""
     reason: str | None = None
+    prompt: Prompt | None = None
+    """The reply itself, where it is a question of code's about the message."""
     asks_before: str | None = None
     """Written before this instant, the message and all that wait with it are only asked about."""
 
@@ -64,35 +66,35 @@ def close(tx: Tx, message: StoredMessage, claim: Claim, *, ending: Ending, now: 
     journal.guard(tx, message.conversation_id, claim.epoch)
     also_ended: list[str] = []
     if ending.asks_before is not None:
-        payload, also_ended = _ask(tx, message, before=ending.asks_before, now=now)
-        payloads = [payload]
+        asked, also_ended = _ask(tx, message, before=ending.asks_before, now=now)
+        parts: list[Outgoing] = [asked]
     elif ending.state is MessageState.SILENT:
-        payloads = []
+        parts = []
     else:
-        payloads = _payloads(tx, message, ending, now)
-    for part, payload in enumerate(payloads):
-        outbox.add(tx, _reply(message, claim.revision, part=part, payload=payload, now=now))
+        parts = _parts(tx, message, ending, now)
+    for part, content in enumerate(parts):
+        outbox.add(tx, _reply(message, claim.revision, part=part, content=content, now=now))
     messages.finish(tx, message.message_id, state=ending.state, reason=ending.reason, now=now)
     outcome = TurnOutcome(ending.state)
     journal.end(tx, message.message_id, claim.epoch, outcome=outcome, detail=None, now=now)
-    return Closed(has_reply=bool(payloads), also_ended=tuple(also_ended))
+    return Closed(has_reply=bool(parts), also_ended=tuple(also_ended))
 
 
-def _payloads(tx: Tx, message: StoredMessage, ending: Ending, now: str) -> list[dict[str, Any]]:
+def _parts(tx: Tx, message: StoredMessage, ending: Ending, now: str) -> list[Outgoing]:
+    if ending.prompt is not None:
+        return [ending.prompt]
     business = businesses.required(tx, message.business_id)
     receipts = unique([*consent.expiry_lines(tx, message, business), *ending.receipts])
     asked = consent.question(tx, message, business, receipts=receipts, now=now)
     if asked is not None:
         return [asked]
     if ending.is_by_model:
-        questions.note_model_spoke(tx, message.conversation_id)
+        prompts.note_model_spoke(tx, message.conversation_id)
     text = reply_text(receipts, ending.words)
-    return [text_payload(part) for part in split_text(text) if part]
+    return [Text(part) for part in split_text(text) if part]
 
 
-def _ask(
-    tx: Tx, message: StoredMessage, *, before: str, now: str
-) -> tuple[dict[str, Any], list[str]]:
+def _ask(tx: Tx, message: StoredMessage, *, before: str, now: str) -> tuple[Prompt, list[str]]:
     """Put one question for the whole run of stale messages, and end those that wait with it."""
     run = {message.message_id: _words(message.content)}
     since = to_text(later(from_text(now), -WINDOW_S))
@@ -103,8 +105,15 @@ def _ask(
             messages.finish(
                 tx, row["message_id"], state=MessageState.SILENT, reason=ASKED_ABOUT, now=now
             )
-    question_id = questions.ask(tx, message.conversation_id, list(run), now)
-    question = stale_question(question_id, [words for words in run.values() if words])
+    asked = prompts.ask(
+        tx,
+        PromptKind.STALE,
+        conversation_id=message.conversation_id,
+        message_id=message.message_id,
+        now=now,
+    )
+    prompts.note_asked_about(tx, asked["id"], list(run))
+    question = stale_prompt(asked["token"], [words for words in run.values() if words])
     return question, [message_id for message_id in run if message_id != message.message_id]
 
 
@@ -113,7 +122,7 @@ def _words(text: str | None) -> str | None:
     content = content_of(raw)
     decision = decision_of_button(content.id) if isinstance(content, ButtonReply) else None
     if (
-        decision is not None and decision.kind is QuestionKind.CONFIRM
+        decision is not None and decision.kind is PromptKind.CONFIRM
     ):  # counts by when it was received
         return None
     said = handling_of(content, raw.get("group_id"))
@@ -178,7 +187,7 @@ def unique(receipts: Sequence[str | None]) -> tuple[str, ...]:
 
 
 def _reply(
-    message: StoredMessage, revision: int, *, part: int, payload: dict[str, Any], now: str
+    message: StoredMessage, revision: int, *, part: int, content: Outgoing, now: str
 ) -> outbox.NewReply:
     return outbox.NewReply(
         business_id=message.business_id,
@@ -188,6 +197,6 @@ def _reply(
         message_id=message.message_id,
         reply_phone=message.reply_phone,
         reply_user_id=message.reply_user_id,
-        payload=msgspec.json.encode(payload).decode(),
+        content=content,
         created_at=now,
     )

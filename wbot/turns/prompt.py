@@ -5,12 +5,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
 from wbot.clients.model import Answer
 from wbot.domain.business import Business
 from wbot.domain.content import content_of, context_of
-from wbot.domain.delivery import words_of
 from wbot.domain.foreign import (
     FIELD,
     ForeignWords,
@@ -20,8 +17,10 @@ from wbot.domain.foreign import (
 )
 from wbot.domain.history import LINES_MAX, ChatMessage, fit
 from wbot.domain.names import clean_name
+from wbot.domain.outgoing import Prompt
 from wbot.domain.receipts import MARK
 from wbot.domain.timezones import zone
+from wbot.payments.quotations import Quotation
 from wbot.storage import messages, outbox
 from wbot.storage.tx import Tx
 
@@ -44,7 +43,12 @@ LATE = (
 
 
 def system_text(
-    business: Business, *, customer_name: str | None, now: datetime, is_late: bool
+    business: Business,
+    *,
+    customer_name: str | None,
+    now: datetime,
+    is_late: bool,
+    quotation: Quotation | None = None,
 ) -> str:
     """The system message: the rules, the business's own instructions, and the context."""
     clean, here = clean_name(customer_name), now.astimezone(zone(business.zone_name))
@@ -54,8 +58,17 @@ def system_text(
         f"Today is {here:%A, %d %B %Y}, {here:%H:%M} ({business.zone_name}).",
         f"The customer's WhatsApp name is {clean!r}." if clean else "",
         LATE if is_late else "",
+        "" if quotation is None else _quoted(quotation),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _quoted(quotation: Quotation) -> str:
+    if quotation.text is None:
+        return "The customer's message quotes an older one that is not on file."
+    author = "you" if quotation.is_ours else "the customer"
+    data = json.dumps({f"quoted, written by {author} before": quotation.text}, ensure_ascii=False)
+    return f"The customer's message quotes this one and is about it: {data}"
 
 
 def build_prompt(system: str, history: Sequence[ChatMessage], words: str) -> list[dict[str, Any]]:
@@ -103,9 +116,7 @@ def recent_history(tx: Tx, conversation_id: int) -> tuple[ChatMessage, ...]:
 
 
 def _replies(tx: Tx, message_id: str, met: ForeignWords | None) -> Iterator[ChatMessage]:
-    for payload in outbox.said(tx, message_id):
-        reply = msgspec.json.decode(payload)
-        words = words_of(reply)
-        text = words if reply.get("type") == "interactive" else reply_for_model(words, met)
+    for said in outbox.said(tx, message_id):
+        text = said.body if isinstance(said, Prompt) else reply_for_model(said.body, met)
         if text:
             yield ChatMessage("assistant", text, met is ForeignWords.READ)

@@ -1,6 +1,7 @@
 """One attempt of one message: rounds of model and tools, each kept before the next begins."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,12 +16,15 @@ from wbot.domain.history import ChatMessage
 from wbot.domain.labels import Label
 from wbot.domain.message_age import Staleness
 from wbot.domain.messages import ButtonReply, Content, Context
-from wbot.domain.questions import Decision, QuestionKind
-from wbot.domain.states import MessageState, StaleAnswer
+from wbot.domain.own_words import typed_in
+from wbot.domain.policy import AskReason
+from wbot.domain.prompts import Decision, PromptKind
+from wbot.domain.states import MessageState
 from wbot.domain.triage import Handling
-from wbot.payments import consent, labels
+from wbot.payments import answers, consent, labels
 from wbot.payments.context import PaymentContext
-from wbot.storage import businesses, customers, journal, ledger, messages, questions
+from wbot.payments.quotations import Quotation
+from wbot.storage import businesses, customers, journal, ledger, messages
 from wbot.storage.database import Database
 from wbot.storage.journal import Claim, Step
 from wbot.storage.messages import StoredMessage
@@ -60,6 +64,9 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     content: Content
     context: Context | None
     handling: Handling
+    stops: bool
+    """Whether it is a stop word, and there is something to stop."""
+    quotation: Quotation | None
     decisions: tuple[Decision, ...]
     """The answers to questions of ours that it can be: one counts, several are asked about."""
     staleness: Staleness
@@ -122,21 +129,29 @@ class Turn:
         if begun.staleness is Staleness.EXPIRED:
             return Ending(state=MessageState.SILENT, reason="window_closed")
         if self._decisions and not begun.came_fresh:  # it may not be meant just now
-            return Ending(state=MessageState.ANSWERED, words=consent.NOT_FRESH)
+            return Ending(state=MessageState.ANSWERED, words=answers.NOT_FRESH)
         # A button's yes names its transfers, and counts by when it came, however late its turn is.
         is_button = isinstance(self._begun.content, ButtonReply)
         if self._decisions and (
-            is_fresh or (is_button and self._decisions[0].kind is QuestionKind.CONFIRM)
+            is_fresh or (is_button and self._decisions[0].kind is PromptKind.CONFIRM)
         ):
             return await self._decide(self._decisions)
+        if begun.stops:
+            return await self._act_on_money(answers.stop)
         return await self._handle(is_fresh=is_fresh)
 
     async def _decide(self, decisions: tuple[Decision, ...]) -> Ending:
         if len(decisions) > 1:
-            return Ending(state=MessageState.ANSWERED, words=consent.WHICH)
-        if decisions[0].kind is QuestionKind.CONFIRM:
-            return await self._confirm(decisions[0])
-        return await self._approve_stale(decisions[0])
+            asked = await self._database.read(
+                lambda tx: answers.which(
+                    tx, decisions, business=self._business, now=to_text(self._clock.now())
+                )
+            )
+            return Ending(state=MessageState.ANSWERED, prompt=asked)
+        decision = decisions[0]
+        if decision.kind is PromptKind.STALE:
+            return await self._settle(partial(answers.settle, decision=decision))
+        return await self._act_on_money(partial(answers.settle, decision=decision))
 
     async def _handle(self, *, is_fresh: bool) -> Ending:
         match self._begun.handling:
@@ -152,17 +167,19 @@ class Turn:
                     return await self._name(label)
                 return await self._converse()
 
-    async def _confirm(self, decision: Decision) -> Ending:
-        """An answer to what is pending, handled without the model."""
+    async def _act_on_money(self, act: Callable[..., answers.Settled]) -> Ending:
         if not await self._are_books_right():
             return Ending(state=MessageState.ANSWERED, words=BOOKS_ARE_WRONG)
+        return await self._settle(act)
 
-        def settle(tx: Tx) -> consent.Settled:
+    async def _settle(self, act: Callable[..., answers.Settled]) -> Ending:
+        """An answer to a question of ours, or a stop word, handled without the model."""
+
+        def settle(tx: Tx) -> answers.Settled:
             journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
-            return consent.settle(
+            return act(
                 tx,
                 self._message,
-                decision,
                 business=businesses.required(tx, self._business.id),
                 now=to_text(self._clock.now()),
             )
@@ -170,27 +187,9 @@ class Turn:
         settled = await self._database.write(settle)
         for conversation_id in settled.notify_conversation_ids:
             self._notify_outbound(conversation_id, self._business.id)
-        return Ending(state=MessageState.ANSWERED, receipts=settled.receipts, words=settled.words)
-
-    async def _approve_stale(self, decision: Decision) -> Ending:
-        """An answer to the question about stale messages, handled without the model."""
-
-        def settle(tx: Tx) -> bool:
-            journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
-            return questions.settle(
-                tx,
-                decision.key,
-                conversation_id=self._message.conversation_id,
-                answer=StaleAnswer.YES if decision.is_yes else StaleAnswer.NO,
-                message_id=self._message.message_id,
-                now=to_text(self._clock.now()),
-            )
-
-        if not await self._database.write(settle):
-            return Ending(state=MessageState.ANSWERED, words="That is already settled.")
-        if decision.is_yes:  # the messages it takes up are its answer
+        if settled.takes_up_stale:
             return Ending(state=MessageState.SILENT, reason="took_up_stale_messages")
-        return Ending(state=MessageState.ANSWERED, words="All right, I will leave it.")
+        return Ending(state=MessageState.ANSWERED, receipts=settled.receipts, words=settled.words)
 
     async def _name(self, label: Label) -> Ending:
         """Give a number the name that the customer says it has, without the model."""
@@ -259,6 +258,7 @@ class Turn:
                 customer_name=name,
                 now=self._clock.now(),
                 is_late=self._begun.is_late,
+                quotation=self._begun.quotation,
             )
             return system, recent_history(tx, self._message.conversation_id)
 
@@ -269,7 +269,9 @@ class Turn:
 
     async def _note_foreign(self, history: Sequence[ChatMessage]) -> None:
         """Keep, before a model reads the prompt, that another person's words are in it."""
-        if is_foreign(self._begun.content, self._begun.context):
+        quotation = self._begun.quotation
+        is_quoted = quotation is not None and quotation.is_foreign
+        if is_quoted or is_foreign(self._begun.content, self._begun.context):
             met = ForeignWords.READ
         elif any(line.is_foreign for line in history):
             met = ForeignWords.IN_HISTORY
@@ -325,6 +327,9 @@ class Turn:
             customer_id=self._begun.customer_id,
             message_id=self._message.message_id,
             now=to_text(self._clock.now()),
+            quotation=self._begun.quotation,
+            words=typed_in(self._begun.content, self._begun.context),
+            must_ask=self._reasons_to_ask(),
         )
         journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
         act = toolbox.call(tx, context, call) if may_act else None
@@ -333,6 +338,11 @@ class Turn:
         duration_ms = elapsed_ms(started, self._clock.monotonic())
         self._keep(tx, Step(number, "tool", content, duration_ms))
         return step
+
+    def _reasons_to_ask(self) -> frozenset[AskReason]:
+        quotation = self._begun.quotation
+        is_read = quotation is not None and quotation.text is not None
+        return frozenset({AskReason.QUOTATION}) if is_read else frozenset()
 
     def _keep(self, tx: Tx, step: Step) -> None:
         claim, message = self._begun.claim, self._message

@@ -9,7 +9,6 @@ from wbot.domain.ledger import TransferState, reference_of
 from wbot.domain.money import format_amount
 from wbot.domain.payees import shown_payee
 from wbot.domain.policy import sentence_of
-from wbot.domain.receipts import ReceiptFormatter, receipt
 from wbot.payments import cancellations
 from wbot.payments.cancellations import Cancellation
 from wbot.payments.context import PaymentContext
@@ -30,23 +29,14 @@ def effect_key(context: PaymentContext, arguments: Arguments) -> str:  # noqa: A
 
 def run(tx: Tx, context: PaymentContext, arguments: Arguments) -> Outcome:
     done = cancellations.cancel(tx, context, (arguments.transfer or "").strip())
+    lines = cancellations.receipt_of(done, context.business)
     if done.refusal is not None:
         sentence = sentence_of(done.refusal, context.business.policy, context.business.currency)
-        return Outcome(
-            result=refused(sentence, refusal=str(done.refusal)),
-            receipt=receipt(f"Nothing cancelled. {sentence}"),
-        )
+        return Outcome(result=refused(sentence, refusal=str(done.refusal)), receipt=lines)
     was_posted = done.state is TransferState.REVERSED
-    formatter = ReceiptFormatter(context.business.currency, done.available_minor)
-    lines = [
-        formatter.cancelled(
-            entry.transfer_id, entry.amount_minor, entry.payee, was_posted=was_posted
-        )
-        for entry in done.entries
-    ]
     return Outcome(
         result=_result(context, done),
-        receipt="\n".join(lines),
+        receipt=lines,
         transfer_id=done.transfer_id,
         is_foreign=not was_posted and any(is_foreign_label(entry) for entry in done.entries),
     )
@@ -77,7 +67,8 @@ CANCEL = Tool(
     name="cancel",
     description=(
         "Cancel whatever waits for the customer's confirmation, else take back the latest "
-        "transfer; or only the one named by its reference (for example T12). Once a message."
+        "transfer; or only the one named by its reference (for example T12), or quoted by the "
+        "customer's message. Once a message."
     ),
     parameters={
         "type": "object",

@@ -6,14 +6,16 @@ from hypothesis import strategies as st
 
 from wbot.domain.confirmations import BODY_LENGTH_MAX, PendingTransfer, confirmation_body
 from wbot.domain.money import MINOR_DIGITS_MAX, currency_of
+from wbot.domain.outgoing import decoded, encoded
 from wbot.domain.payees import Payee
 from wbot.domain.policy import ASKED_AT_ONCE_MAX
-from wbot.domain.questions import (
+from wbot.domain.prompts import (
     Decision,
-    QuestionKind,
+    PromptKind,
     decision_of_button,
+    decisions_of,
     plain_answer,
-    question_payload,
+    prompt,
 )
 from wbot.domain.receipts import MARK, PAYEE_LENGTH_MAX, one_line, quoted, receipt, told_payee
 
@@ -23,10 +25,10 @@ USD = currency_of("USD")
 @pytest.mark.parametrize(
     ("button_id", "tap"),
     [
-        ("confirm:a1b2:yes", Decision(QuestionKind.CONFIRM, "a1b2", is_yes=True)),
-        ("confirm:a1b2:no", Decision(QuestionKind.CONFIRM, "a1b2", is_yes=False)),
-        ("stale:12:yes", Decision(QuestionKind.STALE, "12", is_yes=True)),
-        ("confirm:a:b:yes", Decision(QuestionKind.CONFIRM, "a:b", is_yes=True)),
+        ("confirm:a1b2:yes", Decision(PromptKind.CONFIRM, "a1b2", is_yes=True)),
+        ("confirm:a1b2:no", Decision(PromptKind.CONFIRM, "a1b2", is_yes=False)),
+        ("stale:12:yes", Decision(PromptKind.STALE, "12", is_yes=True)),
+        ("confirm:a:b:yes", Decision(PromptKind.CONFIRM, "a:b", is_yes=True)),
         ("confirm::yes", None),
         ("confirm:a1b2:YES", None),
         ("confirm:a1b2:maybe", None),
@@ -46,10 +48,21 @@ def test_a_button_names_its_question(button_id: str | None, tap: Decision | None
     ("text", "answer"),
     [
         *((word, True) for word in ("yes", "Y", "Yes please!", " yep. ", "CONFIRM", "I confirm")),
-        *((word, False) for word in ("no", "N", "Nope.", "no  thanks", "No thank you!")),
+        *(
+            (word, True)
+            for word in ("Yes\u200b", "\uff39\uff45\uff53\uff01", "yes 👍🏽", "yes yes")
+        ),
+        *(
+            (word, True)
+            for word in ("Yes\ufe0f", "y\u2060es", "Confirm it", "yes pls", "yes\u00a0please")
+        ),
+        *((word, False) for word in ("no", "N", "Nope.", "no  thanks", "No thank you!", "don’t")),
         *(
             (word, None)
-            for word in ("ok", "sure", "yes but to Mary", "yes and no", "cancel", "👍", "", "yes?")
+            for word in (
+                *("ok", "sure", "yes but to Mary", "yes and no", "cancel", "👍", "", "yes?"),
+                *("\u200b", "yes, $30", "sí", "y\u0435s", "I confirm nothing", "👍👍"),
+            )
         ),
         ("no, thanks", None),
         ("не yes", None),
@@ -60,13 +73,13 @@ def test_only_a_plain_word_is_an_answer(text: str, answer: bool | None) -> None:
 
 
 def test_the_buttons_of_a_question_name_it() -> None:
-    payload = question_payload(QuestionKind.STALE, "7", "Shall I?", yes="Yes", no="No")
-    ids = [one["reply"]["id"] for one in payload["interactive"]["action"]["buttons"]]
+    asked = prompt(PromptKind.STALE, "7", "Shall I?", yes="Yes", no="No")
     taps = [
-        Decision(QuestionKind.STALE, "7", is_yes=True),
-        Decision(QuestionKind.STALE, "7", is_yes=False),
+        Decision(PromptKind.STALE, "7", is_yes=True),
+        Decision(PromptKind.STALE, "7", is_yes=False),
     ]
-    assert [decision_of_button(button_id) for button_id in ids] == taps
+    assert decisions_of(asked) == tuple(taps)
+    assert decoded(encoded(asked)) == asked
 
 
 def held(number: int, amount_minor: int, payee: Payee) -> PendingTransfer:
