@@ -81,7 +81,6 @@ def make_message(
         not_before=not_before,
         state=MessageState.WAITING,
         reason=None,
-        webhook_id=messages.keep_webhook(tx, b"{}", None, NOW),
     )
     messages.insert(tx, message)
     return conversation_id

@@ -85,7 +85,8 @@ def test_ten_curls_of_one_body_are_one_message_and_ten_others_are_ten(
     folder, out = transcript
     assert out.count("200\n") == 11
     assert "it came again 9 times since, and was ignored" in out
-    with closing(sqlite3.connect(folder / "wbot.db.rolled-back")) as connection:
+    (replaced,) = folder.glob("wbot.db.replaced-*Z")
+    with closing(sqlite3.connect(replaced)) as connection:
         query = "SELECT state, reason, duplicates FROM messages ORDER BY received_at"
         rows = connection.execute(query).fetchall()
     assert rows[0] == ("answered", None, 9)

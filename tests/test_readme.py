@@ -14,16 +14,16 @@ from wbot.simulator.simulator import serve
 
 CHECKOUT = Path(__file__).parent.parent
 OURS_ALONE = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__")
-FILL_IN = """
-cat >> .env <<'END'
-WBOT_APP_SECRET=secret
-WBOT_VERIFY_TOKEN=token
-SHOP_TOKEN={token}
-WBOT_MODEL=offline
-WBOT_GRAPH_URL={graph_url}
-END
-"""
-"""What README's second step leaves to the reader."""
+ANSWERS = (
+    "shop",
+    "Corner Shop",
+    BUSINESS.phone_number_id,
+    ACCESS_TOKEN,
+    "secret",
+    "offline",
+    "bot.test",
+)
+"""What README's second step asks its reader for."""
 
 
 def lines_of(title: str) -> list[str]:
@@ -38,20 +38,21 @@ def lines_of(title: str) -> list[str]:
 async def test_run_it_for_real_runs_as_it_is_written(tmp_path: Path) -> None:
     folder = tmp_path / "wbot"
     shutil.copytree(CHECKOUT, folder, ignore=OURS_ALONE)
-    install, configure, add = lines_of("Run it for real")
+    install, configure, check = lines_of("Run it for real")
     simulator = make_simulator(businesses=[BUSINESS], webhook_url="https://bot.test/api/webhook")
     async with serve(simulator) as graph_url:
-        fill_in = FILL_IN.format(token=ACCESS_TOKEN, graph_url=graph_url)
         process = await asyncio.create_subprocess_exec(
-            *("bash", "-euo", "pipefail", "-c", f"{install}\n{configure}\n{fill_in}\n{add}"),
+            *("bash", "-euo", "pipefail", "-c", f"{install}\n{configure}\n{check}"),
             cwd=folder,
-            env=bare_environment(tmp_path),
+            env=bare_environment(tmp_path) | {"WBOT_GRAPH_URL": graph_url},
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        output = (await process.communicate())[0].decode()
+        output = (await process.communicate("\n".join((*ANSWERS, "")).encode()))[0].decode()
     assert process.returncode == 0, output
-    assert "Added shop." in output
+    assert "added shop to" in output
+    assert "https://bot.test/api/webhook" in output
     assert "100.00 USD deposited for 15550101001" in output
     assert (folder / "data" / "wbot.db").exists()
 

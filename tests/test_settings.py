@@ -26,6 +26,8 @@ WBOT_VERIFY_TOKEN, WBOT_APP_SECRET           | none, none
 WBOT_GRAPH_URL, WBOT_GRAPH_VERSION           | https://graph.facebook.com, v26.0
 OPENAI_API_KEY, OPENAI_BASE_URL              | none, none
 WBOT_MODEL                                   | none
+WBOT_MODEL_API                               | auto
+WBOT_REASONING_EFFORT                        | none
 WBOT_MAX_TOKENS                              | 500
 WBOT_CACHE_TTL                               | 300
 WBOT_API_TIMEOUT                             | 15

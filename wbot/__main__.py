@@ -16,6 +16,8 @@ FAILED, MISUSED = 1, 2
 COMMANDS = {
     "serve": "wbot.commands.serve:serve",
     "demo": "wbot.commands.demo:demo",
+    "init": "wbot.commands.init:init",
+    "config": "wbot.commands.config:config",
     "check": "wbot.commands.check:check",
     "business": "wbot.commands.business:business",
     "ledger": "wbot.commands.ledger:ledger",
@@ -24,6 +26,8 @@ COMMANDS = {
     "payout": "wbot.commands.payout:payout",
     "errors": "wbot.commands.errors:errors",
     "why": "wbot.commands.why:why",
+    "backup": "wbot.commands.backup:backup",
+    "restore": "wbot.commands.backup:restore",
     "sample": "wbot.commands.sample:sample",
     "sign": "wbot.commands.sign:sign",
     "burst": "wbot.commands.burst:burst",

@@ -11,6 +11,7 @@ from functools import partial
 import aiohttp
 from aiohttp import web
 
+from wbot.admin import restoration
 from wbot.clients.model import ModelClient, OpenAIModel
 from wbot.clients.offline import Offline
 from wbot.clients.whatsapp import WhatsApp
@@ -28,9 +29,10 @@ from wbot.monitoring.metrics_page import MetricsPage
 from wbot.outbound.sender import Sender
 from wbot.payments.hold_expiry import Expiry
 from wbot.settings import Settings, known_secrets, require
-from wbot.storage import businesses, messages, migrations, outbox
+from wbot.storage import businesses, messages, migrations, outbox, restorations
 from wbot.storage.database import Database, connect
 from wbot.storage.lock import locked
+from wbot.storage.model_dialects import DialectMemory
 from wbot.turns.config_cache import BusinessCache
 from wbot.turns.conversation_worker import Conversations
 
@@ -69,7 +71,7 @@ class Service:
             log=log,
             metrics=self.metrics,
         )
-        self.model = _model(settings, secrets)
+        self.model = _model(settings, secrets, self.database)
         whatsapp = WhatsApp(
             session,
             graph_url=settings.graph_url,
@@ -92,7 +94,7 @@ class Service:
             database=self.database,
             clock=clock,
             log=log,
-            are_books_right=self.audit.are_books_right,
+            are_books_right=self._may_move_money,
         )
         self.conversations = Conversations(
             database=self.database,
@@ -105,7 +107,7 @@ class Service:
             log=log,
             metrics=self.metrics,
             notify_outbound=self.sender.notify,
-            are_books_right=self.audit.are_books_right,
+            are_books_right=self._may_move_money,
         )
         self.webhooks = Webhooks(
             database=self.database,
@@ -174,12 +176,18 @@ class Service:
             stack.push_async_callback(self.sender.stop, STOP_GRACE_S)
             stack.push_async_callback(self.conversations.stop, STOP_GRACE_S)
 
+    async def _may_move_money(self) -> bool:
+        """Whether the books are right, and nobody still has to accept a restored copy."""
+        if not await self.audit.are_books_right():
+            return False
+        return not await self.database.read(restorations.is_stopped)
+
     async def _changed_elsewhere(self) -> None:
         await self.cache.clear()
         self.conversations.configuration_changed()
 
 
-def _model(settings: Settings, secrets: Collection[str]) -> ModelClient:
+def _model(settings: Settings, secrets: Collection[str], database: Database) -> ModelClient:
     if settings.is_offline:
         return Offline()
     return OpenAIModel(
@@ -187,6 +195,9 @@ def _model(settings: Settings, secrets: Collection[str]) -> ModelClient:
         base_url=settings.openai_base_url,
         timeout_s=settings.api_timeout,
         max_tokens=settings.max_tokens,
+        api=settings.model_api,
+        effort=settings.reasoning_effort,
+        memory=DialectMemory(database),
         secrets=secrets,
     )
 
@@ -244,6 +255,7 @@ def build_app(
     app.router.add_post("/api/webhook", _receive)
     app.router.add_get("/health", _health)
     app.router.add_get("/api/webhook/health", _health)
+    app.router.add_get("/live", _live)
     app.router.add_get("/metrics", _metrics)
     return app
 
@@ -272,6 +284,7 @@ def _prepare_database(settings: Settings, clock: Clock, *, creates: bool) -> Non
     connection = connect(settings.database)
     try:
         migrations.migrate(connection, settings.database, clock.now(), creates=creates)
+        restoration.settle_copy(connection, clock.now())
     finally:
         connection.close()
 
@@ -290,6 +303,11 @@ async def _receive(request: web.Request) -> web.Response:
 
 async def _health(request: web.Request) -> web.Response:
     return await request.app[SERVICE_KEY].health.answer()
+
+
+async def _live(_: web.Request) -> web.Response:
+    """The loop runs, or nobody would answer; /health says whether the service can work."""
+    return web.json_response({"status": "live"})
 
 
 async def _metrics(request: web.Request) -> web.Response:

@@ -35,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     graph_url: str = "https://graph.facebook.com"
     graph_version: str = "v26.0"
     model: str = ""
+    model_api: str = "auto"
+    reasoning_effort: str = ""
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] = 500
     cache_ttl: Seconds = 300.0  # aiocache reads 0 as "no expiry", so 0 is refused
     api_timeout: Seconds = 15.0
@@ -59,8 +61,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 _PREFIX = "WBOT_"
 _PATHS = (Path, Path | None)
 _UNPREFIXED = {"openai_api_key", "openai_base_url"}
+_SECRET_ENDINGS = ("_token", "_secret", "_key")
 _WEB_ADDRESSES = {"graph_url", "openai_base_url"}
 _CHOICES = {
+    "model_api": ("auto", "chat", "responses"),
     "log_level": ("debug", "info", "warning", "error"),
     "log_format": ("", "json", "console"),
 }
@@ -77,8 +81,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     variables: dict[str, str]
     file: Path | None
     """The file that was read, if any."""
-    database_set_in: str | None
-    """What sets WBOT_DATABASE: the environment or the file; None where the default counts."""
+    set_in: dict[str, str]
+    """By variable that is set: the environment, or the file's path."""
     is_database_named: bool
     """Whether the database was named explicitly: by WBOT_DATABASE, or by naming the file."""
 
@@ -86,7 +90,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     def places(self) -> str:
         """Where the path of the database comes from, as part of an operator message."""
         database, here = variable_of("database"), Path(".env").absolute()
-        named = f"is set in {self.database_set_in}" if self.database_set_in else "is not set"
+        named = f"is set in {self.set_in[database]}" if database in self.set_in else "is not set"
         file = f"neither {here} nor {INSTALLED_FILE} exists"
         if self.file is not None:
             file = f"the configuration file is {self.file}"
@@ -103,18 +107,26 @@ def read_configuration(given: Path | None = None, folder: Path | None = None) ->
     folder = folder or _current_folder()
     file = folder / given if given else _file_of(folder)
     from_file = _read_file(file) if file else {}
-    variables = from_file | dict(os.environ)
-    name, set_in = variable_of("database"), None
-    if variables.get(name, "").strip():
-        set_in = "the environment" if name in os.environ else str(file)
-    elif file:
+    return configured(file, from_file, is_named=given is not None)
+
+
+def configured(file: Path | None, from_file: Mapping[str, str], *, is_named: bool) -> Configuration:
+    """The process's variables over those of a file that has these, named explicitly or found."""
+    variables = dict(from_file) | dict(os.environ)
+    set_in = {
+        name: "the environment" if name in os.environ else str(file)
+        for name, text in variables.items()
+        if text.strip()
+    }
+    name = variable_of("database")
+    if name not in set_in and file:
         default = INSTALLED_FOLDER / DATABASE.name if file == INSTALLED_FILE else DATABASE
         variables[name] = str(file.parent / default)
     return Configuration(
         variables=variables,
         file=file,
-        database_set_in=set_in,
-        is_database_named=given is not None or set_in is not None,
+        set_in=set_in,
+        is_database_named=is_named or name in set_in,
     )
 
 
@@ -233,14 +245,19 @@ def require(settings: Settings, *fields: str) -> None:
     missing = [variable_of(field) for field in fields if not getattr(settings, field)]
     if missing:
         raise ConfigurationError(
-            f"Not set: {', '.join(missing)} (in the environment or in a .env file)."
+            f"Not set: {', '.join(missing)} (in the environment or in a .env file); "
+            "`wbot init` asks for them and writes that file."
         )
 
 
 def known_secrets(settings: Settings) -> set[str]:
     """The secrets among the settings; a caller that resolves another one adds it."""
-    secrets = {settings.verify_token, settings.app_secret, settings.admin_token}
-    return (secrets | {settings.openai_api_key}) - {""}
+    return {getattr(settings, field) for field in _fields() if is_secret(field)} - {""}
+
+
+def is_secret(field: str) -> bool:
+    """Whether a field of Settings holds a secret, by its name."""
+    return field.endswith(_SECRET_ENDINGS)
 
 
 def resolve_secret(reference: str, variables: Mapping[str, str]) -> str:

@@ -87,14 +87,12 @@ FILL = [
     SELECT i, 'shop', i, :count + 1, {AT}, {AT} FROM n WHERE i <= :customers""",
     "INSERT INTO state_transitions VALUES ('message', '', 'answered'), ('reply', '', 'read')",
     f"{NUMBERS} INSERT INTO message_ids SELECT {MESSAGE_ID} FROM n",
-    f"""{NUMBERS} INSERT INTO webhooks (received_at, body)
-    SELECT {AT}, printf('%0400d', i) FROM n UNION ALL SELECT {AT}, printf('%0400d', i) FROM n""",
     f"""{NUMBERS} INSERT INTO messages (message_id, business_id, conversation_id, phone_number_id,
         number, type, content, reply_phone, sent_at, sort_at, received_at, state, attempts,
-        ended_at, webhook_id)
+        ended_at)
     SELECT {MESSAGE_ID}, 'shop', {CONVERSATION}, '1', i, 'text',
         '{{"type":"text","text":{{"body":"Please send $20 to John Number ' || i || '"}}}}',
-        printf('1555%07d', {CONVERSATION}), {AT}, {AT}, {AT}, 'answered', 1, {AT}, i FROM n""",
+        printf('1555%07d', {CONVERSATION}), {AT}, {AT}, {AT}, 'answered', 1, {AT} FROM n""",
     f"""{NUMBERS} INSERT INTO turns (message_id, revision, attempt, epoch, began_at, ended_at,
         outcome)
     SELECT {MESSAGE_ID}, 0, 1, 1, {AT}, {AT}, 'answered' FROM n""",
@@ -112,8 +110,8 @@ FILL = [
     SELECT i, 1, {AT}, {AT}, 'accepted', printf('out.%09d', i) FROM n""",
     *(
         f"""{NUMBERS} INSERT INTO statuses
-            (wamid, status, outbox_id, occurred_at, received_at, webhook_id)
-        SELECT printf('out.%09d', i), '{status}', i, {AT}, {AT}, :count + i FROM n"""
+            (wamid, status, outbox_id, occurred_at, received_at)
+        SELECT printf('out.%09d', i), '{status}', i, {AT}, {AT} FROM n"""
         for status in ("sent", "delivered", "read")
     ),
     f"""{NUMBERS} INSERT INTO payees (customer_id, name, folded, created_at, known_since)
@@ -360,7 +358,7 @@ class Journey:
                 self.tx, 2, to_text(later(clock.now(), -86_400))
             ),
             "wbot errors list": lambda: errors.every(self.tx, 50),
-            "wbot check: account": lambda: messages.latest_body_of(self.tx, "shop"),
+            "wbot check: account": lambda: messages.account_of(self.tx, "shop"),
             "wbot check: numbers": lambda: messages.unmatched_phone_number_ids(self.tx),
         }
         for name, work in steps.items():

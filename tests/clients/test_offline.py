@@ -96,6 +96,20 @@ def transfer(amount: str, to: str, memo: str | None = None) -> tuple[str, dict[s
         ("send 5½ to Ann", [transfer("5½", "Ann")]),
         ("send 5-6 to Ann", [transfer("5-6", "Ann")]),
         ("send 5 euros to Ann", [transfer("5 euros", "Ann")]),
+        # The words and signs that the tool reads are cut out with the figure.
+        ("send Rs. 50,000/- to Ann", [transfer("Rs. 50,000/-", "Ann")]),
+        ("send 5 thousand to Ann", [transfer("5 thousand", "Ann")]),
+        ("send 1.5 lakh rupees to Ann", [transfer("1.5 lakh rupees", "Ann")]),
+        ("pay Ann 1,5 juta", [transfer("1,5 juta", "Ann")]),
+        ("send 2 mil pesos to Ann", [transfer("2 mil pesos", "Ann")]),
+        ("send 500 руб. to Ann", [transfer("500 руб.", "Ann")]),
+        ("send 500 ر.س to Ann", [transfer("500 ر.س", "Ann")]),
+        ("send ٢٠ to Ann", [transfer("٢٠", "Ann")]),
+        ("send 5000円 to Ann", [transfer("5000円", "Ann")]),
+        ("send US$ 20 to Ann", [transfer("US$ 20", "Ann")]),
+        ("send 20,- € to Ann", [transfer("20,- €", "Ann")]),
+        ("send 5 to Mark", [transfer("5", "Mark")]),
+        ("send 5 to Lucas", [transfer("5", "Lucas")]),
     ],
 )
 def test_a_request_to_send_money_becomes_a_transfer(text: str, expected: Calls) -> None:
@@ -117,6 +131,7 @@ def test_a_request_to_send_money_becomes_a_transfer(text: str, expected: Calls) 
             [transfer("5", "Ann", "lunch"), transfer("6", "Bob", "the taxi")],
         ),
         ("Pay Ann 5. Then pay Bob 6!", [transfer("5", "Ann"), transfer("6", "Bob")]),
+        ("send 5 usd to Ann. 6 to Bob", [transfer("5 usd", "Ann"), transfer("6", "Bob")]),
         ("send 5 to Ann\nsend 6 to Bob", [transfer("5", "Ann"), transfer("6", "Bob")]),
         (
             "send 15.50 to Ann and 1,000 to Bob",
@@ -257,7 +272,6 @@ def test_doubt_moves_no_money_and_says_so(text: str) -> None:
         "send 5 apples to Ann",
         "send 50 cents to Ann",
         "give Ann 5 cents",
-        "send 5 thousand to Ann",
         "send 5% of my balance to Ann",
         "send 5 to ann@example.com",
         "send 5 to 12",

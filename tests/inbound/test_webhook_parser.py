@@ -91,6 +91,7 @@ def test_a_text_has_all_that_the_document_says_about_it() -> None:
             "type": "text",
             "text": {"body": "Transfer $20 to John"},
         },
+        account_id="200000000000001",
         phone_number_id="100000000000001",
         business_number="15550001000",
         phone="15550002001",
@@ -492,3 +493,51 @@ def test_the_fast_decoder_and_python_s_agree(text: bytes) -> None:
             json_access.decoded(text)
     else:
         assert json.dumps(expected) == json.dumps(json_access.decoded(text))
+
+
+# --- what is kept raw
+
+STATUS = {"id": "wamid.OUT", "status": "sent", "timestamp": "1764000000", "recipient_id": "1"}
+CONTACT = {"wa_id": "15550002001", "profile": {"name": "Ada"}}
+
+
+def body_with(
+    *, status: dict[str, Any] | None = None, contact: dict[str, Any] | None = None, **value: Any
+) -> bytes:
+    """A body with one text message, one status and the sender's contact."""
+    sent = {"from": "15550002001", "id": "wamid.IN", "timestamp": "1764000000", "type": "new"}
+    value = {
+        "messaging_product": "whatsapp",
+        "metadata": {"phone_number_id": "1"},
+        "contacts": [CONTACT | (contact or {})],
+        "messages": [sent | {"new": {"deep": ["anything"]}}],
+        "statuses": [STATUS | (status or {})],
+        **value,
+    }
+    entry = {"id": "2", "changes": [{"field": "messages", "value": value}]}
+    return json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "needs_body"),
+    [
+        (body_with(), False),
+        (body_with(contact={"user_id": "US.1", "profile": {"name": "A", "username": "a"}}), False),
+        (body_with(status={"pricing": {"billable": True}, "conversation": {"id": "c"}}), False),
+        (body_with(status={"status": "a new word"}), False),
+        (body_with(status={"errors": []}), False),
+        (body_with(status={"errors": [{"code": 131000}]}), True),
+        (body_with(status={"payment": {"amount": 1}}), True),
+        (body_with(status={"pricing": "free"}), True),
+        (body_with(status={"timestamp": "yesterday"}), True),
+        (body_with(contact={"new": 1}), True),
+        (body_with(contact={"profile": {"name": 5}}), True),
+        (body_with(contact={"wa_id": "another"}), True),
+        (body_with(calls=[{"id": "wacid.1"}]), True),
+        (body_with().replace(b"anything", rb"any\u0000thing"), True),
+        (body_with().replace(b"anything", rb"any\ud800thing"), True),
+        (body_with().replace(b"wamid.IN", TEST_MESSAGE_ID.encode()), True),
+    ],
+)
+def test_a_body_is_needed_where_it_says_more_than_its_rows(body: bytes, needs_body: bool) -> None:
+    assert parse_payload(body).needs_body is needs_body

@@ -17,8 +17,11 @@ import wbot
 from wbot.storage import migrations
 
 HOUSE = Path(wbot.__file__).parent
-SMALL_TABLES = {"businesses", "installation", "schema_version", "sqlite_master", "sqlite_sequence"}
-"""One row per business or migration; every other table grows with customers' activity."""
+SMALL_TABLES = {
+    *("businesses", "installation", "restorations", "model_dialects"),
+    *("schema_version", "sqlite_master", "sqlite_sequence"),
+}
+"""One row per business, restore, model or migration; every other table grows with customers."""
 
 OPEN_WORK = {
     "messages_unfinished": "messages whose turn has not ended",
@@ -42,7 +45,14 @@ READS_ALL = {
         "every": "the latest rows, from the end of the primary key",
     },
     "storage/outbox.py": {"latest_quotable": "the latest rows, from the end of the primary key"},
-    "storage/ledger.py": {"record": "one row, from the end of the primary key"},
+    "storage/ledger.py": {
+        "record": "one row, from the end of the primary key",
+        "open_everywhere": "a restored copy voids every open hold, once",
+    },
+    "storage/restorations.py": {
+        "mark": "one row, from the end of the primary key",
+        "lost_messages": "`wbot restore --accept` counts what the replaced database has more",
+    },
 }
 """Functions that may scan a growing table, with the reason."""
 

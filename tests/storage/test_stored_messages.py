@@ -228,7 +228,6 @@ def test_what_has_no_conversation_cannot_live_again(tx: sqlite3.Connection) -> N
         not_before=None,
         state=MessageState.SILENT,
         reason="unknown_number",
-        webhook_id=messages.keep_webhook(tx, b"{}", None, NOW),
     )
     messages.insert(tx, nobodys)
     assert messages.requeue(tx, "wamid.1", NOW) is None

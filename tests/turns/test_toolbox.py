@@ -294,7 +294,7 @@ def test_an_empty_memo_is_none(caller: ToolCaller, memo: str | None) -> None:
         ("transfer", {"amount": -20, "to": "John"}, "more than zero"),
         ("transfer", {"amount": 10**400, "to": "John"}, "could not read that amount"),
         ("transfer", {"amount": 10**15, "to": "John"}, "too large"),
-        ("transfer", {"amount": 20.505, "to": "John"}, "20505 or 20.50"),
+        ("transfer", {"amount": 20.505, "to": "John"}, "$20.505 or $20,505.00"),
         ("transfer", {"amount": "€20", "to": "John"}, "give it in USD"),
         ("transfer", {"amount": "all of it", "to": "John"}, "could not read that amount"),
         ("transfer", {"amount": "20", "to": ""}, "Whom should"),

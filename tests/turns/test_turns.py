@@ -192,6 +192,20 @@ async def test_a_rejected_request_is_not_repeated(make_world: MakeWorld) -> None
         assert len(world.rows("SELECT * FROM turns")) == 1
 
 
+async def test_no_other_symbol_stands_first_in_a_model_s_line_of_money(
+    make_world: MakeWorld,
+) -> None:
+    """Not even where a long text is cut into parts."""
+    simulator = make_simulator()
+    simulator.responder = lambda _: f"👋 Hello\n📃 Sent $5.00\n{'x' * 4_075} ✅ Sent $6.00"
+    async with make_world(simulator=simulator):
+        await simulator.say(ALICE, "hi")
+        await simulator.wait_for_sends(2, timeout_s=WAIT_S)
+        first, second = (send.text.split("\n") for send in simulator.sends)
+        assert first[:2] == ["👋 Hello", "Sent 📃 $5.00"]
+        assert second[-1] == "Sent ✅ $6.00"
+
+
 async def test_after_an_effect_a_failing_model_leaves_the_receipt_and_no_error_text(
     make_world: MakeWorld, database_path: Path
 ) -> None:

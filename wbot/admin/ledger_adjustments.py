@@ -9,6 +9,7 @@ import msgspec
 
 from wbot.admin import customer_lookup
 from wbot.admin.customer_lookup import Person
+from wbot.domain.amounts import parse_amount
 from wbot.domain.business import Business
 from wbot.domain.errors import MalformedError, RefusedError
 from wbot.domain.ledger import (
@@ -19,7 +20,7 @@ from wbot.domain.ledger import (
     reference_of,
     transfer_id_of,
 )
-from wbot.domain.money import Currency, parse_amount
+from wbot.domain.money import Currency
 from wbot.domain.receipts import MEMO_LENGTH_MAX, one_line
 from wbot.payments import adjustments
 from wbot.storage import customers, ledger, ledger_queries

@@ -13,7 +13,7 @@ from wbot.clients.whatsapp import GraphError, NotSentError, PhoneNumberCredentia
 from wbot.domain import json_access
 from wbot.domain.business import Business
 from wbot.domain.delivery import Verdict
-from wbot.domain.errors import BlockedError, ConfigurationError, MalformedError, WbotError
+from wbot.domain.errors import BlockedError, ConfigurationError, WbotError
 from wbot.domain.policy_summary import contradictions, in_words
 from wbot.domain.redaction import redacted, without
 from wbot.settings import Settings, known_secrets, resolve_secret
@@ -74,7 +74,7 @@ def stored(tx: Tx, variables: Mapping[str, str]) -> tuple[list[Check], list[Subj
     for business in known:
         check, credentials = _token(business, variables)
         found += [check, _rules(business)]
-        account_id = _account_id(tx, business)
+        account_id = messages.account_of(tx, business.id)
         subjects.append(Subject(business=business, credentials=credentials, account_id=account_id))
     return [*found, *_unknown_numbers(tx)], subjects
 
@@ -156,23 +156,6 @@ def _unknown_numbers(tx: Tx) -> list[Check]:
         )
         for phone_number_id, count in messages.unmatched_phone_number_ids(tx)
     ]
-
-
-def _account_id(tx: Tx, business: Business) -> str | None:
-    """The WhatsApp account of the business's number, as the latest kept webhook names it."""
-    body = messages.latest_body_of(tx, business.id)
-    if body is None:
-        return None
-    try:
-        payload = json_access.decoded(body)
-    except MalformedError:
-        return None
-    for entry in json_access.mappings(payload, "entry") if isinstance(payload, dict) else []:
-        for change in json_access.mappings(entry, "changes"):
-            metadata = json_access.mapping(json_access.mapping(change, "value"), "metadata")
-            if json_access.text(metadata, "phone_number_id") == business.phone_number_id:
-                return json_access.identifier(entry, "id")
-    return None
 
 
 async def _gather(asked: Sequence[Awaitable[Check]]) -> list[Check]:

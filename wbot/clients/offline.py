@@ -70,14 +70,15 @@ def completion_of(answer: Answer, *, created: int, completion_id: str) -> dict[s
         ]
     finish_reason = "tool_calls" if answer.tool_calls else "stop"
     choice = {"index": 0, "message": message, "finish_reason": finish_reason, "logprobs": None}
-    usage = msgspec.structs.asdict(answer.usage)
+    read, written = answer.usage.prompt_tokens, answer.usage.completion_tokens
+    usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
     return {
         "id": completion_id,
         "object": "chat.completion",
         "created": created,
         "model": answer.model,
         "choices": [choice],
-        "usage": usage | {"total_tokens": sum(usage.values())},
+        "usage": usage,
     }
 
 

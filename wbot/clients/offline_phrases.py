@@ -5,8 +5,11 @@ the line break); those that stand for a request are to match a whole clause.
 """
 
 import re
+from collections.abc import Iterable
 
-from wbot.domain.money import UNITS
+from wbot.domain.amounts import UNITS
+from wbot.domain.currencies import CURRENCIES
+from wbot.domain.number_words import SCALE_WORDS
 
 
 def _form(pattern: str) -> re.Pattern[str]:
@@ -50,14 +53,27 @@ SPEAKS_OF_STATEMENT = _form(r"\b(?:statement|history|transactions)\b")
 
 # Sending money --------------------------------------------------------------------------------
 
-# A unit of money: a code, a sign, or an everyday name.
-_UNIT = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
+
+_SIGN_LENGTH_MAX = 4
+
+
+# A unit of money: a code, a sign, or an everyday name; behind the figure also lakh, juta, 万.
+def _one_of(words: Iterable[str]) -> str:
+    return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+
+
+# Before it are signs and codes, behind it words too.
+_UNIT = _one_of({unit for unit in UNITS if len(unit) <= _SIGN_LENGTH_MAX})
+_AFTER = _one_of({unit for unit in UNITS if " " not in unit} | SCALE_WORDS)
 # An amount as written, whole: 5, $5, -5, .50, 1e9, 5k. What is none is for the tool to refuse;
 # reading only a part of it as the amount would be the worst possible mistake.
 _FIGURE = r"(?!\+)[^\s\w\"]{0,2}[a-z]{0,3}[^\s\w\"]{0,2}\d(?:\S*[^\s,;:!?.])?"
 # Groups set apart by spaces: 1 000,00.
 _GROUPED = r"[^\s\w]?\d{1,3}(?: \d{3})+(?:[.,]\d+)?(?!\S*\d)"
-_AMOUNT = rf"(?:(?:{_UNIT})\.? )?(?:{_GROUPED}|{_FIGURE})(?: (?:{_UNIT})(?!\w))?"
+_AMOUNT = rf"(?:(?:{_UNIT})\.? )?(?:{_GROUPED}|{_FIGURE})(?: (?:{_AFTER})(?!\w)\.?){{0,2}}"
+
+# The dot in "Rs. 500" ends no sentence.
+SIGN_BEFORE_FIGURE = re.compile(rf"(?<!\d )(?<!\w)(?:{_UNIT})\. +\d\Z", re.IGNORECASE)
 
 # A word of a name. A dot ends it, except after a title or an initial.
 _WORD = (
@@ -101,8 +117,12 @@ _NOT_IN_NAMES = """
     could must may again twice back later tomorrow tonight yesterday next last every each daily
     weekly monthly soon before after send pay transfer give wire money cash some half plus minus
 """
-# Bob and Ron are people, although BOB and RON are currencies.
-NOT_IN_NAMES = frozenset(_NOT_IN_NAMES.split()) | (UNITS - {"bob", "ron"})
+_MONEY_WORDS = {code.lower() for code in CURRENCIES} | {
+    noun for facts in CURRENCIES.values() for noun in facts.nouns
+}
+# Bob and Ron are people, although BOB and RON are currencies; so are Mark, Sol and Colón.
+_NAMES_TOO = {"bob", "ron", "mark", "marks", "sol", "colón", "leone", "real", "rand", "gold"}
+NOT_IN_NAMES = frozenset(_NOT_IN_NAMES.split()) | (_MONEY_WORDS - _NAMES_TOO)
 
 # Cancelling -----------------------------------------------------------------------------------
 

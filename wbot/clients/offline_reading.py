@@ -126,6 +126,8 @@ def _card(clause: _Clause) -> str:
 def _clauses(message: _Clause) -> Iterator[_Clause]:
     start = 0
     for border in phrases.NEXT.finditer(message.plain):
+        if phrases.SIGN_BEFORE_FIGURE.search(message.plain, start, border.end() + 1):
+            continue
         yield _trimmed(message.cut(start, border.start()))
         start = border.end()
     yield _trimmed(message.cut(start, len(message.plain)))

@@ -104,6 +104,11 @@ def load_configuration(*, warns: bool = True) -> Configuration:
     return known
 
 
+def use_configuration(configuration: Configuration) -> None:
+    """Let the running command use a configuration that is about to be written."""
+    click.get_current_context().find_root().meta[_CONFIGURATION] = configuration
+
+
 def load_settings() -> tuple[Settings, dict[str, str]]:
     """The settings, and the variables they were read from; raises ConfigurationError."""
     variables = load_configuration().variables
@@ -121,11 +126,16 @@ def _connected(*, creates: bool = False) -> Iterator[Connection]:
     With `creates`, a database that was named explicitly is created if there is none. Raises
     ConfigurationError if it cannot be used or a running service uses another schema version.
     """
+    with connected(prepared_database(creates=creates)) as connection:
+        yield connection
+
+
+def prepared_database(*, creates: bool = False) -> Path:
+    """The path of the configured database, as `_connected` opens it."""
     configuration = load_configuration()
     path = find_database(configuration, creates=creates and configuration.is_database_named)
     _prepare(path, creates=creates)
-    with connected(path) as connection:
-        yield connection
+    return path
 
 
 @contextmanager

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
+from wbot.domain.amounts import parse_amount
 from wbot.domain.business import Business, PayeeRule, Policy, ShowPayer, Switch
 from wbot.domain.errors import MalformedError, RefusedError
-from wbot.domain.money import Currency, currency_of, format_amount, parse_amount
+from wbot.domain.money import Currency, currency_of, format_amount
 from wbot.domain.receipts import one_line
 from wbot.domain.timezones import checked_zone
 

@@ -2,9 +2,13 @@
 
 WbotError
 ├── RetryableError    try again; `retry_after_s` is the wait that the other side asks for
-│   ├── BlockedError  an operator must fix something first; until then no attempt counts
+│   ├── BlockedError  nothing works until something changes; until then no attempt counts
+│   │   └── OutageError  which passes by itself: the other side is down, overloaded or slow
+│   ├── BadAnswerError   the model answered something that cannot be used
 │   └── StorageError  the database could not be read or written
 ├── RejectedError     the other side said no for good
+│   ├── TooLongError  the prompt does not fit the model
+│   └── FilteredError a content filter stopped the request or its answer
 ├── RefusedError      we said no: a sentence the customer or the operator may read
 ├── MalformedError    the input does not have the required form
 │   └── OversizedError  the input is too large
@@ -51,8 +55,24 @@ class BlockedError(RetryableError):
         self.may_be_request = may_be_request
 
 
+class OutageError(BlockedError):
+    """The other side is down, overloaded or too slow; it passes without an operator."""
+
+
+class BadAnswerError(RetryableError):
+    """The model answered something that cannot be used; asked again, it may answer better."""
+
+
 class RejectedError(WbotError):
     """Meta or the model endpoint refused for good; asking again would be refused again."""
+
+
+class TooLongError(RejectedError):
+    """The prompt does not fit the model; with a shorter history it may."""
+
+
+class FilteredError(RejectedError):
+    """A content filter stopped the request or its answer; the same words are stopped again."""
 
 
 class RefusedError(WbotError):

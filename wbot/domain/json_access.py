@@ -5,7 +5,7 @@ A getter returns None (or an empty container) for a value it cannot use; only `d
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import islice
@@ -42,10 +42,17 @@ def decoded(data: bytes, check: Callable[[Any], None] = _accept) -> Any:
     `check` gets the value before the slow part and may raise. Raises MalformedError for anything
     that is not JSON.
     """
+    return decoded_with_loss(data, check)[0]
+
+
+def decoded_with_loss(data: bytes, check: Callable[[Any], None] = _accept) -> tuple[Any, bool]:
+    """The same, and whether cleaning may have changed it."""
     try:
         value, is_standard = _parsed(data)
         check(value)
-        return value if is_standard and not _needs_cleaning(data, value) else cleaned(value)
+        if is_standard and not _needs_cleaning(data, value):
+            return value, False
+        return cleaned(value), True
     except (ValueError, RecursionError) as error:
         raise MalformedError("not JSON") from error
 
@@ -115,10 +122,14 @@ def items(source: Mapping[str, Any], key: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def dicts(values: list[Any]) -> Iterator[JsonObject]:
+    """The objects of a list."""
+    return (value for value in values if isinstance(value, dict))
+
+
 def mappings(source: Mapping[str, Any], key: str) -> list[JsonObject]:
     """The first MAPPINGS_MAX objects of a list; anything else in the list is skipped."""
-    found = (item for item in items(source, key) if isinstance(item, dict))
-    return list(islice(found, MAPPINGS_MAX))
+    return list(islice(dicts(items(source, key)), MAPPINGS_MAX))
 
 
 def text(source: Mapping[str, Any], *keys: str) -> str | None:

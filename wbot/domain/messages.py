@@ -261,6 +261,8 @@ class Inbound(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     content: Content
     raw: JsonObject
+    account_id: str | None = None
+    """The WhatsApp Business Account that the number is in."""
     phone_number_id: str | None = None
     business_number: str | None = None
     """The business's own number, as WhatsApp writes it."""

@@ -5,10 +5,11 @@ import unicodedata
 from collections.abc import Iterator
 from itertools import islice
 
+from wbot.domain.amounts import parse_amount
 from wbot.domain.errors import MalformedError
 from wbot.domain.foreign import is_foreign
 from wbot.domain.messages import Content, Context, Text
-from wbot.domain.money import Currency, parse_amount
+from wbot.domain.money import Currency
 from wbot.domain.payees import folded_name, phone_digits
 
 _AROUND = ".,;:!?()\"'“”«»"

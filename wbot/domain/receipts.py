@@ -11,6 +11,8 @@ from wbot.domain.payees import Payee, shown_number, shown_payee
 MARK = "\N{RECEIPT}"
 """Begins each line that code rendered; removed from all other text."""
 
+# With what varies or continues a symbol: alone it would be left over.
+_MARK = re.compile(f"{MARK}[\ufe0e\ufe0f\u200d\u20e3]*")
 # They can display text in another order than it is stored: an amount could be reversed.
 _BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _LEFT_OUT = {"Cc", "Cs"}  # controls, and lone surrogates, which no file can store
@@ -31,7 +33,7 @@ def receipt(text: str) -> str:
 
 def without_mark(text: str) -> str:
     """The text without the mark, bidirectional and other controls, lone surrogates."""
-    kept = _BIDI_CONTROLS.sub("", text.replace(MARK, ""))
+    kept = _BIDI_CONTROLS.sub("", _MARK.sub("", text))
     return "".join(c for c in kept if c in "\n\t" or unicodedata.category(c) not in _LEFT_OUT)
 
 

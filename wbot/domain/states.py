@@ -184,7 +184,7 @@ IN_COLUMNS: Mapping[str, Mapping[Any, frozenset[Any]]] = {
     "turn": TURN,
     "reply": REPLY,
     "send": SEND,
-    "prompt": PROMPT,
     "payout": PAYOUT,
+    "prompt": PROMPT,
 }
 """The machines whose state is a column, by their names in `state_transitions`."""

@@ -62,7 +62,7 @@ class Recorded(msgspec.Struct, kw_only=True):
     statuses: int = 0
     tests: int = 0
     webhook_id: int | None = None
-    """The row of its raw body; none where there was nothing new."""
+    """The row of its raw body, where that says more than the other rows hold."""
 
     def add(self, more: "Recorded") -> None:
         """Count the webhook's next part too."""
@@ -75,19 +75,23 @@ class Recorded(msgspec.Struct, kw_only=True):
 
 
 class _RawBody:
-    """The raw body, stored with the first thing in it that is new."""
+    """The raw body, stored with the first thing in it that is new, if other rows lack any of it.
+
+    A text is kept once: what a message said is in its row.
+    """
 
     def __init__(
-        self, body: bytes, *, kept: str | None, received_at: str, webhook_id: int | None
+        self, body: bytes, payload: Payload, *, received_at: str, webhook_id: int | None
     ) -> None:
         self._body = body
-        self._kept = kept
+        self._is_needed = payload.needs_body
+        self._kept = _notice_names(payload)
         self._received_at = received_at
         self.webhook_id = webhook_id
 
-    def stored(self, tx: Tx) -> int:
+    def stored(self, tx: Tx) -> int | None:
         """The number of its row, for the rows made from it."""
-        if self.webhook_id is None:
+        if self._is_needed and self.webhook_id is None:
             self.webhook_id = messages.keep_webhook(tx, self._body, self._kept, self._received_at)
         return self.webhook_id
 
@@ -103,6 +107,7 @@ def parts_of(payload: Payload) -> Iterator[Payload]:
                 max(0, start - messages_count) : max(0, end - messages_count)
             ],
             notices=payload.notices if start == 0 else (),
+            needs_body=payload.needs_body,
         )
 
 
@@ -121,9 +126,7 @@ def record(
     `webhook_id` is the row of the body where an earlier part of the webhook has stored it. What
     Meta says of a failed reply is stored without the `secrets`, numbers and messages.
     """
-    raw = _RawBody(
-        body, kept=_notice_names(payload), received_at=to_text(now), webhook_id=webhook_id
-    )
+    raw = _RawBody(body, payload, received_at=to_text(now), webhook_id=webhook_id)
     recorded = Recorded()
     for message in payload.messages:
         _record_message(tx, message, recorded, raw=raw, now=now)
@@ -162,7 +165,7 @@ def _record_message(
         recorded.duplicates += 1
 
 
-def _insert(tx: Tx, message: Inbound, *, webhook_id: int, now: datetime) -> Accepted:
+def _insert(tx: Tx, message: Inbound, *, webhook_id: int | None, now: datetime) -> Accepted:
     business = businesses.by_phone_number_id(tx, message.phone_number_id or "")
     conversation_id, reason, warning = None, None, None
     if business is None:
@@ -186,6 +189,7 @@ def _insert(tx: Tx, message: Inbound, *, webhook_id: int, now: datetime) -> Acce
             message_id=message.message_id,
             business_id=business.id if business else None,
             conversation_id=conversation_id,
+            account_id=message.account_id,
             phone_number_id=message.phone_number_id,
             type=message.type,
             content=_json(message),

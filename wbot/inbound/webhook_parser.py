@@ -13,7 +13,7 @@ from wbot.domain import json_access
 from wbot.domain.content import content_of, errors_of, type_of
 from wbot.domain.errors import MalformedError, OversizedError
 from wbot.domain.json_access import JsonObject
-from wbot.domain.messages import Inbound, Notice, NoticeReason, Status
+from wbot.domain.messages import TEST_MESSAGE_ID, Inbound, Notice, NoticeReason, Status
 from wbot.inbound.sender_ids import Contacts, Identity, identity_of
 
 UPDATES_MAX = 10_000
@@ -35,6 +35,21 @@ _VALUE_SHAPES: _Shapes = {
     "messages": list,
     "statuses": list,
 }
+_STATUS_SHAPES: _Shapes = {
+    **dict.fromkeys(("id", "status", "biz_opaque_callback_data"), str),
+    **dict.fromkeys(("timestamp", "recipient_id"), (str, int)),
+    **dict.fromkeys(("recipient_type", "recipient_user_id", "parent_user_id"), str),
+    **dict.fromkeys(("parent_recipient_user_id", "recipient_parent_user_id"), str),
+    **dict.fromkeys(("recipient_participant_id", "participant_recipient_id"), str),
+    **dict.fromkeys(("recipient_participant_user_id", "recipient_participant_parent_user_id"), str),
+    **dict.fromkeys(("conversation", "pricing"), dict),
+}
+_CONTACT_SHAPES: _Shapes = {
+    "profile": dict,
+    "wa_id": (str, int),
+    **dict.fromkeys(("user_id", "parent_user_id", "identity_key_hash"), str),
+}
+_PROFILE_SHAPES: _Shapes = dict.fromkeys(("name", "username", "country_code"), str)
 
 
 class Payload(msgspec.Struct, frozen=True):
@@ -43,12 +58,15 @@ class Payload(msgspec.Struct, frozen=True):
     messages: tuple[Inbound, ...]
     statuses: tuple[Status, ...]
     notices: tuple[Notice, ...]
+    needs_body: bool
+    """Whether the body says what the rows of these pieces will not hold."""
 
 
 class _Place(msgspec.Struct, frozen=True, kw_only=True):
     """Where in the document a piece stands; copied into each piece."""
 
     field: str = ""
+    account_id: str | None = None
     phone_number_id: str | None = None
     business_number: str | None = None
 
@@ -70,13 +88,42 @@ def parse_payload(body: bytes) -> Payload:
 
     Raises OversizedError where there are more than UPDATES_MAX, before they are all made.
     """
-    pieces = tuple(islice(_of_envelope(json_access.decoded(body, _check)), UPDATES_MAX + 1))
+    envelope, is_changed = json_access.decoded_with_loss(body, _check)
+    pieces = tuple(islice(_of_envelope(envelope), UPDATES_MAX + 1))
     if len(pieces) > UPDATES_MAX:
         raise _too_many()
     return Payload(
         messages=tuple(piece for piece in pieces if isinstance(piece, Inbound)),
         statuses=tuple(piece for piece in pieces if isinstance(piece, Status)),
         notices=tuple(piece for piece in pieces if isinstance(piece, Notice)),
+        needs_body=is_changed
+        or any(_is_beyond_rows(piece) for piece in pieces)
+        or any(_is_odd_contact(contact) for contact in _contacts(envelope)),
+    )
+
+
+def _is_beyond_rows(piece: Piece) -> bool:
+    """Whether the piece has no row, or its row leaves something out that is not just repeated."""
+    match piece:
+        case Inbound(message_id=message_id):
+            return message_id == TEST_MESSAGE_ID
+        case Status(raw=raw, occurred_at=occurred_at):
+            is_undated = occurred_at is None and "timestamp" in raw
+            return is_undated or _has_odd(raw, _STATUS_SHAPES)  # also the errors of a failure
+        case Notice():
+            return True
+
+
+def _contacts(envelope: JsonObject) -> Iterator[JsonObject]:
+    for entry in json_access.dicts(envelope["entry"]):
+        for change in json_access.dicts(json_access.items(entry, "changes")):
+            value = json_access.mapping(change, "value")
+            yield from json_access.dicts(json_access.items(value, "contacts"))
+
+
+def _is_odd_contact(contact: JsonObject) -> bool:
+    return _has_odd(contact, _CONTACT_SHAPES) or _has_odd(
+        json_access.mapping(contact, "profile"), _PROFILE_SHAPES
     )
 
 
@@ -129,7 +176,7 @@ def _of_entry(entry: Any) -> Iterator[Piece]:
     yield from _beside(entry, _ENTRY_SHAPES, _NOWHERE)
     for change in json_access.items(entry, "changes"):
         if isinstance(change, dict):
-            place = _place_of(change)
+            place = _place_of(entry, change)
             yield from _or_empty(_of_change(change, place), change, place)
         else:
             yield _NOWHERE.notice(NoticeReason.MISSHAPEN, change, "changes")
@@ -147,10 +194,11 @@ def _of_change(change: JsonObject, place: _Place) -> Iterator[Piece]:
         yield place.notice(NoticeReason.MISSHAPEN, value, "value")
 
 
-def _place_of(change: JsonObject) -> _Place:
+def _place_of(entry: JsonObject, change: JsonObject) -> _Place:
     metadata = json_access.mapping(json_access.mapping(change, "value"), "metadata")
     return _Place(
         field=json_access.text(change, "field") or "",
+        account_id=json_access.identifier(entry, "id"),
         phone_number_id=json_access.text(metadata, "phone_number_id"),
         business_number=json_access.text(metadata, "display_phone_number"),
     )
@@ -185,6 +233,7 @@ def _of_message(raw: Any, place: _Place, contacts: Contacts) -> Inbound | Notice
         type=kind,
         content=content_of(raw),
         raw=raw,
+        account_id=place.account_id,
         phone_number_id=place.phone_number_id,
         business_number=place.business_number,
         phone=sender.phone or known.phone,
@@ -242,9 +291,17 @@ def _match_recipient(raw: JsonObject, contacts: Contacts) -> None:
 
 def _beside(source: JsonObject, shapes: _Shapes, place: _Place) -> Iterator[Notice]:
     for key, part in source.items():
-        if not (isinstance(part, shapes.get(key, ())) or _is_nothing(part)):
+        if _is_odd(key, part, shapes):
             reason = NoticeReason.MISSHAPEN if key in shapes else NoticeReason.BESIDE
             yield place.notice(reason, part, key)
+
+
+def _has_odd(source: JsonObject, shapes: _Shapes) -> bool:
+    return any(_is_odd(key, part, shapes) for key, part in source.items())
+
+
+def _is_odd(key: str, part: Any, shapes: _Shapes) -> bool:
+    return not (isinstance(part, shapes.get(key, ())) or _is_nothing(part))
 
 
 def _is_nothing(part: Any) -> bool:

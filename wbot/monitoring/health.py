@@ -18,7 +18,7 @@ from wbot.clock import Clock, from_text, to_text
 from wbot.domain.errors import StorageError
 from wbot.logs import lines_dropped
 from wbot.metrics import Metrics
-from wbot.storage import messages, outbox
+from wbot.storage import messages, outbox, restorations
 from wbot.storage.database import Database
 from wbot.storage.messages import Backlog
 from wbot.storage.tx import Tx
@@ -59,7 +59,7 @@ class Health:
         self._sources = sources
         self._started = clock.monotonic()
         self._counting = asyncio.Lock()
-        self._counted = (Backlog(0, None), 0)
+        self._counted = (Backlog(0, None), 0, False)
         self._counts_until = 0.0
 
     async def answer(self) -> web.Response:
@@ -77,12 +77,13 @@ class Health:
             await self._count()
         except StorageError as error:
             reasons += [] if self._database.lost else [str(error)]
-        backlog, unsettled = self._counted
+        backlog, unsettled, is_stopped = self._counted
         # A failing model is probed until it answers; other causes count only while messages wait.
         reasons += self._blocked_reasons() if backlog.waiting else []
         reasons += self._model_reasons()
         reasons += self._graph_reasons() if unsettled else []
         reasons += _books_reasons(self._sources.book_breaches())
+        reasons += [restorations.STOPPED] if is_stopped else []
         oldest_s = self._age_s(backlog.oldest_received_at)
         if oldest_s > OLDEST_MAX_S:
             reasons.append(f"A message has waited {oldest_s:.0f} s for its turn.")
@@ -114,14 +115,14 @@ class Health:
             started = self._clock.monotonic()
             if started < self._counts_until:
                 return
-            self._counted = Backlog(0, None), 0
+            self._counted = Backlog(0, None), 0, False
             self._counted = await self._database.read(self._read_backlog)
             ended = self._clock.monotonic()
             self._counts_until = ended + COUNT_SHARE * (ended - started - COUNT_FREE_S)
 
-    def _read_backlog(self, tx: Tx) -> tuple[Backlog, int]:
+    def _read_backlog(self, tx: Tx) -> tuple[Backlog, int, bool]:
         now = to_text(self._clock.now())
-        return messages.backlog(tx, now), outbox.count_unsettled(tx)
+        return messages.backlog(tx, now), outbox.count_unsettled(tx), restorations.is_stopped(tx)
 
     async def _storage_reasons(self) -> list[str]:
         if self._database.lost is not None:

@@ -152,7 +152,17 @@ def expire_due(tx: Tx, now: str) -> int:
     return len(due)
 
 
-def close_if_voided(tx: Tx, transfer_id: int, *, by: str, now: str) -> None:
+def void_all(tx: Tx, why: str, now: str) -> int:
+    """Void every hold, and close its question; how many there were."""
+    open_ = ledger.open_everywhere(tx)
+    for transfer_id in open_:
+        cause = Cause(CauseKind.OPERATOR, f"{why}/{reference_of(transfer_id)}")
+        ledger.resolve(tx, transfer_id, Phase.VOID, cause=cause, now=now)
+        close_if_voided(tx, transfer_id, by=None, now=now)
+    return len(open_)
+
+
+def close_if_voided(tx: Tx, transfer_id: int, *, by: str | None, now: str) -> None:
     """End the question about a transfer that was cancelled otherwise, if it was the last of it."""
     asker = journal.message_of_transfer(tx, transfer_id)
     if asker is None or ledger.open_of_message(tx, asker):

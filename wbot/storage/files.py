@@ -28,11 +28,15 @@ def open_private(path: Path, flags: int) -> int:
 
 
 def files_of(path: Path) -> list[Path]:
-    """The database's file, and those beside it: the copies before its upgrades too."""
+    """The database's file and those beside it, also what upgrades and restores have kept."""
     resolved = path.resolve()
     names = [f"{resolved.name}{end}" for end in ("", "-wal", "-shm", ".lock")]
-    copies = resolved.parent.glob(f"{glob.escape(resolved.name)}.before-*")
-    return [*(resolved.with_name(name) for name in names), *sorted(copies)]
+    copies = [
+        path
+        for kind in ("before", "replaced")
+        for path in sorted(resolved.parent.glob(f"{glob.escape(resolved.name)}.{kind}-*"))
+    ]
+    return [*(resolved.with_name(name) for name in names), *copies]
 
 
 def is_wide(path: Path) -> bool:

@@ -18,6 +18,7 @@ from wbot.domain.ledger import (
 from wbot.domain.payees import folded_name
 from wbot.domain.policy import Refusal
 from wbot.domain.receipts import PAYEE_LENGTH_MAX, one_line
+from wbot.storage import restorations
 from wbot.storage.tx import Row, Tx
 
 SELECT_ENTRIES = """
@@ -166,6 +167,9 @@ class Alike(msgspec.Struct, frozen=True):
     payee: str
 
 
+_MOVING = frozenset({Phase.POSTED, Phase.PENDING, Phase.POST})
+
+
 class Movement(msgspec.Struct, frozen=True, kw_only=True):
     """What to record: who pays whom, how much, why; refused where it has a refusal."""
 
@@ -286,9 +290,12 @@ def required(tx: Tx, transfer_id: int) -> Row:
 def record(tx: Tx, movement: Movement, now: str) -> int:
     """Append a row to the ledger and update the balances; its number.
 
-    The cause is unique: recording the same one again raises sqlite3.IntegrityError.
+    The cause is unique: recording the same one again raises sqlite3.IntegrityError. Raises
+    RefusedError while money is stopped in a restored copy.
     """
     phase = movement.phase if movement.refusal is None else Phase.REFUSED
+    if phase in _MOVING and restorations.is_stopped(tx):
+        raise RefusedError(restorations.STOPPED)
     last = tx.execute("SELECT id, hash FROM transfers ORDER BY id DESC LIMIT 1").fetchone()
     transfer_id = int(last["id"]) + 1 if last else 1
     previous_hash = str(last["hash"]) if last else GENESIS_HASH
@@ -369,6 +376,12 @@ def payee_of(tx: Tx, transfer_id: int) -> Row:
 def open_of_message(tx: Tx, message_id: str) -> list[Row]:
     """The message's pending transfers that have not ended: rows with `payee`."""
     return [row for row in pending_of_message(tx, message_id) if row["resolution"] is None]
+
+
+def open_everywhere(tx: Tx) -> list[int]:
+    """Every pending transfer that has not ended, oldest first."""
+    rows = tx.execute("SELECT transfer_id FROM holds ORDER BY transfer_id").fetchall()
+    return [int(row[0]) for row in rows]
 
 
 def has_incoming_open(tx: Tx, account_id: int) -> bool:

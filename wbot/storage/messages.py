@@ -53,13 +53,13 @@ NOTE_HANDLED = """
 UPDATE conversations SET last_handled_sent_at = ?1
 WHERE id = ?2 AND coalesce(last_handled_sent_at, '') < ?1
 """
-LATEST_BODY = """
-SELECT w.body
-FROM (SELECT id FROM conversations WHERE business_id = ? AND last_inbound_at IS NOT NULL
-      ORDER BY last_inbound_at DESC LIMIT 1) v
+ACCOUNT_OF = """
+SELECT v.account_id FROM businesses b
+JOIN (SELECT id, account_id FROM conversations WHERE business_id = ?1
+      AND last_inbound_at IS NOT NULL ORDER BY last_inbound_at DESC LIMIT 1) v
 JOIN messages m ON m.message_id = (SELECT message_id FROM messages WHERE conversation_id = v.id
     ORDER BY number DESC LIMIT 1)
-JOIN webhooks w ON w.id = m.webhook_id
+WHERE b.id = ?1 AND m.phone_number_id = b.phone_number_id
 """
 PAST = """
 SELECT message_id, type, content, foreign_words FROM messages
@@ -85,6 +85,7 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str
     business_id: str | None
     conversation_id: int | None
+    account_id: str | None = None
     phone_number_id: str | None
     type: str
     content: str
@@ -96,7 +97,8 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     not_before: str | None
     state: MessageState
     reason: str | None
-    webhook_id: int
+    webhook_id: int | None = None
+    """The raw body it came in, where that is kept."""
     opens_window: bool = True
     """Whether it lets the business write to its sender for the next 24 hours."""
 
@@ -173,7 +175,7 @@ def insert(tx: Tx, message: NewMessage) -> None:
     values["ended_at"] = message.received_at if message.state is MessageState.SILENT else None
     tx.execute(INSERT_MESSAGE, values)
     if message.conversation_id is not None and message.opens_window:
-        _note_inbound(tx, message.conversation_id, message.sent_at or message.received_at)
+        _note_inbound(tx, message, message.conversation_id)
 
 
 def count_duplicate(tx: Tx, message_id: str) -> None:
@@ -191,7 +193,9 @@ def by_id(tx: Tx, message_id: str) -> Row | None:
     return row
 
 
-def replace_content(tx: Tx, message_id: str, *, type_: str, content: str, webhook_id: int) -> None:
+def replace_content(
+    tx: Tx, message_id: str, *, type_: str, content: str, webhook_id: int | None
+) -> None:
     """Replace a placeholder by the real body, which need not wait any longer."""
     tx.execute(
         "UPDATE messages SET type = ?, content = ?, webhook_id = ?, not_before = NULL "
@@ -237,6 +241,17 @@ def waiting_stale(tx: Tx, conversation_id: int, *, since: str, before: str) -> l
 def approve_stale(tx: Tx, message_id: str) -> None:
     """Record that the customer approved a stale message."""
     tx.execute("UPDATE messages SET is_stale_approved = 1 WHERE message_id = ?", (message_id,))
+
+
+def make_unfinished_stale(tx: Tx) -> int:
+    """Treat every unfinished message as stale: its customer is asked; how many there are.
+
+    The time of writing stays in the content.
+    """
+    return tx.execute(
+        "UPDATE messages SET sent_at = NULL, is_stale_approved = 0 "
+        "WHERE state IN ('waiting', 'begun')"
+    ).rowcount
 
 
 def note_lateness(tx: Tx, message: StoredMessage) -> bool:
@@ -312,10 +327,10 @@ def unfinished_of(tx: Tx, customer_id: int) -> int:
     return int(row[0])
 
 
-def latest_body_of(tx: Tx, business_id: str) -> bytes | None:
-    """The raw webhook of a business's latest message, while it is stored."""
-    row = tx.execute(LATEST_BODY, (business_id,)).fetchone()
-    return None if row is None or row[0] is None else bytes(row[0])
+def account_of(tx: Tx, business_id: str) -> str | None:
+    """The WhatsApp account of the business's number, as its latest message named it."""
+    row = tx.execute(ACCOUNT_OF, (business_id,)).fetchone()
+    return None if row is None else row[0]
 
 
 def unmatched_phone_number_ids(tx: Tx) -> list[tuple[str, int]]:
@@ -336,9 +351,10 @@ def _take_number(tx: Tx, conversation_id: int) -> int:
     return int(row[0][0])
 
 
-def _note_inbound(tx: Tx, conversation_id: int, at: str) -> None:
+def _note_inbound(tx: Tx, message: NewMessage, conversation_id: int) -> None:
+    at = message.sent_at or message.received_at
     tx.execute(
-        "UPDATE conversations SET last_inbound_at = max(coalesce(last_inbound_at, ''), ?) "
-        "WHERE id = ?",
-        (at, conversation_id),
+        "UPDATE conversations SET last_inbound_at = max(coalesce(last_inbound_at, ''), ?), "
+        "account_id = coalesce(?, account_id) WHERE id = ?",
+        (at, message.account_id, conversation_id),
     )

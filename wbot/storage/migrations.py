@@ -76,9 +76,16 @@ def pending(connection: sqlite3.Connection) -> tuple[Migration, ...]:
 
 
 def migrate(
-    connection: sqlite3.Connection, path: Path, now: datetime, *, creates: bool = True
+    connection: sqlite3.Connection,
+    path: Path,
+    now: datetime,
+    *,
+    creates: bool = True,
+    copies: bool = True,
 ) -> None:
     """Bring the database up to this program's schema; copied first if it is not empty.
+
+    Without `copies` it is a copy itself.
 
     Raises ConfigurationError where it is empty, and none may be created.
     """
@@ -86,7 +93,8 @@ def migrate(
     if not missing:
         return
     if _seen(connection):
-        _copy(connection, path.with_name(f"{path.name}.before-{missing[0].version:04}"))
+        if copies:
+            _copy(connection, path.with_name(f"{path.name}.before-{missing[0].version:04}"))
     elif not creates:
         raise ConfigurationError(
             f"The database {path} is empty: name another, or let `wbot serve --create` begin it."

@@ -117,7 +117,8 @@ class NewStatus(msgspec.Struct, frozen=True, kw_only=True):
     received_at: str
     pricing: str | None
     errors: str | None
-    webhook_id: int
+    webhook_id: int | None
+    """The raw body it came in, where that is kept."""
 
 
 class StateChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -239,6 +240,14 @@ def fail(tx: Tx, outbox_id: int, error: str) -> bool:
         (error, outbox_id),
     )
     return cursor.rowcount == 1
+
+
+def unsettled(tx: Tx) -> list[Row]:
+    """The replies whose outcome is open, oldest first."""
+    return tx.execute(
+        "SELECT id, business_id, conversation_id, message_id, attempts FROM outbox "
+        "WHERE state IN ('waiting', 'sending', 'unknown') ORDER BY id"
+    ).fetchall()
 
 
 def attempts_alike(tx: Tx, outbox_id: int, outcome: SendOutcome, code: int | None) -> int:

@@ -5,7 +5,7 @@ import msgspec
 from wbot.storage.tx import Row, Tx
 
 SELECT_MESSAGE = """
-SELECT m.*, b.status AS business_status, v.customer_id, v.mode,
+SELECT m.*, b.status AS business_status, v.customer_id,
     (SELECT count(*) FROM messages o WHERE o.conversation_id = m.conversation_id
         AND o.state IN ('waiting', 'begun') AND o.message_id <> m.message_id
         AND (o.state = 'begun' OR o.sort_at < m.sort_at

@@ -9,14 +9,17 @@ from wbot.clock import from_text, later, to_text
 from wbot.domain import triage
 from wbot.domain.content import content_of, context_of
 from wbot.domain.delivery import split_text
-from wbot.domain.foreign import is_foreign
+from wbot.domain.foreign import is_foreign, words_for_model
+from wbot.domain.leading_symbols import symbols_moved
 from wbot.domain.message_age import WINDOW_S, stale_prompt
 from wbot.domain.messages import ButtonReply
+from wbot.domain.money_claims import NO_MONEY_MOVED, repeats_amount
 from wbot.domain.outgoing import Outgoing, Prompt, Text
 from wbot.domain.prompts import PromptKind, decision_of_button
 from wbot.domain.receipts import reply_text
 from wbot.domain.states import MessageState, TurnOutcome
 from wbot.domain.triage import handling_of
+from wbot.domain.whatsapp_text import as_whatsapp_shows
 from wbot.payments import consent
 from wbot.storage import businesses, errors, journal, messages, outbox, prompts
 from wbot.storage.journal import Claim
@@ -88,10 +91,23 @@ def _parts(tx: Tx, message: StoredMessage, ending: Ending, now: str) -> list[Out
     asked = consent.question(tx, message, business, receipts=receipts, now=now)
     if asked is not None:
         return [asked]
+    words = ending.words
     if ending.is_by_model:
         prompts.note_model_spoke(tx, message.conversation_id)
-    text = reply_text(receipts, ending.words)
-    return [Text(part) for part in split_text(text) if part]
+        words = _with_denial(tx, message, as_whatsapp_shows(words))
+    text = symbols_moved(reply_text(receipts, words))
+    # After the cut again: what stood behind a word may begin a part.
+    parts = [part for cut in split_text(text) for part in split_text(symbols_moved(cut))]
+    return [Text(part) for part in parts if part]
+
+
+def _with_denial(tx: Tx, message: StoredMessage, words: str) -> str:
+    """The model's words; behind them that nothing was moved, where they could read as if it was."""
+    raw = json.loads(message.content or "{}")
+    asked = words_for_model(content_of(raw), context_of(raw)) or ""
+    if not repeats_amount(asked, words) or journal.effects(tx, message.message_id):
+        return words
+    return f"{words.rstrip()}\n\n{NO_MONEY_MOVED}"
 
 
 def _ask(tx: Tx, message: StoredMessage, *, before: str, now: str) -> tuple[Prompt, list[str]]:

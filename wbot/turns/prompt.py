@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from wbot.clients.model import Answer
+from wbot.clients.model import OPAQUE, Answer
 from wbot.domain.business import Business
 from wbot.domain.content import content_of, context_of
 from wbot.domain.foreign import (
@@ -82,8 +82,10 @@ def build_prompt(system: str, history: Sequence[ChatMessage], words: str) -> lis
 
 
 def assistant_message(answer: Answer) -> dict[str, Any]:
-    """A model's answer as the next round repeats it."""
+    """A model's answer as the next round repeats it, whole."""
     message: dict[str, Any] = {"role": "assistant", "content": answer.text or None}
+    if answer.opaque:
+        message[OPAQUE] = answer.opaque
     if answer.tool_calls:
         message["tool_calls"] = [
             {

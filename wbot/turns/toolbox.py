@@ -1,6 +1,5 @@
 """The tools on offer, and how one proposed call becomes a result inside a step's transaction."""
 
-import json
 from typing import Any
 
 import msgspec
@@ -8,6 +7,7 @@ import msgspec
 from wbot.clients.model import ToolCall
 from wbot.domain.errors import MalformedError, RefusedError
 from wbot.domain.foreign import ForeignWords
+from wbot.domain.tool_arguments import read_arguments
 from wbot.payments.context import PaymentContext
 from wbot.storage import journal, messages
 from wbot.storage.tx import Tx
@@ -96,9 +96,7 @@ def _act(tx: Tx, context: PaymentContext, tool: Tool, arguments: Any) -> Outcome
 
 
 def _arguments(tool: Tool, text: str) -> Any:
-    # Numbers stay text: an amount never passes through a float.
     try:
-        values = json.loads(text or "{}", parse_float=str, parse_int=str)
-        return msgspec.convert(values, tool.arguments, strict=False)
-    except (ValueError, RecursionError) as error:
+        return msgspec.convert(read_arguments(text), tool.arguments, strict=False)
+    except (MalformedError, ValueError) as error:
         raise MalformedError(f"The arguments of {tool.name} do not fit: {error}.") from error

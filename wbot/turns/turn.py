@@ -329,7 +329,7 @@ class Turn:
             now=to_text(self._clock.now()),
             quotation=self._begun.quotation,
             words=typed_in(self._begun.content, self._begun.context),
-            must_ask=self._reasons_to_ask(),
+            must_ask=self._reasons_to_ask(call),
         )
         journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
         act = toolbox.call(tx, context, call) if may_act else None
@@ -339,10 +339,11 @@ class Turn:
         self._keep(tx, Step(number, "tool", content, duration_ms))
         return step
 
-    def _reasons_to_ask(self) -> frozenset[AskReason]:
+    def _reasons_to_ask(self, call: ToolCall) -> frozenset[AskReason]:
         quotation = self._begun.quotation
         is_read = quotation is not None and quotation.text is not None
-        return frozenset({AskReason.QUOTATION}) if is_read else frozenset()
+        reasons = {AskReason.QUOTATION: is_read, AskReason.CAME_AS_TEXT: call.came_as_text}
+        return frozenset(reason for reason, applies in reasons.items() if applies)
 
     def _keep(self, tx: Tx, step: Step) -> None:
         claim, message = self._begun.claim, self._message

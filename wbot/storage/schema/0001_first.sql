@@ -92,7 +92,7 @@ CREATE TABLE conversations (
     customer_id INTEGER NOT NULL UNIQUE REFERENCES customers (id),
     next_number INTEGER NOT NULL DEFAULT 1,
     epoch INTEGER NOT NULL DEFAULT 0,   -- of the claim that may write; each claim adds one
-    mode TEXT NOT NULL DEFAULT 'bot',
+    account_id TEXT,                    -- Meta's, that the business's number was in at last
     last_inbound_at TEXT,               -- WhatsApp's time: opens the 24-hour window
     created_at TEXT NOT NULL,
     -- The latest row of the outbox when the model last spoke to the customer: a plain yes after that
@@ -108,11 +108,11 @@ CREATE INDEX conversations_by_time ON conversations (business_id, last_inbound_a
 -- The key is the only constraint: INSERT OR IGNORE would swallow any other one's violation too.
 CREATE TABLE message_ids (message_id TEXT PRIMARY KEY) WITHOUT ROWID;
 
--- Raw bodies, in this one place; `kept` names the parts that nothing else reads.
+-- Raw bodies that say more than the rows made from them; `kept` names the parts without a row.
 CREATE TABLE webhooks (
     id INTEGER PRIMARY KEY,
     received_at TEXT NOT NULL,
-    body BLOB,
+    body BLOB,                   -- prune clears it
     kept TEXT
 );
 
@@ -155,7 +155,7 @@ CREATE INDEX messages_unmatched ON messages (phone_number_id) WHERE business_id 
 CREATE INDEX messages_unmatched_by_phone ON messages (reply_phone) WHERE business_id IS NULL;
 CREATE INDEX messages_unmatched_by_user_id ON messages (reply_user_id) WHERE business_id IS NULL;
 -- Clearing old raw bodies asks of each whether a row still names it: never by a scan.
-CREATE INDEX messages_by_webhook ON messages (webhook_id);
+CREATE INDEX messages_by_webhook ON messages (webhook_id) WHERE webhook_id IS NOT NULL;
 
 -- One question for a run of stale messages; answered once, by a tap.
 CREATE TABLE stale_questions (
@@ -407,7 +407,6 @@ CREATE TABLE outbox (
     state TEXT NOT NULL DEFAULT 'waiting',
     attempts INTEGER NOT NULL DEFAULT 0,
     not_before TEXT,
-    unknown_at TEXT,
     wamid TEXT,
     created_at TEXT NOT NULL,
     accepted_at TEXT,
@@ -451,7 +450,7 @@ CREATE TABLE statuses (
     UNIQUE (wamid, status, participant)
 );
 CREATE INDEX statuses_by_outbox ON statuses (outbox_id);
-CREATE INDEX statuses_by_webhook ON statuses (webhook_id);
+CREATE INDEX statuses_by_webhook ON statuses (webhook_id) WHERE webhook_id IS NOT NULL;
 
 -- State machines -------------------------------------------------------------------------------
 

@@ -2,8 +2,9 @@
 
 import msgspec
 
+from wbot.domain.amounts import parse_amount
 from wbot.domain.ledger import Phase, reference_of
-from wbot.domain.money import format_amount, parse_amount
+from wbot.domain.money import format_amount
 from wbot.domain.payees import shown_payee
 from wbot.domain.policy import sentence_of
 from wbot.domain.receipts import MEMO_LENGTH_MAX, ReceiptFormatter, one_line
@@ -83,7 +84,10 @@ TRANSFER = Tool(
         "properties": {
             "amount": {
                 "type": "string",
-                "description": "A decimal string in the business's currency, for example 20.00.",
+                "description": (
+                    "A decimal string in the business's currency, for example 20.00; where the "
+                    "customer's figure can be read in two ways (1.500), as they wrote it."
+                ),
             },
             "to": {
                 "type": "string",
