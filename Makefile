@@ -35,6 +35,7 @@ bench-quick: $(STAMP)
 	$(BIN)/python tests/benchmarks/intake.py --count 500
 	$(BIN)/python tests/benchmarks/growth.py --counts 1000 20000
 
+# Both with the other form of the model API too: make torture WBOT_MODEL_API=responses
 torture: $(STAMP)  ## kill the real service over and over, and judge what it kept (some 20 minutes)
 	PYTHONPATH=tests $(BIN)/python -m torture
 

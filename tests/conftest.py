@@ -58,11 +58,22 @@ def _logs() -> None:
     configure_logs(level="critical", style="json")
 
 
+@pytest.fixture(scope="session")
+def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that nobody writes to."""
+    return tmp_path_factory.mktemp("empty")
+
+
 @pytest.fixture(autouse=True)
-def _no_installed_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_installed_service(
+    request: pytest.FixtureRequest, empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Isolate the tests from a service installed on this machine."""
-    monkeypatch.setattr(settings_module, "INSTALLED_FILE", tmp_path / "etc" / "wbot.env")
-    monkeypatch.setattr(settings_module, "INSTALLED_FOLDER", tmp_path / "var")
+    folder = empty_folder
+    if "tmp_path" in request.fixturenames:  # made for the tests alone that use one: it takes time
+        folder = request.getfixturevalue("tmp_path")
+    monkeypatch.setattr(settings_module, "INSTALLED_FILE", folder / "etc" / "wbot.env")
+    monkeypatch.setattr(settings_module, "INSTALLED_FOLDER", folder / "var")
 
 
 class World:

@@ -1,7 +1,8 @@
 """A model endpoint of a test's own: it answers as the test says, and keeps what it was asked."""
 
+import inspect
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -9,8 +10,8 @@ import msgspec
 from aiohttp import web
 
 from wbot.clients.model import Answer, OpenAIModel
+from wbot.clients.model.answers import assistant_message, tool_message
 from wbot.turns import toolbox
-from wbot.turns.prompt import assistant_message, tool_message
 
 MODEL = "m"
 KEY = "endpoint-key"
@@ -40,7 +41,7 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 Said = dict[str, Any] | list[Any] | tuple[int, Any]
-Script = Callable[[Asked], Said]
+Script = Callable[[Asked], Said | Awaitable[Said]]
 
 
 class Endpoint:
@@ -57,7 +58,8 @@ class Endpoint:
         headers = {name.lower(): value for name, value in request.headers.items()}
         asked = Asked(request.path, dict(request.query), headers, body)
         self.asked.append(asked)
-        said = self.script(asked)
+        scripted = self.script(asked)
+        said = await scripted if inspect.isawaitable(scripted) else scripted
         status, content = said if isinstance(said, tuple) else (200, said)
         self.refused += status != 200
         return web.json_response(content, status=status)
@@ -139,7 +141,7 @@ async def ask(
     """
     messages, answers = list(prompt), []
     for _ in range(5):
-        answer = await model.complete(messages, model=name, tools=toolbox.DEFINITIONS)
+        answer = await model.complete(messages, model=name, tools=toolbox.definitions())
         if has_restart:
             answer = msgspec.json.decode(msgspec.json.encode(answer), type=Answer)
         answers.append(answer)

@@ -152,10 +152,108 @@ def test_only_payments_move_money() -> None:
     assert movers == {"payments"}
 
 
+def test_commands_print_through_one_place() -> None:
+    """There the words of customers, models and Meta lose what a terminal would obey."""
+    prints = r"click\.(echo|secho)|print|sys\.(stdout|stderr)\.write"
+    printers = {
+        file
+        for file, source in SOURCES.items()
+        if part_of(file) in {"commands", "__main__"} and uses(source, prints)
+    }
+    # These print nobody's words but their own and those of the shell that called them.
+    own_words = {f"commands/{name}.py" for name in ("demo", "init", "sample", "sign")}
+    assert printers - own_words == {"commands/console.py"}
+
+
 def test_only_storage_knows_its_engine() -> None:
     """A second engine is a second implementation of one small interface, not fifty files."""
     users = {file for file, source in SOURCES.items() if "sqlite3" in set(imports_of(source))}
     assert {part_of(file) for file in users} == {"storage"}
+
+
+def calls_of(source: str, receiver: str) -> set[str]:
+    """The methods of a name that a source calls."""
+    return {
+        node.func.attr
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and ast.unparse(node.func.value) == receiver
+    }
+
+
+@pytest.mark.parametrize("file", SOURCES)
+def test_sql_stands_in_storage_behind_one_small_interface(file: str) -> None:
+    is_storage = part_of(file) == "storage"
+    allowed = {"execute", "executemany"} if is_storage else set()
+    assert calls_of(SOURCES[file], "tx") <= allowed
+    assert not uses(SOURCES[file], r"(.*\.)?(lastrowid|executescript|total_changes)")
+
+
+UNTYPED = {
+    "storage/ledger.py": {"by_id", "required", "pending_of_message", "open_of_message"}
+    | {"account", "by_cause", "payee_of"},
+    "storage/outbox.py": {"unsettled"},
+    "storage/restorations.py": {"lost_transfers"},
+    "storage/payouts.py": {"owed", "payee", "batch", "batches", "of_batch", "of_transfer"}
+    | {"settled_by", "use_of_key"},
+    "storage/prompts.py": {"ask", "by_token", "of_message", "due", "expired_untold"},
+}
+"""Functions that still pass rows on; every other result is a struct of ours."""
+READ_ROWS = {
+    "payments/consent.py",
+    "payments/answers.py",
+    "payments/payouts.py",
+    "admin/payout_report.py",
+}
+
+
+def test_rows_leave_storage_as_structs() -> None:
+    """What a caller may read of a row is checked by its type, not by the spelling of a column."""
+    for file, source in SOURCES.items():
+        if part_of(file) != "storage":
+            rows = {node for node in imports_of(source) if node == "wbot.storage.tx.Row"}
+            assert not rows or file in READ_ROWS
+            continue
+        passing = {
+            node.name
+            for node in ast.parse(source).body
+            if isinstance(node, ast.FunctionDef)
+            and not node.name.startswith("_")
+            and node.returns is not None
+            and re.search(r"\bRow\b", ast.unparse(node.returns))
+        }
+        assert passing <= UNTYPED.get(file, set())
+
+
+SQLITE_ONLY = re.compile(
+    r"\b(INSERT OR|REPLACE INTO|PRAGMA|VACUUM|julianday|strftime|unixepoch|json_\w+|rowid"
+    r"|sqlite_\w+|ifnull|printf|total_changes|GLOB|typeof)\b"
+)
+MAY_KNOW_SQLITE = {
+    "storage/database.py": "how a connection is set up, and when another process has written",
+    "storage/copies.py": "copies of a whole file",
+    "storage/files.py": "the files of one database, and whether they are still its own",
+    "storage/migrations.py": "what a file holds, and a copy of it before an upgrade",
+    "storage/invariants.py": "whether the guards and the numbers of the ledger are still there",
+    "storage/messages.py": "INSERT OR IGNORE INTO message_ids, which contract and operators name",
+}
+"""Files with SQL of this engine alone, and why."""
+
+
+def test_sql_is_what_both_engines_speak() -> None:
+    knowing = set()
+    for file, source in SOURCES.items():
+        if part_of(file) != "storage":
+            continue
+        texts = [
+            node.value
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+        if any(SQLITE_ONLY.search(text) for text in texts):
+            knowing.add(file)
+    assert knowing <= set(MAY_KNOW_SQLITE)
 
 
 def test_every_part_has_its_place_in_the_rule() -> None:

@@ -150,7 +150,7 @@ def mentioned(document: str) -> Iterator[str]:
     text = (ROOT / document).read_text("utf-8")
     for span in re.findall(r"`([^`]+)`", without_blocks(text)):
         yield from re.findall(
-            r"^(?:(?:sudo -u wbot|[A-Z_]+=\S+) )?(?:\S*/)?wbot (.+)", " ".join(span.split())
+            r"^(?:(?:sudo|[A-Z_]+=\S+) )?(?:\S*/)?wbot (.+)", " ".join(span.split())
         )
     for block in blocks(text, "sh"):
         for line in block.replace("\\\n", " ").splitlines():

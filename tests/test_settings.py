@@ -26,6 +26,8 @@ WBOT_VERIFY_TOKEN, WBOT_APP_SECRET           | none, none
 WBOT_GRAPH_URL, WBOT_GRAPH_VERSION           | https://graph.facebook.com, v26.0
 OPENAI_API_KEY, OPENAI_BASE_URL              | none, none
 WBOT_MODEL                                   | none
+WBOT_MODEL_FALLBACK                          | none
+WBOT_MODEL_FALLBACK_BASE_URL, WBOT_MODEL_FALLBACK_API_KEY | none, none
 WBOT_MODEL_API                               | auto
 WBOT_REASONING_EFFORT                        | none
 WBOT_MAX_TOKENS                              | 500
@@ -237,6 +239,21 @@ def test_a_virtual_environment_called_env_is_no_configuration(
 ) -> None:
     (folder / ".env").mkdir()
     assert read_configuration().file == installed
+
+
+def test_systemds_copy_of_the_installed_file_means_the_same_database(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LoadCredential hands the service its file in a folder of its own."""
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    handed = credentials / "wbot.env"
+    handed.write_bytes(installed.read_bytes())
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    found = read_configuration(handed).variables
+    assert found["WBOT_DATABASE"] == read_configuration(installed).variables["WBOT_DATABASE"]
+    handed.write_text("WBOT_LOG_FILE=wbot.log\n", "utf-8")
+    assert read_configuration(handed).variables["WBOT_LOG_FILE"] == str(tmp_path / "var/wbot.log")
 
 
 def test_the_database_of_the_installed_service_is_found_from_everywhere(

@@ -6,7 +6,7 @@ import sys
 import click
 
 from wbot import __version__
-from wbot.commands.console import config_option
+from wbot.commands.console import config_option, warn
 from wbot.commands.usage import SuggestingGroup, sentence_of
 from wbot.domain.errors import ConfigurationError, MalformedError, RefusedError, WbotError
 from wbot.logs import configure_logs
@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def _end(sentence: str, code: int) -> None:
-    click.echo(f"wbot: {sentence}", err=True)
+    warn(sentence)
     sys.exit(code)
 
 

@@ -26,9 +26,10 @@ from wbot.monitoring.change_poller import ChangePoller
 from wbot.monitoring.health import Health, Sources
 from wbot.monitoring.ledger_audit import Audit
 from wbot.monitoring.metrics_page import MetricsPage
+from wbot.monitoring.supervisor import Supervisor
 from wbot.outbound.sender import Sender
 from wbot.payments.hold_expiry import Expiry
-from wbot.settings import Settings, known_secrets, require
+from wbot.settings import OFFLINE_MODEL, Settings, known_secrets, require
 from wbot.storage import businesses, messages, migrations, outbox, restorations
 from wbot.storage.database import Database, connect
 from wbot.storage.lock import locked
@@ -71,12 +72,15 @@ class Service:
             log=log,
             metrics=self.metrics,
         )
-        self.model = _model(settings, secrets, self.database)
+        memory = DialectMemory(self.database)
+        self.model = _model(settings, secrets, memory, clock)
+        self.fallback = _fallback(settings, secrets, memory, clock)
         whatsapp = WhatsApp(
             session,
             graph_url=settings.graph_url,
             version=settings.graph_version,
             timeout_s=settings.api_timeout,
+            app_secret=settings.app_secret,
             secrets=secrets,
         )
         self.sender = Sender(
@@ -100,6 +104,7 @@ class Service:
             database=self.database,
             cache=self.cache,
             model=self.model,
+            fallback=self.fallback,
             whatsapp=whatsapp,
             settings=settings,
             secrets=secrets,
@@ -118,6 +123,7 @@ class Service:
             metrics=self.metrics,
             notify_conversation=self.conversations.notify,
             notify_sender=self.sender.notify,
+            note_status=self.sender.note_status,
         )
         self.health = Health(
             database=self.database,
@@ -125,15 +131,18 @@ class Service:
             metrics=self.metrics,
             sources=Sources(
                 blocked_models=lambda: self.conversations.blocked,
-                failing_models=self.conversations.model_watch.failing,
-                graph_unanswered_s=lambda: self.sender.unanswered_s,
-                blocked_accounts=lambda: self.sender.blocked,
+                failing_models=self.conversations.failing_models,
+                stands_in=lambda: self.conversations.stands_in,
+                unreadable_knowledge=lambda: self.conversations.unreadable_knowledge,
+                failing_sends=self.sender.failing,
+                blocked_accounts=lambda: self.sender.accounts.reasons,
                 book_breaches=lambda: self.audit.breaches,
                 currently_processing=lambda: self.conversations.running,
                 cache_keys=lambda: self.cache.keys,
             ),
         )
         self.metrics_page = MetricsPage(self.metrics)
+        self.supervisor = Supervisor(variables, database=self.database, clock=clock, log=log)
         self.watch = ChangePoller(
             database=self.database,
             clock=clock,
@@ -141,6 +150,8 @@ class Service:
             on_change=self._changed_elsewhere,
             sweep=self.notify_unfinished,
         )
+
+        self.background = (self.audit, self.watch, self.expiry, self.supervisor)
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
         await self.database.open()
@@ -171,8 +182,9 @@ class Service:
         """Stop in the order of the flow; each part stops even if one before it failed."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.database.close)
-            if isinstance(self.model, OpenAIModel):
-                stack.push_async_callback(self.model.close)
+            for model in (self.model, self.fallback):
+                if isinstance(model, OpenAIModel):
+                    stack.push_async_callback(model.close)
             stack.push_async_callback(self.sender.stop, STOP_GRACE_S)
             stack.push_async_callback(self.conversations.stop, STOP_GRACE_S)
 
@@ -184,21 +196,49 @@ class Service:
 
     async def _changed_elsewhere(self) -> None:
         await self.cache.clear()
+        for model in (self.model, self.fallback):
+            if isinstance(model, OpenAIModel):
+                model.look_again()
         self.conversations.configuration_changed()
 
 
-def _model(settings: Settings, secrets: Collection[str], database: Database) -> ModelClient:
+def _model(
+    settings: Settings, secrets: Collection[str], memory: DialectMemory, clock: Clock
+) -> ModelClient:
     if settings.is_offline:
         return Offline()
     return OpenAIModel(
         api_key=settings.openai_api_key,
         base_url=settings.openai_base_url,
         timeout_s=settings.api_timeout,
+        patience_s=settings.turn_timeout,
         max_tokens=settings.max_tokens,
         api=settings.model_api,
         effort=settings.reasoning_effort,
-        memory=DialectMemory(database),
+        memory=memory,
         secrets=secrets,
+        clock=clock,
+    )
+
+
+def _fallback(
+    settings: Settings, secrets: Collection[str], memory: DialectMemory, clock: Clock
+) -> ModelClient | None:
+    """The second model's client: at an endpoint of its own, or at the first one's."""
+    if not settings.model_fallback:
+        return None
+    if settings.model_fallback == OFFLINE_MODEL:
+        return Offline()
+    return OpenAIModel(
+        api_key=settings.model_fallback_api_key or settings.openai_api_key,
+        base_url=settings.model_fallback_base_url or settings.openai_base_url,
+        timeout_s=settings.api_timeout,
+        patience_s=settings.turn_timeout,
+        max_tokens=settings.max_tokens,
+        effort=settings.reasoning_effort,
+        memory=memory,
+        secrets=secrets,
+        clock=clock,
     )
 
 
@@ -240,7 +280,12 @@ def build_app(
                     await service.start(tasks)
                     background_tasks = [
                         tasks.create_task(one.run(), name=type(one).__name__.lower())
-                        for one in (service.audit, service.watch, service.expiry)
+                        for one in (
+                            service.audit,
+                            service.watch,
+                            service.expiry,
+                            service.supervisor,
+                        )
                     ]
                     app[SERVICE_KEY] = service
                     yield

@@ -25,6 +25,9 @@ class Metrics:
         )
         self.replies = self._counter("send_attempts", "Attempts to send.", "outcome")
         self.statuses = self._counter("reply_statuses", "Delivery statuses recorded.", "status")
+        self.fallback_answers = self._counter(
+            "fallback_answers", "Answers of the second model in place of the first."
+        )
         self.response_ms = self._histogram("webhook_response_ms", "Webhook to answer.")
         self.commit_ms = self._histogram("webhook_store_ms", "Storing a webhook, commit included.")
         self.total_ms = self._histogram("message_total_ms", "Receipt to stored reply.")

@@ -18,6 +18,8 @@ INSTALLED_FILE = Path("/etc/wbot.env")
 """The configuration of the service that deploy/wbot.service installs; commands read it too."""
 INSTALLED_FOLDER = Path("/var/lib/wbot")
 """Where that service works: its database is there, and relative paths of its file start there."""
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+"""Names the folder in which systemd hands the installed service that file (LoadCredential)."""
 DATABASE = Path("data/wbot.db")
 
 # "inf" is a float too, but no timer accepts it.
@@ -35,6 +37,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     graph_url: str = "https://graph.facebook.com"
     graph_version: str = "v26.0"
     model: str = ""
+    model_fallback: str = ""
+    model_fallback_base_url: str = ""
+    model_fallback_api_key: str = ""
     model_api: str = "auto"
     reasoning_effort: str = ""
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] = 500
@@ -62,7 +67,7 @@ _PREFIX = "WBOT_"
 _PATHS = (Path, Path | None)
 _UNPREFIXED = {"openai_api_key", "openai_base_url"}
 _SECRET_ENDINGS = ("_token", "_secret", "_key")
-_WEB_ADDRESSES = {"graph_url", "openai_base_url"}
+_WEB_ADDRESSES = {"graph_url", "openai_base_url", "model_fallback_base_url"}
 _CHOICES = {
     "model_api": ("auto", "chat", "responses"),
     "log_level": ("debug", "info", "warning", "error"),
@@ -120,7 +125,7 @@ def configured(file: Path | None, from_file: Mapping[str, str], *, is_named: boo
     }
     name = variable_of("database")
     if name not in set_in and file:
-        default = INSTALLED_FOLDER / DATABASE.name if file == INSTALLED_FILE else DATABASE
+        default = INSTALLED_FOLDER / DATABASE.name if _is_installed(file) else DATABASE
         variables[name] = str(file.parent / default)
     return Configuration(
         variables=variables,
@@ -154,7 +159,7 @@ def _read_file(file: Path) -> dict[str, str]:
             values = {name: value or "" for name, value in dotenv_values(stream=stream).items()}
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(file, error) from error
-    folder = INSTALLED_FOLDER if file == INSTALLED_FILE else file.parent
+    folder = INSTALLED_FOLDER if _is_installed(file) else file.parent
     for field, info in _fields().items():
         name = variable_of(field)
         if info.type in _PATHS and (text := values.get(name, "").strip()):
@@ -162,14 +167,17 @@ def _read_file(file: Path) -> dict[str, str]:
     return values
 
 
+def _is_installed(file: Path) -> bool:
+    """Whether this is the installed service's file, or systemd's copy of it for the service."""
+    credentials = os.environ.get(CREDENTIALS, "")
+    return file == INSTALLED_FILE or (bool(credentials) and file.parent == Path(credentials))
+
+
 def _unreadable(file: Path, error: Exception) -> ConfigurationError:
     reason = error.strerror if isinstance(error, OSError) else error
     advice = ""
     if isinstance(error, PermissionError):
-        advice = (
-            " It belongs to the service's user: run the command as that one, such as "
-            "`sudo -u wbot wbot ...`, or name another file with --config."
-        )
+        advice = " Run the command with sudo, or name another file with --config."
     return ConfigurationError(f"The configuration file {file} cannot be read: {reason}.{advice}")
 
 

@@ -130,10 +130,13 @@ def test_payees_reach_the_export_under_names_of_their_own(tx: sqlite3.Connection
 def test_no_cell_of_customer_text_is_a_formula(tx: sqlite3.Connection, sign: str) -> None:
     alice = Paying(tx)
     alice.pay("John", 1, f"{sign}HYPERLINK(1)")
+    alice.pay("John", 1, f" {sign}1")
     alice.pay("John", 1, f"5 {sign} 2")
+    shown = " " if sign == "\t" else sign
     assert [row["memo"] for row in exported(tx)[1:]] == [
-        f"'{sign}HYPERLINK(1)",
-        f"5 {sign} 2",
+        f"'{shown}HYPERLINK(1)",
+        f"' {shown}1",
+        f"5 {shown} 2",
     ]
 
 
@@ -293,6 +296,16 @@ async def test_what_a_customer_confirms_is_exported_under_the_number_they_read(
         asked_by["message_id"],
     ]
     assert len(described) == 2
+
+
+def test_no_control_leaves_with_the_export(tx: sqlite3.Connection) -> None:
+    alice = Paying(tx)
+    words = "\x1b]0;x\x07\x9b31mJo\N{RIGHT-TO-LEFT OVERRIDE}hn\n2026-11-23 T9 forged"
+    alice.pay(words, 1, words)
+    for lines in (csv_lines(tx, EVERYTHING), hledger_lines(tx, EVERYTHING)):
+        text = "\n".join(lines)
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
+        assert not re.search("^2026-11-23 T9", text, re.MULTILINE)
 
 
 people_write = st.text(max_size=70)
@@ -519,6 +532,9 @@ SYNTAX = (
         "🧾",
         "👩‍👩‍👧",
     ),
+    # Colours, a window's title, a cleared screen, the same in one byte; marks of direction.
+    *("\x1b[31m", "\x1b]0;x\x07", "\x1b[2J", "\x9b31m", "\x08", "\r", "\v", "\x85"),
+    *("\N{LEFT-TO-RIGHT ISOLATE}", "\N{RIGHT-TO-LEFT MARK}", "\N{ARABIC LETTER MARK}"),
     *("\N{ZERO WIDTH SPACE}", "\N{WORD JOINER}", "\N{ZERO WIDTH NO-BREAK SPACE}", "\ufffe", "\x7f"),
 )
 pieces = st.sampled_from(SYNTAX) | st.text(max_size=8)

@@ -213,42 +213,6 @@ def mutated(draw: random.Random) -> Any:
     return root
 
 
-@pytest.fixture(name="list_only")
-async def _list_only() -> AsyncIterator[OpenAIModel]:
-    """The client of an endpoint that lists its models and describes none."""
-
-    async def listed(_request: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": ["odd", {"id": MODEL}]})
-
-    async def missing(_request: web.Request) -> web.Response:
-        return web.json_response({"error": {"code": "not_found"}}, status=404)
-
-    app = web.Application()
-    app.add_routes([web.get("/v1/models", listed), web.get("/v1/models/{model}", missing)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    model = OpenAIModel(api_key="any", base_url=base_url, timeout_s=5.0, max_tokens=5)
-    yield model
-    await model.close()
-    await runner.cleanup()
-
-
-async def test_where_models_can_only_be_listed_the_list_counts(list_only: OpenAIModel) -> None:
-    await list_only.check(MODEL)
-    with pytest.raises(BlockedError, match="404"):
-        await list_only.check("another")
-
-
-async def test_where_models_can_be_described_that_answer_counts(
-    rig: Rig, model: OpenAIModel
-) -> None:
-    await model.check(MODEL)
-    with pytest.raises(BlockedError, match="model_not_found"):
-        await model.check("another")
-
-
 @asynccontextmanager
 async def thief() -> AsyncIterator[tuple[str, list[str]]]:
     """The address of another party's server, and the keys that it received."""

@@ -9,7 +9,7 @@ import pytest
 from wbot.clients.model.dialect import Api, Dialect, Known, advice_of, candidates
 from wbot.clients.model.refusals import Refusal, refusal_of
 
-KNOWN = Known(opaque_keys=frozenset({"reasoning_content", "extra_content", "index"}))
+KNOWN = Known(cap=16_000, opaque_keys=frozenset({"reasoning_content", "extra_content", "index"}))
 LOW = msgspec.structs.replace(KNOWN, has_effort=True)
 RESPONSES = Dialect(api=Api.RESPONSES)
 OPENAI = "Unsupported parameter: '{0}' is not supported with this model."
@@ -91,7 +91,7 @@ TAUGHT: dict[str, tuple[int, Any, dict[str, Any]]] = {
             "max_tokens is too large: 16000. This model supports at most 4096 completion tokens, "
             "whereas you provided 16000."
         ),
-        {"room_max": 16000},
+        {"room_max": 4096},
     ),
     "vLLM, roles": (400, {"object": "error", "message": ALTERNATE}, {"alternates": True}),
     "llama.cpp, roles in a 500": (500, said(ALTERNATE), {"alternates": True}),

@@ -157,7 +157,7 @@ async def test_11_thinking_reaches_nobody() -> None:
 async def test_12a_a_call_in_a_tag_is_the_call_that_it_is() -> None:
     async with endpoint(lambda _: case("12a")["model_body"]) as made:
         model = made.client()
-        answer = await model.complete(PROMPT, model="m", tools=toolbox.DEFINITIONS)
+        answer = await model.complete(PROMPT, model="m", tools=toolbox.definitions())
         (call,) = answer.tool_calls
         assert (call.name, json.loads(call.arguments), call.came_as_text) == (
             "transfer",

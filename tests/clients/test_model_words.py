@@ -13,7 +13,7 @@ from wbot.domain.errors import MalformedError
 from wbot.domain.tool_arguments import read_arguments
 from wbot.turns import toolbox
 
-TOOLS = toolbox.DEFINITIONS
+TOOLS = toolbox.definitions()
 NAMES = list(toolbox.TOOLS)
 TRANSFER = {"amount": "20.00", "to": "John"}
 JSON = json.dumps({"name": "transfer", "arguments": TRANSFER})

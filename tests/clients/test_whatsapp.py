@@ -1,5 +1,6 @@
 """The Graph API client: how it handles any answer to a send."""
 
+import hmac
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -19,6 +20,7 @@ from wbot.clients.whatsapp import (
     WhatsApp,
     rendered,
 )
+from wbot.domain.delivery import Verdict
 from wbot.domain.outgoing import Button, Prompt, Text
 from wbot.simulator.faults.plan import Endpoint, garbled
 
@@ -134,6 +136,41 @@ async def test_no_redirect_takes_the_token_elsewhere(
                 await ask
     assert "/elsewhere" not in shown
     assert len(shown) == 2
+
+
+async def test_every_call_proves_the_apps_secret(
+    aiohttp_server: Callable[[web.Application], Awaitable[TestServer]],
+) -> None:
+    proofs: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        proofs.append(request.query["appsecret_proof"])
+        return web.json_response({"messages": [{"id": "wamid.1"}]})
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    url = str((await aiohttp_server(app)).make_url(""))
+    async with aiohttp.ClientSession() as session:
+        whatsapp = WhatsApp(
+            session, graph_url=url, version="v26.0", timeout_s=5.0, app_secret="app-secret"
+        )
+        await whatsapp.send(LINE, Text("Hello"), to=TO, opaque="wbot:1:2")
+        await whatsapp.look_up(LINE, "1", fields="id")
+    expected = hmac.new(b"app-secret", ACCESS_TOKEN.encode(), "sha256").hexdigest()
+    assert proofs == [expected, expected]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "API calls from the server require an appsecret_proof argument"},
+        {"message": "Invalid appsecret_proof provided in the API argument"},
+        {"message": "Unsupported post request.", "error_subcode": 33},
+        {"message": "Unsupported post request.", "type": "GraphMethodException"},
+    ],
+)
+async def test_a_refusal_of_the_call_itself_is_no_fault_of_the_message(error: Any) -> None:
+    assert (await refused(error | {"code": 100})).verdict is Verdict.ACCOUNT
 
 
 # What is sent ----------------------------------------------------------------------------------

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from cli_harness import Wbot
 from conftest import query
+from db_factories import NOW
 
-from wbot.storage.database import connect
+from wbot.domain.ledger import Cause, CauseKind, TransferKind
+from wbot.storage import ledger
+from wbot.storage.database import connect, transaction
 from wbot.storage.lock import locked
 
 ALICE = "+15550101001"
@@ -96,8 +99,8 @@ def test_no_money_moves_in_a_restored_copy_until_the_gap_is_accepted(wbot: Wbot)
         assert "`wbot restore --accept`" in ran.err
     assert wbot("ledger", "reverse", "T1").code == 1
     gap = wbot.json("restore", "--accept")["gaps"][0]
-    assert gap["lost_messages"] == 0
-    lost = gap["lost_transfers"]
+    assert (gap["lost"]["messages"], gap["lost"]["payout_batches"]) == (0, [])
+    lost = gap["lost"]["transfers"]
     assert [(one["transfer"], one["amount"], one["from"], one["to"]) for one in lost] == [
         ("T2", "7.00", "shop", "15550101001")
     ]
@@ -159,7 +162,7 @@ def test_a_copy_restores_on_a_new_machine(wbot: Wbot, tmp_path: Path) -> None:
     wbot.set(WBOT_DATABASE=str(tmp_path / "new" / "wbot.db"))
     assert wbot.json("restore", "one.db")["gaps"][0]["replaced"] is None
     gap = wbot.json("restore", "--accept")["gaps"][0]
-    assert (gap["lost_messages"], gap["lost_transfers"]) == (None, None)
+    assert gap["lost"] is None
     assert balance(wbot) == "100.00"
 
 
@@ -184,7 +187,7 @@ def test_a_database_that_cannot_be_read_is_replaced_and_kept(wbot: Wbot, tmp_pat
     wbot.database.write_bytes(b"scrambled" * 1000)
     gap = wbot.json("restore", "one.db")["gaps"][0]
     assert Path(gap["replaced"]).read_bytes() == b"scrambled" * 1000
-    assert wbot.json("restore", "--accept")["gaps"][0]["lost_transfers"] is None
+    assert wbot.json("restore", "--accept")["gaps"][0]["lost"] is None
     assert balance(wbot) == "100.00"
 
 
@@ -208,3 +211,27 @@ def test_a_backup_that_was_put_in_place_by_hand_moves_no_money_either(wbot: Wbot
     ran = wbot("restore", "--accept")
     assert ran.code == 2
     assert "start the service once" in ran.err
+
+
+def test_payouts_that_were_exported_since_are_not_exported_again_unseen(wbot: Wbot) -> None:
+    wbot.done("payee", "add", "shop", ALICE, "Paula")
+    connection = connect(wbot.database)
+    with transaction(connection) as tx:
+        account = ledger.account_of_payee(tx, "shop", 1, "Paula", NOW)
+        movement = ledger.Movement(
+            business_id="shop",
+            kind=TransferKind.TRANSFER,
+            debit_account_id=ledger.account_of_customer(tx, "shop", 1),
+            credit_account_id=account,
+            amount_minor=20_00,
+            currency="USD",
+            cause=Cause(CauseKind.OPERATOR, "test"),
+        )
+        ledger.record(tx, movement, NOW)
+    connection.close()
+    wbot.done("backup", "one.db")
+    wbot.done("payout", "export", "shop")
+    wbot.done("restore", "one.db")
+    assert wbot("payout", "export", "shop").code == 1
+    (batch,) = wbot.json("restore", "--accept")["gaps"][0]["lost"]["payout_batches"]
+    assert (batch["amount"], batch["business"]) == ("20.00", "shop")

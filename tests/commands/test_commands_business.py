@@ -65,9 +65,12 @@ def test_a_business_is_shown_as_it_was_added(wbot: Wbot) -> None:
         "instructions": "Be brief.",
         "model": "small-model",
         "throughput": 20,
+        "knowledge": None,
         "error_text": None,
         "show_payer": "none",
         "timezone": "UTC",
+        "echo_pause": 1800,
+        "waba_id": None,
         "confirm_above": "100.00",
         "max_transfer": "1500.00",
         "daily_total": None,
@@ -381,3 +384,23 @@ def test_the_real_entry_point_ends_with_the_promised_codes(tmp_path: Path) -> No
     malformed = run("ledger", "reverse", "T")
     assert (malformed.returncode, malformed.stdout) == (2, "")
     assert malformed.stderr == "wbot: 'T' is not a transfer reference; use T12 or 12.\n"
+
+
+def test_knowledge_is_a_text_file_of_limited_size(wbot: Wbot, tmp_path: Path) -> None:
+    wbot.add_business()
+    file = tmp_path / "about.txt"
+    file.write_text("We open at nine.")
+    shown = wbot.json("business", "set", "shop", f"knowledge={file}")
+    assert shown["knowledge"] == str(file)
+    for content, sentence in (
+        (b"x" * (64 * 1024 + 1), "is larger than 64 KiB"),
+        (b"\xff\xfe\x00", "is not a text file in UTF-8"),
+    ):
+        file.write_bytes(content)
+        ran = wbot("business", "set", "shop", f"knowledge={file}")
+        assert (ran.code, ran.err.count("\n")) == (2, 1)
+        assert sentence in ran.err
+    file.unlink()
+    assert "cannot be read" in wbot("business", "set", "shop", f"knowledge={file}").err
+    assert wbot.json("business", "show", "shop")["knowledge"] == str(file)
+    assert wbot.json("business", "set", "shop", "knowledge=")["knowledge"] is None

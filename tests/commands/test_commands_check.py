@@ -1,6 +1,7 @@
 """wbot check: each problem is reported with its fix, and nothing else is."""
 
 import asyncio
+import json
 import re
 import shutil
 import sqlite3
@@ -17,6 +18,7 @@ from cli_harness import TOKEN, Wbot, begin_database
 from conftest import ACCESS_TOKEN, API_KEY, SHOP, make_simulator
 from db_factories import NOW, make_customer, make_tx
 from db_factories import SHOP as BUSINESS
+from model_endpoint import Asked, Said, calling, endpoint, words
 
 from wbot.admin import preflight
 from wbot.admin.preflight import Check, Subject
@@ -52,6 +54,7 @@ def test_all_is_well_offline(wbot: Wbot) -> None:
         ("configuration", True),
         ("database", True),
         ("files", True),
+        ("disk", True),
         ("businesses", True),
         ("access token of shop", True),
         ("rules of shop", True),
@@ -59,7 +62,9 @@ def test_all_is_well_offline(wbot: Wbot) -> None:
     ]
     assert all(list(one) == ["check", "ok", "detail"] for one in found)
     table = wbot.done("check", "--offline")
-    assert [line[0] for line in table.splitlines()] == ["✓", "✓", "✓", "✓", "✓", "✓", "!"]
+    marks = {line.split()[1]: line[0] for line in table.splitlines()}
+    assert {marks.pop("disk"), marks.pop("outside")} <= {"✓", "!"}
+    assert set(marks.values()) == {"✓"}
     assert "not checked (--offline)" in table
     assert "secret-of-the-shop" not in table
 
@@ -135,6 +140,7 @@ def test_a_database_that_cannot_be_used_ends_with_two(
 
 async def test_the_whole_command_asks_outside_at_once(wbot: Wbot) -> None:
     wbot.set(**COMPLETE, TOKEN=ACCESS_TOKEN, OPENAI_API_KEY=API_KEY)
+    wbot.set(WBOT_APP_SECRET="app-secret", WBOT_VERIFY_TOKEN="verify-token")
     wbot.add_business()
     wbot.done("business", "set", "shop", f"phone_number_id={SHOP.phone_number_id}")
     async with serve(make_simulator(webhook_url=CALLBACK)) as url:
@@ -148,6 +154,65 @@ async def test_the_whole_command_asks_outside_at_once(wbot: Wbot) -> None:
     assert lines["webhook of shop"].startswith("!")
     assert f"Meta delivers to {CALLBACK}; subscription: not checked" in lines["webhook of shop"]
     assert lines[f"model {MODEL}"].startswith("✓")
+    assert "calls tools and reads their results; 2 calls, " in lines[f"model {MODEL}"]
+
+
+async def test_another_model_is_tried_and_what_it_takes_is_kept_until_relearned(
+    wbot: Wbot,
+) -> None:
+    def script(asked: Asked) -> Said:
+        if "max_completion_tokens" in asked.body:
+            wanted = "Unsupported parameter: 'max_completion_tokens'. Use 'max_tokens' instead."
+            return 400, {"error": {"message": wanted}}
+        has_result = any(one["role"] == "tool" for one in asked.body["messages"])
+        return words("It is $0.00.") if has_result else calling()
+
+    wbot.set(**COMPLETE, TOKEN=ACCESS_TOKEN, OPENAI_API_KEY=API_KEY)
+    wbot.set(WBOT_APP_SECRET="app-secret", WBOT_VERIFY_TOKEN="verify-token")
+    wbot.add_business()
+    async with endpoint(script) as made:
+        wbot.set(WBOT_GRAPH_URL=made.url, OPENAI_BASE_URL=f"{made.url}/v1")
+        refused_calls = []
+        for more in ((), (), ("--relearn",)):
+            ran = await asyncio.to_thread(wbot, "check", "--json", "--model", "m", *more)
+            (found,) = [one for one in json.loads(ran.out) if one["check"] == "model m"]
+            assert found["ok"]
+            assert "API: Chat Completions" in found["detail"]
+            refused_calls.append(sum("max_completion_tokens" in one.body for one in made.asked))
+        assert refused_calls == [1, 1, 2]
+
+
+async def test_a_model_without_tools_fails_with_what_to_do() -> None:
+    refusal = 400, {"error": {"message": "library/m does not support tools"}}
+    talker = words("You have plenty.")
+    for said in (refusal, talker):
+        async with endpoint(lambda _, said=said: said) as made:  # type: ignore[misc]
+            found = (await asked(made.url))[-1]
+        assert (found.ok, found.is_misconfigured) == (False, True)
+        assert "tools" in found.detail.lower()
+        assert "hoose a model that can call tools" in found.detail
+
+
+async def test_the_fallback_is_checked_at_its_own_endpoint() -> None:
+    def script(asked: Asked) -> Said:
+        assert asked.headers["authorization"] == "Bearer other-key"
+        return 402, {"error": {"message": "Insufficient Balance"}}
+
+    async with endpoint(script) as made, serve(make_simulator()) as url:
+        settings = Settings(
+            graph_url=url,
+            model=MODEL,
+            openai_api_key=API_KEY,
+            openai_base_url=f"{url}/v1",
+            model_fallback="second",
+            model_fallback_base_url=f"{made.url}/v1",
+            model_fallback_api_key="other-key",
+        )
+        first, second = await preflight.outside(settings, [])
+    assert first.ok
+    assert (second.check, second.ok) == ("fallback model second", False)
+    assert "Insufficient Balance" in second.detail
+    assert "check WBOT_MODEL_FALLBACK" in second.detail
 
 
 # What the database shows ------------------------------------------------------------------------
@@ -431,14 +496,14 @@ async def asked(url: str, *subjects: Subject) -> Sequence[Check]:
     return await preflight.outside(settings, subjects)
 
 
-async def test_an_endpoint_without_a_list_of_models_is_no_failure() -> None:
+async def test_an_endpoint_that_has_no_such_page_points_to_the_address() -> None:
     runner, port = await served(404, '{"detail": "Not Found"}')
     try:
         (found,) = await asked(f"http://127.0.0.1:{port}")
     finally:
         await runner.cleanup()
-    assert (found.ok, found.is_warning) == (True, True)
-    assert "cannot say whether it has this model" in found.detail
+    assert not found.ok
+    assert "HTTP 404: Not Found. Check WBOT_MODEL, OPENAI_API_KEY and OPENAI" in found.detail
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "nonsense", "http://"])

@@ -293,11 +293,11 @@ def test_payees_move_and_those_of_one_name_both_stay_reachable(tx: sqlite3.Conne
     pay(tx, alice, "Mary", 50, "b")
     pay(tx, bob, "JOHN", 7, "c")
     merge(tx, ALICE, BOB)
-    assert [(one["name"], one["posted_minor"]) for one in payees.of_customer(tx, bob)] == [
+    assert [(one.name, one.posted_minor) for one in payees.of_customer(tx, bob)] == [
         ("JOHN", 7),
         ("Mary", 50),
     ]
-    assert [(one["name"], one["posted_minor"]) for one in payees.of_customer(tx, alice)] == [
+    assert [(one.name, one.posted_minor) for one in payees.of_customer(tx, alice)] == [
         ("John", 100)
     ]
     assert available(tx, bob) == 850 + 993
@@ -391,9 +391,7 @@ def test_merging_conserves_money_and_repeats_exactly(
         assert again.transfer_id == merged.transfer_id
         assert tx.total_changes == before
         assert customer_lookup.required(tx, SHOP, from_text).customer_id == again.into.customer_id
-    held = sum(
-        row["posted_minor"] for row in customers.listed(tx, SHOP.id) if row["merged_into"] is None
-    )
+    held = sum(row.posted_minor for row in customers.listed(tx, SHOP.id) if row.merged_into is None)
     assert held == sum(amount_minor for _, amount_minor in deposits)
     assert invariants.breaches(tx) == []
     tx.close()

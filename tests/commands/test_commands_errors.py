@@ -50,7 +50,7 @@ def state(wbot: Wbot, message_id: str = "wamid.1") -> tuple[str, int]:
     with closing(connect(wbot.database)) as connection:
         row = messages.by_id(connection, message_id)
         assert row is not None
-        return row["state"], row["revision"]
+        return row.state, row.revision
 
 
 def change(wbot: Wbot, sql: str) -> None:

@@ -149,17 +149,18 @@ async def test_a_failed_message_shows_what_went_wrong(
     make_world: MakeWorld, database_path: Path
 ) -> None:
     async with make_world(variables={"WBOT_MAX_ATTEMPTS": "2"}) as world:
-        world.simulator.faults.add(Endpoint.MODEL, *[refused(500, 0)] * 2)
+        world.simulator.faults.add(Endpoint.MODEL, *[refused(500, 0, about="balance")] * 2)
         world.simulator.faults.add(Endpoint.SEND, refused(500, 131000))
         await world.ask(ALICE, "What is my balance?")
     with writing(database_path) as tx:
         stages = stages_of(tx, message_timeline.find(tx, ALICE.phone or "")[0])
+    said = "The model endpoint failed: HTTP 500, server_error: Refused on demand."
     assert details(stages, "turn_ended") == [
-        "attempt 1 failed, will be retried: The model endpoint failed: HTTP 500.",
+        f"attempt 1 failed, will be retried: {said}",
         "attempt 2: failed",
     ]
     (error,) = details(stages, "error")
-    assert error == "failure 1, after 2 tries: The model endpoint failed: HTTP 500."
+    assert error == f"failure 1, after 2 tries: {said}"
     first = details(stages, "send_ended")[0]
     assert first.startswith("attempt 1: WhatsApp refused it with code 131000 (")
 
@@ -205,8 +206,8 @@ def test_every_attempt_is_shown_and_a_long_block_once(tx: sqlite3.Connection) ->
         "attempt 9",
     ]
     assert details(stages, "turn_ended") == [
-        "attempt 1 blocked until an operator fixes it, 5 times in all: no key",
-        "attempt 5 blocked until an operator fixes it, 5 times in all: no key",
+        "attempt 1 blocked, not counted, 5 times in all: no key",
+        "attempt 5 blocked, not counted, 5 times in all: no key",
         "attempt 6 stopped with the service; the next start continues from here",
         "attempt 8 failed, will be retried: it broke",
         "attempt 9: silent",
@@ -305,7 +306,7 @@ def test_sends_and_statuses_are_shown_part_by_part(tx: sqlite3.Connection) -> No
         received_at=after(7),
         pricing=None,
         errors="no such number (code 131026)",
-        webhook_id=1,
+        webhook_id=None,
     )
     outbox.record_status(tx, status, "other")
     found = message_timeline.build_timeline(tx, "wamid.1", LATER)
@@ -400,3 +401,15 @@ def test_messages_from_before_a_merge_count_as_the_customers(tx: sqlite3.Connect
     assert message_timeline.find(tx, "15550101002") == ("wamid.1", 1)
     assert message_timeline.find(tx, "C1") == ("wamid.1", 0)
     assert message_timeline.build_timeline(tx, "wamid.1", LATER).customer == "C1"
+
+
+def test_the_tokens_of_thinking_and_of_every_call_are_shown() -> None:
+    usage = {
+        "prompt_tokens": 600,
+        "completion_tokens": 1_020,
+        "reasoning_tokens": 1_000,
+        "calls": 2,
+    }
+    shown = message_timeline._model({"text": "Hello", "model": "m", "usage": usage})
+    tokens = "600 tokens read, 1,020 written, 1,000 of them thinking, 2 calls"
+    assert shown == ("m", f"says 5 characters ({tokens})")

@@ -10,17 +10,18 @@ from wbot.domain.delivery import (
     SEND_BACKOFF,
     TEXT_LENGTH_MAX,
     TURN_BACKOFF,
-    UNREACHABLE_BACKOFF,
     Backoff,
     Verdict,
+    send_again_s,
     split_text,
     verdict_of,
 )
 
 # Codes -----------------------------------------------------------------------------------------
 
-RETRY, PAIR, REFUSED, ACCOUNT = (
+RETRY, UNSURE, PAIR, REFUSED, ACCOUNT = (
     Verdict.RETRY,
+    Verdict.UNSURE,
     Verdict.PAIR_LIMIT,
     Verdict.REFUSED,
     Verdict.ACCOUNT,
@@ -35,9 +36,12 @@ CODES = {
     200: (403, "F", ACCOUNT),
     230: (403, "F", ACCOUNT),
     299: (403, "F", ACCOUNT),
-    1: (400, "R", RETRY),
+    1: (400, "R", UNSURE),
     2: (503, "R", RETRY),
     4: (400, "R", RETRY),
+    32: (400, "R", RETRY),
+    613: (400, "R", RETRY),
+    102: (401, "F", ACCOUNT),
     17: (400, "R", RETRY),
     33: (400, "F", ACCOUNT),
     100: (400, "N", REFUSED),
@@ -47,7 +51,7 @@ CODES = {
     130429: (400, "R", RETRY),
     130472: (400, "N", REFUSED),
     130497: (403, "N", REFUSED),
-    131000: (500, "R", RETRY),
+    131000: (500, "R", UNSURE),
     131005: (403, "F", ACCOUNT),
     131008: (400, "N", REFUSED),
     131009: (400, "N", REFUSED),
@@ -106,25 +110,39 @@ CODES = {
 def test_a_code_asks_for_what_the_fact_sheet_says(code: int) -> None:
     """Whatever the HTTP status: rate limits come as 400, and a 500 may be permanent."""
     http_status, letter, verdict = CODES[code]
-    for status in {http_status, 400, 500}:
+    for status in {http_status, 400, 500, None}:  # None: a status webhook
         assert verdict_of(code, status) is verdict
-    assert (letter == "R") == (verdict in {RETRY, PAIR})
+    assert (letter == "R") == (verdict in {RETRY, UNSURE, PAIR})
 
 
 def test_every_code_we_name_is_in_the_table() -> None:
-    named = delivery._ACCOUNT_CODES | delivery._RETRY_CODES | delivery._REFUSED_CODES
-    assert named - set(range(200, 300)) <= set(CODES)
-    groups = (delivery._ACCOUNT_CODES, delivery._RETRY_CODES, delivery._REFUSED_CODES)
+    groups = (
+        delivery._ACCOUNT_CODES,
+        delivery._RETRY_CODES,
+        delivery._UNSURE_CODES,
+        delivery._REFUSED_CODES,
+    )
+    named = frozenset().union(*groups)
+    assert named - set(range(200, 300)) - set(range(80000, 80015)) <= set(CODES)
     assert sum(map(len, groups)) == len(named)
 
 
 @pytest.mark.parametrize("code", [None, 5, 99_999, 131_999, 300, 199, -1])
 @pytest.mark.parametrize(
     ("http_status", "verdict"),
-    [(400, REFUSED), (403, REFUSED), (429, REFUSED), (499, REFUSED), (500, RETRY), (503, RETRY)],
+    [
+        (None, REFUSED),
+        (400, REFUSED),
+        (401, ACCOUNT),
+        (403, REFUSED),
+        (429, RETRY),
+        (499, REFUSED),
+        (500, UNSURE),
+        (503, UNSURE),
+    ],
 )
 def test_an_unknown_code_is_judged_by_its_http_status(
-    code: int | None, http_status: int, verdict: Verdict
+    code: int | None, http_status: int | None, verdict: Verdict
 ) -> None:
     assert verdict_of(code, http_status) is verdict
 
@@ -137,6 +155,11 @@ def test_meta_s_own_hint_that_it_will_pass_is_believed(code: int | None, verdict
     assert verdict_of(code, 400, is_transient=True) is verdict
 
 
+@pytest.mark.parametrize(("code", "verdict"), [(100, ACCOUNT), (131026, REFUSED), (131016, RETRY)])
+def test_a_refusal_of_the_call_itself_is_about_the_account(code: int, verdict: Verdict) -> None:
+    assert verdict_of(code, 400, is_about_call=True) is verdict
+
+
 # Waiting ---------------------------------------------------------------------------------------
 
 
@@ -144,9 +167,8 @@ def test_meta_s_own_hint_that_it_will_pass_is_believed(code: int | None, verdict
     ("backoff", "waits"),
     [
         (PAIR_LIMIT_BACKOFF, [1, 4, 16, 64, 256, 256]),
-        (SEND_BACKOFF, [1, 3, 9, 27, 81, 243, 300]),
         (TURN_BACKOFF, [1, 2, 4, 8, 16, 32, 60]),
-        (UNREACHABLE_BACKOFF, [1, 2, 4, 8, 16, 30, 30]),
+        (SEND_BACKOFF, [1, 2, 4, 8, 16, 30, 30]),
     ],
 )
 def test_each_wait_is_longer_up_to_a_limit(backoff: Backoff, waits: list[float]) -> None:
@@ -154,8 +176,27 @@ def test_each_wait_is_longer_up_to_a_limit(backoff: Backoff, waits: list[float])
     assert backoff.wait_s(1_000_000) == waits[-1]
 
 
+@pytest.mark.parametrize(
+    ("verdict", "age_s", "again"),
+    [
+        (RETRY, 86_000, True),
+        (RETRY, 86_401, False),
+        (None, 86_000, True),
+        (PAIR, 86_000, True),
+        (UNSURE, 890, True),
+        (UNSURE, 910, False),
+        (ACCOUNT, 200_000, True),
+        (REFUSED, 0, False),
+    ],
+)
+def test_what_passes_is_waited_for_as_long_as_the_window_is_open(
+    verdict: Verdict | None, age_s: float, again: bool
+) -> None:
+    assert (send_again_s(verdict, failures=1, age_s=age_s) is not None) is again
+
+
 def test_jitter_shortens_a_wait_by_at_most_a_quarter() -> None:
-    assert [SEND_BACKOFF.wait_s(3, jitter) for jitter in (0.0, 0.5, 1.0)] == [9, 7.875, 6.75]
+    assert [SEND_BACKOFF.wait_s(3, jitter) for jitter in (0.0, 0.5, 1.0)] == [4, 3.5, 3]
 
 
 @pytest.mark.parametrize(

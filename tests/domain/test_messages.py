@@ -36,7 +36,7 @@ from wbot.domain.messages import (
     is_user_id,
     text_of,
 )
-from wbot.domain.triage import Answer, Decline, Silence, SilenceReason, handling_of
+from wbot.domain.triage import NO_WORDS, Answer, Decline, Silence, SilenceReason, handling_of
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"
 SHA256 = "3q2+7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
@@ -372,9 +372,25 @@ def test_words_are_answered_as_they_are(content: Content) -> None:
     assert handling_of(content) == Answer("hi")
 
 
-@pytest.mark.parametrize("body", ["", " ", "\n\t\N{NO-BREAK SPACE}"])
-def test_a_text_without_words_is_met_with_silence(body: str) -> None:
-    assert handling_of(Text(body)) == Silence(SilenceReason.EMPTY_TEXT)
+def test_an_empty_text_is_met_with_silence() -> None:
+    assert handling_of(Text("")) == Silence(SilenceReason.EMPTY_TEXT)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(" ", "\n\t\N{NO-BREAK SPACE}", "\u200b", "\u200d\u2060", "\u3164", "\u2800", "\ufe0f"),
+        *("\U000e0061\U000e007f", "\U000e0100", "\u202e\n"),
+    ],
+)
+def test_a_text_without_a_visible_character_is_answered_with_a_sentence(body: str) -> None:
+    """A model would invent a question."""
+    assert handling_of(Text(body)) == Decline(NO_WORDS)
+
+
+@pytest.mark.parametrize("body", ["👍", "?", "\u202eohn", "e\u0301", "أرسل ٢٠"])
+def test_a_text_with_a_visible_character_is_answered_as_it_is(body: str) -> None:
+    assert handling_of(Text(body)) == Answer(body)
 
 
 @pytest.mark.parametrize(

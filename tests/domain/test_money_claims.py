@@ -23,6 +23,8 @@ REPEATS = [
     ("20€", "EUR20"),
     ("send 5000 to Ann", "5000 sent"),
     ("pay 12345678 USD", "12345678 USD paid"),
+    ("20", "Done, I sent 20."),
+    ("order 42: pay 20", "Order 42: 20 paid."),
     ("send $20 and $30", "I sent $30."),
 ]
 DOES_NOT = [
@@ -41,6 +43,10 @@ DOES_NOT = [
     ("What about order #42?", "Order #42 is on its way."),
     ("What about T12?", "T12 was made."),
     ("https://example.com/20", "https://example.com/20"),
+    ("message 7", "You wrote: message 7"),
+    ("Is order 42 ready?", "Order 42 is ready."),
+    ("A table for 4 at 8?", "A table for 4 at 8 is booked."),
+    ("7", "7"),
     ("send 0", "0 sent"),
     ("send twenty dollars", "twenty dollars sent"),
     ("", ""),

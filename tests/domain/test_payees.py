@@ -18,6 +18,8 @@ from wbot.storage import customers, ledger, payees
         ("John", "\ufeffJohn\u2060", True),
         ("John", "Jo\u00adhn", True),
         ("John", "Jo\u034fhn\ufe0f", True),
+        ("John", "J\U000e0061\U000e0100ohn\U000e007f", True),  # tags and variation selectors
+        ("John", "\N{FULLWIDTH LATIN CAPITAL LETTER J}ohn", True),
         ("John", "J\u043ehn", False),  # Cyrillic o
         ("John", "John\u0301", False),
         ("Ann", "Αnn", False),  # Greek capital alpha

@@ -29,6 +29,7 @@ TROUBLE = {
     "overloaded": 2,
     "html": 1,
     "cut off": 2,
+    "filtered": 1,
     "empty": 2,
     "no choices": 1,
     "no call": 1,
@@ -48,8 +49,12 @@ class HostileModel:
         self._asked: Counter[str] = Counter()
 
     def __call__(self, request: dict[str, Any]) -> Scripted:
-        messages = request["messages"]
-        system = messages[0]["content"]
+        whole = request["messages"]
+        system = "\n".join(one["content"] for one in whole if one["role"] == "system")
+        messages = [{"role": "system", "content": system}]
+        messages += [one for one in whole if one["role"] != "system"]
+        if not system:  # the service's own probe, whether the model has recovered
+            return _completion(Random(self._seed), {"content": "OK"}, "stop")
         shop = BY_ID[_found(_SHOP, system)]
         person = self._person(messages)
         if person is None:
@@ -165,6 +170,7 @@ class _Answer:
             "overloaded": web.json_response({"error": {"message": "Oops"}}, status=500),
             "html": web.Response(body=page, content_type="text/html"),
             "cut off": _completion(random, {"content": lie, "tool_calls": calls}, "length"),
+            "filtered": _completion(random, {"content": lie}, "content_filter"),
             "empty": _completion(random, {"content": random.choice((None, "", " ", "\n"))}),
             "no choices": {"choices": random.choice(([], None, "", {}))},
             "no call": _completion(random, {"content": lie, "tool_calls": [*calls, None, 7]}),
@@ -179,7 +185,7 @@ class _Answer:
 def _completion(
     random: Random, message: dict[str, Any], finish_reason: str | None = None
 ) -> Scripted:
-    reason = finish_reason or random.choice(("stop", "tool_calls", None, "content_filter"))
+    reason = finish_reason or random.choice(("stop", "tool_calls", None, "eos"))
     choice = {"index": 0, "message": {"role": "assistant"} | message, "finish_reason": reason}
     return {
         "id": f"chatcmpl-{random.getrandbits(48):x}",

@@ -26,6 +26,7 @@ _NUMBER = r" \((?:…\d{1,4}|\+\d+)\)"
 _TO = rf"(?P<money>[^“”]+?) to (?:“(?P<name>[^“”\"]*)”(?:{_NUMBER})?|(?P<label>[^“”()]+){_NUMBER})"
 _HOW = r"(?P<how>, gets it at once|, outside: paid out by [^“”()]+)"
 _REF = r"T(?P<ref>\d+)"
+_ALIKE = '(?:, looks like your payee “[^“”"]+”, but is written differently)?'
 _WHO = (
     rf"(?:“(?P<name>[^“”\"]*)”(?:{_NUMBER})?|(?P<label>[^“”()]+){_NUMBER}|another customer)"
     r"(?P<how>, outside)?"
@@ -40,7 +41,7 @@ LINES = {
         rf"You have received (?P<money>[^“”]+?) from {_WHO} \({_REF}\)\.{_LEFT}"
     ),
     "asked": re.compile(
-        rf"{_TO}{_HOW} \({_REF}\)(?P<new>, a new payee)?"
+        rf"{_TO}{_HOW} \({_REF}\)(?P<new>, a new payee{_ALIKE})?"
         r"(, (sent|asked for) already \d+ \w+ ago)?"
     ),
     "again": re.compile(

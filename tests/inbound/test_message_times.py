@@ -301,7 +301,7 @@ class Intake:
         record(self.tx, parse_payload(body), body=body, now=STARTED_AT, installation="test")
         row = messages.by_id(self.tx, message_id)
         assert row is not None
-        return dict(row)
+        return msgspec.structs.asdict(row)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from wbot.domain.content import content_of
 from wbot.domain.errors import MalformedError
 from wbot.domain.messages import (
     TEST_MESSAGE_ID,
+    Echo,
     Inbound,
     MetaError,
     Notice,
@@ -57,7 +58,8 @@ def lines_of(payload: Payload) -> list[str]:
     ]
     statuses = [f"{status.wamid} {status.status}" for status in payload.statuses]
     notices = [f"notice {n.reason} {n.field or '-'} {n.event or '-'}" for n in payload.notices]
-    return messages + statuses + notices
+    echoes = [f"echo {one.message_id} {one.type} to {one.phone}" for one in payload.echoes]
+    return messages + statuses + notices + echoes
 
 
 def test_the_table_names_every_body() -> None:
@@ -306,8 +308,8 @@ def leaves(node: Any, key: str = "") -> Iterator[Leaf]:
         yield key, str(node)
 
 
-def pieces_of(payload: Payload) -> list[Inbound | Status | Notice]:
-    return [*payload.messages, *payload.statuses, *payload.notices]
+def pieces_of(payload: Payload) -> list[Inbound | Status | Notice | Echo]:
+    return [*payload.messages, *payload.statuses, *payload.notices, *payload.echoes]
 
 
 def kept_leaves(value: Any, payload: Payload) -> set[Leaf]:

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
-from conftest import ALICE, BOB, WAIT_S, MakeWorld, make_simulator, writing
+from conftest import ALICE, BOB, WAIT_S, Ahead, MakeWorld, deposit, make_simulator, writing
 from db_factories import allow_change
 
+from wbot.domain.receipts import MARK
 from wbot.simulator.faults.plan import Endpoint, dropped, garbled, refused, repeated
+from wbot.turns.finish import MISSED, NOT_DELIVERED
 
 
 async def test_every_send_carries_its_attempt_and_a_number_with_its_plus(
@@ -166,3 +168,98 @@ async def test_a_token_that_no_header_can_carry_holds_the_business_and_nothing_e
         reasons = (await world.health_of(503))["reasons"]
         assert "contains spaces or other characters" in reasons[0]
         assert world.rows("SELECT * FROM processing_errors") == []
+
+
+@pytest.mark.parametrize("code", [131000, 131016, 80007, 131056])
+async def test_a_status_that_says_it_failed_for_now_sends_the_reply_again(
+    make_world: MakeWorld, code: int
+) -> None:
+    simulator = make_simulator()
+    simulator.faults.add(Endpoint.STATUS, refused(400, code))
+    async with make_world(simulator=simulator) as world:
+        await world.ask(ALICE, "hello")
+        await simulator.wait_for_sends(2, timeout_s=WAIT_S)
+        await simulator.wait_until_quiet(timeout_s=WAIT_S)
+        assert [send.text for send in simulator.sends] == [simulator.sends[0].text] * 2
+        assert world.rows("SELECT state FROM outbox") == [{"state": "read"}]
+        assert world.rows("SELECT * FROM processing_errors") == []
+
+
+@pytest.mark.parametrize("code", [131031, 131042, 368, 190])
+async def test_a_status_about_the_account_holds_its_replies_until_it_is_back(
+    make_world: MakeWorld, code: int
+) -> None:
+    """Each send is accepted and fails afterwards: an accepted one does not end it."""
+    simulator, clock = make_simulator(), Ahead()
+    simulator.faults.always(Endpoint.STATUS, refused(400, code))
+    async with make_world(simulator=simulator, clock=clock) as world:
+        await world.ask(ALICE, "hello")
+        assert str(code) in (await world.health_of(503))["reasons"][0]
+        await simulator.say(BOB, "hello")
+        clock.ahead_s += 31
+        await world.service.notify_unfinished()
+        await simulator.wait_for_sends(2, timeout_s=WAIT_S)  # one reply tests it
+        await simulator.wait_until_quiet(timeout_s=WAIT_S)
+        assert (await world.health_of(503))["reasons"]
+        simulator.faults.clear()
+        for sends in (3, 4):
+            clock.ahead_s += 31
+            await world.service.notify_unfinished()
+            await simulator.wait_for_sends(sends, timeout_s=WAIT_S)
+            await simulator.wait_until_quiet(timeout_s=WAIT_S)
+        await world.health_of(200)
+        states = [row["state"] for row in world.rows("SELECT state FROM outbox ORDER BY id")]
+        assert states == ["read", "read"]
+        assert world.rows("SELECT * FROM processing_errors") == []
+
+
+@pytest.mark.parametrize(
+    ("transfers", "told"),
+    [
+        (True, f"{MISSED}\n{MARK} Sent $20.00 to “John” (T2). Available: $80.00."),
+        (False, NOT_DELIVERED),
+    ],
+)
+async def test_what_could_not_be_delivered_is_told_with_the_next_reply(
+    make_world: MakeWorld, database_path: Path, transfers: bool, told: str
+) -> None:
+    deposit(database_path, ALICE, 10_000)
+    simulator = make_simulator()
+    simulator.faults.add(Endpoint.STATUS, refused(400, 131026, "Message undeliverable"))
+    async with make_world(simulator=simulator, variables={"WBOT_MODEL": "offline"}) as world:
+        await world.ask(ALICE, "Transfer $20 to John" if transfers else "hello")
+        await simulator.wait_until_quiet(timeout_s=WAIT_S)
+        assert world.rows("SELECT state FROM outbox") == [{"state": "failed"}]
+        assert (await world.ask(ALICE, "hello again")).startswith(told)
+        assert told not in await world.ask(ALICE, "and now?")
+
+
+@pytest.mark.parametrize(
+    "message", ["API calls from the server require an appsecret_proof argument"]
+)
+async def test_a_call_that_meta_refuses_as_such_blocks_the_business(
+    make_world: MakeWorld, message: str
+) -> None:
+    simulator = make_simulator()
+    simulator.faults.always(Endpoint.SEND, refused(400, 100, message))
+    async with make_world(simulator=simulator) as world:
+        await simulator.say(ALICE, "hello")
+        assert "code 100" in (await world.health_of(503))["reasons"][0]
+        assert world.rows("SELECT * FROM processing_errors") == []
+
+
+async def test_an_outage_of_meta_is_shown_while_it_lasts(make_world: MakeWorld) -> None:
+    simulator, clock = make_simulator(), Ahead()
+    simulator.faults.always(Endpoint.SEND, refused(500, 131016))
+    async with make_world(simulator=simulator, clock=clock) as world:
+        await simulator.say(ALICE, "hello")
+        while not (report := await world.health_of(200))["warnings"]:
+            pass
+        assert "131016" in report["warnings"][0]
+        clock.ahead_s += 75
+        assert "131016" in (await world.health_of(503))["reasons"][0]
+        simulator.faults.clear()
+        clock.ahead_s += 75
+        await world.service.notify_unfinished()
+        await simulator.wait_for_reply_to(ALICE, after=0, timeout_s=WAIT_S)
+        assert (await world.health_of(200))["warnings"] == []

@@ -67,6 +67,25 @@ async def test_a_transfer_waits_for_the_button_and_then_posts(chat: Chat) -> Non
     )  # known since the first one has posted
 
 
+@pytest.mark.parametrize("name", ["J0hn", "Jóhn", "Joh n", "J-ohn"])
+async def test_the_question_says_that_a_new_name_looks_like_a_known_payee(
+    chat: Chat, name: str
+) -> None:
+    answers = [calls(pay("20", "John")), calls(pay("30", name))]
+    chat.simulator.responder = lambda _: answers.pop(0)
+    await chat.tap(await chat.say("Transfer $20 to John"), "yes")
+    question = await chat.say("Transfer $30 to John")
+    alike = "a new payee, looks like your payee “John”, but is written differently"
+    assert alike in question.text
+
+
+async def test_a_name_of_mixed_alphabets_is_refused_with_whom_it_looks_like(chat: Chat) -> None:
+    await chat.tap(await chat.say("Transfer $20 to John"), "yes")
+    refused = await chat.say("Transfer $30 to J\u043ehn")
+    assert "looks like your payee “John”, but is written differently" in refused.text
+    assert chat.balance() == (8_000, 0)
+
+
 async def test_the_model_is_not_asked_again_and_says_nothing(chat: Chat) -> None:
     chat.simulator.responder = lambda _: calls(pay("20", "John"), pay("30", "Mary"))
     question = await chat.say("Pay John 20 and Mary 30")

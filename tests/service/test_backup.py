@@ -82,7 +82,7 @@ async def test_a_restored_copy_repeats_nothing_that_the_original_may_have_done(
             assert PAUSED in refused.text
             assert len(simulator.sends) == sent_before + 3
             gap = json.loads(await run(settings, "restore", "--accept", "--json"))["gaps"][0]
-            assert [one["amount"] for one in gap["lost_transfers"]] == ["5.00"]
+            assert [one["amount"] for one in gap["lost"]["transfers"]] == ["5.00"]
             await simulator.say(ALICE, "What's my balance?")
             told = await simulator.wait_for_reply_to(ALICE, after=3, timeout_s=WAIT_S)
             assert "Available: $500.00" in told.text

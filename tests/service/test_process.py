@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -84,9 +84,17 @@ class Process:
 
 
 @asynccontextmanager
-async def process(settings: dict[str, str], folder: Path, *options: str) -> AsyncIterator[Process]:
+async def process(
+    settings: dict[str, str], folder: Path, *options: str, launcher: Sequence[str] = ()
+) -> AsyncIterator[Process]:
     started = await asyncio.create_subprocess_exec(
-        *WBOT, "serve", *options, env=settings, cwd=folder, stdout=asyncio.subprocess.PIPE
+        *launcher,
+        *WBOT,
+        "serve",
+        *options,
+        env=settings,
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
     )
     try:
         running = Process(started)

@@ -184,3 +184,54 @@ async def test_the_model_can_take_its_time() -> None:
         started = loop.time()
         await ask(client)
         assert loop.time() - started >= 0.05
+
+
+TOOL = {"type": "function", "name": "balance", "parameters": {"type": "object"}, "strict": False}
+STATELESS: dict[str, Any] = {
+    "store": False,
+    "include": ["reasoning.encrypted_content"],
+    "tools": [TOOL],
+    "max_output_tokens": 100,
+}
+
+
+async def test_the_responses_form_answers_as_the_chat_form_does(
+    client: AsyncOpenAI, rig: Rig
+) -> None:
+    """Two rounds without state: the items of the first come back in the second."""
+    asked: list[Any] = [{"role": "user", "content": "What's my balance?"}]
+    options = {**STATELESS, "instructions": "Be brief."}
+    first = await client.responses.create(model=MODEL, input=asked, **options)
+    items: list[Any] = [item.to_dict() for item in first.output]
+    assert [item["type"] for item in items] == ["reasoning", "function_call"]
+    output: Any = {
+        "type": "function_call_output",
+        "call_id": items[1]["call_id"],
+        "output": '{"ok":true}',
+    }
+    second = await client.responses.create(model=MODEL, input=[*asked, *items, output], **options)
+    assert (second.status, second.output_text) == ("completed", "Anything else?")
+    roles = [message["role"] for message in rig.simulator.completions[-1]["messages"]]
+    assert roles == ["system", "user", "assistant", "tool"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"max_tokens": 5}, "max_tokens"),
+        ({"store": True}, "store"),
+        ({"include": []}, "include"),
+        ({"max_output_tokens": 5}, "max_output_tokens"),
+        ({"tools": [{"type": "function", "function": {"name": "balance"}}]}, "tools[0].name"),
+        ({"input": [{"type": "function_call", "id": "fc_9.0", "call_id": "c"}]}, "input"),
+        ({"input": [{"type": "reasoning", "id": "rs_9", "encrypted_content": "x"}]}, "input"),
+        ({"input": [{"type": "video"}]}, "input[0]"),
+    ],
+)
+async def test_the_responses_form_refuses_what_the_real_one_refuses(
+    client: AsyncOpenAI, changes: dict[str, Any], param: str
+) -> None:
+    asked = {"input": [{"role": "user", "content": "hi"}], **STATELESS, **changes}
+    with pytest.raises(openai.BadRequestError) as raised:
+        await client.responses.create(model=MODEL, input="", extra_body=asked)
+    assert raised.value.param == param

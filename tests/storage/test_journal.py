@@ -62,7 +62,7 @@ def test_a_turn_begins_with_an_epoch_and_an_empty_journal(conversation: Conversa
     )
     row = messages.by_id(conversation.tx, "wamid.1")
     assert row is not None
-    assert (row["state"], row["attempts"]) == ("begun", 1)
+    assert (row.state, row.attempts) == ("begun", 1)
 
 
 def test_a_later_attempt_reads_what_the_one_before_it_kept(conversation: Conversation) -> None:

@@ -65,6 +65,7 @@ class OneReply:
         opaque: str | None = None,
         participant: str = "",
         errors: str | None = None,
+        code: int | None = None,
     ) -> list[StateChange] | None:
         status = NewStatus(
             wamid=wamid,
@@ -75,6 +76,7 @@ class OneReply:
             received_at=NOW,
             pricing=None,
             errors=errors,
+            code=code,
             webhook_id=self.webhook,
         )
         return outbox.record_status(self.tx, status, self.installation)
@@ -329,6 +331,34 @@ def test_two_sends_of_one_reply_keep_both_their_ids(case: OneReply) -> None:
         ("wamid.OUT1", case.reply),
         ("wamid.OUT2", case.reply),
     ]
+
+
+def test_a_failure_for_now_lets_the_reply_wait_again_and_its_late_sent_changes_nothing(
+    case: OneReply,
+) -> None:
+    case.accept(case.open(), "wamid.OUT1")
+    (held,) = case.status("failed", "wamid.OUT1", errors="overloaded", code=131016) or []
+    assert held.is_to_be_sent_again
+    assert case.state == "waiting"
+    assert case.status("sent", "wamid.OUT1", opaque=case.ours(1)) == []
+    case.accept(case.open(), "wamid.OUT2")
+    case.status("failed", "wamid.OUT1", errors="overloaded", code=131016, participant="1")
+    assert (case.state, case.row()["wamid"]) == ("accepted", "wamid.OUT2")
+
+
+def test_a_failure_before_the_answer_to_its_send_is_applied_by_the_answer(case: OneReply) -> None:
+    attempt = case.open()
+    assert case.status("failed", "wamid.OUT1", code=131042, opaque=case.ours(attempt)) == []
+    assert case.state == "sending"
+    case.accept(attempt, "wamid.OUT1")
+    assert (case.state, case.row()["attempts"]) == ("waiting", 0)
+
+
+def test_a_delivery_on_one_device_needs_no_second_send(case: OneReply) -> None:
+    case.accept(case.open(), "wamid.OUT1")
+    case.status("failed", "wamid.OUT1", code=131000)
+    case.status("delivered", "wamid.OUT1", opaque=case.ours(1))
+    assert case.state == "delivered"
 
 
 # Any order of events ---------------------------------------------------------------------

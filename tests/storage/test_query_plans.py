@@ -52,6 +52,7 @@ READS_ALL = {
     "storage/restorations.py": {
         "mark": "one row, from the end of the primary key",
         "lost_messages": "`wbot restore --accept` counts what the replaced database has more",
+        "lost_batches": "the same, of exported payouts",
     },
 }
 """Functions that may scan a growing table, with the reason."""

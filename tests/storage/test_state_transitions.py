@@ -15,19 +15,21 @@ from wbot.domain.prompts import PromptKind
 from wbot.domain.states import (
     IN_COLUMNS,
     MESSAGE,
+    OUTSIDE_CALL,
     PROMPT,
     REPLY,
     SEND,
     TRANSFER,
     TURN,
     MessageState,
+    OutsideCallState,
     PromptOutcome,
     ReplyState,
     SendOutcome,
     TransferState,
     TurnOutcome,
 )
-from wbot.storage import journal, ledger, outbox, prompts
+from wbot.storage import journal, ledger, outbox, outside_calls, prompts
 
 
 @pytest.fixture
@@ -49,6 +51,7 @@ def tx() -> Iterator[sqlite3.Connection]:
     )
     outbox.add(tx, reply)
     outbox.open_attempt(tx, 1, NOW)
+    outside_calls.open_call(tx, "wamid.1", "order", arguments="[]", request="{}", now=NOW)
     prompts.ask(
         tx,
         PromptKind.CONFIRM,
@@ -79,6 +82,7 @@ def test_the_schema_has_the_page_word_for_word(tx: sqlite3.Connection) -> None:
         ("turns", "outcome", TurnOutcome, TURN),
         ("outbox", "state", ReplyState, REPLY),
         ("send_attempts", "outcome", SendOutcome, SEND),
+        ("outside_calls", "state", OutsideCallState, OUTSIDE_CALL),
         ("prompts", "outcome", PromptOutcome, PROMPT),
     ],
 )
@@ -107,7 +111,11 @@ def test_a_state_changes_only_as_the_page_says(
 
 @pytest.mark.parametrize(
     ("table", "states", "transitions"),
-    [("messages", MessageState, MESSAGE), ("outbox", ReplyState, REPLY)],
+    [
+        ("messages", MessageState, MESSAGE),
+        ("outbox", ReplyState, REPLY),
+        ("outside_calls", OutsideCallState, OUTSIDE_CALL),
+    ],
 )
 def test_a_row_begins_only_as_the_page_says(
     tx: sqlite3.Connection,
@@ -117,7 +125,12 @@ def test_a_row_begins_only_as_the_page_says(
 ) -> None:
     row = dict(tx.execute(f"SELECT * FROM {table}").fetchone())  # noqa: S608  our own names
     tx.execute("INSERT INTO message_ids VALUES ('wamid.9')")
-    row |= {"message_id": "wamid.9", "number": 9} if table == "messages" else {"id": 9, "part": 9}
+    another: dict[str, dict[str, str | int]] = {
+        "messages": {"message_id": "wamid.9", "number": 9},
+        "outbox": {"id": 9, "part": 9},
+        "outside_calls": {"key": "9"},
+    }
+    row |= another[table]
     values = f"({', '.join(row)}) VALUES (:{', :'.join(row)})"
     insert = f"INSERT INTO {table} {values}"
     for state in states:

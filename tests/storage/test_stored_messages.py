@@ -66,7 +66,7 @@ def test_a_repeated_delivery_is_counted(tx: sqlite3.Connection) -> None:
     messages.count_duplicate(tx, "wamid.1")
     row = messages.by_id(tx, "wamid.1")
     assert row is not None
-    assert row["duplicates"] == 2
+    assert row.duplicates == 2
     assert messages.by_id(tx, "wamid.2") is None
 
 
@@ -150,7 +150,7 @@ def test_an_ended_message_keeps_its_reason_and_waits_no_longer(tx: sqlite3.Conne
     end_message(tx, "wamid.1", state=MessageState.SILENT, reason="reaction", now=after(3))
     row = messages.by_id(tx, "wamid.1")
     assert row is not None
-    assert (row["state"], row["reason"], row["ended_at"], row["not_before"]) == (
+    assert (row.state, row.reason, row.ended_at, row.not_before) == (
         "silent",
         "reaction",
         after(3),
@@ -184,13 +184,13 @@ def test_a_requeued_message_goes_to_the_tail(tx: sqlite3.Connection, state: str)
     make_message(tx, alice, "wamid.3", sort_at=after(3))
     revived = messages.by_id(tx, "wamid.1")
     assert revived is not None
-    assert (revived["state"], revived["revision"], revived["attempts"], revived["number"]) == (
+    assert (revived.state, revived.revision, revived.attempts, revived.number) == (
         "waiting",
         1,
         0,
         3,
     )
-    assert (revived["reason"], revived["ended_at"]) == (None, None)
+    assert (revived.reason, revived.ended_at) == (None, None)
     assert handled_in_order(tx, conversation_id) == ["wamid.2", "wamid.1", "wamid.3"]
 
 
@@ -234,7 +234,7 @@ def test_what_has_no_conversation_cannot_live_again(tx: sqlite3.Connection) -> N
     assert messages.requeue(tx, "wamid.none", NOW) is None
     row = messages.by_id(tx, "wamid.1")
     assert row is not None
-    assert (row["revision"], row["number"], row["ended_at"]) == (0, None, NOW)
+    assert (row.revision, row.number, row.ended_at) == (0, None, NOW)
     assert messages.unmatched_phone_number_ids(tx) == [("999", 1)]
 
 
@@ -275,10 +275,10 @@ def test_the_past_is_what_was_answered_or_failed_newest_first(tx: sqlite3.Connec
             end_message(tx, message_id, state=MessageState(state), reason=None, now=NOW)
     bobs = make_message(tx, make_customer(tx, BOB), "b1")
     end_message(tx, "b1", state=MessageState.ANSWERED, reason=None, now=NOW)
-    past = [row["message_id"] for row in messages.past(tx, conversation_id, 10)]
+    past = [row.message_id for row in messages.past(tx, conversation_id, 10)]
     assert past == ["m4", "m3", "m1"]
-    assert [row["message_id"] for row in messages.past(tx, conversation_id, 2)] == ["m4", "m3"]
-    assert [row["message_id"] for row in messages.past(tx, bobs, 10)] == ["b1"]
+    assert [row.message_id for row in messages.past(tx, conversation_id, 2)] == ["m4", "m3"]
+    assert [row.message_id for row in messages.past(tx, bobs, 10)] == ["b1"]
 
 
 def test_unfinished_messages_are_counted_by_customer(tx: sqlite3.Connection) -> None:

@@ -75,6 +75,7 @@ def variables(database: Path, *, outside: str, port: int) -> dict[str, str]:
         "SHOP_TOKEN": "torture-token",
         "WBOT_GRAPH_URL": outside,
         "WBOT_MODEL": MODEL,
+        "WBOT_MODEL_API": os.environ.get("WBOT_MODEL_API", "auto"),
         "OPENAI_API_KEY": "torture-key",
         "OPENAI_BASE_URL": f"{outside}/v1",
         "WBOT_API_TIMEOUT": "1.5",

@@ -61,7 +61,14 @@ class Service:
     """Starts the service; with `is_warm` all processes share the imports of one parent."""
 
     def __init__(
-        self, *, variables: Mapping[str, str], port: int, folder: Path, is_warm: bool, clock: Clock
+        self,
+        *,
+        variables: Mapping[str, str],
+        port: int,
+        folder: Path,
+        is_warm: bool,
+        clock: Clock,
+        module: str = "torture.target",
     ) -> None:
         self.processes: list[ServiceProcess] = []
         self.log = folder / "serve.log"
@@ -69,6 +76,7 @@ class Service:
         self._port = port
         self._folder = folder
         self._is_warm = is_warm
+        self._module = module
         self._clock = clock
         self._parent: asyncio.subprocess.Process | None = None
 
@@ -117,7 +125,7 @@ class Service:
             return await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "torture.target",
+                self._module,
                 env=self._variables | {"PYTHONPATH": CHECKOUT},
                 cwd=self._folder,
                 stdin=asyncio.subprocess.PIPE,

@@ -140,14 +140,16 @@ def live(cue: Cue) -> None:
     importlib.import_module("wbot.__main__").main()
 
 
-def main() -> None:
+def main(cues: type[Cue] = Cue, prepare: Callable[[Any], None] = lambda _cue: None) -> None:
     """For each line of input, run one process; print its id and then its exit code."""
     for name in ("wbot.__main__", "wbot.commands.serve", "openai"):
         importlib.import_module(name)
     for line in sys.stdin.buffer:
         pid = os.fork()
         if pid == 0:
-            live(msgspec.json.decode(line, type=Cue))
+            cue = msgspec.json.decode(line, type=cues)
+            prepare(cue)
+            live(cue)
             os._exit(0)
         print(pid, flush=True)
         _, status = os.waitpid(pid, 0)

@@ -478,5 +478,5 @@ async def test_a_customer_s_own_name_is_inert_too(make_world: MakeWorld, path: P
     async with make_world(simulator=with_(odd)) as world:
         for who, is_told in ((ALICE, True), (odd, False)):
             await said(world, "hello", who)
-            system = world.simulator.completions[-1]["messages"][0]["content"]
-            assert ("WhatsApp name is" in system) is is_told
+            context = world.simulator.completions[-1]["messages"][-2]["content"]
+            assert ("WhatsApp name is" in context) is is_told

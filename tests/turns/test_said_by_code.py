@@ -11,6 +11,7 @@ from model_endpoint import calling, words
 
 from wbot.domain.receipts import MARK
 
+BUSY = web.Response(status=429, headers={"Retry-After": "0"})
 FIELD = Path(__file__).parents[1] / "clients" / "field"
 
 
@@ -88,22 +89,16 @@ async def test_38_markdown_is_shown_as_whatsapp_shows_it(make_world: MakeWorld) 
         )
 
 
-async def test_what_was_learned_outlives_the_service(make_world: MakeWorld) -> None:
-    """One refused call, ever: the next start asks in the right form at once."""
-    refused: list[Any] = []
-
-    def script(request: dict[str, Any]) -> Any:
-        if "max_completion_tokens" in request:
-            refused.append(request)
-            said = {"message": "Unsupported parameter: max_completion_tokens", "code": None}
-            return web.json_response({"error": said}, status=400)
-        return words("Hello")
-
+async def test_03_a_signature_comes_back_from_the_journal_in_a_later_attempt(
+    make_world: MakeWorld,
+) -> None:
+    found = case("03")
+    first = found["first_answer"]
+    answers: list[Any] = [first, BUSY, words("You have nothing.")]
     simulator = make_simulator()
-    simulator.responder = script
-    for _ in range(2):
-        async with make_world(simulator=simulator) as world:
-            assert await world.ask(ALICE, "hi") == "Hello"
-            (row,) = world.rows("SELECT dialect FROM model_dialects")
-            assert json.loads(row["dialect"]) == {"cap": "max_tokens"}
-    assert len(refused) == 1
+    simulator.responder = lambda _: answers.pop(0)
+    async with make_world(simulator=simulator) as world:
+        assert (await world.ask(ALICE, "balance?")).endswith("You have nothing.")
+        for request in simulator.completions[-2:]:
+            (call,) = request["messages"][-2]["tool_calls"]
+            assert call == first["choices"][0]["message"]["tool_calls"][0]

@@ -102,7 +102,7 @@ def test_the_tools_are_those_of_the_contract() -> None:
             name: (kind["type"], name in one["function"]["parameters"].get("required", []))
             for name, kind in one["function"]["parameters"]["properties"].items()
         }
-        for one in toolbox.DEFINITIONS
+        for one in toolbox.definitions()
     }
     assert offered == {
         "transfer": {"amount": ("string", True), "to": ("string", True), "memo": ("string", False)},

@@ -74,7 +74,8 @@ async def test_the_prompt_ends_with_the_customers_words_verbatim(make_world: Mak
         await world.ask(ALICE, words)
         request = world.simulator.completions[-1]
         assert request["messages"][-1] == {"role": "user", "content": words}
-        assert [m["role"] for m in request["messages"]] == ["system", "user", "assistant", "user"]
+        roles = ["system", "user", "assistant", "system", "user"]
+        assert [m["role"] for m in request["messages"]] == roles
         assert request["messages"][1]["content"] == "hello"
         assert "The Shop" in request["messages"][0]["content"]
         names = [tool["function"]["name"] for tool in request["tools"]]
@@ -174,9 +175,10 @@ async def test_a_lasting_failure_is_reported_recorded_and_does_not_block_the_nex
         assert texts[0] == "Please call us."
         assert "Available" in texts[1]
         found = world.rows("SELECT error_message, retry_count, state FROM processing_errors")
+        said = "The model endpoint failed: HTTP 500, server_error: Refused on demand."
         assert found == [
             {
-                "error_message": "The model endpoint failed: HTTP 500.",
+                "error_message": said,
                 "retry_count": 1,
                 "state": "open",
             }
@@ -244,6 +246,7 @@ async def test_an_interrupted_later_revision_continues_from_its_own_steps(
         web.Response(status=400),
         completion(None, ("transfer", {"amount": "20", "to": "John"})),
         web.Response(status=500),
+        completion("OK"),  # to a harmless question: the failure was the message's own
         completion(None, ("transfer", {"amount": "30", "to": "Jane"})),
         completion("Both are sent."),
     ]
@@ -401,3 +404,20 @@ async def test_half_a_surrogate_pair_from_the_model_is_no_reason_to_fail(
     async with make_world(simulator=simulator) as world:
         assert await world.ask(ALICE, "hi") == "odd � text"
         assert world.rows("SELECT * FROM processing_errors") == []
+
+
+async def test_a_models_markdown_is_shown_with_whatsapps_marks_below_our_lines(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    deposit(database_path, ALICE, 50_000)
+    simulator = make_simulator()
+    answers = [
+        completion(None, ("transfer", {"amount": "20", "to": "John"})),
+        completion("# Done\n\nYou sent **$20** to [John](https://example.com)."),
+    ]
+    simulator.responder = lambda _: answers.pop(0)
+    async with make_world(simulator=simulator) as world:
+        assert await world.ask(ALICE, "Transfer $20 to John") == (
+            f"{MARK} Sent $20.00 to “John” (T2). Available: $480.00.\n\n"
+            "*Done*\n\nYou sent *$20* to John: https://example.com."
+        )

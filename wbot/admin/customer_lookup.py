@@ -11,6 +11,7 @@ from wbot.domain.messages import is_user_id
 from wbot.domain.names import clean_name
 from wbot.domain.payees import NO_NAME, check_name, phone_digits
 from wbot.domain.receipts import PAYEE_LENGTH_MAX, one_line
+from wbot.domain.spellings import other_spelling
 from wbot.storage import customers, ledger, payees
 from wbot.storage.tx import Tx
 
@@ -22,6 +23,8 @@ class Person(msgspec.Struct, frozen=True):
 
     customer_id: int
     label: str
+    other_spelling: str | None = None
+    """WhatsApp's spelling of the number, where the operator used the other one."""
 
 
 class Payee(msgspec.Struct, frozen=True):
@@ -46,11 +49,15 @@ def find(tx: Tx, business: Business, text: str) -> Person | None:
     """The customer with this name, or None; raises MalformedError for text that cannot be one."""
     if (number := referred_id(text)) is not None:
         row = customers.by_id(tx, number)
-        is_ours = row is not None and row["business_id"] == business.id
+        is_ours = row is not None and row.business_id == business.id
         return Person(number, customers.label(tx, number)) if is_ours else None
     alias = alias_of(text)
     customer_id = customers.find(tx, business.id, alias)
-    return None if customer_id is None else Person(customer_id, alias)
+    if customer_id is None:
+        return None
+    known = customers.phone_of(tx, customer_id)
+    other = known if known is not None and known == other_spelling(alias) else None
+    return Person(customer_id, alias, other)
 
 
 def required(tx: Tx, business: Business, text: str) -> Person:

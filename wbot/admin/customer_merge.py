@@ -99,9 +99,7 @@ def _check_debt(tx: Tx, business: Business, source: Person, into: Person) -> Non
 
 def _merged(tx: Tx, from_id: int, into: Person, *, is_repeated: bool) -> Merged:
     row = customers.by_id(tx, from_id)
-    moved = ledger.by_cause(
-        tx, adjustments.merge_cause(from_id, row["merged_into"] if row else None)
-    )
+    moved = ledger.by_cause(tx, adjustments.merge_cause(from_id, row.merged_into if row else None))
     return Merged(
         from_id=from_id,
         into=into,

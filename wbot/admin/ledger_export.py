@@ -5,11 +5,12 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from wbot.domain.escaping import in_csv, in_journal, on_one_line
 from wbot.domain.ledger import reference_of
 from wbot.domain.money import currency_of, format_amount
 from wbot.storage import ledger_queries
 from wbot.storage.ledger_queries import Account, Selection, Transfer
-from wbot.storage.tx import Row, Tx
+from wbot.storage.tx import Tx
 
 COLUMNS = (
     "transfer",
@@ -27,11 +28,9 @@ COLUMNS = (
     "cause",
 )
 _INDENT = "    "
-_FORMULA = "=+-@\t\r＝＋－＠"  # some spreadsheets treat the wide ones like the others
 
 # In an account's name: what separates its parts, ends it, begins a comment, or marks our suffix.
-_UNSAFE = re.compile(r"[:;#|\x00-\x1f\x7f-\x9f\u2028\u2029]|\s\s+|[^\S ]")
-_SPACES = re.compile(r"\s+")
+_UNSAFE = re.compile(r"[:;#|]|\s\s+|[^\S ]")
 
 
 def csv_lines(tx: Tx, selection: Selection) -> Iterator[str]:
@@ -51,7 +50,7 @@ def csv_lines(tx: Tx, selection: Selection) -> Iterator[str]:
                 transfer.currency,
                 names[transfer.debit_account_id],
                 _payee(transfer, accounts, names),
-                text_cell(transfer.memo),
+                transfer.memo or "",
                 "" if transfer.target_id is None else reference_of(transfer.target_id),
                 transfer.message_id or "",
                 transfer.cause,
@@ -66,10 +65,10 @@ def hledger_lines(tx: Tx, selection: Selection) -> Iterator[str]:
     for postings in ledger_queries.posted(tx, selection):
         yield ""
         yield _description(postings[0])
-        currency = currency_of(postings[0]["currency"])
+        currency = currency_of(postings[0].currency)
         for posting in postings:
-            amount = format_amount(posting["amount_minor"], currency)
-            yield f"{_INDENT}{names[posting['account_id']]}  {amount} {currency.code}"
+            amount = format_amount(posting.amount_minor, currency)
+            yield f"{_INDENT}{names[posting.account_id]}  {amount} {currency.code}"
 
 
 def _payee(transfer: Transfer, accounts: Mapping[int, Account], names: Mapping[int, str]) -> str:
@@ -79,27 +78,21 @@ def _payee(transfer: Transfer, accounts: Mapping[int, Account], names: Mapping[i
         account is not None and transfer.kind == "transfer" and account.kind == "business"
     )
     if account is None or is_unknown_number:
-        return text_cell(transfer.payee)
+        return transfer.payee or ""
     return names[account.id]
 
 
 def _csv_line(cells: Sequence[str]) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="").writerow(cells)
+    csv.writer(out, lineterminator="").writerow([in_csv(cell) for cell in cells])
     return out.getvalue()
 
 
-def text_cell(text: str | None) -> str:
-    """A person's text as a cell: a spreadsheet would run one that begins like a formula."""
-    return f"'{text}" if text and text[0] in _FORMULA else text or ""
-
-
-def _description(row: Row) -> str:
-    words = f"{row['created_at'][:10]} {reference_of(row['id'])} {row['kind']}"
-    if row["target_id"] is not None:
-        words += f" of {reference_of(row['target_id'])}"
-    # A semicolon begins a comment, a bar divides payee and note.
-    memo = _SPACES.sub(" ", (row["memo"] or "").replace(";", ",").replace("|", "/")).strip()
+def _description(row: ledger_queries.Posting) -> str:
+    words = f"{row.created_at[:10]} {reference_of(row.id)} {row.kind}"
+    if row.target_id is not None:
+        words += f" of {reference_of(row.target_id)}"
+    memo = in_journal(row.memo or "")
     return f"{words}: {memo}" if memo else words
 
 
@@ -119,5 +112,5 @@ def _name(account: Account) -> str:
 
 def _safe(text: str | None, account: Account) -> str:
     # A changed name gets the account's number, or two names could become one.
-    safe = _UNSAFE.sub("_", text or "").strip()
+    safe = _UNSAFE.sub("_", on_one_line(text or "")).strip()
     return safe if safe == text else f"{safe}#{account.id}"

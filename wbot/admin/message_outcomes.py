@@ -6,7 +6,8 @@ from wbot.domain.ledger import Phase, TransferKind, reference_of
 from wbot.domain.money import currency_of, format_money
 from wbot.domain.states import NOT_FINAL, UNFINISHED, UNSETTLED
 from wbot.storage import outbox, timeline
-from wbot.storage.tx import Row, Tx
+from wbot.storage.timeline import LedgerRow
+from wbot.storage.tx import Tx
 
 DEEDS = {
     Phase.POSTED: "moved",
@@ -45,23 +46,23 @@ def of(tx: Tx, message_id: str) -> Outcome | None:
     if message is None:
         return None
     turns = timeline.turns(tx, message_id)
-    is_settled = all(row["state"] not in UNSETTLED for row in timeline.replies(tx, message_id))
+    is_settled = all(row.state not in UNSETTLED for row in timeline.replies(tx, message_id))
     installation = outbox.installation_id(tx)
     return Outcome(
-        state=message["state"],
-        is_finished=message["state"] not in UNFINISHED and is_settled,
+        state=message.state,
+        is_finished=message.state not in UNFINISHED and is_settled,
         attempts=len(turns),
-        acted=sum(row["outcome"] is not None and row["outcome"] not in NOT_FINAL for row in turns),
+        acted=sum(row.outcome is not None and row.outcome not in NOT_FINAL for row in turns),
         deeds=tuple(_deed(row) for row in timeline.transfers(tx, message_id)),
         sends=frozenset(
-            outbox.opaque_of(installation, row["id"]) for row in timeline.attempts(tx, message_id)
+            outbox.opaque_of(installation, row.id) for row in timeline.attempts(tx, message_id)
         ),
     )
 
 
-def _deed(row: Row) -> Deed:
+def _deed(row: LedgerRow) -> Deed:
     return Deed(
-        deed="reversed" if row["kind"] == TransferKind.REVERSAL else DEEDS[Phase(row["phase"])],
-        transfer=reference_of(row["target_id"] or row["id"]),
-        amount=format_money(row["amount_minor"], currency_of(row["currency"])),
+        deed="reversed" if row.kind == TransferKind.REVERSAL else DEEDS[Phase(row.phase)],
+        transfer=reference_of(row.target_id or row.id),
+        amount=format_money(row.amount_minor, currency_of(row.currency)),
     )

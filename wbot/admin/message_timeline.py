@@ -17,8 +17,9 @@ from wbot.domain.money import currency_of, format_amount
 from wbot.domain.outgoing import decoded
 from wbot.domain.prompts import PromptKind
 from wbot.domain.states import UNFINISHED, MessageState, PromptOutcome, SendOutcome, TurnOutcome
-from wbot.storage import customers, errors, ledger, prompts, timeline
-from wbot.storage.tx import Row, Tx
+from wbot.storage import customers, errors, prompts, timeline
+from wbot.storage.timeline import LedgerRow, Message, SendAttempt, TurnAttempt
+from wbot.storage.tx import Tx
 
 SILENCES = {
     "group": "it was said in a group",
@@ -34,6 +35,8 @@ SILENCES = {
     "took_up_stale_messages": "it is the customer's yes to older messages, which follow",
     "unknown_number": "no business here has the phone number id it was sent to",
     "unknown_sender": "it does not say who sent it",
+    "own_number": "it comes from the business's own number",
+    "owner_writes": "the owner has just written to the customer from the phone",
 }
 """Recorded reasons for silence, in words; a reason without an entry is shown as it is."""
 
@@ -145,6 +148,7 @@ def build_timeline(tx: Tx, message_id: str, now: str) -> Timeline:
         *_waiting(tx, message, now),
         *_transfers(tx, message_id),
         *_confirmation(tx, message_id),
+        *_outside_calls(tx, message_id),
         *_steps(tx, message_id),
         *_stored(replies),
         *_failures(tx, message_id),
@@ -154,90 +158,87 @@ def build_timeline(tx: Tx, message_id: str, now: str) -> Timeline:
     ]
     return Timeline(
         message_id=message_id,
-        business=message["business_id"],
+        business=message.business_id,
         customer=_customer(tx, message),
-        state=message["state"],
+        state=message.state,
         stages=tuple(sorted(stages, key=lambda stage: stage.at)),
-        replies=tuple(Reply(_text(row), row["state"], row["wamid"]) for row in replies),
+        replies=tuple(Reply(_text(row), row.state, row.wamid) for row in replies),
     )
 
 
-def _customer(tx: Tx, message: Row) -> str | None:
-    if message["customer_id"] is not None:
-        return customers.label(tx, message["customer_id"])
-    sender: str | None = message["reply_phone"] or message["reply_user_id"]
-    return sender
+def _customer(tx: Tx, message: Message) -> str | None:
+    if message.customer_id is not None:
+        return customers.label(tx, message.customer_id)
+    return message.reply_phone or message.reply_user_id
 
 
-def _arrival(message: Row) -> Iterator[Stage]:
-    if message["sent_at"] is not None:
-        yield Stage(
-            message["sent_at"], "sent", "by the customer, by WhatsApp's clock (whole seconds)"
-        )
-    place = "" if message["number"] is None else f", number {message['number']} of its conversation"
-    webhook = "" if message["webhook_id"] is None else f" in webhook {message['webhook_id']}"
-    received_at = message["received_at"]
-    yield Stage(received_at, "received", f"a message of type {message['type']}{webhook}{place}")
-    if message["sent_at"] is None:
+def _arrival(message: Message) -> Iterator[Stage]:
+    if message.sent_at is not None:
+        yield Stage(message.sent_at, "sent", "by the customer, by WhatsApp's clock (whole seconds)")
+    place = "" if message.number is None else f", number {message.number} of its conversation"
+    webhook = "" if message.webhook_id is None else f" in webhook {message.webhook_id}"
+    received_at = message.received_at
+    yield Stage(received_at, "received", f"a message of type {message.type}{webhook}{place}")
+    if message.sent_at is None:
         words = "without a credible time of writing, so it counts as stale"
         yield Stage(received_at, "undated", words)
-    if message["duplicates"]:
-        times = _times(message["duplicates"])
+    if message.duplicates:
+        times = _times(message.duplicates)
         yield Stage(received_at, "duplicates", f"it came again {times} since, and was ignored")
 
 
-def _waiting(tx: Tx, message: Row, now: str) -> Iterator[Stage]:
-    turns = timeline.turns(tx, message["message_id"])
+def _waiting(tx: Tx, message: Message, now: str) -> Iterator[Stage]:
+    turns = timeline.turns(tx, message.message_id)
     if turns:
-        began_at = turns[0]["began_at"]
-        late = "; a newer one had its turn first" if message["is_late"] else ""
-        waited = _seconds(message["received_at"], began_at)
+        began_at = turns[0].began_at
+        late = "; a newer one had its turn first" if message.is_late else ""
+        waited = _seconds(message.received_at, began_at)
         yield Stage(began_at, "waited", f"{waited} for its turn{late}")
-    if message["state"] not in UNFINISHED:
+    if message.state not in UNFINISHED:
         return
     reasons = []
-    if message["business_status"] == "paused":
+    if message.business_status == "paused":
         reasons.append("its business is paused")
-    if message["ahead"]:
-        reasons.append(f"{message['ahead']} of its conversation go first")
-    if message["not_before"] is not None and message["not_before"] > now:
-        reasons.append(f"not before {_instant(message['not_before'])}")
+    if message.ahead:
+        reasons.append(f"{message.ahead} of its conversation go first")
+    if message.not_before is not None and message.not_before > now:
+        reasons.append(f"not before {_instant(message.not_before)}")
     why = "; ".join(reasons) or "for a running service to process it"
-    if message["state"] == MessageState.WAITING or reasons:
-        yield Stage(now, "waiting", f"{_seconds(message['received_at'], now)} since it came: {why}")
+    if message.state == MessageState.WAITING or reasons:
+        yield Stage(now, "waiting", f"{_seconds(message.received_at, now)} since it came: {why}")
 
 
-def _turns(tx: Tx, message: Row) -> Iterator[Stage]:
-    rows = timeline.turns(tx, message["message_id"])
+def _turns(tx: Tx, message: Message) -> Iterator[Stage]:
+    rows = timeline.turns(tx, message.message_id)
     # A blocked turn is retried until it is fixed: shown once, with a count.
-    alike = groupby(rows, lambda row: (row["revision"], row["outcome"], row["detail"]))
+    alike = groupby(rows, lambda row: (row.revision, row.outcome, row.detail))
     for (_, outcome, _), group in alike:
         attempts = list(group)
         is_blocked = outcome == TurnOutcome.BLOCKED
         shown = [attempts[0], attempts[-1]] if is_blocked and len(attempts) > 1 else attempts
         for row in dict.fromkeys(shown):
-            yield Stage(row["began_at"], "turn_began", _began(row, is_latest=row == rows[-1]))
-            if row["ended_at"] is not None:
-                yield Stage(row["ended_at"], "turn_ended", _ended(row, len(attempts)))
+            yield Stage(row.began_at, "turn_began", _began(row, is_latest=row == rows[-1]))
+            if row.ended_at is not None:
+                yield Stage(row.ended_at, "turn_ended", _ended(row, len(attempts)))
 
 
-def _began(row: Row, *, is_latest: bool) -> str:
-    words = f"attempt {row['attempt']}{_revision(row['revision'])}"
-    if row["ended_at"] is not None:
+def _began(row: TurnAttempt, *, is_latest: bool) -> str:
+    words = f"attempt {row.attempt}{_revision(row.revision)}"
+    if row.ended_at is not None:
         return words
     if is_latest:
         return f"{words}; its end is not recorded yet"
     return f"{words}; it never ended: the process died, or another turn took over"
 
 
-def _ended(row: Row, times: int) -> str:
-    attempt, outcome = f"attempt {row['attempt']}", TurnOutcome(row["outcome"])
+def _ended(row: TurnAttempt, times: int) -> str:
+    attempt, outcome = f"attempt {row.attempt}", TurnOutcome(row.outcome or "")
     match outcome:
         case TurnOutcome.BLOCKED:
             again = f", {_times(times)} in all" if times > 1 else ""
-            return f"{attempt} blocked until an operator fixes it{again}: {row['detail']}"
+            return f"{attempt} blocked, not counted{again}: {row.detail}"
         case TurnOutcome.RETRY:
-            return f"{attempt} failed, will be retried: {row['detail']}"
+            return f"{attempt} failed, will be retried: {row.detail}"
         case TurnOutcome.STOPPED:
             return f"{attempt} stopped with the service; the next start continues from here"
         case TurnOutcome.ANSWERED | TurnOutcome.SILENT | TurnOutcome.FAILED:
@@ -246,10 +247,10 @@ def _ended(row: Row, times: int) -> str:
 
 def _steps(tx: Tx, message_id: str) -> Iterator[Stage]:
     for row in timeline.steps(tx, message_id):
-        content = json.loads(row["content"])
-        who, words = _model(content) if row["kind"] == "model" else _tool(content)
-        detail = f"{who}, {row['duration_ms']:,.1f} ms{_revision(row['revision'])}: {words}"
-        yield Stage(row["created_at"], row["kind"], detail)
+        content = json.loads(row.content)
+        who, words = _model(content) if row.kind == "model" else _tool(content)
+        detail = f"{who}, {row.duration_ms:,.1f} ms{_revision(row.revision)}: {words}"
+        yield Stage(row.created_at, row.kind, detail)
 
 
 def _model(content: dict[str, Any]) -> tuple[str, str]:
@@ -258,12 +259,25 @@ def _model(content: dict[str, Any]) -> tuple[str, str]:
     said = [f"asks for {' and '.join(calls)}"] if calls else []
     if text:
         said.append(f"says {len(text):,} characters")
-    usage = json_access.mapping(content, "usage")
-    tokens = (
-        f"{json_access.integer(usage, 'prompt_tokens') or 0:,} tokens read, "
-        f"{json_access.integer(usage, 'completion_tokens') or 0:,} written"
-    )
-    return json_access.text(content, "model") or "the model", f"{', '.join(said)} ({tokens})"
+    tokens = _tokens(json_access.mapping(content, "usage"))
+    who = json_access.text(content, "model") or "the model"
+    if json_access.flag(content, "is_fallback"):
+        who = f"{who} (the fallback)"
+    return who, f"{', '.join(said)} ({tokens})"
+
+
+def _tokens(usage: dict[str, Any]) -> str:
+    """What the answer cost, over all the calls that it took."""
+    count = {key: json_access.integer(usage, key) or 0 for key in usage}
+    parts = [
+        f"{count.get('prompt_tokens', 0):,} tokens read",
+        f"{count.get('completion_tokens', 0):,} written",
+    ]
+    if count.get("reasoning_tokens"):
+        parts.append(f"{count['reasoning_tokens']:,} of them thinking")
+    if count.get("calls", 1) > 1:
+        parts.append(f"{count['calls']} calls")
+    return ", ".join(parts)
 
 
 def _call(call: dict[str, Any]) -> str:
@@ -289,22 +303,22 @@ def _tool(content: dict[str, Any]) -> tuple[str, str]:
 
 def _transfers(tx: Tx, message_id: str) -> Iterator[Stage]:
     for row in timeline.transfers(tx, message_id):
-        amount = format_amount(row["amount_minor"], currency_of(row["currency"]))
-        words = f"{reference_of(row['id'])}: {amount} {row['currency']}"
-        if row["phase"] in ENDS:
+        amount = format_amount(row.amount_minor, currency_of(row.currency))
+        words = f"{reference_of(row.id)}: {amount} {row.currency}"
+        if row.phase in ENDS:
             yield Stage(
-                row["created_at"], "ledger", f"{words}, {ENDS[row['phase']]} {_target(row)}"
+                row.created_at, "ledger", f"{words}, {ENDS[Phase(row.phase)]} {_target(row)}"
             )
             continue
-        if row["target_id"] is not None:
+        if row.target_id is not None:
             words += f", reversing {_target(row)}"
-        elif row["payee"]:
-            words += f" to {row['payee']}"
-        yield Stage(row["created_at"], "ledger", f"{words}, {_standing(row)}")
+        elif row.payee:
+            words += f" to {row.payee}"
+        yield Stage(row.created_at, "ledger", f"{words}, {_standing(row)}")
 
 
-def _target(row: Row) -> str:
-    return reference_of(row["target_id"])
+def _target(row: LedgerRow) -> str:
+    return reference_of(row.target_id or 0)
 
 
 def _confirmation(tx: Tx, message_id: str) -> Iterator[Stage]:
@@ -320,59 +334,66 @@ def _confirmation(tx: Tx, message_id: str) -> Iterator[Stage]:
         yield Stage(asked["ended_at"], "asked_ended", f"{words}{by}{reported}")
 
 
-def _standing(row: Row) -> str:
-    state = ledger.state_of(row)
-    if state is TransferState.REFUSED:
-        return f"refused ({str(row['refusal']).replace('_', ' ')})"
-    if state is TransferState.REVERSED:
-        return f"posted, and reversed since by {reference_of(row['reversal_id'])}"
-    return str(state)
+def _standing(row: LedgerRow) -> str:
+    if row.state is TransferState.REFUSED:
+        return f"refused ({str(row.refusal).replace('_', ' ')})"
+    if row.state is TransferState.REVERSED:
+        return f"posted, and reversed since by {reference_of(row.reversal_id or 0)}"
+    return str(row.state)
 
 
-def _stored(replies: list[Row]) -> Iterator[Stage]:
+def _outside_calls(tx: Tx, message_id: str) -> Iterator[Stage]:
+    for call in timeline.outside_calls(tx, message_id):
+        yield Stage(call.opened_at, "call_opened", f"{call.tool}, key {call.key}")
+        if call.closed_at is not None:
+            words = f"{call.tool}: {call.state}, after {call.attempts} attempts"
+            yield Stage(call.closed_at, "call_closed", words)
+
+
+def _stored(replies: list[timeline.Reply]) -> Iterator[Stage]:
     for row in replies:
-        part = _part(row["part"], len(replies))
-        yield Stage(row["created_at"], "reply_stored", f"{part}{len(_text(row)):,} characters")
+        part = _part(row.part, len(replies))
+        yield Stage(row.created_at, "reply_stored", f"{part}{len(_text(row)):,} characters")
 
 
 def _sends(tx: Tx, message_id: str, parts: int) -> Iterator[Stage]:
     for row in timeline.attempts(tx, message_id):
-        words = f"{_part(row['part'], parts)}attempt {row['number']}"
-        yield Stage(row["opened_at"], "send_began", words)
-        if row["closed_at"] is not None:
-            yield Stage(row["closed_at"], "send_ended", f"{words}: {_send_outcome(row)}")
-    for row in timeline.statuses(tx, message_id):
-        words = f"{_part(row['part'], parts)}{row['status']}"
-        at = "" if row["occurred_at"] is None else f" at {_clock(row['occurred_at'])}"
-        failure = f": {row['errors']}" if row["errors"] else ""
-        yield Stage(row["received_at"], "status", f"{words}, WhatsApp reports{at}{failure}")
+        words = f"{_part(row.part, parts)}attempt {row.number}"
+        yield Stage(row.opened_at, "send_began", words)
+        if row.closed_at is not None:
+            yield Stage(row.closed_at, "send_ended", f"{words}: {_send_outcome(row)}")
+    for status in timeline.statuses(tx, message_id):
+        words = f"{_part(status.part, parts)}{status.status}"
+        at = "" if status.occurred_at is None else f" at {_clock(status.occurred_at)}"
+        failure = f": {status.errors}" if status.errors else ""
+        yield Stage(status.received_at, "status", f"{words}, WhatsApp reports{at}{failure}")
 
 
-def _send_outcome(row: Row) -> str:
-    words = SEND_OUTCOMES[row["outcome"]]
-    code = "" if row["code"] is None else f" with code {row['code']}"
-    detail = f" ({row['detail']})" if row["detail"] else ""
-    wamid = f" as {row['wamid']}" if row["wamid"] else ""
+def _send_outcome(row: SendAttempt) -> str:
+    words = SEND_OUTCOMES[SendOutcome(row.outcome or "")]
+    code = "" if row.code is None else f" with code {row.code}"
+    detail = f" ({row.detail})" if row.detail else ""
+    wamid = f" as {row.wamid}" if row.wamid else ""
     return f"{words}{wamid}{code}{detail}"
 
 
 def _failures(tx: Tx, message_id: str) -> Iterator[Stage]:
     for row in errors.of_message(tx, message_id):
-        again = f", after {row['retry_count'] + 1} tries" if row["retry_count"] else ""
-        since = ", retried since" if row["state"] == "retried" else ""
-        words = f"failure {row['id']}{again}{since}: {row['error_message']}"
-        yield Stage(row["created_at"], "error", words)
+        again = f", after {row.retry_count + 1} tries" if row.retry_count else ""
+        since = ", retried since" if row.state == "retried" else ""
+        words = f"failure {row.id}{again}{since}: {row.error_message}"
+        yield Stage(row.created_at, "error", words)
 
 
-def _silence(message: Row) -> Iterator[Stage]:
-    if message["state"] == MessageState.SILENT:
-        reason = str(message["reason"])
+def _silence(message: Message) -> Iterator[Stage]:
+    if message.state == MessageState.SILENT:
+        reason = str(message.reason)
         words = SILENCES.get(reason, reason.replace("_", " "))
-        yield Stage(message["ended_at"], "silent", f"no reply: {words}")
+        yield Stage(message.ended_at or message.received_at, "silent", f"no reply: {words}")
 
 
-def _text(row: Row) -> str:
-    return decoded(row["payload"]).body
+def _text(row: timeline.Reply) -> str:
+    return decoded(row.payload).body
 
 
 def _revision(revision: int) -> str:

@@ -4,7 +4,8 @@ from wbot.admin.message_timeline import SILENCES
 from wbot.domain.delivery import Verdict, verdict_of
 from wbot.domain.states import MessageState, ReplyState, SendOutcome, TurnOutcome
 from wbot.storage import errors, timeline
-from wbot.storage.tx import Row, Tx
+from wbot.storage.timeline import Message
+from wbot.storage.tx import Tx
 
 NOT_RUNNING = (
     "No service is running on this database; start it with `wbot serve` "
@@ -35,7 +36,7 @@ def cause_of(tx: Tx, message_id: str, *, is_served: bool) -> str | None:
     message = timeline.message(tx, message_id)
     if message is None:
         return None
-    match MessageState(message["state"]):
+    match MessageState(message.state):
         case MessageState.SILENT:
             return _silence(message)
         case MessageState.FAILED:
@@ -46,10 +47,10 @@ def cause_of(tx: Tx, message_id: str, *, is_served: bool) -> str | None:
             return _stopped(message, is_served=is_served) or _turn(tx, message)
 
 
-def _stopped(message: Row, *, is_served: bool) -> str | None:
+def _stopped(message: Message, *, is_served: bool) -> str | None:
     """The cause that stops every message and reply of the business, if there is one."""
-    if message["business_status"] == "paused":
-        business_id = message["business_id"]
+    if message.business_status == "paused":
+        business_id = message.business_id
         return (
             f"The business {business_id} is paused, so messages and replies wait; "
             f"`wbot business resume {business_id}` lets them continue."
@@ -57,60 +58,60 @@ def _stopped(message: Row, *, is_served: bool) -> str | None:
     return None if is_served else NOT_RUNNING
 
 
-def _turn(tx: Tx, message: Row) -> str:
-    if message["ahead"]:
-        first = timeline.first_unfinished(tx, message["conversation_id"])
+def _turn(tx: Tx, message: Message) -> str:
+    if message.ahead and message.conversation_id is not None:
+        first = timeline.first_unfinished(tx, message.conversation_id)
         return (
             f"The customer's earlier messages go first, and the first is unfinished; "
             f"`wbot why {first}` says why."
         )
-    turns = timeline.turns(tx, message["message_id"])
-    if turns and turns[-1]["outcome"] in _OUTCOMES:
-        return _OUTCOMES[turns[-1]["outcome"]].format(detail=turns[-1]["detail"])
+    turns = timeline.turns(tx, message.message_id)
+    if turns and turns[-1].outcome is not None and turns[-1].outcome in _OUTCOMES:
+        return _OUTCOMES[TurnOutcome(turns[-1].outcome)].format(detail=turns[-1].detail)
     return (
         "Its turn has not ended yet; run this again in a few seconds, and if nothing changes see "
         "/health for the reason."
     )
 
 
-def _silence(message: Row) -> str:
-    reason = str(message["reason"])
+def _silence(message: Message) -> str:
+    reason = str(message.reason)
     words = SILENCES.get(reason, reason.replace("_", " "))
     if reason == "unknown_number":
-        number = message["phone_number_id"]
+        number = message.phone_number_id
         return (
             f"No business here has the phone number id {number}, to which it was sent; set it with "
             f"`wbot business set ID phone_number_id={number}`, or add the business with `wbot "
-            "business add`; the customer has to write again."
+            "business add`; it is then answered if it is not older than 24 hours."
         )
     step = _SILENT_STEPS.get(reason, "no action needed")
     return f"It gets no reply: {words}; {step}."
 
 
 def _failure(tx: Tx, message_id: str) -> str | None:
-    found = [row for row in errors.of_message(tx, message_id) if row["state"] == "open"]
+    found = [row for row in errors.of_message(tx, message_id) if row.state == "open"]
     if not found:
         return (
             "It failed for good, and the record of the cause was purged; the customer has to write "
             "again."
         )
     return (
-        f"It failed for good: {str(found[-1]['error_message']).rstrip('.')}; once the cause is "
-        f"fixed, `wbot errors retry {found[-1]['id']}` processes it again."
+        f"It failed for good: {str(found[-1].error_message).rstrip('.')}; once the cause is "
+        f"fixed, `wbot errors retry {found[-1].id}` processes it again."
     )
 
 
-def _delivery(tx: Tx, message: Row, *, is_served: bool) -> str | None:
+def _delivery(tx: Tx, message: Message, *, is_served: bool) -> str | None:
     unsettled = [
-        row for row in timeline.replies(tx, message["message_id"]) if row["state"] not in _ARRIVED
+        row for row in timeline.replies(tx, message.message_id) if row.state not in _ARRIVED
     ]
     if not unsettled:
         return None
     reply = unsettled[0]
-    match ReplyState(reply["state"]):
+    match ReplyState(reply.state):
         case ReplyState.FAILED:
             return (
-                f"{str(reply['error']).rstrip('.')}: WhatsApp does not deliver the reply, and it "
+                f"{str(reply.error).rstrip('.')}: WhatsApp does not deliver the reply, and it "
                 "is not sent again; `wbot errors list` shows all such failures."
             )
         case ReplyState.UNKNOWN:
@@ -128,8 +129,8 @@ def _delivery(tx: Tx, message: Row, *, is_served: bool) -> str | None:
             return _stopped(message, is_served=is_served) or _send(tx, message)
 
 
-def _open_question(tx: Tx, message: Row) -> str | None:
-    if message["prompt_id"] is None or not timeline.is_unanswered(tx, message["prompt_id"]):
+def _open_question(tx: Tx, message: Message) -> str | None:
+    if message.prompt_id is None or not timeline.is_unanswered(tx, message.prompt_id):
         return None
     return (
         f"The reply is a question: {SILENCES['asked_about']} (WBOT_STALE_AFTER); "
@@ -137,9 +138,9 @@ def _open_question(tx: Tx, message: Row) -> str | None:
     )
 
 
-def _send(tx: Tx, message: Row) -> str:
+def _send(tx: Tx, message: Message) -> str:
     attempts = [
-        row for row in timeline.attempts(tx, message["message_id"]) if row["closed_at"] is not None
+        row for row in timeline.attempts(tx, message.message_id) if row.closed_at is not None
     ]
     if not attempts:
         return (
@@ -147,15 +148,15 @@ def _send(tx: Tx, message: Row) -> str:
             "nothing changes see /health for the reason."
         )
     latest = attempts[-1]
-    detail = str(latest["detail"]).rstrip(".")
-    is_refused = latest["outcome"] == SendOutcome.REFUSED
-    if not is_refused or verdict_of(latest["code"], 0) is not Verdict.ACCOUNT:
+    detail = str(latest.detail).rstrip(".")
+    is_refused = latest.outcome == SendOutcome.REFUSED
+    if not is_refused or verdict_of(latest.code, 0) is not Verdict.ACCOUNT:
         return (
             f"The last attempt to send the reply failed and is repeated by itself: {detail}. If it "
             "keeps failing, `wbot check` shows what to fix."
         )
     return (
-        f"WhatsApp refuses the business's token or account: {detail} (code {latest['code']}); put "
-        f"a valid token where `wbot business show {message['business_id']}` says it is kept and "
+        f"WhatsApp refuses the business's token or account: {detail} (code {latest.code}); put "
+        f"a valid token where `wbot business show {message.business_id}` says it is kept and "
         "restart the service; the reply is then sent by itself. `wbot check` tests the token."
     )

@@ -2,28 +2,29 @@
 
 import asyncio
 import shlex
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import aiohttp
 import msgspec
 
+from wbot.admin.model_check import try_model
 from wbot.clients.model import OpenAIModel
+from wbot.clients.model.memory import Memory
 from wbot.clients.whatsapp import GraphError, NotSentError, PhoneNumberCredentials, WhatsApp
 from wbot.domain import json_access
 from wbot.domain.business import Business
 from wbot.domain.delivery import Verdict
-from wbot.domain.errors import BlockedError, ConfigurationError, WbotError
+from wbot.domain.errors import BlockedError, ConfigurationError, OutageError, WbotError
 from wbot.domain.policy_summary import contradictions, in_words
 from wbot.domain.redaction import redacted, without
-from wbot.settings import Settings, known_secrets, resolve_secret
+from wbot.settings import OFFLINE_MODEL, Settings, known_secrets, resolve_secret
 from wbot.storage import businesses, files, messages, outbox
 from wbot.storage.tx import Tx
 
 NUMBER_FIELDS = "display_phone_number,verified_name,quality_rating,throughput"
 QUOTABLE_REPLIES = 100
 WEBHOOK_PATH = "/api/webhook"
-_HTTP_NOT_FOUND = 404
 
 _TOKEN_CODES = frozenset({0, 190})
 _OBJECT_CODES = frozenset({33, 100})
@@ -85,11 +86,17 @@ def quotable(tx: Tx) -> tuple[str, ...]:
 
 
 async def outside(
-    settings: Settings, subjects: Sequence[Subject], quotable: Collection[str] = ()
+    settings: Settings,
+    subjects: Sequence[Subject],
+    quotable: Collection[str] = (),
+    *,
+    memory: Memory | None = None,
+    other_model: str | None = None,
 ) -> list[Check]:
     """The findings from the Graph API and the model endpoint, asked at the same time.
 
-    They contain no secret and no `quotable` text.
+    They contain no secret and no `quotable` text. With `other_model` that one is tried in place of
+    the configured ones.
     """
     tokens = {
         subject.credentials.access_token for subject in subjects if subject.credentials is not None
@@ -101,11 +108,14 @@ async def outside(
             graph_url=settings.graph_url,
             version=settings.graph_version,
             timeout_s=settings.api_timeout,
+            app_secret=settings.app_secret,
             secrets=secrets,
         )
         async with asyncio.TaskGroup() as tasks:
             numbers = tasks.create_task(_numbers(whatsapp, subjects))
-            models = tasks.create_task(_models(settings, subjects, secrets))
+            models = tasks.create_task(
+                _models(settings, subjects, secrets, memory=memory, other_model=other_model)
+            )
     found = [*numbers.result(), *models.result()]
     return [
         msgspec.structs.replace(one, detail=without(one.detail, secrets=secrets, messages=quotable))
@@ -113,12 +123,12 @@ async def outside(
     ]
 
 
-def private(paths: Iterable[Path]) -> Check:
+def private(paths: Iterable[Path], name: str = "files") -> Check:
     """Whether files that hold messages, money or secrets are private to their owner."""
     wide = [shlex.quote(str(path)) for path in paths if files.is_wide(path)]
     if not wide:
-        return passed("files", "private to their owner")
-    return warned("files", f"other users of this machine can read them: chmod 600 {' '.join(wide)}")
+        return passed(name, "private to their owner")
+    return warned(name, f"other users of this machine can read them: chmod 600 {' '.join(wide)}")
 
 
 def _businesses(known: Sequence[Business]) -> Check:
@@ -151,8 +161,8 @@ def _unknown_numbers(tx: Tx) -> list[Check]:
     return [
         warned(
             f"phone number id {phone_number_id}",
-            f"messages to it: {count}, unanswered because no business here has it; add one with "
-            "`wbot business add`, or remove the number from the app's account",
+            f"messages to it: {count}, waiting because no business here has it; add one with "
+            "`wbot business add` within 24 hours, or remove the number from the app's account",
         )
         for phone_number_id, count in messages.unmatched_phone_number_ids(tx)
     ]
@@ -296,41 +306,86 @@ def _code_fix(code: int | None) -> str:
 
 
 async def _models(
-    settings: Settings, subjects: Sequence[Subject], secrets: Collection[str]
+    settings: Settings,
+    subjects: Sequence[Subject],
+    secrets: Collection[str],
+    *,
+    memory: Memory | None,
+    other_model: str | None,
 ) -> list[Check]:
-    if settings.is_offline:
+    found = await _first_models(settings, subjects, secrets, memory, other_model)
+    return [*found, *await _fallback(settings, secrets, memory)]
+
+
+async def _first_models(
+    settings: Settings,
+    subjects: Sequence[Subject],
+    secrets: Collection[str],
+    memory: Memory | None,
+    other_model: str | None,
+) -> list[Check]:
+    if settings.is_offline and other_model is None:
         return [passed("model", "the built-in interpreter; it needs no endpoint")]
     names = {one.business.model for one in subjects if one.business.model} | {settings.model}
-    wanted = sorted(names - {""})
+    wanted = sorted(names - {""}) if other_model is None else [other_model]
     if not wanted or not settings.openai_api_key:
         return [failed("model", "not asked: set WBOT_MODEL and OPENAI_API_KEY first")]
     client = OpenAIModel(
         api_key=settings.openai_api_key,
         base_url=settings.openai_base_url,
         timeout_s=settings.api_timeout,
+        patience_s=settings.turn_timeout,
         max_tokens=settings.max_tokens,
+        api=settings.model_api,
+        effort=settings.reasoning_effort,
+        memory=memory,
         secrets=secrets,
     )
     try:
-        return await _gather([_model(client.check, name) for name in wanted])
+        return await _gather([_model(client, name, f"model {name}", _MODEL_FIX) for name in wanted])
     finally:
         await client.close()
 
 
-async def _model(ask: Callable[[str], Awaitable[None]], name: str) -> Check:
-    check = f"model {name}"
+async def _fallback(
+    settings: Settings, secrets: Collection[str], memory: Memory | None
+) -> list[Check]:
+    name = settings.model_fallback
+    if not name:
+        return []
+    if name == OFFLINE_MODEL:
+        return [passed("fallback model", "the built-in interpreter; it needs no endpoint")]
+    client = OpenAIModel(
+        api_key=settings.model_fallback_api_key or settings.openai_api_key,
+        base_url=settings.model_fallback_base_url or settings.openai_base_url,
+        timeout_s=settings.api_timeout,
+        patience_s=settings.turn_timeout,
+        max_tokens=settings.max_tokens,
+        effort=settings.reasoning_effort,
+        memory=memory,
+        secrets=secrets,
+    )
     try:
-        await ask(name)
-    except WbotError as error:
-        cause = error.__cause__
-        status, code = getattr(cause, "status_code", None), getattr(cause, "code", None)
-        # Many compatible servers have chat completions but no list of models.
-        if status == _HTTP_NOT_FOUND and code is None:
-            return warned(check, "the endpoint answers, but cannot say whether it has this model")
-        cause_and_fix = f"{str(error).rstrip('.')}{_tls_fix(error)}"
-        words = f"{cause_and_fix}; check WBOT_MODEL, OPENAI_API_KEY and OPENAI_BASE_URL"
-        return failed(check, words, is_misconfigured=isinstance(error, BlockedError))
-    return passed(check, "the endpoint knows it")
+        return [await _model(client, name, f"fallback model {name}", _FALLBACK_FIX)]
+    finally:
+        await client.close()
+
+
+_MODEL_FIX = "check WBOT_MODEL, OPENAI_API_KEY and OPENAI_BASE_URL"
+_FALLBACK_FIX = (
+    "check WBOT_MODEL_FALLBACK, WBOT_MODEL_FALLBACK_API_KEY and WBOT_MODEL_FALLBACK_BASE_URL"
+)
+
+
+async def _model(client: OpenAIModel, name: str, check: str, fix: str) -> Check:
+    found = await try_model(client, name)
+    if found.ok or found.error is None:
+        return Check(check, found.ok, found.detail, is_misconfigured=found.is_misconfigured)
+    words = f"{_words(found.error)}{_tls_fix(found.error)}"
+    has_fix = isinstance(found.error, BlockedError) and not isinstance(found.error, OutageError)
+    if not has_fix or fix != _MODEL_FIX:
+        words += f"; {fix}"
+    return failed(check, words, is_misconfigured=found.is_misconfigured)
 
 
 def _tls_fix(error: BaseException) -> str:

@@ -23,29 +23,27 @@ class Requeued(msgspec.Struct, frozen=True):
 def retry(tx: Tx, error_id: int, *, now: datetime, stale_after_s: float) -> Requeued:
     """Requeue the message of a failure; raises RefusedError where that is not possible."""
     error = errors.required(tx, error_id)
-    message = messages.by_id(tx, error["message_id"] or "")
-    if message is None or message["conversation_id"] is None:
+    message = messages.by_id(tx, error.message_id or "")
+    if message is None or message.conversation_id is None:
         raise RefusedError(f"Failure {error_id} is not about a message that can be retried.")
-    if message["state"] in UNFINISHED:
-        is_waiting = message["state"] == MessageState.WAITING
+    if message.state in UNFINISHED:
+        is_waiting = message.state == MessageState.WAITING
         word = "already waits for its turn" if is_waiting else "is in progress"
         raise RefusedError(f"The message of failure {error_id} {word}; nothing was done.")
-    if error["state"] == "retried":
+    if error.state == "retried":
         raise RefusedError(
-            f"Failure {error_id} was retried before, and its message is {message['state']} since; "
+            f"Failure {error_id} was retried before, and its message is {message.state} since; "
             "nothing was done."
         )
-    _check_customer(tx, message["conversation_id"])
-    message_id = str(message["message_id"])
+    _check_customer(tx, message.conversation_id)
+    message_id = str(message.message_id)
     messages.requeue(tx, message_id, to_text(now))
     errors.mark_retried(tx, message_id)
-    approved_at = (
-        prompts.ended_at(tx, message["prompt_id"]) if message["is_stale_approved"] else None
-    )
-    requested_at = approved_at or message["sent_at"]
+    approved_at = prompts.ended_at(tx, message.prompt_id) if message.is_stale_approved else None
+    requested_at = approved_at or message.sent_at
     staleness = staleness_of(
         from_text(requested_at) if requested_at else None,
-        from_text(message["received_at"]),
+        from_text(message.received_at),
         now,
         stale_after_s,
     )

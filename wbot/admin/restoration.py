@@ -7,7 +7,9 @@ import msgspec
 
 from wbot.clock import to_text
 from wbot.domain.errors import RefusedError, StorageError
+from wbot.domain.ledger import reference_of
 from wbot.domain.money import currency_of, format_amount
+from wbot.domain.payouts import batch_reference
 from wbot.payments import consent
 from wbot.storage import (
     copies,
@@ -22,7 +24,7 @@ from wbot.storage import (
 from wbot.storage.database import Connection, transaction
 from wbot.storage.files import identity_of
 from wbot.storage.restorations import Restoration
-from wbot.storage.tx import Tx
+from wbot.storage.tx import Row, Tx
 
 NOT_SENT = "Not sent: this database was restored from a copy, and the original may have sent it."
 
@@ -40,8 +42,26 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
 
 
+class LostBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """Payouts that were exported from the replaced database after the copy was made."""
+
+    batch: str
+    business: str
+    amount: str
+    currency: str
+    created_at: str
+
+
+class Since(msgspec.Struct, frozen=True, kw_only=True):
+    """What the replaced database has more than the copy."""
+
+    messages: int
+    transfers: list[Lost]
+    payout_batches: list[LostBatch]
+
+
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
-    """What is missing in a restored copy; of the replaced database None where it says nothing."""
+    """What is missing in a restored copy; `lost` is None where no database tells."""
 
     copied_at: str
     restored_at: str | None
@@ -49,8 +69,7 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
     messages: int
     replies: int
     holds: int
-    lost_messages: int | None
-    lost_transfers: list[Lost] | None
+    lost: Since | None
 
 
 def back_up(database: Path, path: Path, now: datetime) -> None:
@@ -138,7 +157,6 @@ def gaps(tx: Tx) -> list[Gap]:
 
 
 def _gap(one: Restoration) -> Gap:
-    lost_messages, lost_transfers = _lost(one)
     return Gap(
         copied_at=one.copied_at,
         restored_at=one.restored_at,
@@ -146,32 +164,46 @@ def _gap(one: Restoration) -> Gap:
         messages=one.messages or 0,
         replies=one.replies or 0,
         holds=one.holds or 0,
-        lost_messages=lost_messages,
-        lost_transfers=lost_transfers,
+        lost=None if one.replaced is None else _lost(one, Path(one.replaced)),
     )
 
 
-def _lost(one: Restoration) -> tuple[int | None, list[Lost] | None]:
-    if one.replaced is None:
-        return None, None
+def _lost(one: Restoration, replaced: Path) -> Since | None:
     try:
-        with copies.opened_copy(Path(one.replaced)) as tx:
-            transfers = [
-                Lost(
-                    transfer=f"T{row['id']}",
-                    kind=row["kind"],
-                    business=row["business_id"],
-                    amount=format_amount(row["amount_minor"], currency_of(row["currency"])),
-                    currency=row["currency"],
-                    from_=ledger_queries.account(tx, row["debit_account_id"]).holder,
-                    to=ledger_queries.account(tx, row["credit_account_id"]).holder,
-                    created_at=row["created_at"],
-                )
-                for row in restorations.lost_transfers(tx, one)
-            ]
-            return restorations.lost_messages(tx, one.copied_at), transfers
+        with copies.opened_copy(replaced) as tx:
+            return Since(
+                messages=restorations.lost_messages(tx, one.copied_at),
+                transfers=[_transfer(tx, row) for row in restorations.lost_transfers(tx, one)],
+                payout_batches=[
+                    LostBatch(
+                        batch=batch_reference(row["id"]),
+                        business=row["business_id"],
+                        amount=_amount(row),
+                        currency=row["currency"],
+                        created_at=row["created_at"],
+                    )
+                    for row in restorations.lost_batches(tx, one.copied_at)
+                ],
+            )
     except StorageError:  # it was moved away since, or is the damaged one
-        return None, None
+        return None
+
+
+def _transfer(tx: Tx, row: Row) -> Lost:
+    return Lost(
+        transfer=reference_of(row["id"]),
+        kind=row["kind"],
+        business=row["business_id"],
+        amount=_amount(row),
+        currency=row["currency"],
+        from_=ledger_queries.account(tx, row["debit_account_id"]).holder,
+        to=ledger_queries.account(tx, row["credit_account_id"]).holder,
+        created_at=row["created_at"],
+    )
+
+
+def _amount(row: Row) -> str:
+    return format_amount(row["amount_minor"], currency_of(row["currency"]))
 
 
 def _check_books(tx: Tx) -> None:

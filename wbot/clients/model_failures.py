@@ -113,7 +113,8 @@ def error_of(failure: Failure) -> WbotError:
         cause = failure.cause or Cause.REFUSED
         return BlockedError(
             f"{cause.sentence}: {said} {cause.fix}",
-            own_words=f"{cause.sentence} ({public}). {cause.fix}",
+            # Customers' words and secrets are cut out of it, and no operator can mend it unseen.
+            own_words=f"{cause.sentence}: {said} {cause.fix}",
             may_be_request=not failure.is_sure,
         )
     if failure.meaning is Meaning.OVERLOADED:

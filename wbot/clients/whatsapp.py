@@ -1,14 +1,16 @@
 """The Cloud API: sends, read marks and look-ups, with every failure classified by what it means."""
 
+import hmac
 import os
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
 import msgspec
 
 from wbot.domain import json_access
-from wbot.domain.delivery import Verdict, verdict_of
+from wbot.domain.delivery import Verdict, account_hint, verdict_of
 from wbot.domain.errors import MalformedError, RetryableError, WbotError
 from wbot.domain.messages import meta_code
 from wbot.domain.outgoing import Outgoing, Prompt, Text
@@ -16,6 +18,8 @@ from wbot.domain.redaction import redacted, words_of_message
 
 USER_AGENT = "wbot/1.0"
 HTTP_OK = 200
+_NO_SUCH_OBJECT = 33
+"""The subcode of code 100 where the path names nothing that this token may use."""
 
 
 class NotSentError(RetryableError):
@@ -26,17 +30,30 @@ class UnknownOutcomeError(WbotError):
     """The request may have been acted on; only a status webhook can tell."""
 
 
+def refusal_words(code: int | None, verdict: Verdict) -> str:
+    """A refusal in our own words, which a public page may show."""
+    named = "no code" if code is None else f"code {code}"
+    return f"WhatsApp refuses it ({account_hint(code) if verdict is Verdict.ACCOUNT else named})"
+
+
 class GraphError(WbotError):
     """Meta's own error object; branch on the verdict, never on the HTTP status alone."""
 
     def __init__(
-        self, detail: str, *, code: int | None, http_status: int, is_transient: bool = False
+        self,
+        detail: str,
+        *,
+        code: int | None,
+        http_status: int,
+        is_transient: bool = False,
+        is_about_call: bool = False,
     ) -> None:
-        named = "no code" if code is None else f"code {code}"
-        super().__init__(detail, own_words=f"WhatsApp refuses it ({named})")
         self.code = code
         self.http_status = http_status
-        self.verdict: Verdict = verdict_of(code, http_status, is_transient=is_transient)
+        self.verdict: Verdict = verdict_of(
+            code, http_status, is_transient=is_transient, is_about_call=is_about_call
+        )
+        super().__init__(detail, own_words=refusal_words(code, self.verdict))
 
 
 class PhoneNumberCredentials(msgspec.Struct, frozen=True):
@@ -88,7 +105,8 @@ def _content(said: Outgoing) -> dict[str, Any]:
 class WhatsApp:
     """The Graph API at one URL and version; `timeout_s` is the total for one call.
 
-    Meta's error texts contain none of the `secrets`, no number, and nothing of what was sent.
+    The `app_secret` proves each call. Meta's error texts contain none of the `secrets`, no number,
+    and nothing of what was sent.
     """
 
     def __init__(
@@ -98,9 +116,11 @@ class WhatsApp:
         graph_url: str,
         version: str,
         timeout_s: float,
+        app_secret: str = "",
         secrets: Collection[str] = (),
     ) -> None:
         self._session = session
+        self._app_secret = app_secret
         self._secrets = secrets
         self._base = f"{graph_url.rstrip('/')}/{version}"
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
@@ -146,8 +166,21 @@ class WhatsApp:
             "POST", f"{credentials.phone_number_id}/messages", credentials, json=body
         )
 
+    def _proof(self, access_token: str) -> dict[str, str]:
+        """Shows that the caller has the app's secret too; an app can be set to require it."""
+        if not self._app_secret:
+            return {}
+        digest = hmac.digest(self._app_secret.encode(), access_token.encode(), "sha256")
+        return {"appsecret_proof": digest.hex()}
+
     async def _request(
-        self, method: str, path: str, credentials: PhoneNumberCredentials, **content: Any
+        self,
+        method: str,
+        path: str,
+        credentials: PhoneNumberCredentials,
+        *,
+        params: Mapping[str, str] = MappingProxyType({}),
+        **content: Any,
     ) -> dict[str, Any]:
         if not credentials.access_token.isprintable():
             raise NotSentError("The access token has characters that no header can carry.")
@@ -159,6 +192,7 @@ class WhatsApp:
                 headers=headers,
                 timeout=self._timeout,
                 allow_redirects=False,
+                params={**params, **self._proof(credentials.access_token)},
                 **content,
             ) as response:
                 status, answer = response.status, await response.read()
@@ -207,10 +241,19 @@ def _answer(
             code=meta_code(refusal),
             http_status=http_status,
             is_transient=json_access.flag(refusal, "is_transient"),
+            is_about_call=_is_about_call(refusal),
         )
     if http_status != HTTP_OK:
         raise UnknownOutcomeError(f"HTTP {http_status} without an error object.")
     return answer
+
+
+def _is_about_call(error: Mapping[str, Any]) -> bool:
+    return (
+        json_access.text(error, "type") == "GraphMethodException"
+        or json_access.integer(error, "error_subcode") == _NO_SUCH_OBJECT
+        or "appsecret_proof" in (json_access.text(error, "message") or "")
+    )
 
 
 def _detail(error: Mapping[str, Any]) -> str:

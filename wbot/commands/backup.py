@@ -22,6 +22,7 @@ from wbot.commands.console import (
     print_table,
     readable,
     reading,
+    say,
     writing,
 )
 from wbot.domain.errors import ConfigurationError
@@ -48,7 +49,7 @@ def backup(*, path: Path, as_json: bool) -> None:
     if as_json:
         print_json({"path": str(path.absolute()), "copied_at": to_text(copied_at), "bytes": size})
         return
-    click.echo(f"Copied {database} to {path}: {size / 1e6:,.1f} MB, the books are right.")
+    say(f"Copied {database} to {path}: {size / 1e6:,.1f} MB, the books are right.")
 
 
 @click.command()
@@ -103,22 +104,22 @@ def _accept() -> None:
 
 def _report_restored(source: Path, gaps: Sequence[Gap], *, is_accepted: bool) -> None:
     for gap in gaps:
-        click.echo(f"Restored {source} of {readable(gap.copied_at)} as {prepared_database()}.")
+        say(f"Restored {source} of {readable(gap.copied_at)} as {prepared_database()}.")
         if gap.replaced is not None:
-            click.echo(f"What it replaces is kept: {gap.replaced}.")
+            say(f"What it replaces is kept: {gap.replaced}.")
         if not is_accepted:
-            click.echo(f"{_ended(gap)}\nNo money moves until `wbot restore --accept`.")
+            say(_ended(gap), "No money moves until `wbot restore --accept`.")
 
 
 def _report_gaps(gaps: Sequence[Gap]) -> None:
     if not gaps:
-        click.echo("No restored copy waits to be accepted.")
+        say("No restored copy waits to be accepted.")
         return
     for gap in gaps:
-        click.echo(f"Missing: all after {readable(gap.copied_at)}, when the copy was made.")
-        click.echo(_ended(gap))
+        say(f"Missing: all after {readable(gap.copied_at)}, when the copy was made.")
+        say(_ended(gap))
         _report_lost(gap)
-    click.echo("Accepted: money moves again.")
+    say("Accepted: money moves again.")
 
 
 def _ended(gap: Gap) -> str:
@@ -130,17 +131,24 @@ def _ended(gap: Gap) -> str:
 
 
 def _report_lost(gap: Gap) -> None:
-    if gap.lost_transfers is None:
-        click.echo("What came after it is not known here: no readable database was replaced.")
+    if gap.lost is None:
+        say("What came after it is not known here: no readable database was replaced.")
         return
-    click.echo(
-        f"In {gap.replaced} since then: {counted(gap.lost_messages or 0, 'message')}, "
-        f"{counted(len(gap.lost_transfers), 'transfer')}."
+    since = gap.lost
+    say(
+        f"In {gap.replaced} since then: {counted(since.messages, 'message')}, "
+        f"{counted(len(since.transfers), 'transfer')}, "
+        f"{counted(len(since.payout_batches), 'exported batch', 'exported batches')} of payouts."
     )
-    rows = [
-        (one.transfer, one.kind, f"{one.amount} {one.currency}", one.from_, one.to, one.created_at)
-        for one in gap.lost_transfers
-    ]
-    if rows:
-        print_table(("Transfer", "Kind", "Amount", "From", "To", "At"), rows, empty="")
-        click.echo("Enter what counts again, such as `wbot ledger deposit … --key restored-T7`.")
+    if since.transfers:
+        rows = [
+            (one.transfer, one.kind, f"{one.amount} {one.currency}", one.from_, one.to)
+            for one in since.transfers
+        ]
+        print_table(("Transfer", "Kind", "Amount", "From", "To"), rows, empty="")
+        say("Enter what counts again, such as `wbot ledger deposit … --key restored-T7`.")
+    for one in since.payout_batches:
+        say(
+            f"{one.batch} of {one.business}, {one.amount} {one.currency}, may have been paid: its "
+            "transfers are owed here again, so settle them under the same payees, not twice."
+        )

@@ -1,11 +1,13 @@
 """wbot business: the businesses, their numbers and their rules."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
+from wbot.admin.waiting_messages import TakenUp, take_up
 from wbot.clock import to_text
 from wbot.commands.console import (
     WORDS,
@@ -15,6 +17,7 @@ from wbot.commands.console import (
     print_json,
     print_table,
     reading,
+    say,
     warn,
     writing,
 )
@@ -32,6 +35,7 @@ from wbot.domain.errors import MalformedError, RefusedError
 from wbot.domain.money import format_amount
 from wbot.storage import businesses, ledger, ledger_queries
 from wbot.storage.tx import Tx
+from wbot.turns.knowledge import read_knowledge
 
 _ADDED_BY_NAME = (
     "instructions",
@@ -40,6 +44,9 @@ _ADDED_BY_NAME = (
     "throughput",
     "error_text",
     "show_payer",
+    "knowledge",
+    "echo_pause",
+    "waba_id",
     "timezone",
 )
 
@@ -94,11 +101,22 @@ def add(*, business_id: str, as_json: bool, **settings: str | None) -> None:
         currency_code="USD",
     )
     given = {name: text for name, text in settings.items() if text is not None}
-    new = changed(new, given)
+    new = changed(new, _with_knowledge(given))
     with writing(creates=True) as tx:
         businesses.add(tx, new, to_text(now()))
+        taken = take_up(tx, new, to_text(now()))
     _warn_of_secret(new, given)
-    _report(new, f"Added {new.id}.", as_json=as_json)
+    _report(new, f"Added {new.id}. {taken.sentence}".strip(), as_json=as_json, taken=taken)
+
+
+def _with_knowledge(given: Mapping[str, str]) -> dict[str, str]:
+    """The settings with the file of knowledge read once, and its path from the root."""
+    path = given.get("knowledge", "").strip()
+    if not path:
+        return dict(given)
+    absolute = Path(path).expanduser().absolute()
+    read_knowledge(absolute)
+    return {**given, "knowledge": str(absolute)}
 
 
 @business.command("list")
@@ -140,7 +158,7 @@ def set_(*, business_id: str, assignments: tuple[str, ...], as_json: bool) -> No
     For example confirm_above=100.00. An empty value (max_transfer=) restores the default. A
     running service applies changes within two seconds.
     """
-    given = _read_assignments(assignments)
+    given = _with_knowledge(_read_assignments(assignments))
     with writing() as tx:
         before = businesses.required(tx, business_id)
         after = changed(before, given)
@@ -149,8 +167,9 @@ def set_(*, business_id: str, assignments: tuple[str, ...], as_json: bool) -> No
         if after.policy.overdraft_minor != before.policy.overdraft_minor:
             _check_overdraft(tx, after)
         businesses.change(tx, after)
+        taken = take_up(tx, after, to_text(now()))
     _warn_of_secret(after, given)
-    _report(after, f"Changed {after.id}.", as_json=as_json)
+    _report(after, f"Changed {after.id}. {taken.sentence}".strip(), as_json=as_json, taken=taken)
 
 
 @business.command()
@@ -221,11 +240,14 @@ def _read_assignments(assignments: tuple[str, ...]) -> dict[str, str]:
     return given
 
 
-def _report(one: Business, sentence: str | None, *, as_json: bool) -> None:
+def _report(
+    one: Business, sentence: str | None, *, as_json: bool, taken: TakenUp | None = None
+) -> None:
     if as_json:
-        print_json(described(one))
+        came = {"messages": msgspec.structs.asdict(taken)} if taken and taken.sentence else {}
+        print_json(described(one) | came)
     elif sentence is not None:
-        click.echo(sentence)
+        say(sentence)
     else:
         _show(one)
 
@@ -235,7 +257,7 @@ def _show(one: Business) -> None:
 
 
 _UNITS = {
-    **dict.fromkeys(("cancel_window", "hold_ttl", "repeat_window"), "s"),
+    **dict.fromkeys(("cancel_window", "echo_pause", "hold_ttl", "repeat_window"), "s"),
     "throughput": "sends a second",
 }
 

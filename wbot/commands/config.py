@@ -11,6 +11,7 @@ from wbot.commands.console import (
     load_settings,
     print_json,
     print_table,
+    say,
 )
 from wbot.settings import Configuration, Settings, is_secret, variable_of
 
@@ -50,7 +51,7 @@ def config(*, as_json: bool) -> None:
         for one in found
     ]
     print_table(("Variable", "Value", "From"), rows, empty="")
-    click.echo(f"\nConfiguration file: {file or 'none'}")
+    say("", f"Configuration file: {file or 'none'}")
 
 
 def _value(field: str, settings: Settings) -> Shown:

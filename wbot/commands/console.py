@@ -16,6 +16,7 @@ from rich.text import Text
 
 from wbot.clock import Clock
 from wbot.domain.errors import ConfigurationError
+from wbot.domain.escaping import in_json, on_lines, on_one_line
 from wbot.settings import (
     Configuration,
     Settings,
@@ -34,9 +35,6 @@ _CONFIGURATION = "wbot.configuration"
 
 PIPED_WIDTH = 100_000
 """Width of a table that is not printed on a terminal, but read by a program or grep."""
-
-_BIDI_CONTROLS = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
-"""Bidirectional classes of the control characters that change the direction of text."""
 
 
 class _Words(click.ParamType[str]):
@@ -186,7 +184,14 @@ def _prepare(path: Path, *, creates: bool) -> None:
 
 def print_json(value: Any) -> None:
     """The command's whole stdout."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+    text = json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)
+    click.echo(in_json(text))
+
+
+def say(*lines: str, err: bool = False) -> None:
+    """Each text on a line of its own, whoever's words it names; an empty line for none."""
+    for line in lines or ("",):
+        click.echo(on_one_line(line), err=err)
 
 
 def print_table(
@@ -194,11 +199,12 @@ def print_table(
 ) -> None:
     """A table that fits the terminal, or a sentence where there is nothing to show."""
     if not rows:
-        click.echo(empty)
+        say(empty)
         return
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*[Text(plain(cell), overflow="fold") for cell in row])
+        *cells, last = row  # a line break in any but the last could look like another row
+        table.add_row(*[cell_of(on_one_line(cell)) for cell in cells], cell_of(last))
     print_rich(table)
 
 
@@ -206,8 +212,13 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
     """Names and values, one a line."""
     table = Table(Column(style="bold"), Column(), box=None, pad_edge=False, show_header=False)
     for name, value in facts:
-        table.add_row(name, Text(plain(value), overflow="fold"))
+        table.add_row(name, cell_of(value))
     print_rich(table)
+
+
+def cell_of(text: str) -> Text:
+    """A cell with somebody's text, as it is safe for a terminal."""
+    return Text(on_lines(text), overflow="fold")
 
 
 def print_rich(table: Table) -> None:
@@ -225,12 +236,6 @@ def right(title: str) -> Column:
     return Column(title, justify="right", no_wrap=True)
 
 
-def plain(text: str) -> str:
-    """Text made safe for a terminal: controls could move the cursor or reverse the line."""
-    kept = [c for c in text if unicodedata.bidirectional(c) not in _BIDI_CONTROLS]
-    return "".join(" " if unicodedata.category(c) == "Cc" and c != "\n" else c for c in kept)
-
-
 def readable(at: str | None, *, zone: str = " UTC") -> str:
     """A stored instant for people, to the second; a dash where there is none.
 
@@ -246,10 +251,10 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 def warn(sentence: str) -> None:
     """One plain sentence on stderr; the command continues."""
-    click.echo(f"wbot: {sentence}", err=True)
+    click.echo(f"wbot: {on_one_line(sentence)}", err=True)
 
 
 def fail(sentence: str) -> NoReturn:
     """One plain sentence on stderr, for an operation that failed."""
-    click.echo(f"wbot: {sentence}", err=True)
+    click.echo(f"wbot: {on_one_line(sentence)}", err=True)
     raise SystemExit(1)

@@ -18,13 +18,14 @@ from wbot.commands.console import (
     readable,
     reading,
     right,
+    say,
     writing,
 )
 from wbot.domain.business import Business
 from wbot.domain.ledger import reference_of
 from wbot.domain.money import format_amount
 from wbot.storage import businesses, customers, payees
-from wbot.storage.tx import Row, Tx
+from wbot.storage.tx import Tx
 
 _business = click.argument("business_id", metavar="BUSINESS", type=WORDS)
 _customer = click.argument("text", metavar="CUSTOMER", type=WORDS)
@@ -111,7 +112,7 @@ def merge(*, business_id: str, from_text: str, into_text: str, as_json: bool) ->
     money = f"{facts['amount']} {facts['currency']}"
     moved = f"{money} moved with {facts['transfer']}" if facts["transfer"] else "no money to move"
     already = "was already" if merged.is_repeated else "is now"
-    click.echo(f"{facts['from']} {already} merged into {facts['into']}: {moved}.")
+    say(f"{facts['from']} {already} merged into {facts['into']}: {moved}.")
 
 
 @payee.command("add")
@@ -135,22 +136,22 @@ def add(*, business_id: str, text: str, name: str, as_json: bool) -> None:
         print_json({**facts, "payee": made.name, "created": made.is_new})
     else:
         word = "is now" if made.is_new else "was already"
-        click.echo(f"{made.name} {word} a payee of {person.label}.")
+        say(f"{made.name} {word} a payee of {person.label}.")
 
 
-def _summary(row: Row, business: Business) -> dict[str, Any]:
-    merged_into = row["merged_into"]
-    available_minor = row["posted_minor"] - row["held_minor"]
+def _summary(row: customers.Summary, business: Business) -> dict[str, Any]:
+    merged_into = row.merged_into
+    available_minor = row.posted_minor - row.held_minor
     return {
-        "id": customer_lookup.reference_of(row["id"]),
-        "customer": row["label"],
-        "name": row["name"],
+        "id": customer_lookup.reference_of(row.id),
+        "customer": row.label,
+        "name": row.name,
         "currency": business.currency_code,
         "available": format_amount(available_minor, business.currency),
-        "held": format_amount(row["held_minor"], business.currency),
-        "posted": format_amount(row["posted_minor"], business.currency),
-        "messages": row["messages"],
-        "last_message_at": row["last_inbound_at"],
+        "held": format_amount(row.held_minor, business.currency),
+        "posted": format_amount(row.posted_minor, business.currency),
+        "messages": row.messages,
+        "last_message_at": row.last_inbound_at,
         "merged_into": customer_lookup.reference_of(merged_into) if merged_into else None,
     }
 
@@ -163,16 +164,16 @@ def _details(tx: Tx, business: Business, customer_id: int) -> dict[str, Any]:
     return {
         "business": business.id,
         **_summary(row, business),
-        "account": row["account_id"],
-        "created_at": row["created_at"],
+        "account": row.account_id,
+        "created_at": row.created_at,
         "merged_from": [customer_lookup.reference_of(one) for one in merged],
         "aliases": [msgspec.to_builtins(alias) for alias in customers.aliases(tx, customer_id)],
         "payees": [
             {
-                "payee": f"P{one['id']}",
-                "name": one["name"],
-                "number": one["number"],
-                "received": format_amount(one["posted_minor"], business.currency),
+                "payee": f"P{one.id}",
+                "name": one.name,
+                "number": one.number,
+                "received": format_amount(one.posted_minor, business.currency),
                 "of": customer_lookup.reference_of(owner),
             }
             for owner in owners

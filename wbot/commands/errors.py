@@ -1,6 +1,7 @@
 """wbot errors: list and reprocess what ended in processing_errors."""
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +21,7 @@ from wbot.commands.console import (
     print_table,
     readable,
     reading,
+    say,
     writing,
 )
 from wbot.domain.errors import MalformedError
@@ -45,23 +47,27 @@ def list_(*, limit: int | None, as_json: bool) -> None:
         total = storage.count(tx)
         found = storage.every(tx, limit or max(total, 1))
     if as_json:
-        print_json({"errors": [{name: row[name] for name in _LISTED} for row in found]})
+        print_json({"errors": [_facts(row, _LISTED) for row in found]})
         return
     rows = [
         (
-            str(row["id"]),
-            readable(row["created_at"], zone=""),
-            row["state"],
-            str(row["retry_count"]),
-            row["message_id"] or "-",
-            row["error_message"],
+            str(row.id),
+            readable(row.created_at, zone=""),
+            row.state,
+            str(row.retry_count),
+            row.message_id or "-",
+            row.error_message,
         )
         for row in found
     ]
     columns = ("ID", "Time (UTC)", "State", "Retries", "Message", "What happened")
     print_table(columns, rows, empty="No failures.")
     if len(found) < total:
-        click.echo(f"The newest {len(found)} of {counted(total, 'failure')}.")
+        say(f"The newest {len(found)} of {counted(total, 'failure')}.")
+
+
+def _facts(failure: storage.Failure, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(failure, name) for name in names}
 
 
 _error_id = click.argument("error_id", metavar="ID", type=click.IntRange(1))
@@ -74,16 +80,16 @@ def show(*, error_id: int, as_json: bool) -> None:
     """Show one failure in full."""
     with reading() as tx:
         row = storage.required(tx, error_id)
-    facts: dict[str, Any] = {name: row[name] for name in (*_LISTED, "business_id", "outbox_id")}
+    facts = _facts(row, (*_LISTED, "business_id", "outbox_id"))
     if as_json:
         print_json(facts)
         return
-    at = {"created_at": readable(row["created_at"])}
+    at = {"created_at": readable(row.created_at)}
     print_facts(
         [(name, str(value)) for name, value in {**facts, **at}.items() if value is not None]
     )
-    if row["message_id"] is not None:
-        click.echo(f"Its timeline: wbot why {row['message_id']}")
+    if row.message_id is not None:
+        say(f"Its timeline: wbot why {row.message_id}")
 
 
 @errors.command()
@@ -101,9 +107,7 @@ def retry(*, error_id: int, as_json: bool) -> None:
     if as_json:
         print_json({"id": error_id, "message_id": requeued.message_id, "state": "waiting"})
     else:
-        click.echo(
-            f"{requeued.message_id} waits for its turn again; {_what_happens_next(requeued)}."
-        )
+        say(f"{requeued.message_id} waits for its turn again; {_what_happens_next(requeued)}.")
 
 
 def _what_happens_next(requeued: Requeued) -> str:
@@ -134,7 +138,7 @@ def purge(*, age: str, as_json: bool) -> None:
     if as_json:
         print_json({"deleted": deleted})
     else:
-        click.echo(f"Deleted {counted(deleted, 'failure')} older than {age}.")
+        say(f"Deleted {counted(deleted, 'failure')} older than {age}.")
 
 
 def _age(text: str) -> timedelta:

@@ -22,6 +22,8 @@ from wbot.commands.console import (
     print_table,
     reading,
     right,
+    say,
+    warn,
     writing,
 )
 from wbot.domain.business import Business
@@ -134,7 +136,7 @@ def statement(*, business_id: str, customer: str, limit: int | None, as_json: bo
     _print_statement(found, business, person.label)
     for customer_id in merged:
         older = customer_lookup.reference_of(customer_id)
-        click.echo(f"Transfers of {older} before the merge are under {older}.")
+        say(f"Transfers of {older} before the merge are under {older}.")
 
 
 @ledger.command()
@@ -150,7 +152,7 @@ def verify(*, as_json: bool) -> None:
         print_json({"ok": not found, "breaches": found})
     else:
         for breach in found:
-            click.echo(breach)
+            say(breach)
     checked = (
         f"checked {counted(counts.transfers, 'transfer')}, {counted(counts.postings, 'posting')} "
         f"and {counted(counts.accounts, 'account')}"
@@ -158,7 +160,7 @@ def verify(*, as_json: bool) -> None:
     if found:
         fail(f"the books are wrong in {counted(len(found), 'place')}; {checked}.")
     if not as_json:
-        click.echo(f"The books are right; {checked}.")
+        say(f"The books are right; {checked}.")
 
 
 @ledger.command()
@@ -174,7 +176,7 @@ def reverse(*, transfer: str, as_json: bool) -> None:
     if as_json:
         print_json(_reversal(done))
     else:
-        click.echo(_reversal_sentence(done))
+        say(_reversal_sentence(done))
 
 
 @ledger.command()
@@ -209,12 +211,17 @@ def _book(book: Book, business_id: str, order: Order, *, as_json: bool) -> None:
     with writing() as tx:
         business = businesses.required(tx, business_id)
         booked = book(tx, business, order, to_text(now()))
+    if booked.person.other_spelling is not None:
+        warn(
+            f"+{booked.person.label} is the customer +{booked.person.other_spelling}: the same "
+            "number in its country's other spelling."
+        )
     if booked.transfer.state is TransferState.REFUSED:
         raise RefusedError(_refusal(booked, business))
     if as_json:
         print_json(_booking(booked, business))
     else:
-        click.echo(_sentence(booked, business))
+        say(_sentence(booked, business))
 
 
 def _booking(booked: Booked, business: Business) -> dict[str, Any]:

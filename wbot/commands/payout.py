@@ -9,7 +9,6 @@ import click
 
 from wbot.admin import payout_report
 from wbot.admin.ledger_adjustments import checked_key
-from wbot.admin.ledger_export import text_cell
 from wbot.clock import to_text
 from wbot.commands.console import (
     WORDS,
@@ -21,8 +20,10 @@ from wbot.commands.console import (
     readable,
     reading,
     right,
+    say,
     writing,
 )
+from wbot.domain.escaping import in_csv
 from wbot.domain.payouts import batch_id_of, payee_id_of
 from wbot.payments import payouts
 from wbot.payments.payouts import Ended
@@ -66,7 +67,7 @@ def list_(*, business_id: str, as_json: bool) -> None:
         return
     _print_owed(owed, business.currency_code)
     if batches:
-        click.echo()
+        say()
         _print_batches(batches)
 
 
@@ -88,9 +89,7 @@ def export(*, business_id: str, as_json: bool) -> None:
         nothing: dict[str, Any] = {"batch": None, "business": business.id, "payouts": []}
         print_json(nothing if found is None else found)
     elif found is None:
-        click.echo(
-            f"Nothing is owed that {business.id} can pay out yet; no batch was made.", err=True
-        )
+        say(f"Nothing is owed that {business.id} can pay out yet; no batch was made.", err=True)
     else:
         _print_csv(found)
 
@@ -129,7 +128,7 @@ def _end(end: End, batch: str, payee: str | None, *, key: str, as_json: bool) ->
     again = "Already done under this key. " if ended.is_repeated else ""
     verb = "paid out" if found["state"] == "settled" else "given back to the customers who paid"
     count = counted(len(found["payouts"]), "payee")
-    click.echo(f"{again}{found['batch']}: {found['total']} {found['currency']} {verb} ({count}).")
+    say(f"{again}{found['batch']}: {found['total']} {found['currency']} {verb} ({count}).")
 
 
 def _ended(tx: Tx, ended: Ended) -> dict[str, Any]:
@@ -167,14 +166,13 @@ def _print_csv(batch: dict[str, Any]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(COLUMNS)
     for one in batch["payouts"]:
-        writer.writerow(
-            (
-                batch["batch"],
-                one["payee"],
-                text_cell(one["name"]),
-                one["customer"],
-                one["amount"],
-                batch["currency"],
-                " ".join(one["transfers"]),
-            )
+        cells = (
+            batch["batch"],
+            one["payee"],
+            one["name"] or "",
+            one["customer"],
+            one["amount"],
+            batch["currency"],
+            " ".join(one["transfers"]),
         )
+        writer.writerow([in_csv(cell) for cell in cells])

@@ -18,7 +18,7 @@ from wbot.clock import Clock, later
 from wbot.commands.loopback import Loopback
 from wbot.simulator.webhooks.evidence import Exchange, Seen
 from wbot.storage import invariants, ledger_queries
-from wbot.storage.database import connect
+from wbot.storage.database import connect, snapshot
 from wbot.storage.tx import Tx
 
 POLL_EVERY_S = 0.25
@@ -105,9 +105,9 @@ class Proof:
     def _read(self, message_ids: Sequence[str]) -> dict[str, Outcome]:
         connection = connect(self._database)
         try:
-            connection.execute("BEGIN")
-            found = {one: message_outcomes.of(connection, one) for one in message_ids}
-            self._verify(connection)
+            with snapshot(connection) as tx:
+                found = {one: message_outcomes.of(tx, one) for one in message_ids}
+                self._verify(tx)
         finally:
             connection.close()
         return {one: outcome for one, outcome in found.items() if outcome is not None}

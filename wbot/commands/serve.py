@@ -102,9 +102,11 @@ async def _serve(app: Any, settings: Settings) -> None:
     stop = stop_signal()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reopen_logs)
     async with serving(app, settings.host, settings.port) as port:
-        log = app[SERVICE_KEY].log
+        log, supervisor = app[SERVICE_KEY].log, app[SERVICE_KEY].supervisor
         log.info("service.started", host=settings.host, port=port, database=str(settings.database))
+        supervisor.ready()
         await stop.wait()
+        supervisor.stopping()
         log.info("service.stopping")
         _end_by_force(STOP_MAX_S)
     log.info("service.stopped")

@@ -16,6 +16,7 @@ from wbot.commands.console import (
     print_json,
     print_table,
     reading,
+    say,
 )
 from wbot.storage.lock import is_locked
 
@@ -61,23 +62,21 @@ def _print(timeline: Timeline, cause: str | None) -> None:
             *([("Why no reply", cause)] if cause is not None else []),
         ]
     )
-    click.echo()
+    say()
     rows = [(_time(one.at), one.stage.replace("_", " "), one.detail) for one in timeline.stages]
     print_table(("Time (UTC)", "Stage", "What happened"), rows, empty="")
     for reply in timeline.replies:
-        click.echo()
+        say()
         print_facts([(f"Reply, {reply.state}", reply.text)])
 
 
 def _print_others(others: int, *, is_latest: bool) -> None:
     if others:
-        click.echo()
-        click.echo(f"The customer's latest message; {counted(others, 'other')} came before it.")
+        say()
+        say(f"The customer's latest message; {counted(others, 'other')} came before it.")
     if is_latest:
-        click.echo()
-        click.echo(
-            f"It has its reply, and no later message arrived. {no_reply_causes.NOT_DELIVERED_HINT}"
-        )
+        say()
+        say(f"It has its reply, and no later message arrived. {no_reply_causes.NOT_DELIVERED_HINT}")
 
 
 def _time(at: str) -> str:

@@ -62,7 +62,13 @@ class Business(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     throughput: int = THROUGHPUT_DEFAULT
     error_text: str | None = None
+    knowledge: str | None = None
+    """The path of a text file that the model reads with every message."""
     show_payer: ShowPayer = ShowPayer.NONE
+    echo_pause_s: int = 1800
+    """Seconds the model is silent after the owner wrote to a customer from the phone."""
+    waba_id: str | None = None
+    """Its WhatsApp Business Account at Meta, where an operator named it."""
     timezone: str | None = None
     """Chosen by the operator; see `zone_name`."""
     number: str | None = None

@@ -183,10 +183,23 @@ OPTIONS: dict[str, Option] = {
         "throughput", _whole(1, COUNT_MAX), "Most sends a second (default 80, as Meta allows)."
     ),
     "error_text": _column("error_text", _words, "What a customer reads when a turn fails."),
+    "knowledge": _column(
+        "knowledge", _words, "Path of a text file about the business that the model reads."
+    ),
     "show_payer": _column(
         "show_payer",
         _one_of(ShowPayer),
         "What a customer reads of who paid them: name, masked or none (default).",
+    ),
+    "echo_pause": _column(
+        "echo_pause_s",
+        _whole(0, SECONDS_MAX),
+        "Seconds the model is silent after the owner wrote from the phone (default 1800).",
+    ),
+    "waba_id": _column(
+        "waba_id",
+        _matching(_PHONE_NUMBER_ID, "It is the account's id in Meta's dashboard."),
+        "The WhatsApp Business Account's id; found by itself where the token allows.",
     ),
     "timezone": _column(
         "timezone",

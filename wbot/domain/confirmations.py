@@ -6,7 +6,7 @@ import msgspec
 
 from wbot.domain.ledger import reference_of
 from wbot.domain.money import Currency, format_money
-from wbot.domain.payees import Payee
+from wbot.domain.payees import Payee, said_look_alike
 from wbot.domain.receipts import quoted_payee, receipt, told_payee
 
 _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
@@ -34,6 +34,8 @@ class PendingTransfer(msgspec.Struct, frozen=True, kw_only=True):
     payee: Payee
     is_payee_known: bool
     repeats: Repeated | None = None
+    looks_like: str | None = None
+    """A known payee whose name a new one looks like."""
 
 
 def confirmation_body(
@@ -83,6 +85,8 @@ def line_of(one: PendingTransfer, currency: Currency) -> str:
     """A pending transfer in a question."""
     money = format_money(one.amount_minor, currency)
     new = "" if one.is_payee_known else ", a new payee"
+    if one.looks_like is not None:
+        new += f", {said_look_alike(one.looks_like)}"
     return receipt(f"{money} to {told_payee(one.payee)} ({reference_of(one.transfer_id)}){new}")
 
 

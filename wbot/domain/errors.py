@@ -20,7 +20,8 @@ WbotError
 class WbotError(Exception):
     """The parent of every error wbot raises on purpose.
 
-    `own_words` contains nothing that others wrote, so that a public page may show it.
+    `own_words` contains nothing that others wrote, so that a public page may show it; only a block
+    names what the endpoint says of it, cleaned of what it may quote.
     """
 
     def __init__(self, message: str = "", *, own_words: str | None = None) -> None:

@@ -6,7 +6,9 @@ from typing import Literal
 import msgspec
 
 LINES_MAX = 20
-CHARACTERS_MAX = 6_000
+TOKENS_MAX = 2_000
+BYTES_PER_TOKEN = 3
+"""A cautious estimate for any script: English needs some four bytes a token, Chinese three."""
 
 
 class ChatMessage(msgspec.Struct, frozen=True):
@@ -18,18 +20,31 @@ class ChatMessage(msgspec.Struct, frozen=True):
     """Whether it holds what another person wrote, see domain/foreign.py."""
 
 
+def tokens_of(text: str) -> int:
+    """About how many tokens a text is, rather too many than too few."""
+    return -(-len(text.encode()) // BYTES_PER_TOKEN)
+
+
 def fit(
-    lines: Sequence[ChatMessage],
-    *,
-    lines_max: int = LINES_MAX,
-    characters_max: int = CHARACTERS_MAX,
+    lines: Sequence[ChatMessage], *, lines_max: int = LINES_MAX, tokens_max: int = TOKENS_MAX
 ) -> tuple[ChatMessage, ...]:
     """The newest lines within both limits; a line is kept whole or not at all."""
     kept: list[ChatMessage] = []
-    characters = 0
+    tokens = 0
     for line in reversed(lines):
-        characters += len(line.text)
-        if len(kept) == lines_max or characters > characters_max:
+        tokens += tokens_of(line.text)
+        if len(kept) == lines_max or tokens > tokens_max:
             break
         kept.append(line)
     return tuple(reversed(kept))
+
+
+def shorter(lines: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
+    """The newer half, rather less; nothing of a single line."""
+    return from_customer(lines[(len(lines) + 1) // 2 :])
+
+
+def from_customer(lines: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
+    """The lines from the first of a customer on: an answer to what was cut answers nothing."""
+    start = next((place for place, line in enumerate(lines) if line.role == "user"), len(lines))
+    return tuple(lines[start:])

@@ -273,6 +273,18 @@ class Inbound(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: datetime | None = None
 
 
+class Echo(msgspec.Struct, frozen=True, kw_only=True):
+    """What the owner wrote from the phone, to the customer with `phone` or `user_id`."""
+
+    message_id: str
+    type: str
+    raw: JsonObject
+    phone_number_id: str | None = None
+    phone: str | None = None
+    user_id: str | None = None
+    sent_at: datetime | None = None
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a message we sent; `status` is Meta's word in lower case, known or not."""
 

@@ -2,13 +2,15 @@
 
 No word is guessed at, in any language: only numbers are compared. A number counts as an amount
 unless it plainly is something else: a part of a word, a date, a time, a percentage, an ordinal, a
-phone number, a link.
+phone number, a link, or a bare number behind the same word in both, such as "order 42".
 """
 
 import re
 import unicodedata
 from collections.abc import Iterator
 from decimal import Decimal
+
+import msgspec
 
 from wbot.domain.amounts import UNITS
 
@@ -37,20 +39,41 @@ _JOINED_AFTER = re.compile(
 )
 
 
+class _Amount(msgspec.Struct, frozen=True):
+    value: Decimal
+    label: str | None
+    """The word before a number that stands alone, without currency, decimals or groups."""
+
+
 def repeats_amount(asked: str, reply: str) -> bool:
     """Whether the reply holds an amount that the customer wrote, in whatever form."""
-    wanted = set(_amounts(asked))
-    return bool(wanted) and not wanted.isdisjoint(_amounts(reply))
+    wanted = _labels(asked)
+    said = _labels(reply) if wanted else {}
+    # The same label and number twice is a name: "order 42".
+    return any(
+        None in wanted[value] | said[value] or wanted[value] != said[value] or len(said[value]) > 1
+        for value in wanted.keys() & said.keys()
+    )
 
 
-def _amounts(text: str) -> Iterator[Decimal]:
+def _labels(text: str) -> dict[Decimal, set[str | None]]:
+    """The labels of every amount's value."""
+    found: dict[Decimal, set[str | None]] = {}
+    for amount in _amounts(text):
+        found.setdefault(amount.value, set()).add(amount.label)
+    return found
+
+
+def _amounts(text: str) -> Iterator[_Amount]:
     """Every reading of every amount: 1.000 is a thousand to some, and one to others."""
     plain = _with_ascii_digits(text[:LENGTH_MAX])
     for match in _NUMBER.finditer(plain):
         start, end = match.span()
         before, after = plain[max(0, start - NEAR) : start], plain[end : end + NEAR]
         if _is_amount(match[0], before, after):
-            yield from _readings(match[0])
+            is_bare = match[0].isdigit() and not _has_unit(before, after)
+            label = "".join(_LETTERS.findall(before)[-1:]).lower() if is_bare else None
+            yield from (_Amount(value, label) for value in _readings(match[0]))
 
 
 def _with_ascii_digits(text: str) -> str:
@@ -64,12 +87,14 @@ def _with_ascii_digits(text: str) -> str:
 def _is_amount(number: str, before: str, after: str) -> bool:
     if _JOINED_BEFORE.search(before) or _JOINED_AFTER.search(after):
         return False
-    left, right = _unit(_BEFORE.findall(before)[0]), _unit(_AFTER.findall(after)[0])
-    if None in {left, right}:
+    if None in {_unit(_BEFORE.findall(before)[0]), _unit(_AFTER.findall(after)[0])}:
         return False
-    near = {*before.split()[-1:], *after.split()[:1]}
-    has_unit = bool(left or right) or any(_unit(word) for word in near)
-    return has_unit or not number.isdigit() or len(number) < PHONE_DIGITS_MIN
+    is_short = not number.isdigit() or len(number) < PHONE_DIGITS_MIN
+    return is_short or _has_unit(before, after)
+
+
+def _has_unit(before: str, after: str) -> bool:
+    return any(_unit(word) for word in {*before.split()[-1:], *after.split()[:1]})
 
 
 def _unit(joined: str) -> str | None:

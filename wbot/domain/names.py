@@ -18,12 +18,20 @@ _MARKS_MAX = 4
 _LINK = re.compile(r"(?:[^\s.]{2,}\.|\.)\S")
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)+")
 # Invisible, but not format controls by category; they do not make a different name.
-_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0]")
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+_BRAILLE_BLANK = "\u2800"
 
 
 def seen(text: str) -> str:
     """The text without invisible characters."""
     return "".join(c for c in _UNSEEN.sub("", text) if unicodedata.category(c) != "Cf")
+
+
+def has_visible(text: str) -> bool:
+    """Whether anything in the text can be seen."""
+    return any(not c.isspace() and c != _BRAILLE_BLANK for c in seen(text))
 
 
 def clean_name(text: str | None) -> str | None:

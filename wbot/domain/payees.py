@@ -64,8 +64,11 @@ def phone_digits(text: str) -> str | None:
     return digits if _DIGITS_MIN <= len(digits) <= _DIGITS_MAX else None
 
 
-def check_name(name: str) -> None:
-    """Raise MalformedError, in a customer's words, for what cannot be a new payee's name."""
+def check_name(name: str, looks_like: str | None = None) -> None:
+    """Raise MalformedError, in a customer's words, for what cannot be a new payee's name.
+
+    The sentence says which known payee the name looks like.
+    """
     plain = unicodedata.normalize("NFKC", name)
     letters = sum(unicodedata.category(c).startswith("L") for c in plain)
     # A number with the letter O in it is not a name either.
@@ -74,12 +77,18 @@ def check_name(name: str) -> None:
     for word in plain.split():
         scripts = {unicodedata.name(c, "?").split()[0] for c in word if c.isalpha()}
         if len(scripts & _LOOK_ALIKE_SCRIPTS) > 1:
+            alike = f" {said_look_alike(looks_like)}: it" if looks_like else ""
             raise MalformedError(
-                f"“{name}” mixes letters of different alphabets in one word; "
+                f"“{name}”{alike} mixes letters of different alphabets in one word; "
                 "please write the name in one of them."
             )
     if clean_name(name) is None:
         raise MalformedError(NO_NAME)
+
+
+def said_look_alike(known: str) -> str:
+    """What is to be said of a new name that looks like a known payee's."""
+    return f"looks like your payee “{shown_payee(known)}”, but is written differently"
 
 
 def shown_payee(name: str) -> str:

@@ -49,7 +49,7 @@ class TurnOutcome(StrEnum):
 
     RETRY = "retry"
     BLOCKED = "blocked"
-    """The model or the token is refused, until an operator fixes it."""
+    """The model or the token is refused, or the model is down; the attempt does not count."""
     STOPPED = "stopped"
     ANSWERED = "answered"
     SILENT = "silent"
@@ -102,10 +102,14 @@ REPLY: Transitions[ReplyState] = {
     None: frozenset({ReplyState.WAITING}),
     ReplyState.WAITING: _SETTLED | {ReplyState.SENDING},
     ReplyState.SENDING: _SETTLED | {ReplyState.WAITING, ReplyState.UNKNOWN},
-    ReplyState.UNKNOWN: _SETTLED | {ReplyState.SENDING},
-    ReplyState.ACCEPTED: REPORTED,
-    ReplyState.SENT: REPORTED - {ReplyState.SENT},
-    ReplyState.FAILED: frozenset({ReplyState.DELIVERED, ReplyState.READ, ReplyState.PLAYED}),
+    ReplyState.UNKNOWN: _SETTLED | {ReplyState.SENDING, ReplyState.WAITING},
+    # Waiting again: a status said that it failed for now.
+    ReplyState.ACCEPTED: REPORTED | {ReplyState.WAITING},
+    ReplyState.SENT: (REPORTED - {ReplyState.SENT}) | {ReplyState.WAITING},
+    # Waiting: a question still open goes out again when its customer writes.
+    ReplyState.FAILED: frozenset(
+        {ReplyState.WAITING, ReplyState.DELIVERED, ReplyState.READ, ReplyState.PLAYED}
+    ),
     ReplyState.DELIVERED: frozenset({ReplyState.READ, ReplyState.PLAYED}),
     ReplyState.READ: frozenset({ReplyState.PLAYED}),
 }
@@ -129,6 +133,24 @@ class SendOutcome(StrEnum):
 
 
 SEND: Transitions[SendOutcome] = {None: frozenset(SendOutcome)}
+
+# A call to the team's own backend --------------------------------------------------------------
+
+
+class OutsideCallState(StrEnum):
+    """Where a call stands; unknown: nobody can say whether the other side has acted."""
+
+    OPEN = "open"
+    DONE = "done"
+    UNKNOWN = "unknown"
+
+
+OUTSIDE_CALL: Transitions[OutsideCallState] = {
+    None: frozenset({OutsideCallState.OPEN}),
+    OutsideCallState.OPEN: frozenset({OutsideCallState.DONE, OutsideCallState.UNKNOWN}),
+    # A later revision of the message makes it once more, with the same key.
+    OutsideCallState.UNKNOWN: frozenset({OutsideCallState.OPEN}),
+}
 
 # A question with buttons ---------------------------------------------------------------------
 
@@ -184,6 +206,7 @@ IN_COLUMNS: Mapping[str, Mapping[Any, frozenset[Any]]] = {
     "turn": TURN,
     "reply": REPLY,
     "send": SEND,
+    "outside_call": OUTSIDE_CALL,
     "payout": PAYOUT,
     "prompt": PROMPT,
 }

@@ -26,6 +26,7 @@ from wbot.domain.messages import (
     is_placeholder,
     text_of,
 )
+from wbot.domain.names import has_visible
 
 _MEDIA_UNAVAILABLE_CODE = 131052
 """WhatsApp could not fetch the file; Meta's advice is to ask for it again."""
@@ -63,6 +64,8 @@ class Silence(msgspec.Struct, frozen=True):
 
 
 Handling: TypeAlias = Answer | Decline | Silence
+
+NO_WORDS = "Sorry, I see no words in your message, so please tell me in words what you need."
 
 _THIS_KIND = "this kind of message"
 
@@ -125,7 +128,9 @@ def _handling_of(content: Content) -> Handling:
 
 def _words(words: str) -> Handling:
     # Without words nothing was asked: the model would invent a question.
-    return Answer(words) if words.strip() else Silence(SilenceReason.EMPTY_TEXT)
+    if not words:
+        return Silence(SilenceReason.EMPTY_TEXT)
+    return Answer(words) if has_visible(words) else Decline(NO_WORDS)
 
 
 def _kind_name(content: Media | Location | Order | FlowReply) -> str:

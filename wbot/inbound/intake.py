@@ -12,17 +12,21 @@ from wbot.domain.content import content_of
 from wbot.domain.message_age import credible_time
 from wbot.domain.messages import (
     TEST_MESSAGE_ID,
+    Echo,
     Inbound,
     Status,
     System,
     is_placeholder,
 )
+from wbot.domain.payees import phone_digits
 from wbot.domain.redaction import redacted
+from wbot.domain.spellings import one_spelling
 from wbot.domain.states import UNFINISHED, MessageState
 from wbot.inbound.webhook_parser import Payload
-from wbot.storage import businesses, customers, errors, journal, messages, outbox
+from wbot.storage import businesses, customers, echoes, errors, journal, messages, outbox
+from wbot.storage.messages import KeptMessage
 from wbot.storage.outbox import StateChange
-from wbot.storage.tx import Row, Tx
+from wbot.storage.tx import Tx
 
 PLACEHOLDER_WAIT_S = 2.0
 """Seconds for the real text to follow a placeholder; it was seen to come after 200 ms."""
@@ -35,6 +39,9 @@ PART_UPDATES_MAX = 100
 
 STATUS_ERRORS_MAX = 5
 """Failures of one reply that are stored; Meta sends one."""
+
+OWN_NUMBER = "own_number"
+"""Why a message is silent: the business's own number wrote it."""
 
 IDENTITY_CHANGES = {"user_changed_number", "user_changed_user_id"}
 
@@ -107,6 +114,7 @@ def parts_of(payload: Payload) -> Iterator[Payload]:
                 max(0, start - messages_count) : max(0, end - messages_count)
             ],
             notices=payload.notices if start == 0 else (),
+            echoes=payload.echoes if start == 0 else (),
             needs_body=payload.needs_body,
         )
 
@@ -134,6 +142,8 @@ def record(
         _record_status(
             tx, status, recorded, raw=raw, now=now, installation=installation, secrets=secrets
         )
+    for echo in payload.echoes:
+        _record_echo(tx, echo, raw=raw, now=now)
     if payload.notices or recorded.tests:
         raw.stored(tx)
     recorded.webhook_id = raw.webhook_id
@@ -165,11 +175,44 @@ def _record_message(
         recorded.duplicates += 1
 
 
+def _record_echo(tx: Tx, echo: Echo, *, raw: _RawBody, now: datetime) -> None:
+    """Keep what the owner wrote from the phone, once, as words of the business."""
+    business = businesses.by_phone_number_id(tx, echo.phone_number_id or "")
+    is_addressed = echo.phone is not None or echo.user_id is not None
+    if business is None or not is_addressed:
+        raw.stored(tx)
+        return
+    if not messages.claim(tx, echo.message_id):
+        return
+    at = to_text(now)
+    identity = customers.resolve(
+        tx, business.id, phone=echo.phone, user_id=echo.user_id, name=None, now=at
+    )
+    echoes.add(
+        tx,
+        echoes.NewEcho(
+            message_id=echo.message_id,
+            conversation_id=customers.conversation_of(tx, business.id, identity.customer_id, at),
+            type=echo.type,
+            content=json.dumps(echo.raw, ensure_ascii=False),
+            said_at=to_text(credible_time(echo.sent_at, now) or now),
+            webhook_id=raw.stored(tx),
+        ),
+    )
+
+
+def _is_own_number(message: Inbound) -> bool:
+    own = phone_digits(message.business_number or "")
+    return own is not None and one_spelling(own) == one_spelling((message.phone or "").lstrip("+"))
+
+
 def _insert(tx: Tx, message: Inbound, *, webhook_id: int | None, now: datetime) -> Accepted:
     business = businesses.by_phone_number_id(tx, message.phone_number_id or "")
     conversation_id, reason, warning = None, None, None
     if business is None:
         reason = "unknown_number"
+    elif _is_own_number(message):
+        reason = OWN_NUMBER
     elif message.phone is None and message.user_id is None and not _previous_user_id(message):
         reason = "unknown_sender"
     else:
@@ -179,6 +222,15 @@ def _insert(tx: Tx, message: Inbound, *, webhook_id: int | None, now: datetime) 
         conversation_id = customers.conversation_of(
             tx, business.id, identity.customer_id, to_text(now)
         )
+        if identity.warning == customers.RESPELLED:
+            errors.add(
+                tx,
+                f"C{identity.customer_id}: {identity.warning}; nothing needs to be done",
+                now=to_text(now),
+                business_id=business.id,
+                conversation_id=conversation_id,
+                message_id=None,
+            )
         if identity.former_id is not None:
             _notify_operator(tx, business.id, identity, conversation_id, now=to_text(now))
     sent_at = credible_time(message.sent_at, now)
@@ -269,9 +321,9 @@ def _previous_user_id(message: Inbound) -> str | None:
 def _supersede(tx: Tx, message: Inbound, *, raw: _RawBody, now: datetime) -> Accepted | None:
     """Replace the placeholder of the same id by the real body; None if there is none."""
     stored = messages.by_id(tx, message.message_id)
-    if stored is None or stored["content"] is None or is_placeholder(message.content):
+    if stored is None or stored.content is None or is_placeholder(message.content):
         return None
-    if not is_placeholder(content_of(json.loads(stored["content"]))):
+    if not is_placeholder(content_of(json.loads(stored.content))):
         return None
     messages.replace_content(
         tx,
@@ -280,29 +332,29 @@ def _supersede(tx: Tx, message: Inbound, *, raw: _RawBody, now: datetime) -> Acc
         content=_json(message),
         webhook_id=raw.stored(tx),
     )
-    if stored["state"] == MessageState.BEGUN:
+    if stored.state == MessageState.BEGUN and stored.conversation_id is not None:
         # The turn that answers the placeholder must not close the real text with it.
-        journal.invalidate_claims(tx, stored["conversation_id"])
-    conversation_id = stored["conversation_id"]
-    if stored["state"] not in UNFINISHED:
+        journal.invalidate_claims(tx, stored.conversation_id)
+    conversation_id = stored.conversation_id
+    if stored.state not in UNFINISHED:
         conversation_id = _conversation_now(tx, stored, to_text(now))
         messages.requeue(tx, message.message_id, to_text(now), conversation_id=conversation_id)
     return Accepted(
         message_id=message.message_id,
         type=message.type,
-        business_id=stored["business_id"],
+        business_id=stored.business_id,
         conversation_id=conversation_id,
         phone=message.phone or message.user_id,
     )
 
 
-def _conversation_now(tx: Tx, stored: Row, now: str) -> int | None:
+def _conversation_now(tx: Tx, stored: KeptMessage, now: str) -> int | None:
     """The conversation of the sender now: after a merge, that of the customer merged into."""
-    sender = customers.of_conversation(tx, stored["conversation_id"])
-    if sender is None:
+    sender = customers.of_conversation(tx, stored.conversation_id)
+    if sender is None or stored.business_id is None:
         return None
     survivor = customers.survivor(tx, sender)
-    return customers.conversation_of(tx, stored["business_id"], survivor, now)
+    return customers.conversation_of(tx, stored.business_id, survivor, now)
 
 
 def _record_status(
@@ -328,6 +380,7 @@ def _record_status(
             occurred_at=to_text(status.occurred_at) if status.occurred_at else None,
             received_at=to_text(now),
             pricing=json.dumps(status.pricing) if status.pricing else None,
+            code=next((error.code for error in status.errors), None),
             errors=_failure(tx, status, installation, secrets),
             webhook_id=raw.stored(tx),
         ),

@@ -19,6 +19,7 @@ from wbot.domain.states import MessageState
 from wbot.inbound.intake import (
     NOTICE_NAME_MAX,
     NOTICE_NAMES_MAX,
+    OWN_NUMBER,
     Recorded,
     parts_of,
     record,
@@ -32,6 +33,7 @@ from wbot.metrics import Metrics
 from wbot.settings import Settings
 from wbot.storage import outbox
 from wbot.storage.database import Database
+from wbot.storage.outbox import StateChange
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 """Meta sends up to 3 MB; aiohttp's own limit of 1 MiB would refuse that for days."""
@@ -55,7 +57,7 @@ class _Timing:
 
 
 class Webhooks:
-    """Accepts Meta's webhooks; `notify_conversation` and `notify_sender` wake the next stages."""
+    """Accepts Meta's webhooks; the callables wake the next stages, or tell them of a status."""
 
     def __init__(
         self,
@@ -68,6 +70,7 @@ class Webhooks:
         metrics: Metrics,
         notify_conversation: Callable[[int, str], None],
         notify_sender: Callable[[int, str], None],
+        note_status: Callable[[StateChange], None],
     ) -> None:
         self._database = database
         self._settings = settings
@@ -77,6 +80,7 @@ class Webhooks:
         self._metrics = metrics
         self._notify_conversation = notify_conversation
         self._notify_sender = notify_sender
+        self._note_status = note_status
         self._installation = ""
         self._is_stopping = False
         self._large_body = asyncio.Lock()
@@ -189,7 +193,8 @@ class Webhooks:
             if message.conversation_id is not None and message.business_id is not None:
                 self._notify_conversation(message.conversation_id, message.business_id)
         for change in recorded.state_changes:
-            if change.is_newly_settled:
+            self._note_status(change)
+            if change.is_newly_settled or change.is_to_be_sent_again:
                 self._notify_sender(change.conversation_id, change.business_id)
 
     def _log_stored(self, payload: Payload, recorded: Recorded) -> None:
@@ -209,9 +214,8 @@ class Webhooks:
             if message.reason is not None:
                 self._metrics.count_ended(MessageState.SILENT)
                 self._metrics.unknown_numbers.inc(message.reason == "unknown_number")
-                self._log.error(
-                    "message.unroutable", message_id=message.message_id, reason=message.reason
-                )
+                report = self._log.info if message.reason == OWN_NUMBER else self._log.error
+                report("message.unroutable", message_id=message.message_id, reason=message.reason)
             if not message.is_dated:  # many of them: our own clock may be wrong
                 self._log.warning("message.undated", message_id=message.message_id)
             if message.warning is not None:

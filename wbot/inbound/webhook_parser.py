@@ -13,13 +13,16 @@ from wbot.domain import json_access
 from wbot.domain.content import content_of, errors_of, type_of
 from wbot.domain.errors import MalformedError, OversizedError
 from wbot.domain.json_access import JsonObject
-from wbot.domain.messages import TEST_MESSAGE_ID, Inbound, Notice, NoticeReason, Status
+from wbot.domain.messages import TEST_MESSAGE_ID, Echo, Inbound, Notice, NoticeReason, Status
 from wbot.inbound.sender_ids import Contacts, Identity, identity_of
 
 UPDATES_MAX = 10_000
 """Messages, statuses and notices of one body; Meta documents 1,000."""
 
-Piece: TypeAlias = Inbound | Status | Notice
+ECHOES = "smb_message_echoes"
+"""The field of what the owner writes from the phone, where it shares the number with the API."""
+
+Piece: TypeAlias = Inbound | Status | Notice | Echo
 
 _Shapes: TypeAlias = dict[str, type | tuple[type, ...]]
 
@@ -34,6 +37,12 @@ _VALUE_SHAPES: _Shapes = {
     "contacts": list,
     "messages": list,
     "statuses": list,
+}
+_ECHOES_SHAPES: _Shapes = {
+    "messaging_product": str,
+    "metadata": dict,
+    "contacts": list,
+    "message_echoes": list,
 }
 _STATUS_SHAPES: _Shapes = {
     **dict.fromkeys(("id", "status", "biz_opaque_callback_data"), str),
@@ -60,6 +69,7 @@ class Payload(msgspec.Struct, frozen=True):
     notices: tuple[Notice, ...]
     needs_body: bool
     """Whether the body says what the rows of these pieces will not hold."""
+    echoes: tuple[Echo, ...] = ()
 
 
 class _Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +106,7 @@ def parse_payload(body: bytes) -> Payload:
         messages=tuple(piece for piece in pieces if isinstance(piece, Inbound)),
         statuses=tuple(piece for piece in pieces if isinstance(piece, Status)),
         notices=tuple(piece for piece in pieces if isinstance(piece, Notice)),
+        echoes=tuple(piece for piece in pieces if isinstance(piece, Echo)),
         needs_body=is_changed
         or any(_is_beyond_rows(piece) for piece in pieces)
         or any(_is_odd_contact(contact) for contact in _contacts(envelope)),
@@ -110,7 +121,7 @@ def _is_beyond_rows(piece: Piece) -> bool:
         case Status(raw=raw, occurred_at=occurred_at):
             is_undated = occurred_at is None and "timestamp" in raw
             return is_undated or _has_odd(raw, _STATUS_SHAPES)  # also the errors of a failure
-        case Notice():
+        case Notice() | Echo():
             return True
 
 
@@ -146,9 +157,8 @@ def _length(change: Any) -> int:
     # A contact that only repeats another is not an update, but checking each takes as long.
     if len(json_access.items(value, "contacts")) > UPDATES_MAX:
         raise _too_many()
-    return (
-        len(json_access.items(value, "messages")) + len(json_access.items(value, "statuses")) or 1
-    )
+    lists = ("messages", "statuses", "message_echoes")
+    return sum(len(json_access.items(value, name)) for name in lists) or 1
 
 
 def _too_many() -> OversizedError:
@@ -185,13 +195,37 @@ def _of_entry(entry: Any) -> Iterator[Piece]:
 def _of_change(change: JsonObject, place: _Place) -> Iterator[Piece]:
     value = change.get("value")
     yield from _beside(change, _CHANGE_SHAPES, place)
-    if change.get("field") not in (None, "", "messages"):
+    if change.get("field") == ECHOES and isinstance(value, dict):
+        yield from _of_echoes(value, place)
+    elif change.get("field") not in (None, "", "messages"):
         event = json_access.text(value, "event") if isinstance(value, dict) else None
         yield place.notice(NoticeReason.FIELD, value, event)
     elif isinstance(value, dict):
         yield from _of_value(value, place)
     elif not _is_nothing(value):
         yield place.notice(NoticeReason.MISSHAPEN, value, "value")
+
+
+def _of_echoes(value: JsonObject, place: _Place) -> Iterator[Piece]:
+    yield from _beside(value, _ECHOES_SHAPES, place)
+    for raw in json_access.items(value, "message_echoes"):
+        yield _of_echo(raw, place)
+
+
+def _of_echo(raw: Any, place: _Place) -> Echo | Notice:
+    message_id = json_access.identifier(raw, "id") if isinstance(raw, dict) else None
+    if message_id is None:
+        return place.notice(NoticeReason.NO_ID, raw, "message_echoes")
+    customer = identity_of(raw, "to", "to_user_id")
+    return Echo(
+        message_id=message_id,
+        type=type_of(raw),
+        raw=raw,
+        phone_number_id=place.phone_number_id,
+        phone=customer.phone,
+        user_id=customer.user_id,
+        sent_at=json_access.instant(raw, "timestamp"),
+    )
 
 
 def _place_of(entry: JsonObject, change: JsonObject) -> _Place:

@@ -7,7 +7,7 @@ import asyncio
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
@@ -26,6 +26,8 @@ from wbot.storage.tx import Tx
 DISK_BYTES_FREE_MIN = 64 * 1024 * 1024
 FAILING_MAX_S = 120.0
 """Seconds without a good answer from an outside system before that is a fault."""
+SENDS_FAILING_MAX_S = 60.0
+"""Seconds during which nothing but passing failures of sends is only a warning."""
 OLDEST_MAX_S = 120.0
 """Seconds a message that could be processed may wait before that is a fault."""
 
@@ -35,12 +37,24 @@ COUNT_FREE_S = 0.005
 """A count that takes less is repeated for each request."""
 
 
+class FailingSends(Protocol):
+    """For how long sends fail for a passing reason, and why, in our words."""
+
+    @property
+    def seconds(self) -> float: ...
+
+    @property
+    def reason(self) -> str: ...
+
+
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
     """What the stages report about themselves, as plain callables."""
 
     blocked_models: Callable[[], Mapping[str, str]]
     failing_models: Callable[[], Sequence[Failing]]
-    graph_unanswered_s: Callable[[], float]
+    stands_in: Callable[[], str | None]
+    unreadable_knowledge: Callable[[], Mapping[str, str]]
+    failing_sends: Callable[[], Mapping[str, FailingSends]]
     blocked_accounts: Callable[[], Mapping[str, str]]
     book_breaches: Callable[[], Sequence[str]]
     currently_processing: Callable[[], int]
@@ -81,6 +95,7 @@ class Health:
         # A failing model is probed until it answers; other causes count only while messages wait.
         reasons += self._blocked_reasons() if backlog.waiting else []
         reasons += self._model_reasons()
+        reasons += self._knowledge_reasons()
         reasons += self._graph_reasons() if unsettled else []
         reasons += _books_reasons(self._sources.book_breaches())
         reasons += [restorations.STOPPED] if is_stopped else []
@@ -90,6 +105,7 @@ class Health:
         return {
             "status": "unhealthy" if reasons else "healthy",
             "reasons": reasons,
+            "warnings": self._warnings() if unsettled else [],
             "cache": self._cache(),
             "processor": {
                 "processed": self._metrics.processed,
@@ -100,6 +116,7 @@ class Health:
             "database": {"waiting": self._database.waiting, "commit_ms": self._database.commit_ms},
             "queue": {"waiting": backlog.waiting, "oldest_s": oldest_s},
             "outbox": {"waiting": unsettled},
+            "model": {"fallback_answers_for_it": self._sources.stands_in()},
             "logs": {"dropped": lines_dropped()},
             "version": __version__,
             "uptime_s": round(self._clock.monotonic() - self._started, 1),
@@ -131,7 +148,7 @@ class Health:
         if self._database.failure is not None:
             # Only a write shows whether the failure is over.
             try:
-                await self._database.write(_touch)
+                await self._database.write(outbox.check_writable)
             except StorageError as error:
                 reasons.append(str(error))
         free = shutil.disk_usage(self._database.path.parent).free
@@ -151,13 +168,28 @@ class Health:
             if one.seconds > FAILING_MAX_S
         ]
 
+    def _knowledge_reasons(self) -> list[str]:
+        problems = sorted(self._sources.unreadable_knowledge().items())
+        return [
+            f"{business} is answered without its knowledge: {why}." for business, why in problems
+        ]
+
     def _graph_reasons(self) -> list[str]:
         blocked = self._sources.blocked_accounts().items()
         reasons = [f"{business} cannot send: {reason}" for business, reason in blocked]
-        seconds = self._sources.graph_unanswered_s()
-        if seconds > FAILING_MAX_S:
-            reasons.append(f"The Graph API has failed for {seconds / 60:.0f} minutes.")
-        return reasons
+        return reasons + [
+            f"{business} has sent nothing for {one.seconds / 60:.0f} minutes: {one.reason}"
+            for business, one in self._sources.failing_sends().items()
+            if one.seconds > SENDS_FAILING_MAX_S
+        ]
+
+    def _warnings(self) -> list[str]:
+        """What is wrong, but may be over soon."""
+        return [
+            f"{business} tries again to send: {one.reason}"
+            for business, one in self._sources.failing_sends().items()
+            if one.seconds <= SENDS_FAILING_MAX_S
+        ]
 
     def _cache(self) -> dict[str, Any]:
         hits, misses = self._metrics.cache_hits, self._metrics.cache_misses
@@ -176,7 +208,3 @@ def _books_reasons(breaches: Sequence[str]) -> list[str]:
         return []
     more = f" (and {len(breaches) - 1} more)" if len(breaches) > 1 else ""
     return [f"The books are wrong, so no money moves: {breaches[0]}{more}"]
-
-
-def _touch(tx: Tx) -> None:
-    tx.execute("UPDATE installation SET id = id")

@@ -16,11 +16,8 @@ from wbot.clients.whatsapp import (
 )
 from wbot.clock import from_text, later, to_text
 from wbot.domain.delivery import (
-    PAIR_LIMIT_BACKOFF,
-    SEND_AGE_MAX_S,
-    SEND_BACKOFF,
-    UNREACHABLE_BACKOFF,
     Verdict,
+    send_again_s,
 )
 from wbot.domain.errors import WbotError
 from wbot.domain.redaction import redacted
@@ -28,9 +25,6 @@ from wbot.domain.states import SendOutcome
 from wbot.storage import errors, outbox
 from wbot.storage.outbox import Reply, StateChange
 from wbot.storage.tx import Tx
-
-ACCOUNT_RETRY_S = 30.0
-"""Seconds until a business whose account was refused is tried again, with one reply."""
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -51,10 +45,6 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     own_words: str = ""
     """The failure without any of Meta's text."""
     verdict: Verdict | None = None
-
-    @property
-    def is_account_failure(self) -> bool:
-        return self.verdict is Verdict.ACCOUNT
 
 
 async def request(
@@ -90,9 +80,7 @@ def _failed(error: WbotError, detail: str) -> Result:
             return Result(outcome=SendOutcome.UNKNOWN, detail=detail)
 
 
-def close(
-    tx: Tx, opened: Opened, result: Result, *, now: datetime, attempts_max: int
-) -> list[StateChange]:
+def close(tx: Tx, opened: Opened, result: Result, *, now: datetime) -> list[StateChange]:
     """Record the result and decide what becomes of the reply; the state changes."""
     outbox.close_attempt(
         tx,
@@ -108,8 +96,8 @@ def close(
         return outbox.accept(tx, reply.id, result.wamid, to_text(now))
     if result.outcome is SendOutcome.UNKNOWN:
         outbox.become_unknown(tx, reply.id)
-    elif (wait_s := _wait_s(tx, reply, result, now=now, attempts_max=attempts_max)) is not None:
-        counts = result.verdict is Verdict.RETRY
+    elif (wait_s := _wait_s(tx, reply, result, now=now)) is not None:
+        counts = result.verdict is Verdict.UNSURE
         outbox.wait_again(tx, reply.id, to_text(later(now, wait_s)), counts=counts)
     else:
         give_up(tx, reply, _reason(result), to_text(now))
@@ -131,25 +119,14 @@ def give_up(tx: Tx, reply: Reply, reason: str, now: str) -> None:
         )
 
 
-def _wait_s(
-    tx: Tx, reply: Reply, result: Result, *, now: datetime, attempts_max: int
-) -> float | None:
+def _wait_s(tx: Tx, reply: Reply, result: Result, *, now: datetime) -> float | None:
     """Seconds until the next attempt; None when there is to be none."""
-    if result.verdict is Verdict.ACCOUNT:
-        return ACCOUNT_RETRY_S
-    if (now - from_text(reply.created_at)).total_seconds() > SEND_AGE_MAX_S:
-        return None
-    jitter = random.random()  # noqa: S311  spreads retries, not for security
-    alike = outbox.attempts_alike(tx, reply.id, result.outcome, result.code)
-    match result.verdict:
-        case None:
-            return UNREACHABLE_BACKOFF.wait_s(alike, jitter)
-        case Verdict.PAIR_LIMIT:
-            return PAIR_LIMIT_BACKOFF.wait_s(alike)
-        case Verdict.RETRY if reply.attempts + 1 < attempts_max:
-            return SEND_BACKOFF.wait_s(alike, jitter)
-        case _:
-            return None
+    return send_again_s(
+        result.verdict,
+        failures=outbox.attempts_alike(tx, reply.id, result.outcome, result.code),
+        age_s=(now - from_text(reply.created_at)).total_seconds(),
+        jitter=random.random(),  # noqa: S311  spreads retries, not for security
+    )
 
 
 def _reason(result: Result) -> str:

@@ -13,7 +13,8 @@ from wbot.keyed_worker import KeyedWorker, RetryDelay
 from wbot.logs import Log
 from wbot.metrics import Metrics
 from wbot.outbound import attempt
-from wbot.outbound.attempt import ACCOUNT_RETRY_S, Opened, Result
+from wbot.outbound.accounts import UNANSWERED, Accounts
+from wbot.outbound.attempt import Opened, Result
 from wbot.outbound.rate_limit import RateLimiter
 from wbot.settings import Settings
 from wbot.storage import outbox
@@ -48,10 +49,9 @@ class Sender:
         log: Log,
         metrics: Metrics,
     ) -> None:
-        self.blocked: dict[str, str] = {}
-        """By business: why its account may not send, in our words; removed once it may again."""
-        self._blocked_until: dict[str, float] = {}
-        self._unanswered_since: float | None = None
+        self.accounts = Accounts(clock=clock, log=log)
+        self.note_status = self.accounts.note_status
+        self.failing = self.accounts.failing
         self._database = database
         self._configured = configured
         self._whatsapp = whatsapp
@@ -67,13 +67,6 @@ class Sender:
         """By conversation: since when the outcome of its oldest open reply is unknown."""
         self._worker = KeyedWorker("sender", self._process_next, running_max=SENDS_RUNNING_MAX)
         self.notify = self._worker.notify
-
-    @property
-    def unanswered_s(self) -> float:
-        """Seconds without an answer of the Graph API's own, while it gives none; else 0."""
-        if self._unanswered_since is None:
-            return 0.0
-        return self._clock.monotonic() - self._unanswered_since
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
         """Begin; sends that a crash interrupted have an unknown outcome from now on."""
@@ -94,7 +87,9 @@ class Sender:
         await self._worker.stop(grace_s)
 
     async def _process_next(self, conversation_id: int, business_id: str) -> RetryDelay:
-        if (blocked_s := self._blocked_s(business_id)) > 0:  # without a read for each of many
+        if (
+            blocked_s := self.accounts.blocked_s(business_id)
+        ) > 0:  # without a read for each of many
             return blocked_s
         try:
             reply = await self._database.read(lambda tx: outbox.next_of(tx, conversation_id))
@@ -124,8 +119,7 @@ class Sender:
             await self._database.write(lambda tx: attempt.give_up(tx, reply, reason, now))
             return 0
         decided_at = self._clock.monotonic()
-        if reply.business_id in self.blocked:  # one reply at a time tests whether it is fixed
-            self._blocked_until[reply.business_id] = decided_at + ACCOUNT_RETRY_S
+        self.accounts.begin(reply.business_id, decided_at)
 
         def open_(tx: Tx) -> int | None:
             # The grace does not count after a failed transaction, even one just before this.
@@ -146,12 +140,9 @@ class Sender:
             now=self._clock.monotonic(),
         )
 
-    def _blocked_s(self, business_id: str) -> float:
-        return self._blocked_until.get(business_id, 0.0) - self._clock.monotonic()
-
     def _wait_s(self, reply: Reply) -> float:
         now = self._clock.monotonic()
-        waits = [self._blocked_s(reply.business_id)]
+        waits = [self.accounts.blocked_s(reply.business_id)]
         if reply.not_before is not None:
             not_before = from_text(reply.not_before)
             waits.append((not_before - self._clock.now()).total_seconds())
@@ -205,29 +196,30 @@ class Sender:
         return result
 
     async def _close(self, opened: Opened, result: Result) -> None:
+        self._note_account(opened.reply, result)
         await self._record(opened, result)
-        business_id = opened.reply.business_id
         if result.outcome is SendOutcome.UNKNOWN:
             self._unknown_since[opened.reply.conversation_id] = self._clock.monotonic()
-        if result.outcome in _ANSWERED:
-            self._unanswered_since = None
-        elif self._unanswered_since is None:
-            self._unanswered_since = self._clock.monotonic()
-        if result.is_account_failure:
-            self.blocked[business_id] = result.own_words
-            self._blocked_until[business_id] = self._clock.monotonic() + ACCOUNT_RETRY_S
-        elif result.outcome in _ANSWERED:  # an answer, but not about the account
-            self.blocked.pop(business_id, None)
-            self._blocked_until.pop(business_id, None)
+
+    def _note_account(self, reply: Reply, result: Result) -> None:
+        business_id = reply.business_id
+        if result.verdict is Verdict.ACCOUNT:
+            self.accounts.refused(business_id, result.own_words)
+        elif result.outcome not in _ANSWERED:
+            self.accounts.failed(business_id, UNANSWERED)
+        elif result.verdict in {Verdict.RETRY, Verdict.UNSURE}:
+            self.accounts.failed(business_id, result.own_words)
+        else:
+            is_accepted = result.outcome is SendOutcome.ACCEPTED
+            self.accounts.answered(business_id, reply.id, accepted=is_accepted)
 
     async def _record(self, opened: Opened, result: Result) -> None:
         """Store the result, however long that takes: until then the reply counts as being sent."""
         now = self._clock.now()
-        attempts_max = self._settings.max_attempts
         while True:
             try:
                 state_changes = await self._database.write(
-                    lambda tx: attempt.close(tx, opened, result, now=now, attempts_max=attempts_max)
+                    lambda tx: attempt.close(tx, opened, result, now=now)
                 )
             except StorageError as error:
                 self._log.error("storage.failed", outbox_id=opened.reply.id, error=str(error))
@@ -238,6 +230,7 @@ class Sender:
     def _report_early(self, state_changes: list[StateChange]) -> None:
         """Statuses that came before the answer of their send count now."""
         for change in state_changes:
+            self.note_status(change)
             if change.after is not ReplyState.ACCEPTED:
                 self._metrics.statuses.labels(change.after).inc()
                 self._log.info(

@@ -306,11 +306,14 @@ def _keep(
 
 def _held(tx: Tx, row: Row, business: Business, now: str) -> PendingTransfer:
     payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
+    is_known = payees.is_known_account(tx, payer_id, row["credit_account_id"])
+    alike = None if is_known else recipients.known_look_alike(tx, payer_id, row["payee"])
     return PendingTransfer(
         transfer_id=row["id"],
         amount_minor=row["amount_minor"],
         payee=recipients.payee_of(tx, business, row["id"]),
-        is_payee_known=payees.is_known_account(tx, payer_id, row["credit_account_id"]),
+        is_payee_known=is_known,
+        looks_like=alike,
         repeats=repetition.repeated_by(
             tx, row, payee=row["payee"], policy=business.policy, now=now
         ),

@@ -11,7 +11,7 @@ from wbot.domain.ledger import Cause, CauseKind, TransferKind, reference_of
 from wbot.domain.payouts import batch_reference, payee_reference
 from wbot.domain.states import PayoutState
 from wbot.payments import adjustments, notifications
-from wbot.storage import businesses, ledger, payouts
+from wbot.storage import businesses, ledger, payouts, restorations
 from wbot.storage.tx import Row, Tx
 
 
@@ -25,7 +25,12 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def export(tx: Tx, business: Business, now: str) -> int | None:
-    """Put what customers can no longer cancel into a batch; its number, None without any."""
+    """Put what customers can no longer cancel into a batch; its number, None without any.
+
+    Raises RefusedError in a restored copy: the original may have exported the same since.
+    """
+    if restorations.is_stopped(tx):
+        raise RefusedError(restorations.STOPPED)
     before = to_text(later(from_text(now), -business.policy.cancel_window_s))
     owed: defaultdict[int, list[Row]] = defaultdict(list)
     for row in payouts.owed(tx, business.id):

@@ -50,9 +50,9 @@ def _of_ours(said: Sent) -> Quotation:
 
 def _of_customer(tx: Tx, conversation_id: int, message_id: str) -> Quotation:
     row = messages.by_id(tx, message_id)
-    if row is None or row["conversation_id"] != conversation_id:
+    if row is None or row.conversation_id != conversation_id:
         return Quotation(text=None)
-    raw = json.loads(row["content"] or "{}")
+    raw = json.loads(row.content or "{}")
     content, context = content_of(raw), context_of(raw)
     words = words_for_model(content, context) or f"[{type_of(raw)}]"
     made = (

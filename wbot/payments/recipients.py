@@ -5,6 +5,7 @@ import msgspec
 from wbot.domain.business import Business
 from wbot.domain.errors import MalformedError
 from wbot.domain.labels import Label, name_and_number
+from wbot.domain.look_alikes import look_alike
 from wbot.domain.names import clean_name
 from wbot.domain.payees import (
     Payee,
@@ -15,6 +16,7 @@ from wbot.domain.payees import (
     shown_number,
 )
 from wbot.domain.receipts import PAYEE_LENGTH_MAX, one_line, quoted, quoted_payee
+from wbot.domain.spellings import one_spelling
 from wbot.payments import labels
 from wbot.payments.context import PaymentContext
 from wbot.storage import customers, ledger, payees
@@ -39,8 +41,9 @@ def normalised(to: str) -> str:
     """A recipient as compared: two spellings of one recipient have the same key."""
     name = one_line(to, PAYEE_LENGTH_MAX)  # as `find` reads it, or one payee had two keys
     if (both := name_and_number(name)) is not None:
-        return both.digits
-    return phone_digits(name) or folded_name(name)
+        return one_spelling(both.digits)
+    digits = phone_digits(name)
+    return folded_name(name) if digits is None else one_spelling(digits)
 
 
 def find(tx: Tx, context: PaymentContext, to: str) -> Recipient:
@@ -53,6 +56,13 @@ def find(tx: Tx, context: PaymentContext, to: str) -> Recipient:
     if (both := name_and_number(name)) is not None:
         return _by_both(tx, context, both)
     return _by_name(tx, context, name)
+
+
+def known_look_alike(tx: Tx, customer_id: int, name: str) -> str | None:
+    """The customer's known payee whose name this new one looks like; None for none."""
+    paid = payees.names_paid(tx, customer_id)
+    is_new = phone_digits(name) is None and folded_name(name) not in paid
+    return look_alike(name, paid.values()) if is_new else None
 
 
 def account_of(tx: Tx, context: PaymentContext, recipient: Recipient) -> int:
@@ -121,7 +131,7 @@ def _by_name(tx: Tx, context: PaymentContext, name: str) -> Recipient:
     if folded in paid:  # under whatever rules for names
         is_known = payees.is_known(tx, context.customer_id, name)
         return Recipient(name=paid[folded], is_known=is_known)
-    check_name(name)
+    check_name(name, looks_like=look_alike(name, paid.values()))
     name = clean_name(name) or name
     if longer := begun_by(folded, paid):  # one John or two: only the customer knows which
         named = " or ".join(quoted_payee(paid[one]) for one in longer)

@@ -14,11 +14,12 @@ _POLICY = Policy.__struct_fields__
 _COLUMNS = (
     "id, name, phone_number_id, access_token, currency AS currency_code, "
     "status = 'paused' AS is_paused, instructions, model, throughput, error_text, show_payer, "
-    "timezone, number, " + ", ".join(_POLICY)
+    "knowledge, timezone, number, echo_pause_s, waba_id, " + ", ".join(_POLICY)
 )
 _STORED = (
     *("name", "phone_number_id", "access_token", "instructions", "model", "throughput"),
-    *("error_text", "show_payer", "timezone", "number", "currency", "status"),
+    *("error_text", "show_payer", "knowledge", "timezone", "number", "echo_pause_s", "waba_id"),
+    *("currency", "status"),
     *_POLICY,
 )
 _SELECT = f"SELECT {_COLUMNS} FROM businesses"  # noqa: S608  our own column names

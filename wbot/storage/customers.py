@@ -3,10 +3,13 @@
 import msgspec
 
 from wbot.clock import from_text, later, to_text
-from wbot.storage.tx import Row, Tx
+from wbot.domain.spellings import other_spelling
+from wbot.storage.tx import Tx, typed, typed_or_none
 
 UNHEARD_S = 365 * 24 * 3600.0
 """A number unused for so long may have been assigned to another person."""
+
+RESPELLED = "WhatsApp has the number in its country's other spelling, used from now on: one person"
 
 SELECT_BY_ALIAS = """
 SELECT customer_id FROM customer_aliases
@@ -16,7 +19,9 @@ SELECT_ALIASES = """
 SELECT kind, value, first_seen_at, retired_at FROM customer_aliases
 WHERE customer_id = ? ORDER BY id
 """
-INSERT_CUSTOMER = "INSERT INTO customers (business_id, name, created_at) VALUES (?, ?, ?)"
+INSERT_CUSTOMER = """
+INSERT INTO customers (business_id, name, created_at) VALUES (?, ?, ?) RETURNING id
+"""
 INSERT_ALIAS = """
 INSERT INTO customer_aliases (business_id, customer_id, kind, value, first_seen_at)
 SELECT business_id, id, ?, ?, ? FROM customers WHERE id = ?
@@ -70,6 +75,31 @@ GROUP BY c.id ORDER BY max(a.id) DESC
 """
 
 
+class Customer(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer's own row."""
+
+    id: int
+    business_id: str
+    name: str | None
+    merged_into: int | None
+    created_at: str
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer as operators see them; amounts in minor units, times as text."""
+
+    id: int
+    name: str | None
+    label: str
+    merged_into: int | None
+    created_at: str
+    posted_minor: int
+    held_minor: int
+    account_id: int | None
+    last_inbound_at: str | None
+    messages: int
+
+
 class Alias(msgspec.Struct, frozen=True):
     """An identifier of a customer at Meta; `kind` is phone or user_id."""
 
@@ -115,8 +145,9 @@ def resolve(
     """
     by_user = _find(tx, business_id, "user_id", user_id)
     by_phone = _find(tx, business_id, "phone", phone)
+    respelled = None if by_phone is None else _respell(tx, by_phone, str(phone), now)
     if by_user is not None:
-        warning = None
+        warning = respelled
         if phone is not None and by_phone is None:
             warning = _attach_phone(tx, by_user, phone, now)
         elif by_phone not in {None, by_user}:
@@ -133,9 +164,9 @@ def resolve(
             _attach(tx, customer_id, "phone", phone, now)
         if user_id is not None:
             _attach(tx, customer_id, "user_id", user_id, now)
-        return _named(tx, Identity(customer_id), name)
+        return _named(tx, Identity(customer_id, respelled), name)
     _attach(tx, by_phone, "user_id", user_id, now)
-    return _named(tx, Identity(by_phone), name)
+    return _named(tx, Identity(by_phone, respelled), name)
 
 
 def may_be_gone(tx: Tx, customer_id: int, now: str) -> bool:
@@ -251,23 +282,21 @@ def aliases(tx: Tx, customer_id: int) -> list[Alias]:
     return [Alias(*row) for row in tx.execute(SELECT_ALIASES, (customer_id,)).fetchall()]
 
 
-def by_id(tx: Tx, customer_id: int) -> Row | None:
-    """The customer's row, or None."""
-    row: Row | None = tx.execute("SELECT * FROM customers WHERE id = ?", (customer_id,)).fetchone()
-    return row
+def by_id(tx: Tx, customer_id: int) -> Customer | None:
+    """The customer, or None."""
+    row = tx.execute("SELECT * FROM customers WHERE id = ?", (customer_id,)).fetchone()
+    return typed_or_none(Customer, row)
 
 
-def listed(tx: Tx, business_id: str) -> list[Row]:
+def listed(tx: Tx, business_id: str) -> list[Summary]:
     """Every customer of a business with label, money and messages, oldest first."""
-    return tx.execute(
-        f"{SELECT_LISTED} WHERE c.business_id = ? ORDER BY c.id", (business_id,)
-    ).fetchall()
+    rows = tx.execute(f"{SELECT_LISTED} WHERE c.business_id = ? ORDER BY c.id", (business_id,))
+    return [typed(Summary, row) for row in rows.fetchall()]
 
 
-def summary(tx: Tx, customer_id: int) -> Row:
+def summary(tx: Tx, customer_id: int) -> Summary:
     """One customer as `listed` shows all of them."""
-    row: Row = tx.execute(f"{SELECT_LISTED} WHERE c.id = ?", (customer_id,)).fetchone()
-    return row
+    return typed(Summary, tx.execute(f"{SELECT_LISTED} WHERE c.id = ?", (customer_id,)).fetchone())
 
 
 def label(tx: Tx, customer_id: int) -> str:
@@ -291,10 +320,10 @@ def former(tx: Tx, business_id: str, alias: str) -> list[int]:
 
 def survivor(tx: Tx, customer_id: int) -> int:
     """The customer into whom this one was finally merged, or this one."""
-    row = by_id(tx, customer_id)
-    if row is None or row["merged_into"] is None:
+    found = by_id(tx, customer_id)
+    if found is None or found.merged_into is None:
         return customer_id
-    return survivor(tx, int(row["merged_into"]))
+    return survivor(tx, found.merged_into)
 
 
 def hand_over_aliases(tx: Tx, from_id: int, into_id: int, now: str) -> None:
@@ -321,8 +350,12 @@ def mark_merged(tx: Tx, from_id: int, into_id: int) -> None:
 def _find(tx: Tx, business_id: str, kind: str, value: str | None) -> int | None:
     if value is None:
         return None
-    row = tx.execute(SELECT_BY_ALIAS, (business_id, kind, _bare(kind, value))).fetchone()
-    return None if row is None else int(row[0])
+    bare = _bare(kind, value)
+    for spelled in (bare, other_spelling(bare) if kind == "phone" else None):
+        row = tx.execute(SELECT_BY_ALIAS, (business_id, kind, spelled)).fetchone()
+        if row is not None:
+            return int(row[0])
+    return None
 
 
 def _bare(kind: str, value: str) -> str:
@@ -346,6 +379,15 @@ def _doubt(tx: Tx, holder: int, user_id: str | None, now: str) -> str | None:
     return None
 
 
+def _respell(tx: Tx, holder: int, phone: str, now: str) -> str | None:
+    """Use WhatsApp's spelling of a number from now on; a warning where it was another."""
+    if phone_of(tx, holder) in {None, _bare("phone", phone)}:
+        return None
+    tx.execute(RETIRE_ALL, (now, holder, "phone"))
+    _attach(tx, holder, "phone", phone, now)
+    return RESPELLED
+
+
 def _give_number(tx: Tx, phone: str, business_id: str, now: str) -> int:
     """A new customer, who has this number from now on."""
     customer_id = _create(tx, business_id, now)
@@ -355,7 +397,7 @@ def _give_number(tx: Tx, phone: str, business_id: str, now: str) -> int:
 
 
 def _create(tx: Tx, business_id: str, now: str) -> int:
-    return int(tx.execute(INSERT_CUSTOMER, (business_id, None, now)).lastrowid or 0)
+    return int(tx.execute(INSERT_CUSTOMER, (business_id, None, now)).fetchall()[0][0])
 
 
 def _attach(tx: Tx, customer_id: int, kind: str, value: str, now: str) -> None:
@@ -372,7 +414,7 @@ def _attach_phone(tx: Tx, customer_id: int, phone: str, now: str) -> str | None:
 def _named(tx: Tx, identity: Identity, name: str | None) -> Identity:
     if name:
         tx.execute(
-            "UPDATE customers SET name = ?1 WHERE id = ?2 AND name IS NOT ?1",
+            "UPDATE customers SET name = ?1 WHERE id = ?2 AND name IS DISTINCT FROM ?1",
             (name, identity.customer_id),
         )
     return identity

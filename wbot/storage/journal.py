@@ -16,7 +16,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 SELECT_TURNS_BEFORE = """
 SELECT coalesce(max(attempt), 0) AS attempts, min(began_at) AS first_began_at,
-    coalesce(sum(outcome = 'retry'), 0) AS failures
+    count(*) FILTER (WHERE outcome = 'retry') AS failures
 FROM turns WHERE message_id = ? AND revision = ?
 """
 
@@ -71,7 +71,8 @@ def claim_conversation(
     ).fetchall()[0][0]
     row = tx.execute(
         "UPDATE messages SET state = 'begun', attempts = attempts + 1, not_before = NULL, "
-        "is_marked_read = max(is_marked_read, ?) WHERE message_id = ? RETURNING revision, attempts",
+        "is_marked_read = CASE WHEN ? THEN 1 ELSE is_marked_read END "
+        "WHERE message_id = ? RETURNING revision, attempts",
         (is_marked_read, message_id),
     ).fetchall()[0]
     revision = int(row["revision"])

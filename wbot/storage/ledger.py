@@ -531,15 +531,15 @@ def _open(
     customer_id: int | None = None,
     payee_id: int | None = None,
 ) -> int:
-    cursor = tx.execute(
+    rows = tx.execute(
         "INSERT INTO accounts (business_id, kind, customer_id, payee_id, currency) "
-        "SELECT id, ?, ?, ?, currency FROM businesses WHERE id = ?",
+        "SELECT id, ?, ?, ?, currency FROM businesses WHERE id = ? RETURNING id",
         (kind, customer_id, payee_id, business_id),
-    )
-    return int(cursor.lastrowid or 0)
+    ).fetchall()
+    return int(rows[0][0])
 
 
-_RESOLVED = {
+_RESOLVED: dict[str | None, TransferState] = {
     None: TransferState.PENDING,
     Phase.POST: TransferState.POSTED,
     Phase.VOID: TransferState.VOID,
@@ -549,11 +549,16 @@ _RESOLVED = {
 
 def state_of(row: Row) -> TransferState:
     """Where a transfer stands, by its phase, `resolution` and `is_reversed`."""
-    if row["phase"] == Phase.REFUSED:
+    return state_by(row["phase"], row["resolution"], is_reversed=bool(row["is_reversed"]))
+
+
+def state_by(phase: str, resolution: str | None, *, is_reversed: bool) -> TransferState:
+    """Where a transfer stands, by its own phase, that of the row that ended it, and a reversal."""
+    if phase == Phase.REFUSED:
         return TransferState.REFUSED
-    if row["is_reversed"]:
+    if is_reversed:
         return TransferState.REVERSED
-    return _RESOLVED[row["resolution"]] if row["phase"] == Phase.PENDING else TransferState.POSTED
+    return _RESOLVED[resolution] if phase == Phase.PENDING else TransferState.POSTED
 
 
 def _entry(row: Row) -> Entry:

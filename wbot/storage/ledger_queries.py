@@ -1,6 +1,7 @@
 """The whole ledger at once: what verification, export and the operator's statements read."""
 
 from collections.abc import Iterator
+from itertools import groupby
 
 import msgspec
 
@@ -8,7 +9,7 @@ from wbot.domain.errors import RefusedError
 from wbot.domain.ledger import TransferState, reference_of
 from wbot.storage import ledger
 from wbot.storage.customers import LABEL
-from wbot.storage.tx import Row, Tx
+from wbot.storage.tx import Row, Tx, typed
 
 SELECT_TRANSFERS = """
 SELECT t.*, x.payee, x.memo, e.message_id,
@@ -93,6 +94,19 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         return self.customer or self.business_id
 
 
+class Posting(msgspec.Struct, frozen=True):
+    """One side of a transfer, whose number, kind and texts it has."""
+
+    id: int
+    kind: str
+    currency: str
+    created_at: str
+    target_id: int | None
+    memo: str | None
+    account_id: int
+    amount_minor: int
+
+
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """Which part of the ledger: one business, a period of UTC days, both ends included."""
 
@@ -129,16 +143,11 @@ def transfer(tx: Tx, transfer_id: int) -> Transfer:
     return _transfer(row)
 
 
-def posted(tx: Tx, selection: Selection) -> Iterator[list[Row]]:
+def posted(tx: Tx, selection: Selection) -> Iterator[list[Posting]]:
     """The postings that each transfer made in the period, the paying account first."""
-    rows: list[Row] = []
-    for row in tx.execute(SELECT_POSTED, msgspec.structs.asdict(selection)):
-        if rows and rows[0]["id"] != row["id"]:
-            yield rows
-            rows = []
-        rows.append(row)
-    if rows:
-        yield rows
+    rows = tx.execute(SELECT_POSTED, msgspec.structs.asdict(selection))
+    for _, group in groupby((Posting(*row) for row in rows), lambda posting: posting.id):
+        yield list(group)
 
 
 def accounts(tx: Tx, business_id: str | None = None) -> dict[int, Account]:
@@ -160,7 +169,7 @@ def lowest(tx: Tx, business_id: str) -> tuple[str, int] | None:
 
 
 def _account(row: Row) -> Account:
-    return Account(**{name: row[name] for name in Account.__struct_fields__})
+    return typed(Account, row)
 
 
 def _transfer(row: Row) -> Transfer:

@@ -8,7 +8,7 @@ from wbot.domain.foreign import ForeignWords
 from wbot.domain.messages import log_id_of
 from wbot.domain.redaction import words_of_message
 from wbot.domain.states import MessageState
-from wbot.storage.tx import Row, Tx
+from wbot.storage.tx import Tx, typed, typed_or_none
 
 INSERT_MESSAGE = """
 INSERT INTO messages (message_id, log_id, business_id, conversation_id, phone_number_id, number,
@@ -62,8 +62,9 @@ JOIN messages m ON m.message_id = (SELECT message_id FROM messages WHERE convers
 WHERE b.id = ?1 AND m.phone_number_id = b.phone_number_id
 """
 PAST = """
-SELECT message_id, type, content, foreign_words FROM messages
-WHERE conversation_id = ? AND state IN ('answered', 'failed') AND content IS NOT NULL
+SELECT message_id, type, content, foreign_words, sort_at FROM messages
+WHERE conversation_id = ? AND content IS NOT NULL
+    AND (state IN ('answered', 'failed') OR (state = 'silent' AND reason = 'owner_writes'))
 ORDER BY number DESC LIMIT ?
 """
 
@@ -131,6 +132,62 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
         return (*names, *words_of_message(json.loads(self.content or "{}")))
 
 
+class KeptMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message as it stands, its turn over or not; times as text."""
+
+    message_id: str
+    business_id: str | None
+    conversation_id: int | None
+    number: int | None
+    revision: int
+    type: str
+    content: str | None
+    sent_at: str | None
+    sort_at: str
+    received_at: str
+    not_before: str | None
+    state: str
+    reason: str | None
+    attempts: int
+    duplicates: int
+    ended_at: str | None
+    prompt_id: int | None
+    is_stale_approved: int
+
+
+class StaleMessage(msgspec.Struct, frozen=True):
+    """A message that waits, and is too old to be acted on unasked."""
+
+    message_id: str
+    content: str | None
+
+
+class PastMessage(msgspec.Struct, frozen=True):
+    """A handled message, for the history that a model reads."""
+
+    message_id: str
+    type: str
+    content: str
+    foreign_words: str | None
+    sort_at: str
+
+
+class UnmatchedMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message for a number that no business had when it came; times as text."""
+
+    message_id: str
+    content: str | None
+    reply_phone: str | None
+    reply_user_id: str | None
+    sent_at: str | None
+    received_at: str
+
+    @property
+    def written_at(self) -> str:
+        """By WhatsApp's timestamp, else by our own."""
+        return self.sent_at or self.received_at
+
+
 class Backlog(msgspec.Struct, frozen=True):
     """Messages that could be processed, and since when the oldest waits (text, or None)."""
 
@@ -153,10 +210,11 @@ class InLine(msgspec.Struct, frozen=True):
 
 def keep_webhook(tx: Tx, body: bytes, kept: str | None, now: str) -> int:
     """Store a raw body and the names of its unhandled parts; its number."""
-    cursor = tx.execute(
-        "INSERT INTO webhooks (received_at, body, kept) VALUES (?, ?, ?)", (now, body, kept)
-    )
-    return int(cursor.lastrowid or 0)
+    rows = tx.execute(
+        "INSERT INTO webhooks (received_at, body, kept) VALUES (?, ?, ?) RETURNING id",
+        (now, body, kept),
+    ).fetchall()
+    return int(rows[0][0])
 
 
 def claim(tx: Tx, message_id: str) -> bool:
@@ -175,7 +233,8 @@ def insert(tx: Tx, message: NewMessage) -> None:
     values["ended_at"] = message.received_at if message.state is MessageState.SILENT else None
     tx.execute(INSERT_MESSAGE, values)
     if message.conversation_id is not None and message.opens_window:
-        _note_inbound(tx, message, message.conversation_id)
+        at = message.sent_at or message.received_at
+        _note_inbound(tx, message.conversation_id, at, message.account_id)
 
 
 def count_duplicate(tx: Tx, message_id: str) -> None:
@@ -185,12 +244,10 @@ def count_duplicate(tx: Tx, message_id: str) -> None:
     )
 
 
-def by_id(tx: Tx, message_id: str) -> Row | None:
-    """The whole row, or None."""
-    row: Row | None = tx.execute(
-        "SELECT * FROM messages WHERE message_id = ?", (message_id,)
-    ).fetchone()
-    return row
+def by_id(tx: Tx, message_id: str) -> KeptMessage | None:
+    """The message, or None."""
+    row = tx.execute("SELECT * FROM messages WHERE message_id = ?", (message_id,)).fetchone()
+    return typed_or_none(KeptMessage, row)
 
 
 def replace_content(
@@ -209,10 +266,10 @@ def requeue(tx: Tx, message_id: str, now: str, *, conversation_id: int | None = 
 
     A named conversation becomes the message's own.
     """
-    row = by_id(tx, message_id)
-    if row is None or row["conversation_id"] is None:
+    kept = by_id(tx, message_id)
+    if kept is None or kept.conversation_id is None:
         return None
-    place = {"conversation_id": conversation_id or int(row["conversation_id"])}
+    place = {"conversation_id": conversation_id or kept.conversation_id}
     place["number"] = _take_number(tx, place["conversation_id"])
     tx.execute(REQUEUE, {"message_id": message_id, "now": now, **place})
     return place["conversation_id"]
@@ -223,19 +280,20 @@ def next_of(tx: Tx, conversation_id: int) -> StoredMessage | None:
     row = tx.execute(NEXT_OF, (conversation_id,)).fetchone()
     if row is None:
         return None
-    values = {name: row[name] for name in StoredMessage.__struct_fields__}
-    return StoredMessage(**{**values, "state": MessageState(row["state"])})
+    found = typed(StoredMessage, row)
+    return msgspec.structs.replace(found, state=MessageState(found.state))
 
 
-def waiting_stale(tx: Tx, conversation_id: int, *, since: str, before: str) -> list[Row]:
+def waiting_stale(tx: Tx, conversation_id: int, *, since: str, before: str) -> list[StaleMessage]:
     """Messages not begun that were requested between two instants, or at an unknown time, in order.
 
     A message is requested when it is written, or when the customer approves it while stale. One of
     unknown time was received after the first instant.
     """
-    return tx.execute(
+    rows = tx.execute(
         WAITING_STALE, {"conversation": conversation_id, "since": since, "before": before}
-    ).fetchall()
+    )
+    return [StaleMessage(*row) for row in rows.fetchall()]
 
 
 def approve_stale(tx: Tx, message_id: str) -> None:
@@ -312,9 +370,9 @@ def backlog(tx: Tx, now: str) -> Backlog:
     return Backlog(int(row[0]), row[1])
 
 
-def past(tx: Tx, conversation_id: int, limit: int) -> list[Row]:
-    """Handled messages of the conversation, newest first, as rows of PAST."""
-    return tx.execute(PAST, (conversation_id, limit)).fetchall()
+def past(tx: Tx, conversation_id: int, limit: int) -> list[PastMessage]:
+    """Handled messages of the conversation, newest first."""
+    return [PastMessage(*row) for row in tx.execute(PAST, (conversation_id, limit)).fetchall()]
 
 
 def unfinished_of(tx: Tx, customer_id: int) -> int:
@@ -342,6 +400,34 @@ def unmatched_phone_number_ids(tx: Tx) -> list[tuple[str, int]]:
     return [(str(row[0]), int(row[1])) for row in rows]
 
 
+def unmatched_of(tx: Tx, phone_number_id: str) -> list[UnmatchedMessage]:
+    """Messages for a number that no business had, in the order in which they were written."""
+    rows = tx.execute(
+        "SELECT * FROM messages WHERE phone_number_id = ? AND business_id IS NULL "
+        "ORDER BY sort_at, message_id",
+        (phone_number_id,),
+    ).fetchall()
+    return [typed(UnmatchedMessage, row) for row in rows]
+
+
+def take_up(tx: Tx, message: UnmatchedMessage, *, business_id: str, conversation_id: int) -> None:
+    """Give a message for a number that no business had to its business, to be answered."""
+    tx.execute(
+        "UPDATE messages SET business_id = ?, conversation_id = ?, number = ?, state = 'waiting', "
+        "reason = NULL, ended_at = NULL WHERE message_id = ?",
+        (business_id, conversation_id, _take_number(tx, conversation_id), message.message_id),
+    )
+    _note_inbound(tx, conversation_id, message.written_at)
+
+
+def leave_silent(tx: Tx, message_id: str, *, business_id: str, reason: str) -> None:
+    """Give a message that gets no reply any more to its business."""
+    tx.execute(
+        "UPDATE messages SET business_id = ?, reason = ? WHERE message_id = ?",
+        (business_id, reason, message_id),
+    )
+
+
 def _take_number(tx: Tx, conversation_id: int) -> int:
     row = tx.execute(
         "UPDATE conversations SET next_number = next_number + 1 WHERE id = ? "
@@ -351,10 +437,9 @@ def _take_number(tx: Tx, conversation_id: int) -> int:
     return int(row[0][0])
 
 
-def _note_inbound(tx: Tx, message: NewMessage, conversation_id: int) -> None:
-    at = message.sent_at or message.received_at
+def _note_inbound(tx: Tx, conversation_id: int, at: str, account_id: str | None = None) -> None:
     tx.execute(
         "UPDATE conversations SET last_inbound_at = max(coalesce(last_inbound_at, ''), ?), "
         "account_id = coalesce(?, account_id) WHERE id = ?",
-        (at, message.account_id, conversation_id),
+        (at, account_id, conversation_id),
     )

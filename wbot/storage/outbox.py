@@ -8,7 +8,7 @@ from wbot.domain.foreign import ForeignWords
 from wbot.domain.outgoing import Outgoing, decoded, encoded
 from wbot.domain.redaction import words_of_message
 from wbot.domain.states import REPORTED, UNSETTLED, ReplyState, SendOutcome, later_state
-from wbot.storage import customers
+from wbot.storage import customers, undelivered
 from wbot.storage import errors as failures
 from wbot.storage.tx import Row, Tx
 
@@ -43,13 +43,18 @@ FROM outbox o JOIN businesses b ON b.id = o.business_id
 WHERE o.state IN ('waiting', 'sending', 'unknown') AND b.status = 'active' AND o.id > ?
 ORDER BY o.id LIMIT ?
 """
+WAITING_NOTICE = "waiting"
+"""What the cause of a line begins with that only tells a customer to wait: no answer."""
+
 ADD_STATUS = """
 INSERT INTO statuses (wamid, status, participant, opaque, occurred_at, received_at, pricing,
-    errors, webhook_id)
+    code, errors, webhook_id)
 VALUES (:wamid, :status, :participant, :opaque, :occurred_at, :received_at, :pricing,
-    :errors, :webhook_id)
+    :code, :errors, :webhook_id)
 ON CONFLICT (wamid, status, participant) DO NOTHING
 """
+
+_AT_CUSTOMER = frozenset({ReplyState.DELIVERED, ReplyState.READ, ReplyState.PLAYED})
 
 
 class NewReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +121,8 @@ class NewStatus(msgspec.Struct, frozen=True, kw_only=True):
     occurred_at: str | None
     received_at: str
     pricing: str | None
+    code: int | None = None
+    """Of the failure, if it is one."""
     errors: str | None
     webhook_id: int | None
     """The raw body it came in, where that is kept."""
@@ -131,15 +138,25 @@ class StateChange(msgspec.Struct, frozen=True, kw_only=True):
     before: ReplyState
     after: ReplyState
     errors: str | None
+    code: int | None = None
 
     @property
     def is_newly_settled(self) -> bool:
         return self.before in UNSETTLED and self.after not in UNSETTLED
 
+    @property
+    def is_to_be_sent_again(self) -> bool:
+        return self.after is ReplyState.WAITING
+
 
 def installation_id(tx: Tx) -> str:
     """Distinguishes our own sends from those of another database."""
     return str(tx.execute("SELECT id FROM installation").fetchone()[0])
+
+
+def check_writable(tx: Tx) -> None:
+    """Write a row without changing it; raises where nothing can be written."""
+    tx.execute("UPDATE installation SET id = id")
 
 
 def opaque_of(installation: str, attempt_id: int) -> str:
@@ -176,12 +193,12 @@ def open_attempt(tx: Tx, outbox_id: int, now: str) -> int | None:
     ).rowcount
     if not changed:
         return None
-    cursor = tx.execute(
+    rows = tx.execute(
         "INSERT INTO send_attempts (outbox_id, number, opened_at) "
-        "SELECT ?1, count(*) + 1, ?2 FROM send_attempts WHERE outbox_id = ?1",
+        "SELECT ?1, count(*) + 1, ?2 FROM send_attempts WHERE outbox_id = ?1 RETURNING id",
         (outbox_id, now),
-    )
-    return int(cursor.lastrowid or 0)
+    ).fetchall()
+    return int(rows[0][0])
 
 
 def close_attempt(
@@ -206,7 +223,9 @@ def accept(tx: Tx, outbox_id: int, wamid: str, now: str) -> list[StateChange]:
     """The Graph API accepted the reply: advance it, and apply statuses that came earlier."""
     raised_now = _advance(tx, _row(tx, outbox_id), ReplyState.ACCEPTED, wamid=wamid, now=now)
     early = tx.execute(
-        "SELECT id, status, errors FROM statuses WHERE wamid = ? AND outbox_id IS NULL", (wamid,)
+        "SELECT id, status, code, errors FROM statuses WHERE wamid = ? AND outbox_id IS NULL "
+        "ORDER BY status = 'failed'",
+        (wamid,),
     ).fetchall()
     for status in early:
         raised_now += _match(tx, status, outbox_id, wamid=wamid, now=now)
@@ -253,7 +272,8 @@ def unsettled(tx: Tx) -> list[Row]:
 def attempts_alike(tx: Tx, outbox_id: int, outcome: SendOutcome, code: int | None) -> int:
     """How many attempts of the reply ended like this."""
     row = tx.execute(
-        "SELECT count(*) FROM send_attempts WHERE outbox_id = ? AND outcome = ? AND code IS ?",
+        "SELECT count(*) FROM send_attempts WHERE outbox_id = ? AND outcome = ? "
+        "AND code IS NOT DISTINCT FROM ?",
         (outbox_id, outcome, code),
     ).fetchone()
     return int(row[0])
@@ -300,10 +320,10 @@ def record_status(tx: Tx, status: NewStatus, installation: str) -> list[StateCha
     if tx.execute(ADD_STATUS, msgspec.structs.asdict(status)).rowcount == 0:
         return None
     outbox_id = _outbox_of(tx, status.wamid, status.opaque, installation)
-    if outbox_id is None:
+    if outbox_id is None or _awaits_answer(tx, outbox_id, status):
         return []
     row = tx.execute(
-        "SELECT id, status, errors FROM statuses "
+        "SELECT id, status, code, errors FROM statuses "
         "WHERE wamid = ? AND status = ? AND participant = ?",
         (status.wamid, status.status, status.participant),
     ).fetchone()
@@ -359,9 +379,10 @@ def unsettled_of(tx: Tx, customer_id: int) -> int:
 
 
 def said(tx: Tx, message_id: str) -> list[Outgoing]:
-    """The replies a message got, in order."""
+    """The replies a message got, in order; no line that only told its customer to wait."""
     rows = tx.execute(
-        "SELECT payload FROM outbox WHERE message_id = ? ORDER BY id", (message_id,)
+        "SELECT payload FROM outbox WHERE message_id = ? AND cause NOT LIKE ? ORDER BY id",
+        (message_id, f"{WAITING_NOTICE}:%"),
     ).fetchall()
     return [decoded(row[0]) for row in rows]
 
@@ -390,9 +411,23 @@ def _match(tx: Tx, status: Row, outbox_id: int, *, wamid: str, now: str) -> list
     # With any status, Meta has the message: sending it again would send it twice.
     is_known = status["status"] in REPORTED
     reported = ReplyState(status["status"]) if is_known else ReplyState.ACCEPTED
+    row = _row(tx, outbox_id)
+    if reported is ReplyState.FAILED:
+        if undelivered.wait_again(tx, row, status, wamid=wamid, now=now):
+            return [_change(row, ReplyState.WAITING, status["errors"], status["code"])]
+        if row["wamid"] not in {None, wamid} and undelivered.may_pass(status["code"]):
+            return []  # of an earlier send: it was sent again since
+    elif reported not in _AT_CUSTOMER and undelivered.has_failed_for_now(tx, wamid):
+        return []  # late: what it tells of has failed since
     return _advance(
-        tx, _row(tx, outbox_id), reported, wamid=wamid, now=now, errors=status["errors"]
+        tx, row, reported, wamid=wamid, now=now, errors=status["errors"], code=status["code"]
     )
+
+
+def _awaits_answer(tx: Tx, outbox_id: int, status: NewStatus) -> bool:
+    """Whether a failure that may pass came before the answer to the send, which then applies it."""
+    is_failure = status.status == ReplyState.FAILED and undelivered.may_pass(status.code)
+    return is_failure and _row(tx, outbox_id)["state"] == ReplyState.SENDING
 
 
 def _advance(
@@ -403,6 +438,7 @@ def _advance(
     wamid: str,
     now: str,
     errors: str | None = None,
+    code: int | None = None,
 ) -> list[StateChange]:
     before = ReplyState(row["state"])
     after = later_state(before, reported)
@@ -424,17 +460,20 @@ def _advance(
             message_id=row["message_id"],
             outbox_id=row["id"],
         )
-    return [
-        StateChange(
-            outbox_id=row["id"],
-            business_id=row["business_id"],
-            conversation_id=row["conversation_id"],
-            message_id=row["message_id"],
-            before=before,
-            after=after,
-            errors=error,
-        )
-    ]
+    return [_change(row, after, error, code)]
+
+
+def _change(row: Row, after: ReplyState, errors: str | None, code: int | None) -> StateChange:
+    return StateChange(
+        outbox_id=row["id"],
+        business_id=row["business_id"],
+        conversation_id=row["conversation_id"],
+        message_id=row["message_id"],
+        before=ReplyState(row["state"]),
+        after=after,
+        errors=errors,
+        code=code,
+    )
 
 
 def _row(tx: Tx, outbox_id: int) -> Row:

@@ -1,7 +1,9 @@
 """Whom a customer pays: names private to the customer, and other customers."""
 
+import msgspec
+
 from wbot.domain.payees import folded_name
-from wbot.storage.tx import Row, Tx
+from wbot.storage.tx import Tx, typed
 
 SELECT_OF_CUSTOMER = """
 SELECT p.id, p.name, p.number, p.created_at, coalesce(b.posted_minor, 0) AS posted_minor
@@ -48,9 +50,20 @@ LEARN_NAME = "UPDATE payees SET known_since = coalesce(known_since, ?) WHERE id 
 LEARN_CUSTOMER = "INSERT INTO known_customers VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 
 
-def of_customer(tx: Tx, customer_id: int) -> list[Row]:
+class PaidPayee(msgspec.Struct, frozen=True, kw_only=True):
+    """A payee and what they have received."""
+
+    id: int
+    name: str
+    number: str | None
+    created_at: str
+    posted_minor: int
+
+
+def of_customer(tx: Tx, customer_id: int) -> list[PaidPayee]:
     """The customer's known or paid payees, with what each has received, by name."""
-    return tx.execute(SELECT_OF_CUSTOMER, (customer_id,)).fetchall()
+    rows = tx.execute(SELECT_OF_CUSTOMER, (customer_id,)).fetchall()
+    return [typed(PaidPayee, row) for row in rows]
 
 
 def names_paid(tx: Tx, customer_id: int) -> dict[str, str]:

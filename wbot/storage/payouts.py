@@ -53,23 +53,25 @@ def payee(tx: Tx, payee_id: int) -> Row:
 
 def add_batch(tx: Tx, business_id: str, now: str) -> int:
     """A new batch, empty so far; its number."""
-    cursor = tx.execute(
-        "INSERT INTO payout_batches (business_id, created_at) VALUES (?, ?)", (business_id, now)
-    )
-    return int(cursor.lastrowid or 0)
+    rows = tx.execute(
+        "INSERT INTO payout_batches (business_id, created_at) VALUES (?, ?) RETURNING id",
+        (business_id, now),
+    ).fetchall()
+    return int(rows[0][0])
 
 
 def add(
     tx: Tx, batch_id: int, payee_id: int, *, amount_minor: int, transfer_ids: list[int]
 ) -> None:
     """Put what these transfers owe to a payee into a batch; each is in one batch at most."""
-    cursor = tx.execute(
-        "INSERT INTO payouts (batch_id, payee_id, amount_minor, state) VALUES (?, ?, ?, ?)",
+    rows = tx.execute(
+        "INSERT INTO payouts (batch_id, payee_id, amount_minor, state) VALUES (?, ?, ?, ?) "
+        "RETURNING id",
         (batch_id, payee_id, amount_minor, PayoutState.EXPORTED),
-    )
+    ).fetchall()
     tx.executemany(
         "INSERT INTO payout_transfers (transfer_id, payout_id) VALUES (?, ?)",
-        [(transfer_id, cursor.lastrowid) for transfer_id in transfer_ids],
+        [(transfer_id, rows[0][0]) for transfer_id in transfer_ids],
     )
 
 

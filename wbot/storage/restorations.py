@@ -28,6 +28,11 @@ SELECT coalesce(CASE WHEN phase = 'post' THEN target_id END, id) AS id, kind, bu
     amount_minor, currency, created_at, debit_account_id, credit_account_id
 FROM transfers WHERE id > ? AND phase IN ('posted', 'post') ORDER BY id
 """
+LOST_BATCHES = """
+SELECT b.id, b.business_id, b.created_at, s.currency, sum(p.amount_minor) AS amount_minor
+FROM payout_batches b JOIN payouts p ON p.batch_id = b.id JOIN businesses s ON s.id = b.business_id
+WHERE b.created_at > ? GROUP BY b.id ORDER BY b.id
+"""
 
 
 class Restoration(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,3 +96,8 @@ def lost_transfers(tx: Tx, copy: Restoration) -> list[Row]:
 def lost_messages(tx: Tx, copied_at: str) -> int:
     """Of a replaced database: how many messages came after the copy was made."""
     return int(tx.execute(LOST_MESSAGES, (copied_at,)).fetchone()[0])
+
+
+def lost_batches(tx: Tx, copied_at: str) -> list[Row]:
+    """Of a replaced database: the payouts that were exported after the copy was made."""
+    return tx.execute(LOST_BATCHES, (copied_at,)).fetchall()

@@ -2,7 +2,9 @@
 
 import msgspec
 
-from wbot.storage.tx import Row, Tx
+from wbot.domain.ledger import TransferState
+from wbot.storage import ledger
+from wbot.storage.tx import Tx, typed, typed_or_none
 
 SELECT_MESSAGE = """
 SELECT m.*, b.status AS business_status, v.customer_id,
@@ -20,9 +22,7 @@ SELECT e.tool, e.created_at AS done_at, t.id, t.kind, t.phase, t.amount_minor, t
     t.target_id, t.refusal, t.created_at, x.payee,
     (SELECT r.phase FROM transfers r
      WHERE r.target_id = t.id AND r.phase IN ('post', 'void', 'expire')) AS resolution,
-    (SELECT r.id FROM transfers r WHERE r.target_id = t.id AND r.kind = 'reversal') AS reversal_id,
-    EXISTS (SELECT 1 FROM transfers r WHERE r.target_id = t.id AND r.kind = 'reversal')
-        AS is_reversed
+    (SELECT r.id FROM transfers r WHERE r.target_id = t.id AND r.kind = 'reversal') AS reversal_id
 FROM effects e JOIN transfers t ON t.id = e.transfer_id
 LEFT JOIN transfer_texts x ON x.transfer_id = t.id
 WHERE e.message_id = ? ORDER BY t.id
@@ -55,6 +55,120 @@ ORDER BY received_at DESC
 """
 
 
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """A message, its business's status, and how many of its conversation go before it."""
+
+    message_id: str
+    business_id: str | None
+    business_status: str | None
+    conversation_id: int | None
+    customer_id: int | None
+    phone_number_id: str | None
+    number: int | None
+    type: str
+    reply_phone: str | None
+    reply_user_id: str | None
+    sent_at: str | None
+    received_at: str
+    not_before: str | None
+    state: str
+    reason: str | None
+    duplicates: int
+    is_late: int
+    prompt_id: int | None
+    ended_at: str | None
+    webhook_id: int | None
+    ahead: int
+
+
+class TurnAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt of a turn; without `ended_at` it is under way, or the process died."""
+
+    revision: int
+    attempt: int
+    began_at: str
+    ended_at: str | None
+    outcome: str | None
+    detail: str | None
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """A model's answer or a tool's result, as the journal has it."""
+
+    revision: int
+    kind: str
+    content: str
+    duration_ms: float
+    created_at: str
+
+
+class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What a message wrote into the ledger, and what became of it."""
+
+    id: int
+    kind: str
+    phase: str
+    amount_minor: int
+    currency: str
+    target_id: int | None
+    refusal: str | None
+    created_at: str
+    payee: str | None
+    resolution: str | None
+    reversal_id: int | None
+
+    @property
+    def state(self) -> TransferState:
+        is_reversed = self.reversal_id is not None
+        return ledger.state_by(self.phase, self.resolution, is_reversed=is_reversed)
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """One reply to the message."""
+
+    part: int
+    payload: str
+    state: str
+    wamid: str | None
+    error: str | None
+    created_at: str
+
+
+class SendAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt to send a reply; without `closed_at` it is under way, or the process died."""
+
+    id: int
+    part: int
+    number: int
+    opened_at: str
+    closed_at: str | None
+    outcome: str | None
+    wamid: str | None
+    code: int | None
+    detail: str | None
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """What WhatsApp reported of a reply."""
+
+    part: int
+    status: str
+    occurred_at: str | None
+    received_at: str
+    errors: str | None
+
+
+class OutsideCall(msgspec.Struct, frozen=True):
+    """A call to another system; times as text."""
+
+    key: str
+    tool: str
+    attempts: int
+    state: str
+    opened_at: str
+    closed_at: str | None
+
+
 class Latest(msgspec.Struct, frozen=True, kw_only=True):
     """A customer's latest message, and how many they have sent."""
 
@@ -63,10 +177,9 @@ class Latest(msgspec.Struct, frozen=True, kw_only=True):
     messages: int
 
 
-def message(tx: Tx, message_id: str) -> Row | None:
-    """The message with its business's status and how many of its conversation go before it."""
-    row: Row | None = tx.execute(SELECT_MESSAGE, (message_id,)).fetchone()
-    return row
+def message(tx: Tx, message_id: str) -> Message | None:
+    """The message, or None."""
+    return typed_or_none(Message, tx.execute(SELECT_MESSAGE, (message_id,)).fetchone())
 
 
 def message_answered_by(tx: Tx, wamid: str) -> str | None:
@@ -127,37 +240,51 @@ def is_unanswered(tx: Tx, prompt_id: int) -> bool:
     return row is not None and row[0] is None
 
 
-def turns(tx: Tx, message_id: str) -> list[Row]:
+def turns(tx: Tx, message_id: str) -> list[TurnAttempt]:
     """Every attempt of every revision, in order."""
-    return tx.execute(
+    rows = tx.execute(
         "SELECT * FROM turns WHERE message_id = ? ORDER BY revision, attempt", (message_id,)
-    ).fetchall()
+    )
+    return [typed(TurnAttempt, row) for row in rows.fetchall()]
 
 
-def steps(tx: Tx, message_id: str) -> list[Row]:
+def steps(tx: Tx, message_id: str) -> list[Step]:
     """Every model answer and tool result of every revision, in order."""
-    return tx.execute(
+    rows = tx.execute(
         "SELECT * FROM steps WHERE message_id = ? ORDER BY revision, number", (message_id,)
-    ).fetchall()
+    )
+    return [typed(Step, row) for row in rows.fetchall()]
 
 
-def transfers(tx: Tx, message_id: str) -> list[Row]:
+def outside_calls(tx: Tx, message_id: str) -> list[OutsideCall]:
+    """Every call to another system that the message made, in order."""
+    rows = tx.execute(
+        "SELECT key, tool, attempts, state, opened_at, closed_at FROM outside_calls "
+        "WHERE message_id = ? ORDER BY opened_at, key",
+        (message_id,),
+    )
+    return [OutsideCall(*row) for row in rows.fetchall()]
+
+
+def transfers(tx: Tx, message_id: str) -> list[LedgerRow]:
     """What the message did in the ledger, in order."""
-    return tx.execute(SELECT_TRANSFERS, (message_id,)).fetchall()
+    rows = tx.execute(SELECT_TRANSFERS, (message_id,))
+    return [typed(LedgerRow, row) for row in rows.fetchall()]
 
 
-def replies(tx: Tx, message_id: str) -> list[Row]:
+def replies(tx: Tx, message_id: str) -> list[Reply]:
     """The outbox rows of the message, in order."""
-    return tx.execute(
-        "SELECT * FROM outbox WHERE message_id = ? ORDER BY id", (message_id,)
-    ).fetchall()
+    rows = tx.execute("SELECT * FROM outbox WHERE message_id = ? ORDER BY id", (message_id,))
+    return [typed(Reply, row) for row in rows.fetchall()]
 
 
-def attempts(tx: Tx, message_id: str) -> list[Row]:
+def attempts(tx: Tx, message_id: str) -> list[SendAttempt]:
     """Every attempt to send one of its replies, in order."""
-    return tx.execute(SELECT_ATTEMPTS, (message_id,)).fetchall()
+    rows = tx.execute(SELECT_ATTEMPTS, (message_id,))
+    return [typed(SendAttempt, row) for row in rows.fetchall()]
 
 
-def statuses(tx: Tx, message_id: str) -> list[Row]:
+def statuses(tx: Tx, message_id: str) -> list[Status]:
     """Every status of one of its replies, in the order they came."""
-    return tx.execute(SELECT_STATUSES, (message_id,)).fetchall()
+    rows = tx.execute(SELECT_STATUSES, (message_id,))
+    return [typed(Status, row) for row in rows.fetchall()]

@@ -1,61 +1,49 @@
 """Every conversation at its own pace: one message after another, each to its end."""
 
 import asyncio
-import json
 import random
 from collections.abc import Awaitable, Callable, Collection
-from datetime import datetime
 
-import msgspec
-
-from wbot.clients.model import ModelClient
-from wbot.clients.whatsapp import PhoneNumberCredentials, WhatsApp
+from wbot.clients.model import Failing, ModelClient
+from wbot.clients.whatsapp import WhatsApp
 from wbot.clock import Clock, elapsed_ms, from_text, later, to_text
-from wbot.domain import triage
-from wbot.domain.content import content_of, context_of
-from wbot.domain.delivery import ASKED_WAIT_MAX_S, TURN_BACKOFF
+from wbot.domain.delivery import TURN_BACKOFF
 from wbot.domain.errors import (
     BlockedError,
+    OutageError,
     RejectedError,
     RetryableError,
     StaleClaimError,
     StorageError,
     WbotError,
 )
-from wbot.domain.message_age import Staleness, staleness_of
 from wbot.domain.redaction import redacted
 from wbot.domain.states import MessageState, TurnOutcome
-from wbot.domain.triage import handling_of
 from wbot.keyed_worker import KeyedWorker, RetryDelay, cancel_and_wait
 from wbot.logs import Log
 from wbot.metrics import Metrics
-from wbot.payments import answers
-from wbot.payments.quotations import quoted_in
 from wbot.settings import Settings
-from wbot.storage import customers, journal, messages
+from wbot.storage import journal, messages
 from wbot.storage.database import Database
 from wbot.storage.tx import Tx
 from wbot.turns import finish
+from wbot.turns.begun import Begun, Waits, begin, stale_in_s, wait_for_model
 from wbot.turns.config_cache import BusinessCache, Configured
+from wbot.turns.courtesies import Courtesies
 from wbot.turns.finish import Ending
+from wbot.turns.knowledge import Knowledge
 from wbot.turns.model_gate import Block, ModelGate
 from wbot.turns.model_health import ModelWatch
-from wbot.turns.turn import Begun, StoppingError, Turn
+from wbot.turns.models import Fallback, Models
+from wbot.turns.turn import StoppingError, Turn
 
-READ_MARKS_UNDER_WAY_MAX = 200
 STORAGE_RETRY_S = 1.0
 STALE_MARGIN_S = 0.1
 """Seconds after a message becomes stale, when its conversation is processed again."""
 
 
-class Waits(msgspec.Struct, frozen=True):
-    """A message that needs the model while that may not be asked; seconds until it is stale."""
-
-    stale_in_s: float
-
-
 class Conversations:
-    """Takes conversations that were rung, and hands finished replies to the outbound bell."""
+    """Processes each notified conversation, and notifies the sender of finished replies."""
 
     def __init__(
         self,
@@ -63,6 +51,7 @@ class Conversations:
         database: Database,
         cache: BusinessCache,
         model: ModelClient,
+        fallback: ModelClient | None,
         whatsapp: WhatsApp,
         settings: Settings,
         secrets: Collection[str],
@@ -74,7 +63,13 @@ class Conversations:
     ) -> None:
         self._database = database
         self._cache = cache
-        self._whatsapp = whatsapp
+        self._courtesies = Courtesies(
+            database=database,
+            whatsapp=whatsapp,
+            clock=clock,
+            log=log,
+            notify_outbound=notify_outbound,
+        )
         self._settings = settings
         self._secrets = secrets
         self._clock = clock
@@ -82,20 +77,42 @@ class Conversations:
         self._metrics = metrics
         self._notify_outbound = notify_outbound
         self._are_books_right = are_books_right
-        self._tasks: asyncio.TaskGroup
-        self._watching: asyncio.Task[None] | None = None
-        self._read_marks: set[asyncio.Task[None]] = set()
+        self._watching: list[asyncio.Task[None]] = []
         self._worker = KeyedWorker(
             "conversation", self._process_next, running_max=settings.turns_max
         )
         self.notify = self._worker.notify
         self._model_gate = ModelGate(self.notify)
+        self._knowledge = Knowledge(log)
         self.model_watch = ModelWatch(
             model,
             database=database,
             default_model=settings.model,
             clock=clock,
             on_recovery=self._model_gate.retry,
+            has_stand_in=fallback is not None,
+        )
+        self.fallback_watch = None if fallback is None else self._watch_fallback(fallback)
+        self._models = Models(self.model_watch, self._fallback())
+
+    def _watch_fallback(self, client: ModelClient) -> ModelWatch:
+        return ModelWatch(
+            client,
+            database=self._database,
+            default_model=self._settings.model_fallback,
+            clock=self._clock,
+            on_recovery=lambda _: self._model_gate.retry(),
+            is_always_used=True,
+        )
+
+    def _fallback(self) -> Fallback | None:
+        if self.fallback_watch is None:
+            return None
+        return Fallback(
+            watch=self.fallback_watch,
+            name=self._settings.model_fallback,
+            after_s=self._settings.api_timeout,
+            count=self._metrics.fallback_answers.inc,
         )
 
     @property
@@ -105,8 +122,31 @@ class Conversations:
 
     @property
     def blocked(self) -> dict[str, str]:
-        """By business: why its model cannot be asked, in our words; gone once it answers again."""
-        return self._model_gate.reasons
+        """By business: why its model cannot be asked; gone once it answers again.
+
+        An outage is not among them: it passes by itself, and lasting is told by the model's watch.
+        """
+        found = {}
+        for business_id, block in self._model_gate.blocks.items():
+            if block.model is None or not self.model_watch.is_down(block.model):
+                reason = self.model_watch.refusal_of(block.model) if block.model else None
+                found[business_id] = reason or block.reason
+        return found
+
+    def failing_models(self) -> list[Failing]:
+        """Every model that last failed, the fallback included."""
+        fallback = self.fallback_watch.failing() if self.fallback_watch else []
+        return [*self.model_watch.failing(), *fallback]
+
+    @property
+    def unreadable_knowledge(self) -> dict[str, str]:
+        """By business: why its file of knowledge is not in the prompt."""
+        return self._knowledge.problems
+
+    @property
+    def stands_in(self) -> str | None:
+        """The fallback's name, where it answers in place of the default model now."""
+        return self._models.stands_in_for(self._settings.model)
 
     def share_among(self, businesses: int) -> None:
         """From now on so many businesses share the places."""
@@ -122,14 +162,15 @@ class Conversations:
         self._model_gate.retry()
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
-        self._tasks = tasks
-        self._watching = tasks.create_task(self.model_watch.run(), name="model watch")
+        self._courtesies.start(tasks)
+        watches = [self.model_watch, *([self.fallback_watch] if self.fallback_watch else [])]
+        self._watching = [tasks.create_task(one.run(), name="model watch") for one in watches]
         self._worker.start(tasks)
 
     async def stop(self, grace_s: float) -> None:
         await self._worker.stop(grace_s)
-        started = () if self._watching is None else (self._watching,)  # a start may have failed
-        await cancel_and_wait([*started, *self._read_marks])
+        await cancel_and_wait(self._watching)
+        await self._courtesies.stop()
 
     async def _process_next(self, conversation_id: int, business_id: str) -> RetryDelay:
         may_ask = self._model_gate.enter(business_id, conversation_id)
@@ -139,10 +180,16 @@ class Conversations:
                 return None
             may_ask = self._model_gate.enter(business_id, conversation_id)
             begun = await self._database.write(
-                lambda tx: self._begin(tx, conversation_id, may_ask=may_ask)
+                lambda tx: begin(
+                    tx,
+                    conversation_id,
+                    may_ask=may_ask,
+                    now=self._clock.now(),
+                    stale_after_s=self._settings.stale_after,
+                )
             )
             if isinstance(begun, Waits):
-                return self._wait(conversation_id, business_id, begun.stale_in_s)
+                return self._wait(conversation_id, business_id, begun, is_held=not may_ask)
             if begun is None or isinstance(begun, float):
                 return begun
             return await self._attempt(begun)
@@ -169,71 +216,23 @@ class Conversations:
         except BlockedError as error:
             self._hold_business(business_id, error)
             return False
-        reason = self.model_watch.refusal_of(self._model_of(configured))
+        reason = self._models.refusal_of(self._model_of(configured))
         if reason is not None:
             self._model_gate.block(business_id, Block(reason, self._model_of(configured)))
         return True
 
-    def _wait(self, conversation_id: int, business_id: str, seconds: float) -> RetryDelay:
-        """Wait at the gate, or so many seconds: then the message is stale, and is asked about."""
+    def _wait(
+        self, conversation_id: int, business_id: str, waits: Waits, *, is_held: bool
+    ) -> RetryDelay:
+        """Wait, at the gate where the business is held; then the customer is told, or asked."""
+        if waits.is_told:
+            self._notify_outbound(conversation_id, business_id)
+        if not is_held:
+            return waits.seconds
         if self._model_gate.enter(business_id, conversation_id):  # it has opened meanwhile
             return 0
         self._model_gate.wait(business_id, conversation_id)
-        return max(seconds, STALE_MARGIN_S)
-
-    def _begin(self, tx: Tx, conversation_id: int, *, may_ask: bool) -> Begun | Waits | RetryDelay:
-        message = messages.next_of(tx, conversation_id)
-        if message is None:
-            return None
-        now = self._clock.now()
-        if message.not_before is not None and from_text(message.not_before) > now:
-            return (from_text(message.not_before) - now).total_seconds()
-        raw = json.loads(message.content or "{}")
-        content = content_of(raw)
-        how = handling_of(content, raw.get("group_id"))
-        decisions = answers.decisions_in(tx, message)
-        staleness = self._staleness(message, now)
-        moved_money = journal.moved_money(tx, message.message_id)
-        is_due = isinstance(how, triage.Answer) and staleness is Staleness.FRESH
-        stops = is_due and answers.stop_in(tx, message, to_text(now))
-        asks = is_due and not decisions and not stops
-        if asks and not (may_ask or moved_money or _has_steps(tx, message)):
-            return Waits(self._stale_in_s(message, now))
-        is_silent = isinstance(how, triage.Silence) or staleness is Staleness.EXPIRED
-        shows_reading = not (is_silent or message.is_marked_read)
-        return Begun(
-            message=message,
-            claim=journal.claim_conversation(
-                tx,
-                conversation_id,
-                message.message_id,
-                to_text(now),
-                is_marked_read=shows_reading,
-            ),
-            customer_id=customers.required_of(tx, conversation_id),
-            moved_money=moved_money,
-            has_decided=journal.has_decided(tx, message.message_id),
-            content=content,
-            context=context_of(raw),
-            handling=how,
-            stops=stops,
-            quotation=quoted_in(tx, message),
-            decisions=decisions,
-            staleness=staleness,
-            came_fresh=self._staleness(message, from_text(message.received_at)) is Staleness.FRESH,
-            is_late=messages.note_lateness(tx, message),
-            shows_reading=shows_reading,
-        )
-
-    def _staleness(self, message: messages.StoredMessage, now: datetime) -> Staleness:
-        # A yes to going on with an old message asks for it anew.
-        asked_for_at = message.taken_up_at or message.sent_at
-        return staleness_of(
-            from_text(asked_for_at) if asked_for_at else None,
-            from_text(message.received_at),
-            now,
-            self._settings.stale_after,
-        )
+        return max(waits.seconds, STALE_MARGIN_S)
 
     async def _attempt(self, begun: Begun) -> RetryDelay:
         """Run the turn and record how it went: the boundary at which every failure ends."""
@@ -247,7 +246,7 @@ class Conversations:
             configured = await self._cache.get(begun.message.business_id)
             turn = self._turn(begun, configured)
             if begun.shows_reading:
-                self._mark_read(configured.credentials, begun)
+                self._courtesies.mark_read(configured.credentials, begun)
             async with asyncio.timeout(self._settings.turn_timeout):
                 ending = await turn.run()
             await self._close(begun, ending)
@@ -258,6 +257,9 @@ class Conversations:
         except Exception as error:  # noqa: BLE001  the turn boundary: whatever it is, it is recorded
             if turn is not None and turn.model_ms:
                 self._open_gate(configured)
+            if isinstance(error, TimeoutError) and turn is not None and turn.is_asking:
+                error = OutageError("The model did not answer within the turn's time.")
+                return await self._hold(begun, error)
             return await self._ended_by(begun, configured, error)
         if turn.model_ms:
             self._open_gate(configured)
@@ -292,13 +294,15 @@ class Conversations:
             begun,
             configured.business,
             database=self._database,
-            model=self.model_watch,
+            models=self._models,
             default_model=self._settings.model,
+            knowledge=self._knowledge.of(configured.business),
             stale_after_s=self._settings.stale_after,
             clock=self._clock,
             is_stopping=lambda: self._worker.is_stopping,
             are_books_right=self._are_books_right,
             notify_outbound=self._notify_outbound,
+            tell_slow=lambda: self._courtesies.tell_slow(begun),
         )
 
     async def _close(self, begun: Begun, ending: Ending) -> None:
@@ -331,9 +335,8 @@ class Conversations:
         if isinstance(error, TimeoutError):
             reason = "The turn took too long."
         wait_s = self._wait_s(begun, error)
-        if _asked_wait_s(error) is not None and self._age_s(begun) < ASKED_WAIT_MAX_S:
-            self._log_retry(begun, wait_s, reason)
-            return await self._release(begun, TurnOutcome.RETRY, reason, wait_s=wait_s)
+        if _asked_wait_s(error) is not None:
+            return await self._hold(begun, error, reason)
         is_final = isinstance(error, RejectedError)
         if not is_final and begun.claim.attempt < self._settings.max_attempts:
             self._log_retry(begun, wait_s, reason)
@@ -356,6 +359,14 @@ class Conversations:
         self._notify_outbound(begun.message.conversation_id, begun.message.business_id)
         return 0
 
+    async def _hold(self, begun: Begun, error: Exception, reason: str | None = None) -> RetryDelay:
+        """Try again without counting: the customer is told of it, and asked once it is stale."""
+        wait_s = self._wait_s(begun, error)
+        told = reason or str(error)
+        self._log_retry(begun, wait_s, told)
+        await self._release(begun, TurnOutcome.RETRY, told, wait_s=wait_s)
+        return 0  # the conversation is looked at again: it may be time to tell its customer
+
     def _wait_s(self, begun: Begun, error: Exception) -> float:
         attempts, jitter = begun.claim.failures + 1, random.random()  # noqa: S311  no secret
         asked_s = _asked_wait_s(error)
@@ -363,10 +374,6 @@ class Conversations:
             return TURN_BACKOFF.wait_s(attempts, jitter)
         longest_s = self._settings.turn_timeout
         return TURN_BACKOFF.asked_wait_s(attempts, min(asked_s, longest_s), jitter)
-
-    def _age_s(self, begun: Begun) -> float:
-        """Seconds since this revision of the message was first claimed."""
-        return (self._clock.now() - from_text(begun.claim.first_began_at)).total_seconds()
 
     def _log_retry(self, begun: Begun, wait_s: float, reason: str) -> None:
         self._log.warning(
@@ -381,8 +388,7 @@ class Conversations:
         self, begun: Begun, configured: Configured | None, error: BlockedError
     ) -> RetryDelay:
         """Release the message; its business's conversations wait until a try makes sense."""
-        business_id, conversation_id = begun.message.business_id, begun.message.conversation_id
-        words = begun.message.words
+        business_id, words = begun.message.business_id, begun.message.words
         reason = redacted(str(error), secrets=self._secrets, messages=words)
         self._log.error("turn.blocked", message_id=begun.message.message_id, error=reason)
         if configured is None:
@@ -390,8 +396,10 @@ class Conversations:
         else:
             self._model_gate.block(business_id, Block(error.own_words, self._model_of(configured)))
         await self._release(begun, TurnOutcome.BLOCKED, reason, wait_s=0)
-        seconds = self._stale_in_s(begun.message, self._clock.now())
-        return self._wait(conversation_id, business_id, seconds)
+        message, now = begun.message, self._clock.now()
+        left_s = stale_in_s(message, now, self._settings.stale_after)
+        waits = await self._database.write(lambda tx: wait_for_model(tx, message, left_s, now))
+        return self._wait(message.conversation_id, business_id, waits, is_held=True)
 
     def _hold_business(self, business_id: str, error: BlockedError) -> None:
         reason = redacted(str(error), secrets=self._secrets)
@@ -402,15 +410,11 @@ class Conversations:
         """The model answered, if only with an error: unless it is blocked, all may go on."""
         if configured is None:
             return
-        if self.model_watch.refusal_of(self._model_of(configured)) is None:
+        if self._models.refusal_of(self._model_of(configured)) is None:
             self._model_gate.open(configured.business.id)
 
     def _model_of(self, configured: Configured) -> str:
         return configured.business.model or self._settings.model
-
-    def _stale_in_s(self, message: messages.StoredMessage, now: datetime) -> float:
-        age_s = (now - _asked_for_at(message)).total_seconds()
-        return self._settings.stale_after - age_s
 
     async def _release(
         self, begun: Begun, outcome: TurnOutcome, detail: str | None, *, wait_s: float
@@ -441,27 +445,6 @@ class Conversations:
         await self._database.write(put)
         return wait_s
 
-    def _mark_read(self, credentials: PhoneNumberCredentials, begun: Begun) -> None:
-        # Unjournaled and unwaited for: it is a courtesy, and must never cost the reply a second.
-        if len(self._read_marks) < READ_MARKS_UNDER_WAY_MAX:
-            task = self._tasks.create_task(
-                self._send_read_mark(credentials, begun), name="read mark"
-            )
-            self._read_marks.add(task)
-            task.add_done_callback(self._read_marks.discard)
-
-    async def _send_read_mark(self, credentials: PhoneNumberCredentials, begun: Begun) -> None:
-        message_id = begun.message.message_id
-        try:
-            await self._whatsapp.mark_read(credentials, message_id, is_typing=True)
-        except Exception as error:  # noqa: BLE001  a courtesy must never cost more than itself
-            self._log.info(
-                "read_mark.failed",
-                message_id=message_id,
-                error=str(error),
-                quotable=begun.message.words,
-            )
-
     def _report(self, begun: Begun, turn: Turn, ending: Ending, started: float) -> None:
         ended = self._clock.monotonic()
         waited = self._clock.now() - from_text(begun.message.received_at)
@@ -484,15 +467,6 @@ class Conversations:
             state=ending.state,
             reason=ending.reason,
         )
-
-
-def _asked_for_at(message: messages.StoredMessage) -> datetime:
-    """When its customer last asked for it: by writing it, or by a yes to going on with it."""
-    return from_text(message.taken_up_at or message.sent_at or message.received_at)
-
-
-def _has_steps(tx: Tx, message: messages.StoredMessage) -> bool:
-    return bool(journal.steps(tx, message.message_id, message.revision))
 
 
 def _asked_wait_s(error: Exception) -> float | None:

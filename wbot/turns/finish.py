@@ -15,16 +15,25 @@ from wbot.domain.message_age import WINDOW_S, stale_prompt
 from wbot.domain.messages import ButtonReply
 from wbot.domain.money_claims import NO_MONEY_MOVED, repeats_amount
 from wbot.domain.outgoing import Outgoing, Prompt, Text
-from wbot.domain.prompts import PromptKind, decision_of_button
-from wbot.domain.receipts import reply_text
-from wbot.domain.states import MessageState, TurnOutcome
+from wbot.domain.prompts import PromptKind, decision_of_button, decisions_of
+from wbot.domain.receipts import our_lines, reply_text
+from wbot.domain.states import MessageState, OutsideCallState, TurnOutcome
 from wbot.domain.triage import handling_of
-from wbot.domain.whatsapp_text import as_whatsapp_shows
 from wbot.payments import consent
-from wbot.storage import businesses, errors, journal, messages, outbox, prompts
+from wbot.storage import (
+    businesses,
+    errors,
+    journal,
+    messages,
+    outbox,
+    outside_calls,
+    prompts,
+    undelivered,
+)
 from wbot.storage.journal import Claim
 from wbot.storage.messages import StoredMessage
 from wbot.storage.tx import Tx
+from wbot.turns.markdown import as_whatsapp_shows
 
 ASKED_ABOUT = "asked_about"
 """Why a stale message is silent: the question put for another one speaks of it too."""
@@ -34,6 +43,11 @@ ERROR_TEXT = (
 )
 """What the customer reads when a turn fails for good, unless the business words it."""
 
+
+MISSED = "These messages did not reach you earlier:"
+NOT_DELIVERED = "An earlier message of mine did not reach you; please ask again if you need it."
+INCOMPLETE = "Your request could not be completed."
+"""What the customer reads where nobody can say whether a call to another system acted."""
 
 NOT_OWN = "(something that you passed on)"
 """In place of a card or forwarded words, where a customer's stale messages are repeated."""
@@ -87,7 +101,8 @@ def _parts(tx: Tx, message: StoredMessage, ending: Ending, now: str) -> list[Out
     if ending.prompt is not None:
         return [ending.prompt]
     business = businesses.required(tx, message.business_id)
-    receipts = unique([*consent.expiry_lines(tx, message, business), *ending.receipts])
+    told = [*_undelivered(tx, message, now), *consent.expiry_lines(tx, message, business)]
+    receipts = unique([*told, *ending.receipts])
     asked = consent.question(tx, message, business, receipts=receipts, now=now)
     if asked is not None:
         return [asked]
@@ -110,16 +125,40 @@ def _with_denial(tx: Tx, message: StoredMessage, words: str) -> str:
     return f"{words.rstrip()}\n\n{NO_MONEY_MOVED}"
 
 
+def _undelivered(tx: Tx, message: StoredMessage, now: str) -> list[str]:
+    """Lines about what failed to reach the customer; a question still open is sent once more.
+
+    Of a reply only the ledger's lines are repeated: the model's words were for another moment.
+    """
+    lines: list[str] = []
+    is_told_of = False
+    for outbox_id, said in undelivered.untold(tx, message.conversation_id):
+        if isinstance(said, Prompt) and _is_open(tx, said):
+            undelivered.send_again(tx, outbox_id, now)
+            continue
+        undelivered.mark_told(tx, outbox_id, now)
+        lines += our_lines(said.body).splitlines()
+        is_told_of = True
+    if lines:
+        return [MISSED, *lines]
+    return [NOT_DELIVERED] if is_told_of else []
+
+
+def _is_open(tx: Tx, said: Prompt) -> bool:
+    asked = (prompts.by_token(tx, decision.token) for decision in decisions_of(said))
+    return any(row is not None and row["outcome"] is None for row in asked)
+
+
 def _ask(tx: Tx, message: StoredMessage, *, before: str, now: str) -> tuple[Prompt, list[str]]:
     """Put one question for the whole run of stale messages, and end those that wait with it."""
     run = {message.message_id: _words(message.content)}
     since = to_text(later(from_text(now), -WINDOW_S))
     for row in messages.waiting_stale(tx, message.conversation_id, since=since, before=before):
-        words = _words(row["content"])
-        if words is not None and not journal.moved_money(tx, row["message_id"]):
-            run[row["message_id"]] = words
+        words = _words(row.content)
+        if words is not None and not journal.moved_money(tx, row.message_id):
+            run[row.message_id] = words
             messages.finish(
-                tx, row["message_id"], state=MessageState.SILENT, reason=ASKED_ABOUT, now=now
+                tx, row.message_id, state=MessageState.SILENT, reason=ASKED_ABOUT, now=now
             )
     asked = prompts.ask(
         tx,
@@ -162,12 +201,12 @@ def fail(
     After an effect the receipts stand alone: the error text could read as if nothing had happened.
     """
     receipts = receipts_of(tx, message.message_id, claim.revision)
-    ending = Ending(
-        state=MessageState.FAILED,
-        receipts=receipts,
-        words="" if receipts else error_text or ERROR_TEXT,
-        reason=error,
-    )
+    words = "" if receipts else error_text or ERROR_TEXT
+    for call in outside_calls.open_calls(tx, message.message_id):
+        outside_calls.close_call(tx, call.key, OutsideCallState.UNKNOWN, now)
+        words = INCOMPLETE
+        error += f" It is unknown whether {call.tool} has acted; its key is {call.key}."
+    ending = Ending(state=MessageState.FAILED, receipts=receipts, words=words, reason=error)
     close(tx, message, claim, ending=ending, now=now)
     errors.add(
         tx,

@@ -6,7 +6,7 @@ conversation tries for all of them.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -34,9 +34,9 @@ class ModelGate:
         self._waiting: dict[str, dict[int, None]] = {}
 
     @property
-    def reasons(self) -> dict[str, str]:
-        """By business: why its model cannot be asked."""
-        return {business: block.reason for business, block in self._blocks.items()}
+    def blocks(self) -> Mapping[str, Block]:
+        """By business: why its turns cannot go on."""
+        return self._blocks
 
     def block_of(self, business_id: str) -> Block | None:
         return self._blocks.get(business_id)

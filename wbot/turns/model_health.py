@@ -10,10 +10,14 @@ import msgspec
 from wbot.clients.model import Answer, Failing, ModelClient
 from wbot.clock import Clock
 from wbot.domain.errors import (
+    BadAnswerError,
     BlockedError,
+    FilteredError,
+    OutageError,
     RejectedError,
     RetryableError,
     StorageError,
+    TooLongError,
     WbotError,
 )
 from wbot.storage import businesses
@@ -21,7 +25,9 @@ from wbot.storage.database import Database
 
 LOOK_EVERY_S = 1.0
 ASK_AGAIN_S = 15.0
-"""Seconds after which a failing model that no turn asks is asked by the watch."""
+"""Seconds after which a failing model that no turn asks is asked by the watch, at the latest."""
+OUTAGE_SHARE = 0.5
+"""Of an outage's age: the wait until it is asked again whether it is over."""
 QUESTION = ({"role": "user", "content": "Please answer with the word OK."},)
 
 
@@ -31,15 +37,17 @@ class _Trouble(msgspec.Struct):
     reason: str
     tools: Sequence[Mapping[str, Any]]
     is_refusal: bool
+    is_outage: bool
 
 
 class ModelWatch:
     """A model client that remembers how the one behind it fares, whatever the failure.
 
-    A refusal may lie in one message's words, and after an outage nobody may write: so a failing
-    model is asked again, with the tools of the turn it failed, until it answers or is out of use.
-    One that refuses its key, its quota or its name is asked by nobody else meanwhile; when that is
-    over, `on_recovery` is called with its name.
+    A failure may lie in one message's words: a harmless question tells. After an outage nobody may
+    write: so a failing model is asked again, with the tools of the turn it failed, until it answers
+    or is out of use. One that refuses everybody, or is down, is asked by nobody else meanwhile;
+    when that is over, `on_recovery` is called with its name. Where another model stands in, no
+    turn waits for the harmless question.
     """
 
     def __init__(
@@ -50,8 +58,12 @@ class ModelWatch:
         default_model: str,
         clock: Clock,
         on_recovery: Callable[[str], None],
+        is_always_used: bool = False,
+        has_stand_in: bool = False,
     ) -> None:
         self._model = model
+        self._is_always_used = is_always_used
+        self._has_stand_in = has_stand_in
         self._database = database
         self._default_model = default_model
         self._clock = clock
@@ -91,10 +103,15 @@ class ModelWatch:
         trouble = self._troubles.get(model)
         return trouble.reason if trouble is not None and trouble.is_refusal else None
 
+    def is_down(self, model: str) -> bool:
+        """Whether it refuses for an outage, which passes by itself."""
+        trouble = self._troubles.get(model)
+        return trouble is not None and trouble.is_refusal and trouble.is_outage
+
     def _check_refusal(self, model: str) -> None:
-        reason = self.refusal_of(model)
-        if reason is not None:
-            raise BlockedError(reason)
+        trouble = self._troubles.get(model)
+        if trouble is not None and trouble.is_refusal:
+            raise (OutageError if trouble.is_outage else BlockedError)(trouble.reason)
 
     async def _is_refusing(self, model: str, tools: Sequence[Mapping[str, Any]]) -> bool:
         """Whether the model refuses a harmless question too, or only what it was just asked."""
@@ -119,14 +136,20 @@ class ModelWatch:
         started = self._clock.monotonic()
         try:
             answer = await self._model.complete(messages, model=model, tools=tools)
+        except (FilteredError, TooLongError):  # it is there, and has read the words
+            self._note_answer(model, started)
+            raise
         except (WbotError, asyncio.CancelledError) as error:  # cancelled: the turn's time is over
             self._note(model, error, tools, is_probe=is_probe)
             raise
+        self._note_answer(model, started)
+        return answer
+
+    def _note_answer(self, model: str, started: float) -> None:
         trouble = self._troubles.get(model)
         # What was asked before the refusal proves nothing about the time after it.
         if trouble is not None and not (trouble.is_refusal and started < trouble.asked_at):
             self._end_trouble(model)
-        return answer
 
     def _note(
         self,
@@ -139,15 +162,22 @@ class ModelWatch:
         now, before = self._clock.monotonic(), self._troubles.get(model)
         was_refusal = before is not None and before.is_refusal
         is_refusal = was_refusal
+        is_outage = isinstance(error, OutageError | asyncio.CancelledError)
         if isinstance(error, BlockedError):
-            is_refusal = was_refusal or is_probe or not error.may_be_request
-        elif is_probe and isinstance(error, RejectedError):  # key, quota and name have passed
+            stands_in = self._has_stand_in and is_outage
+            is_refusal = was_refusal or is_probe or stands_in or not error.may_be_request
+            # The harmless question may be what the endpoint cannot take: a turn's own may pass.
+            if is_probe and was_refusal and is_outage and error.may_be_request:
+                is_refusal = stands_in
+        elif self._has_stand_in and is_outage:  # cancelled
+            is_refusal = True
+        elif is_probe and isinstance(error, RejectedError | BadAnswerError):  # it is there again
             is_refusal = False
         reason = "The model did not answer in time."
         if isinstance(error, WbotError):
             reason = error.own_words
         since = before.since if before else now
-        self._troubles[model] = _Trouble(since, now, reason, tools, is_refusal)
+        self._troubles[model] = _Trouble(since, now, reason, tools, is_refusal, is_outage)
         if was_refusal and not is_refusal:
             self._on_recovery(model)
 
@@ -167,9 +197,21 @@ class ModelWatch:
         if not self._troubles:
             return
         in_use = await self._database.read(businesses.models)
+        due = []
         for model, trouble in list(self._troubles.items()):
-            if model not in in_use and not (model == self._default_model and None in in_use):
+            is_used = self._is_always_used or model in in_use
+            if not is_used and not (model == self._default_model and None in in_use):
                 self._end_trouble(model)
-            elif self._clock.monotonic() - trouble.asked_at >= ASK_AGAIN_S:
-                with suppress(WbotError):
-                    await self._ask(QUESTION, model=model, tools=trouble.tools, is_probe=True)
+            elif self._clock.monotonic() - trouble.asked_at >= self._wait_s(trouble):
+                due.append(self._probe(model, trouble))
+        await asyncio.gather(*due)  # one that hangs delays no other
+
+    async def _probe(self, model: str, trouble: _Trouble) -> None:
+        with suppress(WbotError):
+            await self._ask(QUESTION, model=model, tools=trouble.tools, is_probe=True)
+
+    def _wait_s(self, trouble: _Trouble) -> float:
+        if not (trouble.is_outage and trouble.is_refusal):
+            return ASK_AGAIN_S
+        age_s = self._clock.monotonic() - trouble.since
+        return min(ASK_AGAIN_S, max(LOOK_EVERY_S, age_s * OUTAGE_SHARE))

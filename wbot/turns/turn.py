@@ -1,46 +1,62 @@
 """One attempt of one message: rounds of model and tools, each kept before the next begins."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from wbot.clients.model import Answer, ModelClient, ToolCall
-from wbot.clock import Clock, elapsed_ms, later, to_text
+from wbot.clients.model import Answer, ToolCall
+from wbot.clients.model.answers import assistant_message, tool_message
+from wbot.clock import Clock, elapsed_ms, from_text, later, to_text
 from wbot.domain import triage
 from wbot.domain.business import Business
-from wbot.domain.errors import RejectedError, WbotError
+from wbot.domain.errors import FilteredError, RejectedError, TooLongError, WbotError
 from wbot.domain.foreign import ForeignWords, is_foreign, words_for_model
-from wbot.domain.history import ChatMessage
+from wbot.domain.history import ChatMessage, shorter
 from wbot.domain.labels import Label
 from wbot.domain.message_age import Staleness
-from wbot.domain.messages import ButtonReply, Content, Context
+from wbot.domain.messages import ButtonReply
 from wbot.domain.own_words import typed_in
 from wbot.domain.policy import AskReason
 from wbot.domain.prompts import Decision, PromptKind
 from wbot.domain.states import MessageState
-from wbot.domain.triage import Handling
 from wbot.payments import answers, consent, labels
 from wbot.payments.context import PaymentContext
-from wbot.payments.quotations import Quotation
-from wbot.storage import businesses, customers, journal, ledger, messages
+from wbot.storage import (
+    businesses,
+    customers,
+    journal,
+    ledger,
+    messages,
+    outside_calls,
+    waiting_notices,
+)
 from wbot.storage.database import Database
-from wbot.storage.journal import Claim, Step
-from wbot.storage.messages import StoredMessage
+from wbot.storage.journal import Step
+from wbot.storage.outside_calls import OutsideCall
 from wbot.storage.tx import Tx
-from wbot.turns import toolbox
+from wbot.turns import toolbox, waiting_notice
+from wbot.turns.begun import Begun
 from wbot.turns.finish import Ending, receipts_read, unique
+from wbot.turns.models import Models
 from wbot.turns.prompt import (
-    assistant_message,
-    build_prompt,
+    Base,
+    context_text,
     recent_history,
     system_text,
-    tool_message,
 )
+from wbot.turns.tools import Outcome, OutsideTool
+
+OWNER_WRITES = "owner_writes"
+"""Why a message is silent: the owner has just written to the customer from the phone."""
 
 ROUNDS_MAX = 6
 CALLS_PER_ANSWER_MAX = 10
+
+FILTERED = "Sorry, I cannot answer that. Please write it in other words."
+"""What the customer reads where the endpoint's content filter stops their message."""
 
 BOOKS_ARE_WRONG = (
     "Payments and balances are paused while our books are checked; please try again later."
@@ -49,32 +65,6 @@ BOOKS_ARE_WRONG = (
 
 class StoppingError(WbotError):
     """The service is stopping; what is stored stands, the rest follows at the next start."""
-
-
-class Begun(msgspec.Struct, frozen=True, kw_only=True):
-    """A message whose turn has begun, and what its first transaction read."""
-
-    message: StoredMessage
-    claim: Claim
-    customer_id: int
-    moved_money: bool
-    """In an earlier revision or attempt."""
-    has_decided: bool
-    """An earlier attempt carried its answer to a confirmation out."""
-    content: Content
-    context: Context | None
-    handling: Handling
-    stops: bool
-    """Whether it is a stop word, and there is something to stop."""
-    quotation: Quotation | None
-    decisions: tuple[Decision, ...]
-    """The answers to questions of ours that it can be: one counts, several are asked about."""
-    staleness: Staleness
-    came_fresh: bool
-    """It was fresh when it was received, however late its turn is."""
-    is_late: bool
-    shows_reading: bool
-    """Whether its customer is to see that it is read: once, and never for a silence."""
 
 
 class Turn:
@@ -86,27 +76,33 @@ class Turn:
         business: Business,
         *,
         database: Database,
-        model: ModelClient,
+        models: Models,
         default_model: str,
+        knowledge: str,
         stale_after_s: float,
         clock: Clock,
         is_stopping: Callable[[], bool],
         are_books_right: Callable[[], Awaitable[bool]],
         notify_outbound: Callable[[int, str], None],
+        tell_slow: Callable[[], None],
     ) -> None:
+        self.is_asking = False
+        """Whether it waits for the model now."""
         self.model_ms = 0.0
         self.tools_ms = 0.0
         self._begun = begun
         self._message = begun.message
         self._business = business
         self._database = database
-        self._model = model
+        self._models = models
+        self._knowledge = knowledge
         self._model_name = business.model or default_model
         self._stale_after_s = stale_after_s
         self._clock = clock
         self._is_stopping = is_stopping
         self._are_books_right = are_books_right
         self._notify_outbound = notify_outbound
+        self._tell_slow = tell_slow
         self._stored = {step.number: step for step in begun.claim.steps}
         self._number = 0
 
@@ -126,6 +122,8 @@ class Turn:
         was_done_before = begun.claim.revision > 0 and not begun.claim.steps
         if begun.moved_money and (was_done_before or not is_fresh or begun.has_decided):
             return await self._receipts_alone()
+        if not is_fresh and await self._database.read(self._has_open_call):
+            raise RejectedError("The message became too old while a call had no answer.")
         if begun.staleness is Staleness.EXPIRED:
             return Ending(state=MessageState.SILENT, reason="window_closed")
         if self._decisions and not begun.came_fresh:  # it may not be meant just now
@@ -157,6 +155,8 @@ class Turn:
         match self._begun.handling:
             case triage.Silence(reason=reason):
                 return Ending(state=MessageState.SILENT, reason=str(reason))
+            case triage.Answer() | triage.Decline() if self._is_owner_writing():
+                return Ending(state=MessageState.SILENT, reason=OWNER_WRITES)
             case triage.Decline(sentence=sentence):
                 return Ending(state=MessageState.ANSWERED, words=sentence)
             case triage.Answer() if not is_fresh:
@@ -166,6 +166,13 @@ class Turn:
                 if (label := labels.said_in(self._begun.content, self._begun.context)) is not None:
                     return await self._name(label)
                 return await self._converse()
+
+    def _is_owner_writing(self) -> bool:
+        spoke_at = self._begun.owner_spoke_at
+        if spoke_at is None:
+            return False
+        until = later(from_text(spoke_at), self._business.echo_pause_s)
+        return self._clock.now() < until
 
     async def _act_on_money(self, act: Callable[..., answers.Settled]) -> Ending:
         if not await self._are_books_right():
@@ -226,9 +233,18 @@ class Turn:
 
     async def _converse(self) -> Ending:
         receipts: list[str | None] = [*await self._name_cards()]
-        prompt = await self._first_prompt()
+        base = await self._base()
+        rounds: list[dict[str, Any]] = []
         for _ in range(ROUNDS_MAX):
-            answer = await self._model_step(prompt)
+            try:
+                answer, base = await self._model_step(base, rounds)
+            except FilteredError:
+                return Ending(
+                    state=MessageState.ANSWERED,
+                    receipts=unique(receipts),
+                    words="" if any(receipts) else FILTERED,
+                    reason="content_filter",
+                )
             if not answer.tool_calls:
                 return Ending(
                     state=MessageState.ANSWERED,
@@ -236,36 +252,43 @@ class Turn:
                     words=answer.text,
                     is_by_model=True,
                 )
-            prompt.append(assistant_message(answer))
+            rounds.append(assistant_message(answer))
             for place, call in enumerate(answer.tool_calls):
-                step = await self._tool_step(call, place)
+                step = await self._tool_step(call, place, is_fallback=answer.is_fallback)
                 receipts.append(step.receipt)
-                prompt.append(tool_message(call.id, step.result))
+                rounds.append(tool_message(call.id, step.result))
             goes_on = self._number + 1 in self._stored  # of an attempt that died further on
             if not goes_on and await self._database.read(self._has_asked):
                 return Ending(state=MessageState.ANSWERED, receipts=unique(receipts))
         raise RejectedError(f"The model called tools {ROUNDS_MAX} times without an answer.")
 
+    def _has_open_call(self, tx: Tx) -> bool:
+        return bool(outside_calls.open_calls(tx, self._message.message_id))
+
     def _has_asked(self, tx: Tx) -> bool:
         """Whether something is pending now that only the customer can say yes to."""
         return bool(ledger.open_of_message(tx, self._message.message_id))
 
-    async def _first_prompt(self) -> list[dict[str, Any]]:
-        def look(tx: Tx) -> tuple[str, tuple[ChatMessage, ...]]:
+    async def _base(self) -> Base:
+        def look(tx: Tx) -> tuple[str | None, tuple[ChatMessage, ...]]:
             name = customers.name_of(tx, self._begun.customer_id)
-            system = system_text(
+            return name, recent_history(tx, self._message.conversation_id)
+
+        name, history = await self._database.read(look)
+        await self._note_foreign(history)
+        return Base(
+            system=system_text(
                 self._business,
                 customer_name=name,
-                now=self._clock.now(),
-                is_late=self._begun.is_late,
+                knowledge=self._knowledge,
                 quotation=self._begun.quotation,
-            )
-            return system, recent_history(tx, self._message.conversation_id)
-
-        system, history = await self._database.read(look)
-        await self._note_foreign(history)
-        words = words_for_model(self._begun.content, self._begun.context) or ""
-        return build_prompt(system, history, words)
+            ),
+            history=history,
+            context=context_text(
+                self._business, now=self._clock.now(), is_late=self._begun.is_late
+            ),
+            words=words_for_model(self._begun.content, self._begun.context) or "",
+        )
 
     async def _note_foreign(self, history: Sequence[ChatMessage]) -> None:
         """Keep, before a model reads the prompt, that another person's words are in it."""
@@ -285,43 +308,134 @@ class Turn:
 
         await self._database.write(note)
 
-    async def _model_step(self, prompt: list[dict[str, Any]]) -> Answer:
+    async def _model_step(
+        self, base: Base, rounds: Sequence[Mapping[str, Any]]
+    ) -> tuple[Answer, Base]:
+        """The next answer, stored or asked for, and the prompt's base that it fitted."""
         number = self._take_number()
         if (stored := self._stored.get(number)) is not None:
-            return msgspec.json.decode(stored.content, type=Answer)
+            return msgspec.json.decode(stored.content, type=Answer), base
         started = self._clock.monotonic()
+        self.is_asking = True
+        slow = asyncio.get_running_loop().call_later(self._tell_in_s(), self._tell_slow)
         try:
-            answer = await self._model.complete(
-                prompt, model=self._model_name, tools=toolbox.DEFINITIONS
-            )
+            answer, base = await self._fitting(base, rounds)
         finally:
+            slow.cancel()
             duration_ms = elapsed_ms(started, self._clock.monotonic())
             self.model_ms += duration_ms
+        self.is_asking = False
         content = msgspec.json.encode(answer).decode()
-        await self._database.write(
-            lambda tx: self._keep(tx, Step(number, "model", content, duration_ms))
-        )
-        return answer
 
-    async def _tool_step(self, call: ToolCall, place: int) -> toolbox.ToolStep:
+        def keep(tx: Tx) -> None:
+            self._keep(tx, Step(number, "model", content, duration_ms))
+            waiting_notices.note_answered(tx, self._message.conversation_id)
+
+        await self._database.write(keep)
+        return answer, base
+
+    async def _fitting(
+        self, base: Base, rounds: Sequence[Mapping[str, Any]]
+    ) -> tuple[Answer, Base]:
+        """The model's answer; what is too long for it is asked again with less of the past."""
+        while True:
+            try:
+                answer = await self._models.complete(
+                    [*base.messages(), *rounds],
+                    model=self._model_name,
+                    tools=toolbox.definitions(),
+                    fallback_tools=self._fallback_tools,
+                )
+            except TooLongError:
+                if not base.history:
+                    raise
+                base = msgspec.structs.replace(base, history=shorter(base.history))
+            else:
+                return answer, base
+
+    async def _fallback_tools(self) -> Sequence[Mapping[str, Any]]:
+        """Once money moved, another model only words the reply."""
+        message_id = self._message.message_id
+        moved = await self._database.read(lambda tx: journal.moved_money(tx, message_id))
+        return () if moved else toolbox.definitions()
+
+    def _tell_in_s(self) -> float:
+        waited = self._clock.now() - from_text(self._begun.claim.first_began_at)
+        return waiting_notice.due_in_s(waited.total_seconds(), is_asking=True)
+
+    async def _tool_step(
+        self, call: ToolCall, place: int, *, is_fallback: bool
+    ) -> toolbox.ToolStep:
         if place >= CALLS_PER_ANSWER_MAX:
             sentence = f"At most {CALLS_PER_ANSWER_MAX} calls in one answer are looked at."
             return toolbox.refusal(call, sentence)
         number = self._take_number()
         if (stored := self._stored.get(number)) is not None:
             return msgspec.json.decode(stored.content, type=toolbox.ToolStep)
+        must_ask = self._reasons_to_ask(call, is_fallback=is_fallback)
+        outside = toolbox.OUTSIDE_TOOLS.get(call.name)
+        if outside is not None:
+            return await self._outside_step(outside, call, number, must_ask=must_ask)
         started = self._clock.monotonic()
         may_act = await self._are_books_right()
-        step = await self._database.write(lambda tx: self._act(tx, call, number, may_act=may_act))
+        step = await self._database.write(
+            lambda tx: self._act(tx, call, number, may_act=may_act, must_ask=must_ask)
+        )
         self.tools_ms += elapsed_ms(started, self._clock.monotonic())
         if step.notify_conversation_id is not None:
             self._notify_outbound(step.notify_conversation_id, self._business.id)
         return step
 
-    def _act(self, tx: Tx, call: ToolCall, number: int, *, may_act: bool) -> toolbox.ToolStep:
+    def _act(
+        self,
+        tx: Tx,
+        call: ToolCall,
+        number: int,
+        *,
+        may_act: bool,
+        must_ask: frozenset[AskReason],
+    ) -> toolbox.ToolStep:
         # The effect and the journal's record of it are one transaction: both or neither.
         started = self._clock.monotonic()
-        context = PaymentContext(
+        journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
+        act = toolbox.call(tx, self._context(tx, must_ask), call) if may_act else None
+        step = act or toolbox.refusal(call, BOOKS_ARE_WRONG)
+        self._keep_tool_step(tx, number, step, started)
+        return step
+
+    async def _outside_step(
+        self, tool: OutsideTool, call: ToolCall, number: int, *, must_ask: frozenset[AskReason]
+    ) -> toolbox.ToolStep:
+        """A call to another system, between two transactions: one opens it, one closes it.
+
+        Whatever ends the turn in between leaves it open, and the next attempt makes it again.
+        """
+        started = self._clock.monotonic()
+
+        def open_(tx: Tx) -> OutsideCall | toolbox.ToolStep:
+            journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
+            opened = toolbox.open_call(tx, self._context(tx, must_ask), tool, call)
+            if isinstance(opened, toolbox.ToolStep):
+                self._keep_tool_step(tx, number, opened, started)
+            return opened
+
+        def close(tx: Tx, opened: OutsideCall, outcome: Outcome) -> toolbox.ToolStep:
+            journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
+            step = toolbox.close_call(tx, self._context(tx, must_ask), call, opened, outcome)
+            self._keep_tool_step(tx, number, step, started)
+            return step
+
+        try:
+            opened = await self._database.write(open_)
+            if isinstance(opened, toolbox.ToolStep):
+                return opened
+            outcome = await tool.call(opened.key, opened.request)
+            return await self._database.write(lambda tx: close(tx, opened, outcome))
+        finally:
+            self.tools_ms += elapsed_ms(started, self._clock.monotonic())
+
+    def _context(self, tx: Tx, must_ask: frozenset[AskReason]) -> PaymentContext:
+        return PaymentContext(
             # As it is now, not as it was cached: a limit counts from the moment it is set.
             business=businesses.required(tx, self._business.id),
             customer_id=self._begun.customer_id,
@@ -329,20 +443,22 @@ class Turn:
             now=to_text(self._clock.now()),
             quotation=self._begun.quotation,
             words=typed_in(self._begun.content, self._begun.context),
-            must_ask=self._reasons_to_ask(call),
+            must_ask=must_ask,
         )
-        journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
-        act = toolbox.call(tx, context, call) if may_act else None
-        step = act or toolbox.refusal(call, BOOKS_ARE_WRONG)
+
+    def _keep_tool_step(self, tx: Tx, number: int, step: toolbox.ToolStep, started: float) -> None:
         content = msgspec.json.encode(step).decode()
         duration_ms = elapsed_ms(started, self._clock.monotonic())
         self._keep(tx, Step(number, "tool", content, duration_ms))
-        return step
 
-    def _reasons_to_ask(self, call: ToolCall) -> frozenset[AskReason]:
+    def _reasons_to_ask(self, call: ToolCall, *, is_fallback: bool) -> frozenset[AskReason]:
         quotation = self._begun.quotation
         is_read = quotation is not None and quotation.text is not None
-        reasons = {AskReason.QUOTATION: is_read, AskReason.CAME_AS_TEXT: call.came_as_text}
+        reasons = {
+            AskReason.QUOTATION: is_read,
+            AskReason.CAME_AS_TEXT: call.came_as_text,
+            AskReason.FALLBACK_MODEL: is_fallback,
+        }
         return frozenset(reason for reason, applies in reasons.items() if applies)
 
     def _keep(self, tx: Tx, step: Step) -> None:

@@ -43,6 +43,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     tool_calls: tuple[ToolCall, ...] = ()
     model: str = ""
     usage: Usage = Usage()
+    is_fallback: bool = False
+    """Whether the second model gave it, in place of the first."""
     opaque: str = ""
     """JSON of what else the endpoint said, which it may want back in the next round."""
 
@@ -97,3 +99,25 @@ def opaque_in(message: Mapping[str, Any], source: str) -> dict[str, Any]:
     text = message.get(OPAQUE)
     parts = json.loads(text) if isinstance(text, str) and text else {}
     return parts if parts.get("source") == source else {}
+
+
+def assistant_message(answer: Answer) -> dict[str, Any]:
+    """A model's answer as the next round repeats it, whole."""
+    message: dict[str, Any] = {"role": "assistant", "content": answer.text or None}
+    if answer.opaque:
+        message[OPAQUE] = answer.opaque
+    if answer.tool_calls:
+        message["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in answer.tool_calls
+        ]
+    return message
+
+
+def tool_message(call_id: str, result: str) -> dict[str, Any]:
+    """A tool's result as the next round reads it."""
+    return {"role": "tool", "tool_call_id": call_id, "content": result}

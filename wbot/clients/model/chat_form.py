@@ -89,8 +89,8 @@ def opaque_keys(messages: Sequence[Mapping[str, Any]], source: str) -> frozenset
 def _opaque_parts(opaque: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield json_access.mapping(opaque, "message")
     yield from json_access.mapping(opaque, "calls").values()
-    for item in json_access.mappings(opaque, "items"):
-        yield {json_access.text(item, "type") or "": item}
+    kinds = {item.get("type") for item in json_access.mappings(opaque, "items")}
+    yield {"reasoning": True} if "reasoning" in kinds else {}
 
 
 def _messages(

@@ -95,6 +95,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     """The operator's choice."""
     has_tools: bool = True
     has_effort: bool = False
+    cap: int | None = None
+    """Tokens that the refused request allowed."""
     opaque_keys: frozenset[str] = frozenset()
     """The fields handed back in the refused request."""
 
@@ -254,7 +256,7 @@ def _less_room(case: Case) -> _Found:
         return
     limits = sorted({int(number) for number in _WHOLE.findall(case.refusal.sentence)}, reverse=True)
     for limit in limits:
-        if case.dialect.room_max is None or limit < case.dialect.room_max:
+        if case.known.cap is None or limit < case.known.cap:
             yield case.but(room_max=limit)
 
 

@@ -1,7 +1,7 @@
 """An OpenAI-compatible endpoint, asked through the openai package in the form that it takes."""
 
 import asyncio
-from collections.abc import Awaitable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -20,7 +20,13 @@ from wbot.clients.model.dialect import (
 )
 from wbot.clients.model.learning import Dialects
 from wbot.clients.model.memory import Memory
-from wbot.clients.model.reading import CALL_PROPERLY, UnusableAnswerError, answer_of
+from wbot.clients.model.reading import (
+    BE_BRIEF,
+    CALL_PROPERLY,
+    UnusableAnswerError,
+    answer_of,
+    quotable,
+)
 from wbot.clients.model.refusals import Refusal, error_within, refusal_of
 from wbot.clients.model_failures import Cleaner, Failure, error_of, failure_of
 from wbot.clients.model_meanings import Meaning
@@ -32,7 +38,7 @@ from wbot.domain.errors import (
     MalformedError,
     OutageError,
     RetryableError,
-    WbotError,
+    TooLongError,
 )
 from wbot.domain.redaction import redacted
 
@@ -53,7 +59,8 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     source: str
     cleaned: Cleaner
-    raised: int = 1
+    steps: int = 0
+    """How often the cap was raised already, from what is known to be needed."""
 
     def with_hint(self, hint: str) -> "Asking":
         """The same with a sentence for the model behind its instructions."""
@@ -111,11 +118,15 @@ class OpenAIModel:
         self._api = api
         self._effort = effort
         self._client = _client(openai, api_key, base_url, self._patience_s)
-        self.endpoint = str(self._client.base_url).rstrip("/")
+        self.endpoint = _shown(str(self._client.base_url), base_url)
         self._dialects = Dialects(memory, endpoint=self.endpoint, api=api, clock=self._clock)
 
     async def close(self) -> None:
         await self._client.close()
+
+    def look_again(self) -> None:
+        """What is known is read from the memory anew: another process may have changed it."""
+        self._dialects.look_again()
 
     async def learned(self, model: str) -> str | None:
         """What was found out about the model here, for the operator."""
@@ -137,9 +148,9 @@ class OpenAIModel:
             source=f"{self.endpoint} {model}",
             cleaned=self._cleaner(messages),
         )
-        usage, hint, place, is_thinker = Usage(calls=0), "", 0, False
+        usage, hint, steps, is_thinker = Usage(calls=0), "", 0, False
         for again in reversed(range(len(ROOMS))):
-            told = msgspec.structs.replace(asking.with_hint(hint), raised=ROOMS[place])
+            told = msgspec.structs.replace(asking.with_hint(hint), steps=steps)
             try:
                 completion = await self._completion(told)
                 usage += completion.usage
@@ -150,16 +161,22 @@ class OpenAIModel:
                 if not again:
                     raise
                 hint, is_thinker = error.hint, is_thinker or error.is_of_thinking
-                place += error.needs_room
+                steps += error.needs_room
+                continue
+            except TooLongError:
+                if not (again and steps):
+                    raise
+                hint, steps, is_thinker = BE_BRIEF, 0, False  # there was no room for more room
                 continue
             if is_thinker:
-                await self._learn_room(model, ROOMS[place])
+                await self._learn_room(model, steps)
             return msgspec.structs.replace(answer, usage=usage)
         raise AssertionError  # the last time either returns or raises
 
-    async def _learn_room(self, model: str, room: int) -> None:
+    async def _learn_room(self, model: str, steps: int) -> None:
         dialect = await self._dialects.of(model)
-        if dialect is not None and dialect.room < room:
+        if dialect is not None:
+            room = _room_of(dialect, steps)
             await self._dialects.keep(model, msgspec.structs.replace(dialect, room=room))
 
     async def _completion(self, asking: Asking) -> Completion:
@@ -179,7 +196,7 @@ class OpenAIModel:
         refused: RefusedRequestError | None = None,
     ) -> Completion:
         """The answer in the first form that is not refused, which is kept; one searches for all."""
-        async with self._dialects.lock(asking.model):
+        async with self._dialects.alone(asking.model):
             dialect = await self._dialects.of(asking.model)
             if dialect != used or dialect is None:  # somebody has found it meanwhile
                 refused = None
@@ -193,7 +210,9 @@ class OpenAIModel:
                     except RefusedRequestError as error:
                         refused = error
                 dialect = await self._next(asking, dialect, refused, tried)
+                self._dialects.assume(asking.model, dialect)
                 refused = None
+        self._dialects.give_up(asking.model)
         raise RetryableError("The model endpoint refused every form of the request.")
 
     async def _kept(self, asking: Asking, dialect: Dialect) -> Completion:
@@ -218,11 +237,13 @@ class OpenAIModel:
             has_tools=bool(asking.tools),
             has_effort=bool(self._effort),
             opaque_keys=chat_form.opaque_keys(asking.messages, asking.source),
+            cap=self._cap(asking, dialect),
         )
         for following in candidates(dialect, refused.refusal, known):
             if following not in tried:
                 return following
         failure = refused.failure
+        self._dialects.give_up(asking.model)
         if failure.meaning is Meaning.REQUEST:  # perhaps it takes something else since
             is_forgotten = await self._dialects.doubt(asking.model, dialect)
             if is_forgotten and self._dialects.default not in tried:
@@ -240,7 +261,6 @@ class OpenAIModel:
     async def _send(self, asking: Asking, dialect: Dialect) -> Completion:
         is_chat = dialect.api is Api.CHAT
         form = chat_form if is_chat else responses_form
-        room = self._max_tokens * max(dialect.room, asking.raised)
         # As extra_body it is sent unchanged; as parameters, the client would convert each by its
         # type hints, which costs more than the rest of the call.
         body = form.body_of(
@@ -248,7 +268,7 @@ class OpenAIModel:
             asking.tools,
             dialect,
             source=asking.source,
-            room=min(room, dialect.room_max or room),
+            room=self._cap(asking, dialect),
             effort=self._effort,
         )
         call: Awaitable[Any]
@@ -270,31 +290,14 @@ class OpenAIModel:
             raise BadAnswerError("The model's answer has no choices.")
         return completion
 
-    async def check(self, model: str) -> None:
-        """Ask whether the key and the model's name are accepted; raises as `complete` does."""
-        try:
-            await self._ask_of_models(self._client.models.with_raw_response.retrieve(model))
-        except BlockedError as error:
-            if not (_has_no_such_route(error) and await self._is_listed(model)):
-                raise
-
-    async def _is_listed(self, model: str) -> bool:
-        try:
-            listed = await self._ask_of_models(self._client.models.with_raw_response.list())
-        except WbotError:
-            return False
-        return any(one.get("id") == model for one in json_access.mappings(listed, "data"))
-
-    async def _ask_of_models(self, call: Awaitable[Any]) -> dict[str, Any]:
-        try:
-            return await self._request(call, self._cleaner())
-        except RefusedRequestError as refused:
-            raise error_of(refused.failure) from refused.__cause__
+    def _cap(self, asking: Asking, dialect: Dialect) -> int:
+        room = self._max_tokens * _room_of(dialect, asking.steps)
+        return min(room, dialect.room_max or room)
 
     def _cleaner(self, messages: Sequence[Mapping[str, Any]] = ()) -> Cleaner:
         def cleaned(words: str) -> str:
             secrets = {*self._secrets, self._api_key}
-            return redacted(words, secrets=secrets, messages=_quotable(messages))
+            return redacted(words, secrets=secrets, messages=quotable(messages))
 
         return cleaned
 
@@ -342,6 +345,21 @@ class OpenAIModel:
         return RefusedRequestError(refusal_of(failure.status, said, cleaned), failure)
 
 
+def _shown(used: str, given: str) -> str:
+    """The address that names the endpoint: without what may be a secret in it."""
+    parts = urlsplit(used)
+    version = dict(parse_qsl(urlsplit(given).query)).get(_AZURE_VERSION)
+    query = f"{_AZURE_VERSION}={version}" if version else ""
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), query, ""))
+
+
+def _room_of(dialect: Dialect, steps: int) -> int:
+    """By how much the cap is raised, so many steps above what is known to be needed."""
+    larger = [room for room in ROOMS if room > dialect.room]
+    return ([dialect.room, *larger])[min(steps, len(larger))]
+
+
 def _client(openai: ModuleType, api_key: str, base_url: str, timeout_s: float) -> Any:
     parts = urlsplit(base_url)
     query = dict(parse_qsl(parts.query))
@@ -358,14 +376,6 @@ def _client(openai: ModuleType, api_key: str, base_url: str, timeout_s: float) -
         timeout=timeout_s,
         http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
     )
-
-
-def _quotable(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The words of a chat, without the instructions, which are the business's own."""
-    for message in messages:
-        content = message.get("content")
-        if message.get("role") != "system" and isinstance(content, str):
-            yield content
 
 
 def _has_no_such_route(error: BlockedError) -> bool:

@@ -1,6 +1,8 @@
 """What is known of each model at an endpoint: found out once, kept for a week."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 import msgspec
@@ -18,6 +20,11 @@ TRUSTED_FOR = timedelta(minutes=10)
 class _Learned(msgspec.Struct, frozen=True):
     dialect: Dialect
     at: datetime
+    is_proven: bool = True
+
+
+ALONE_MAX_S = 1.0
+"""Seconds others wait for the one who finds out: a request that hangs must not hold them up."""
 
 
 class Dialects:
@@ -31,8 +38,21 @@ class Dialects:
         self._known: dict[str, _Learned] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
-    def lock(self, model: str) -> asyncio.Lock:
-        return self._locks.setdefault(model, asyncio.Lock())
+    @asynccontextmanager
+    async def alone(self, model: str) -> AsyncIterator[None]:
+        """One finds out at a time; behind one that takes long nobody waits, but asks at once."""
+        lock = self._locks.setdefault(model, asyncio.Lock())
+        try:
+            async with asyncio.timeout(ALONE_MAX_S):
+                await lock.acquire()
+        except TimeoutError:
+            self.assume(model)
+            yield
+            return
+        try:
+            yield
+        finally:
+            lock.release()
 
     @property
     def default(self) -> Dialect:
@@ -56,7 +76,9 @@ class Dialects:
 
     async def keep(self, model: str, dialect: Dialect) -> None:
         """A dialect that worked; known already, it keeps its age."""
-        if await self.of(model) == dialect:
+        await self.of(model)
+        known = self._known.get(model)
+        if known is not None and known.is_proven and known.dialect == dialect:
             return
         learned = _Learned(dialect, self._clock.now())
         self._known[model] = learned
@@ -64,9 +86,23 @@ class Dialects:
             text = msgspec.json.encode(dialect).decode()
             await self._memory.keep(self._endpoint, model, text, learned.at)
 
-    def assume(self, model: str) -> None:
-        """Nothing was found out, for the endpoint is down: all may ask at once again."""
-        self._known.setdefault(model, _Learned(self.default, self._clock.now()))
+    def look_again(self) -> None:
+        """What the memory holds counts, not what was read from it before."""
+        if self._memory is not None:
+            self._known.clear()
+
+    def assume(self, model: str, dialect: Dialect | None = None) -> None:
+        """What others take who do not wait for the search: the likeliest, as yet unproven."""
+        known = self._known.get(model)
+        if known is None or not known.is_proven:
+            likeliest = dialect or (known.dialect if known else self.default)
+            self._known[model] = _Learned(likeliest, self._clock.now(), is_proven=False)
+
+    def give_up(self, model: str) -> None:
+        """The search has failed: what was assumed meanwhile is nothing."""
+        known = self._known.get(model)
+        if known is not None and not known.is_proven:
+            del self._known[model]
 
     async def doubt(self, model: str, dialect: Dialect) -> bool:
         """Forget what was refused without a reason that helps; whether anything was to forget."""

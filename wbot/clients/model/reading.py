@@ -93,7 +93,7 @@ def _said(
         )
     # Of a call in tags for thinking nothing is left, and one in a channel's is a call's notation.
     written = text.strip() or completion.text
-    call = read_call(written, tools, quoted=_quotable(messages))
+    call = read_call(written, tools, quoted=quotable(messages))
     if call is not None:
         return "", (call,)
     if has_call_notation(text, offered):
@@ -101,7 +101,7 @@ def _said(
     return text, ()
 
 
-def _quotable(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def quotable(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Every text of the prompt that others than the business have written, or may have."""
     for message in messages:
         content = message.get("content")

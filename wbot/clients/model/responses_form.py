@@ -62,8 +62,9 @@ def _items(message: Mapping[str, Any], dialect: Dialect, source: str) -> Iterato
 def _said(message: Mapping[str, Any], dialect: Dialect, source: str) -> Iterator[dict[str, Any]]:
     """An answer's items: those beside its words and calls in their own places, as they came."""
     items = json_access.mappings(opaque_in(message, source), "items")
-    if items and dialect.hands_back:
-        yield from (item for item in items if item.get("type") not in dialect.drops)
+    kinds = {item.get("type") for item in items}
+    if items and dialect.hands_back and kinds.isdisjoint(dialect.drops):
+        yield from items
         return
     if message.get("content"):
         yield {"role": "assistant", "content": message["content"]}

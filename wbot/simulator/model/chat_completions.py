@@ -1,4 +1,4 @@
-"""An OpenAI-compatible chat endpoint, answered by the offline interpreter or by a script."""
+"""An OpenAI-compatible endpoint in both forms, answered by the offline interpreter or a script."""
 
 import inspect
 import json
@@ -17,11 +17,14 @@ from wbot.simulator.call_log import Record
 from wbot.simulator.faults.plan import Endpoint, Fault, Faults
 from wbot.simulator.faults.server import FaultInjector
 from wbot.simulator.graph.media import BODY_BYTES_MAX
+from wbot.simulator.model.responses import ResponseFormError, chat_of, response_of
 from wbot.simulator.webhooks.evidence import Evidence, Exchange
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 
 Scripted = dict[str, Any] | str | web.StreamResponse
+Shape = Callable[[dict[str, Any]], dict[str, Any]]
+"""From a completion of a chat to the answer in the form that was asked."""
 Responder = Callable[[dict[str, Any]], Scripted | Awaitable[Scripted]]
 """From a request to a completion, the text of one, or a whole response."""
 
@@ -63,7 +66,10 @@ async def completion_errors(
 
 
 class ChatCompletions:
-    """`POST /v1/chat/completions` and `GET /v1/models`; `responder` scripts the answers."""
+    """`POST /v1/chat/completions`, `POST /v1/responses` and `GET /v1/models`.
+
+    `responder` scripts the answers, as completions of a chat in either form.
+    """
 
     def __init__(
         self,
@@ -92,6 +98,7 @@ class ChatCompletions:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.post("/v1/chat/completions", self._complete),
+            web.post("/v1/responses", self._respond_to),
             web.get("/v1/models", self._list),
             web.get("/v1/models/{model}", self._describe),
         ]
@@ -99,16 +106,34 @@ class ChatCompletions:
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         self._check_key(request)
         body = self._checked(await read_body(request, BODY_BYTES_MAX))
+        return await self._answered(request, body, lambda completion: completion)
+
+    async def _respond_to(self, request: web.Request) -> web.StreamResponse:
+        self._check_key(request)
+        asked = _decoded(await read_body(request, BODY_BYTES_MAX))
+        try:
+            body = chat_of(asked)
+        except ResponseFormError as error:
+            raise CompletionError(str(error), param=error.param) from None
+        self._check_chat(body)
+        number = f"{self._random.getrandbits(96):024x}"
+        return await self._answered(
+            request, body, lambda completion: response_of(completion, number)
+        )
+
+    async def _answered(
+        self, request: web.Request, body: dict[str, Any], shaped: Shape
+    ) -> web.StreamResponse:
         self._record.add_completion(body)
 
         async def act() -> web.StreamResponse:
-            return await self._respond(body)
+            return await self._respond(body, shaped)
 
         fault = self._faults.next_fault(Endpoint.MODEL, _last_text(body["messages"]))
         with self._evidence.during(Exchange.MODEL):
             return await self._fault_injector.answer(request, fault, act=act, refuse=_refusal)
 
-    async def _respond(self, body: dict[str, Any]) -> web.StreamResponse:
+    async def _respond(self, body: dict[str, Any], shaped: Shape) -> web.StreamResponse:
         if self._delay_s > 0:
             await self._clock.sleep(self._delay_s)
         scripted = self.responder(body) if self.responder else self._interpreted(body)
@@ -118,7 +143,7 @@ class ChatCompletions:
             scripted = self._interpreted(body, text=scripted)
         if isinstance(scripted, web.StreamResponse):
             return scripted
-        return web.json_response(scripted)
+        return web.json_response(shaped(scripted))
 
     def _interpreted(self, body: dict[str, Any], *, text: str | None = None) -> dict[str, Any]:
         answer = interpret(body["messages"])
@@ -153,17 +178,25 @@ class ChatCompletions:
             )
 
     def _checked(self, raw: bytes) -> dict[str, Any]:
-        try:
-            body = json.loads(raw)
-        except (ValueError, RecursionError):
-            raise CompletionError("The request body is not JSON.") from None
-        if not isinstance(body, dict):
-            raise CompletionError("The request body is not a JSON object.")
+        body = _decoded(raw)
+        self._check_chat(body)
+        return body
+
+    def _check_chat(self, body: dict[str, Any]) -> None:
         self._check_model(body.get("model"))
         if body.get("stream"):
             raise CompletionError("Streaming is not simulated.", param="stream")
         check_messages(body.get("messages"))
-        return body
+
+
+def _decoded(raw: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise CompletionError("The request body is not JSON.") from None
+    if not isinstance(body, dict):
+        raise CompletionError("The request body is not a JSON object.")
+    return body
 
 
 def check_messages(messages: Any) -> None:

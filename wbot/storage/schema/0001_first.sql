@@ -225,6 +225,20 @@ CREATE TABLE effects (
 ) WITHOUT ROWID;
 CREATE INDEX effects_by_transfer ON effects (transfer_id);
 
+-- Calls to the team's own backend, made outside any transaction: one row an effect, as above.
+CREATE TABLE outside_calls (
+    key TEXT PRIMARY KEY,        -- the idempotency key: the same in every attempt and revision
+    message_id TEXT NOT NULL REFERENCES messages (message_id),
+    tool TEXT NOT NULL,
+    arguments TEXT NOT NULL,     -- normalised
+    request TEXT NOT NULL,       -- what is sent, the same each time
+    attempts INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    opened_at TEXT NOT NULL,
+    closed_at TEXT
+) WITHOUT ROWID;
+CREATE INDEX outside_calls_by_message ON outside_calls (message_id);
+
 CREATE TABLE processing_errors (
     id INTEGER PRIMARY KEY,
     message_id TEXT,
@@ -494,6 +508,9 @@ INSERT INTO state_transitions (machine, from_state, to_state) VALUES
     ('reply', 'read', 'played'),
     ('send', '', 'accepted'), ('send', '', 'refused'), ('send', '', 'not_sent'),
     ('send', '', 'unknown'),
+    ('outside_call', '', 'open'),
+    ('outside_call', 'open', 'done'), ('outside_call', 'open', 'unknown'),
+    ('outside_call', 'unknown', 'open'),
     ('confirmation', '', 'confirmed'), ('confirmation', '', 'cancelled'),
     ('confirmation', '', 'expired'),
     ('stale_question', '', 'yes'), ('stale_question', '', 'no');
@@ -506,6 +523,15 @@ CREATE TRIGGER outbox_begin_as_allowed BEFORE INSERT ON outbox
 WHEN NOT EXISTS (SELECT 1 FROM state_transitions
     WHERE machine = 'reply' AND from_state = '' AND to_state = NEW.state)
 BEGIN SELECT RAISE(ABORT, 'a reply does not begin in this state'); END;
+CREATE TRIGGER outside_calls_begin_as_allowed BEFORE INSERT ON outside_calls
+WHEN NOT EXISTS (SELECT 1 FROM state_transitions
+    WHERE machine = 'outside_call' AND from_state = '' AND to_state = NEW.state)
+BEGIN SELECT RAISE(ABORT, 'a call does not begin in this state'); END;
+CREATE TRIGGER outside_calls_change_as_allowed BEFORE UPDATE OF state ON outside_calls
+WHEN NEW.state IS NOT OLD.state AND NOT EXISTS (SELECT 1 FROM state_transitions
+    WHERE machine = 'outside_call' AND from_state = OLD.state
+        AND to_state = NEW.state)
+BEGIN SELECT RAISE(ABORT, 'a call does not change so'); END;
 CREATE TRIGGER turns_begin_as_allowed BEFORE INSERT ON turns
 WHEN NEW.outcome IS NOT NULL AND NOT EXISTS (SELECT 1 FROM state_transitions
     WHERE machine = 'turn' AND from_state = '' AND to_state = NEW.outcome)

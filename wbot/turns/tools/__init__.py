@@ -1,6 +1,6 @@
 """What the model may ask for; one module a tool, each bound to the customer who wrote."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -31,6 +31,25 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     arguments: type[msgspec.Struct]
     effect_key: Callable[[PaymentContext, Any], str] | None = None
     """The normalised arguments under which an effect happens once a message; None for a read."""
+
+
+class OutsideTool(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool that calls another system, outside any transaction, and may take its time.
+
+    The journal opens the call before it leaves, and closes it with its outcome: a call that was cut
+    off is made again with the same key and request. Its result counts as others' words.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    arguments: type[msgspec.Struct]
+    effect_key: Callable[[PaymentContext, Any], str]
+    """The normalised arguments under which the effect happens once a message."""
+    prepare: Callable[[Tx, PaymentContext, Any], str]
+    """The request, stored with the open call; raises RefusedError for what is not sent at all."""
+    call: Callable[[str, str], Awaitable[Outcome]]
+    """Sends a request with its idempotency key; raises RetryableError while it has no answer."""
 
 
 def refused(sentence: str, **more: object) -> dict[str, Any]:
