@@ -213,10 +213,13 @@ async def test_a_status_about_the_account_holds_its_replies_until_it_is_back(
         assert world.rows("SELECT * FROM processing_errors") == []
 
 
+OUTSIDE = "outside: paid out by The Shop"
+
+
 @pytest.mark.parametrize(
     ("transfers", "told"),
     [
-        (True, f"{MISSED}\n{MARK} Sent $20.00 to “John” (T2). Available: $80.00."),
+        (True, f"{MISSED}\n{MARK} Sent $20.00 to “John”, {OUTSIDE} (T2). Available: $80.00."),
         (False, NOT_DELIVERED),
     ],
 )
