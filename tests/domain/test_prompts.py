@@ -1,9 +1,13 @@
 """What counts as an answer, to which question, and what a confirmation says."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wbot.domain import prompts
 from wbot.domain.confirmations import BODY_LENGTH_MAX, PendingTransfer, confirmation_body
 from wbot.domain.money import MINOR_DIGITS_MAX, currency_of
 from wbot.domain.outgoing import decoded, encoded
@@ -70,6 +74,13 @@ def test_a_button_names_its_question(button_id: str | None, tap: Decision | None
 )
 def test_only_a_plain_word_is_an_answer(text: str, answer: bool | None) -> None:
     assert plain_answer(text) is answer
+
+
+def test_the_owners_page_lists_every_word_that_counts() -> None:
+    page = (Path(__file__).parents[2] / "deploy" / "MONEY.md").read_text("utf-8")
+    listed = " ".join(page.casefold().replace("'", "").split())
+    words = {word.replace("'", "") for word in (*prompts._PLAIN_ANSWERS, *prompts._STOP)}
+    assert {word for word in words if not re.search(rf"\b{word}\b", listed)} == set()
 
 
 def test_the_buttons_of_a_question_name_it() -> None:

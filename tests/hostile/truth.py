@@ -42,12 +42,11 @@ LINES = {
     ),
     "asked": re.compile(
         rf"{_TO}{_HOW} \({_REF}\)(?P<new>, a new payee{_ALIKE})?"
-        r"(, (sent|asked for) already \d+ \w+ ago)?"
+        r"(, (sent|asked for) already \d+ \w+ ago|, again)?"
     ),
     "again": re.compile(
-        r"You (already asked to send|sent) (?P<money>[^“”]+?) to "
-        rf"(?:“(?P<name>[^“”\"]*)”(?:{_NUMBER})?|(?P<label>[^“”()]+){_NUMBER}) "
-        r"\d+ \w+ ago\. Send another (?P=money)\?"
+        r"You (already asked to send|sent) (?P<money>[^“”]+?) to .+? \d+ \w+ ago\. "
+        r"Send another (?P=money)\?"
     ),
     "together": re.compile(r"Together (?P<money>[^“”]+)"),
     "balance": re.compile(r"Available: (?P<left>[^“”]+?)\.( Held: (?P<held>[^“”]+)\.)?"),

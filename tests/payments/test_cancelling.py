@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ALICE, BOB, MakeWorld, deposit
+from conftest import ALICE, BOB, MakeWorld, deposit, writing
 from payment_chat import Chat, calls, change, chatting, pay, titles_of
 
+from wbot.admin import message_timeline
+from wbot.clock import Clock, to_text
 from wbot.domain.policy import SENTENCES, Refusal
 from wbot.domain.receipts import MARK
 from wbot.payments import answers
@@ -63,6 +65,20 @@ async def test_a_stop_word_voids_what_waits_and_asks_about_the_rest(chat: Chat) 
     assert (await chat.say("no")).text == answers.LEFT
     assert chat.balance() == (8_000, 0)
     assert chat.phases() == ["posted", "pending", "void"]
+
+
+async def test_the_same_word_again_is_the_models(chat: Chat) -> None:
+    await chat.say("Transfer $20 to John")
+    asked = await chat.say("stop")
+    chat.simulator.responder = lambda _: "Shall I stop writing to you?"
+    assert (await chat.say("stop")).text == "Shall I stop writing to you?"
+    assert (await chat.tap(asked, "yes")).text.startswith(f"{MARK} Cancelled T3")
+    with writing(chat.path) as tx:
+        row = tx.execute("SELECT message_id FROM messages WHERE number = 2").fetchone()
+        stages = message_timeline.build_timeline(tx, row[0], to_text(Clock().now())).stages
+    asked_stages = [one.detail for one in stages if one.stage.startswith("asked")]
+    assert asked_stages[0].startswith("the customer whether to take the payment back, until ")
+    assert asked_stages[1].startswith("answered yes by message ")
 
 
 async def test_a_stop_word_with_nothing_to_stop_is_the_models(chat: Chat) -> None:

@@ -101,13 +101,15 @@ def test_many_repetitions_fit_into_one_question() -> None:
         PendingTransfer(
             transfer_id=10**9,
             amount_minor=amount,
-            payee=Payee(name="n" * 24, paid_out_by="b" * 99),
+            payee=Payee(name="n" * 24, paid_out_by="s" * 60),
             is_payee_known=False,
             repeats=Repeated(59.0, is_sent),
         )
         for is_sent in [True, False] * ASKED_AT_ONCE_MAX
     ][:ASKED_AT_ONCE_MAX]
-    body = confirmation_body(held, currency_of("USD"), ttl_s=599)
+    body = confirmation_body(held, currency_of("USD"), ttl_s=599, is_typed=False)
     assert len(body) <= BODY_LENGTH_MAX
-    assert body.count(", sent already 59 seconds ago") == 3
+    assert body.count(", again\n") == ASKED_AT_ONCE_MAX
+    two = confirmation_body(held[:2], currency_of("USD"), ttl_s=599)
+    assert two.count(", sent already 59 seconds ago\n") == 1
     assert "Send another" in confirmation_body(held[:1], currency_of("USD"), ttl_s=599)

@@ -40,11 +40,25 @@ SILENCES = {
 }
 """Recorded reasons for silence, in words; a reason without an entry is shown as it is."""
 
-CONFIRMATION_OUTCOMES = {
-    PromptOutcome.YES: "confirmed",
-    PromptOutcome.NO: "cancelled",
-    PromptOutcome.EXPIRED: "expired",
+PROMPTS: dict[PromptKind, tuple[str, dict[PromptOutcome, str]]] = {
+    PromptKind.CONFIRM: (
+        "to confirm",
+        {
+            PromptOutcome.YES: "confirmed",
+            PromptOutcome.NO: "cancelled",
+            PromptOutcome.EXPIRED: "expired",
+        },
+    ),
+    PromptKind.CANCEL: (
+        "whether to take the payment back",
+        {
+            PromptOutcome.YES: "answered yes",
+            PromptOutcome.NO: "answered no",
+            PromptOutcome.EXPIRED: "expired",
+        },
+    ),
 }
+"""What was asked by buttons about money, and how it ended."""
 
 SEND_OUTCOMES = {
     SendOutcome.ACCEPTED: "WhatsApp accepted it",
@@ -322,16 +336,19 @@ def _target(row: LedgerRow) -> str:
 
 
 def _confirmation(tx: Tx, message_id: str) -> Iterator[Stage]:
-    asked = prompts.of_message(tx, message_id, PromptKind.CONFIRM)
-    if asked is None:
-        return
-    until = f"until {asked['expires_at'][:19]}Z"
-    yield Stage(asked["asked_at"], "asked", f"the customer to confirm, {until}")
-    if asked["outcome"] is not None:
-        by = f" by message {asked['ended_by']}" if asked["ended_by"] else ""
-        reported = f"; reported with the reply to {asked['told_by']}" if asked["told_by"] else ""
-        words = CONFIRMATION_OUTCOMES[asked["outcome"]]
-        yield Stage(asked["ended_at"], "asked_ended", f"{words}{by}{reported}")
+    for kind, (what, outcomes) in PROMPTS.items():
+        asked = prompts.of_message(tx, message_id, kind)
+        if asked is None:
+            continue
+        until = f"until {asked['expires_at'][:19]}Z"
+        yield Stage(asked["asked_at"], "asked", f"the customer {what}, {until}")
+        if asked["outcome"] is not None:
+            by = f" by message {asked['ended_by']}" if asked["ended_by"] else ""
+            reported = (
+                f"; reported with the reply to {asked['told_by']}" if asked["told_by"] else ""
+            )
+            words = outcomes[PromptOutcome(asked["outcome"])]
+            yield Stage(asked["ended_at"], "asked_ended", f"{words}{by}{reported}")
 
 
 def _standing(row: LedgerRow) -> str:

@@ -47,22 +47,25 @@ def confirmation_body(
     is_typed: bool = True,
 ) -> str:
     """The question; what else the turn did stands above it, as far as there is room."""
-    lines = [line_of(one, currency) for one in held]
-    if len(held) == 1 and held[0].repeats is not None:
-        lines.append(_again(held[0], held[0].repeats, currency))
-    if len(held) > 1:
-        lines = [f"{line}{_mark_of_repetition(one)}" for line, one in zip(lines, held, strict=True)]
-        total = sum(one.amount_minor for one in held)
-        lines.append(receipt(f"Together {format_money(total, currency)}"))
-    question = "\n".join(
-        [
-            "Please confirm:",
-            *lines,
-            *([] if is_typed else [NOT_TYPED]),
-            f"Nothing is sent until you confirm. Valid for {_duration(ttl_s)}.",
-        ]
+    below = [] if is_typed else [NOT_TYPED]
+    below.append(f"Nothing is sent until you confirm. Valid for {_duration(ttl_s)}.")
+    full, brief = (
+        "\n".join(["Please confirm:", *_lines_of(held, currency, is_brief=is_brief), *below])
+        for is_brief in (False, True)
     )
+    question = full if len(full) <= BODY_LENGTH_MAX else brief
     return "\n\n".join(part for part in (_above(receipts, question), question) if part)
+
+
+def _lines_of(held: Sequence[PendingTransfer], currency: Currency, *, is_brief: bool) -> list[str]:
+    lines = [line_of(one, currency) for one in held]
+    if len(held) == 1:
+        again = held[0].repeats
+        return lines if again is None else [*lines, _again(held[0], again, currency)]
+    total = sum(one.amount_minor for one in held)
+    repeats = [_mark_of_repetition(one, is_brief=is_brief) for one in held]
+    marked = [f"{line}{repeat}" for line, repeat in zip(lines, repeats, strict=True)]
+    return [*marked, receipt(f"Together {format_money(total, currency)}")]
 
 
 def take_back_body(sent: str, receipts: Sequence[str]) -> str:
@@ -97,9 +100,11 @@ def _again(one: PendingTransfer, before: Repeated, currency: Currency) -> str:
     return receipt(f"{did} {money} to {to} {ago}. Send another {money}?")
 
 
-def _mark_of_repetition(one: PendingTransfer) -> str:
+def _mark_of_repetition(one: PendingTransfer, *, is_brief: bool) -> str:
     if one.repeats is None:
         return ""
+    if is_brief:
+        return ", again"
     return f", {'sent' if one.repeats.is_sent else 'asked for'} already {_ago(one.repeats.ago_s)}"
 
 

@@ -20,7 +20,7 @@ from wbot.domain.policy import Refusal, cancel_refusal, sentence_of
 from wbot.domain.receipts import ReceiptFormatter, receipt
 from wbot.payments import consent
 from wbot.payments.context import PaymentContext
-from wbot.storage import ledger
+from wbot.storage import ledger, prompts
 from wbot.storage.tx import Tx
 
 LOOKED_AT_MAX = 20
@@ -69,20 +69,17 @@ def may_stop(tx: Tx, context: PaymentContext) -> bool:
 def latest_made(tx: Tx, context: PaymentContext) -> Entry | None:
     """The customer's latest transfer inside `cancel_window`, or the one quoted; None if none is.
 
-    Whether it can be taken back is another question: see `refusal_of`.
+    Nor one that a stop word was about before. Whether it can be taken back: see `refusal_of`.
     """
     account_id = ledger.account_of_customer(tx, context.business.id, context.customer_id)
     since = later(from_text(context.now), -context.business.policy.cancel_window_s)
     for entry in ledger.entries(tx, account_id, LOOKED_AT_MAX):
-        is_made = entry.kind is TransferKind.TRANSFER and entry.state is TransferState.POSTED
-        is_recent = from_text(entry.made_at) >= since
-        if (
-            is_made
-            and is_recent
-            and not entry.is_incoming
-            and _may_mean(context, entry.transfer_id)
-        ):
-            return entry
+        is_own = entry.kind is TransferKind.TRANSFER and not entry.is_incoming
+        is_made = entry.state is TransferState.POSTED and from_text(entry.made_at) >= since
+        if is_own and is_made and _may_mean(context, entry.transfer_id):
+            number, message_id = entry.transfer_id, context.message_id
+            is_new = not prompts.has_asked_about(tx, number, apart_from=message_id)
+            return entry if is_new else None
     return None
 
 

@@ -88,7 +88,7 @@ def _is_typed(message: StoredMessage, held: Sequence[PendingTransfer], business:
     words = own_words.typed_in(content_of(raw), context_of(raw))
     return business.policy.own_words is Switch.OFF or all(
         own_words.has_amount(words, one.amount_minor, business.currency)
-        and (one.is_payee_known or _is_payee_typed(words, one.payee))
+        and (one.is_payee_known or own_words.has_payee(words, one.payee.name))
         for one in held
     )
 
@@ -308,6 +308,8 @@ def _held(tx: Tx, row: Row, business: Business, now: str) -> PendingTransfer:
     payer_id = ledger.account(tx, row["debit_account_id"])["customer_id"]
     is_known = payees.is_known_account(tx, payer_id, row["credit_account_id"])
     alike = None if is_known else recipients.known_look_alike(tx, payer_id, row["payee"])
+    ends = (row["debit_account_id"], row["credit_account_id"])
+    same = ledger.Alike(*ends, row["amount_minor"], row["payee"])
     return PendingTransfer(
         transfer_id=row["id"],
         amount_minor=row["amount_minor"],
@@ -315,7 +317,7 @@ def _held(tx: Tx, row: Row, business: Business, now: str) -> PendingTransfer:
         is_payee_known=is_known,
         looks_like=alike,
         repeats=repetition.repeated_by(
-            tx, row, payee=row["payee"], policy=business.policy, now=now
+            tx, row["id"], same, asked_at=row["created_at"], policy=business.policy, now=now
         ),
     )
 

@@ -7,8 +7,8 @@ from wbot.domain.business import Policy
 from wbot.domain.confirmations import Repeated
 from wbot.domain.policy import DAY_S
 from wbot.storage import ledger
-from wbot.storage.ledger import Alike
-from wbot.storage.tx import Row, Tx
+from wbot.storage.ledger import Alike, Earlier
+from wbot.storage.tx import Tx
 
 
 def is_repeated(tx: Tx, alike: Alike, policy: Policy, now: str) -> bool:
@@ -16,19 +16,20 @@ def is_repeated(tx: Tx, alike: Alike, policy: Policy, now: str) -> bool:
     return _found(tx, alike, policy, from_text(now)) is not None
 
 
-def repeated_by(tx: Tx, row: Row, *, payee: str, policy: Policy, now: str) -> Repeated | None:
+def repeated_by(
+    tx: Tx, transfer_id: int, alike: Alike, *, asked_at: str, policy: Policy, now: str
+) -> Repeated | None:
     """What a pending transfer repeats, as seen now; None where it repeats nothing."""
-    alike = Alike(row["debit_account_id"], row["credit_account_id"], row["amount_minor"], payee)
-    found = _found(tx, alike, policy, from_text(row["created_at"]), before=row["id"])
+    found = _found(tx, alike, policy, from_text(asked_at), before=transfer_id)
     if found is None:
         return None
-    ago = from_text(now) - from_text(found["made_at"])
-    return Repeated(ago.total_seconds(), bool(found["is_sent"]))
+    ago = from_text(now) - from_text(found.made_at)
+    return Repeated(ago.total_seconds(), found.is_sent)
 
 
 def _found(
     tx: Tx, alike: Alike, policy: Policy, at: datetime, *, before: int | None = None
-) -> Row | None:
+) -> Earlier | None:
     if not policy.repeat_window_s:
         return None
     since = later(at, -policy.repeat_window_s)

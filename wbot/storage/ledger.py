@@ -158,6 +158,16 @@ ORDER BY 1 DESC LIMIT :limit
 """
 
 
+_MOVING = frozenset({Phase.POSTED, Phase.PENDING, Phase.POST})
+
+
+class Earlier(msgspec.Struct, frozen=True):
+    """A transfer like another: when it was made or, while pending, asked for (text)."""
+
+    made_at: str
+    is_sent: bool
+
+
 class Alike(msgspec.Struct, frozen=True):
     """What makes two transfers the same payment: the accounts, the amount, the payee's name."""
 
@@ -165,9 +175,6 @@ class Alike(msgspec.Struct, frozen=True):
     to_id: int
     amount_minor: int
     payee: str
-
-
-_MOVING = frozenset({Phase.POSTED, Phase.PENDING, Phase.POST})
 
 
 class Movement(msgspec.Struct, frozen=True, kw_only=True):
@@ -410,17 +417,14 @@ def has_paid(tx: Tx, account_id: int, payee_account_id: int) -> bool:
 
 def latest_alike(
     tx: Tx, alike: Alike, *, since: str, asked_since: str, before: int | None
-) -> Row | None:
+) -> Earlier | None:
     """The latest such transfer that was made, or is pending, since an instant; None without one.
 
-    It was asked for after the other instant and, with a number, before that transfer. The row has
-    `made_at` (or when it was asked for) and `is_sent`.
+    It was asked for after the other instant and, with a number, before that transfer.
     """
     values = {"since": since, "asked_since": asked_since, "before": before}
-    row: Row | None = tx.execute(
-        LATEST_ALIKE, {**msgspec.structs.asdict(alike), **values}
-    ).fetchone()
-    return row
+    row = tx.execute(LATEST_ALIKE, {**msgspec.structs.asdict(alike), **values}).fetchone()
+    return None if row is None else Earlier(str(row["made_at"]), bool(row["is_sent"]))
 
 
 def unknown_numbers_since(tx: Tx, account_id: int, since: str) -> int:

@@ -87,6 +87,15 @@ def of_message(tx: Tx, message_id: str, kind: PromptKind) -> Row | None:
     return row
 
 
+def has_asked_about(tx: Tx, transfer_id: int, *, apart_from: str) -> bool:
+    """Whether the customer was asked, after another message, about taking this transfer back."""
+    row = tx.execute(
+        "SELECT 1 FROM prompts WHERE transfer_id = ? AND message_id <> ? LIMIT 1",
+        (transfer_id, apart_from),
+    ).fetchone()
+    return row is not None
+
+
 def due(tx: Tx, before: str) -> list[Row]:
     """Open questions that had expired at that instant, and that no message can still answer."""
     return tx.execute(DUE, (before,)).fetchall()

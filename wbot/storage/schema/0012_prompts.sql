@@ -47,6 +47,7 @@ DROP TABLE stale_questions;
 
 CREATE INDEX messages_by_prompt ON messages (prompt_id) WHERE prompt_id IS NOT NULL;
 CREATE INDEX prompts_by_message ON prompts (message_id, kind);
+CREATE INDEX prompts_by_transfer ON prompts (transfer_id) WHERE transfer_id IS NOT NULL;
 CREATE INDEX prompts_by_end ON prompts (ended_by) WHERE ended_by IS NOT NULL;
 CREATE INDEX prompts_open ON prompts (expires_at) WHERE outcome IS NULL AND expires_at IS NOT NULL;
 CREATE INDEX prompts_unanswered ON prompts (conversation_id) WHERE outcome IS NULL;
