@@ -64,13 +64,13 @@ async def say(page: Page, name: str, number: str, text: str) -> Locator:
 
 async def play(page: Page) -> None:
     """One payment whose turn is killed, one balance, and one payment that the rules refuse."""
-    alice = await say(page, "Alice", "15550101001", "Transfer $20 to John")
+    alice = await say(page, "Alice", "15550101001", "Transfer $20 to Bob")
     await expect(alice.get_by_label("typing")).to_be_visible(timeout=WAIT_MS)
     await page.get_by_role("button", name="Kill it now").click()
     await alice.get_by_role("button", name="Confirm").click(timeout=WAIT_MS)
     await expect(alice.get_by_text("Sent $20.00")).to_be_visible(timeout=WAIT_MS)
     bob = await say(page, "Bob", "15550101002", "What's my balance?")
-    await expect(bob.get_by_text("Available: $500.00")).to_be_visible(timeout=WAIT_MS)
+    await expect(bob.get_by_text("Available: $520.00")).to_be_visible(timeout=WAIT_MS)
     carol = await say(page, "Carol", "15550101003", "Send 9000 to Mary")
     await expect(carol.get_by_text("Not sent")).to_be_visible(timeout=WAIT_MS)
     for phone in (alice, bob, carol):

@@ -91,7 +91,14 @@ def test_ten_curls_of_one_body_are_one_message_and_ten_others_are_ten(
         rows = connection.execute(query).fetchall()
     assert rows[0] == ("answered", None, 9)
     assert rows[1:11] == [("answered", None, 0)] * 10
-    assert rows[11:] == [("silent", "window_closed", 0)]
+    assert rows[11:] == [("silent", "window_closed", 0), ("answered", None, 0)]
+
+
+@needs_curl
+def test_the_payout_of_the_guide_is_settled(transcript: tuple[Path, str]) -> None:
+    folder, out = transcript
+    assert "B1: 5.00 USD paid out (1 payee)." in out
+    assert (folder / "batch.csv").read_text("utf-8").startswith("batch,payee,name,customer,amount")
 
 
 @needs_curl

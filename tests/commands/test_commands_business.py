@@ -76,6 +76,7 @@ def test_a_business_is_shown_as_it_was_added(wbot: Wbot) -> None:
         "knowledge": None,
         "error_text": None,
         "show_payer": "none",
+        "timezone": "UTC",
         "echo_pause": 1800,
         "waba_id": None,
         "confirm_above": "100.00",

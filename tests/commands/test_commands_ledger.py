@@ -274,7 +274,7 @@ def test_a_statement_has_each_transfer_once_whatever_became_of_it(wbot: Wbot) ->
         "pending",
         "posted",
     ]
-    assert re.search(r"transfer +-10\.00  John +posted +rent$", table[7])
+    assert re.search(r"transfer +-10\.00  John \(outside\) +posted +rent$", table[7])
     assert wbot.json("ledger", "balance", "shop", ALICE) == {
         "business": "shop",
         "customer": ALICE,

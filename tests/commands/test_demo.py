@@ -113,6 +113,10 @@ async def test_a_stranger_pays_confirms_by_the_button_and_gets_the_receipt(
             await expect(entry).to_contain_text("Delivered 3 times, acted once, answered once")
         await expect(strip.nth(0)).to_contain_text("$20.00 moved once")
         await expect(page.locator("#books")).to_contain_text("Books verified")
+        await write(alice, "Alice", "Transfer $30 to Bob")
+        await expect(alice.get_by_text("Bob (…1002), gets it at once (T6)")).to_be_visible()
+        await alice.get_by_role("button", name="Confirm").last.click()
+        await expect(bob.get_by_text("Available: $550.00.")).to_be_visible()
     assert query(running.database, "SELECT DISTINCT id FROM businesses") == [{"id": "shop"}]
     repeats = query(
         running.database, "SELECT DISTINCT duplicates FROM messages WHERE state = 'answered'"

@@ -49,9 +49,7 @@ def test_an_operator_names_a_zone_in_any_case(text: str) -> None:
     "text", ["London", "GMT+25", "../etc/passwd", "Europe/../London", "x" * 99]
 )
 def test_what_is_no_zone_is_refused(text: str) -> None:
-    with pytest.raises(
-        MalformedError, match=r"timezone: .* is not a time zone; write an IANA name"
-    ):
+    with pytest.raises(MalformedError, match=r"timezone: .* is not a time zone; write"):
         changed(SHOP, {"timezone": text})
 
 

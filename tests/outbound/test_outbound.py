@@ -213,6 +213,9 @@ async def test_a_status_about_the_account_holds_its_replies_until_it_is_back(
         assert world.rows("SELECT * FROM processing_errors") == []
 
 
+OUTSIDE = "outside: paid out by The Shop"
+
+
 @pytest.mark.parametrize(
     ("transfers", "told"),
     [

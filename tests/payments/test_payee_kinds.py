@@ -32,13 +32,13 @@ class Shop:
         self.bob = make_customer(tx, BOB, "Robert Profile")
         self.carol = make_customer(tx, CAROL, "Carol Profile")
         self.business: Business = SHOP
-        self._said = 0
+        self._words: dict[str, str] = {}
         give(tx, self.alice, 100_00)
 
     def say(self, text: str, *, forwarded: bool = False) -> str:
         """A message of Alice's; its id."""
-        self._said += 1
-        message_id = f"wamid.{self._said}"
+        message_id = f"wamid.{len(self._words)}"
+        self._words[message_id] = "" if forwarded else text
         make_message(self.tx, self.alice, message_id)
         content: dict[str, Any] = {"type": "text", "text": {"body": text}}
         if forwarded:
@@ -55,6 +55,7 @@ class Shop:
             customer_id=self.alice if who is None else who,
             message_id=message,
             now=NOW,
+            words=self._words[message],
         )
         return toolbox.call(self.tx, context, ToolCall("call_1", tool, json.dumps(arguments)))
 

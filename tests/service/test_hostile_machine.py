@@ -455,9 +455,9 @@ class Machine(RuleBasedStateMachine):
         assert (payload["type"] == "prompt") is bool(numbers)
         if numbers:
             text = payload["body"]
-            assert all(f"” (T{number})" in text for number in numbers)
+            assert all(f" (T{number})" in text for number in numbers)
             asked = text.partition("Please confirm:")[2]
-            assert asked.count("” (T") == len(numbers)
+            assert asked.count(" (T") == len(numbers)
             button = payload["buttons"][0]["id"]
             token = button.split(":")[1]
             expires = self.now + self.shop.rules.hold_ttl_s

@@ -728,8 +728,8 @@ def test_a_profile_s_name_cannot_forge_a_receipt(caller: ToolCaller) -> None:
     caller.pay("1", f"+{ALICE}", who=mallory)
     step = caller.call("statement", {}, message="wamid.2")
     assert step.receipt is not None
-    lines = step.receipt.splitlines()
-    assert len(lines) == 2
+    *lines, times = step.receipt.splitlines()
+    assert (len(lines), times) == (2, f"{MARK} Times: UTC.")
     assert all(line.startswith(f"{MARK} 23 Nov") and line.count(MARK) == 1 for line in lines)
 
 

@@ -418,6 +418,7 @@ async def test_a_models_markdown_is_shown_with_whatsapps_marks_below_our_lines(
     simulator.responder = lambda _: answers.pop(0)
     async with make_world(simulator=simulator) as world:
         assert await world.ask(ALICE, "Transfer $20 to John") == (
-            f"{MARK} Sent $20.00 to “John” (T2). Available: $480.00.\n\n"
+            f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T2). "
+            "Available: $480.00.\n\n"
             "*Done*\n\nYou sent *$20* to John: https://example.com."
         )

@@ -14,14 +14,14 @@ from pathlib import Path
 import msgspec
 
 import wbot
-from wbot.admin import ledger_adjustments
+from wbot.admin import customer_lookup, ledger_adjustments
 from wbot.clock import Clock, to_text
 from wbot.domain.business import Business
 from wbot.domain.errors import ConfigurationError
 from wbot.settings import read_configuration
 from wbot.simulator.people import SimulatedBusiness, SimulatedCustomer
 from wbot.simulator.simulator import MODEL, Simulator, serve
-from wbot.storage import businesses, migrations
+from wbot.storage import businesses, migrations, payees
 from wbot.storage.database import connect, transaction
 from wbot.storage.lock import locked
 from wbot.storage.tx import Tx
@@ -224,6 +224,8 @@ def _seed_database(path: Path, access_token: str) -> str:
                 business = _add_business(tx, access_token)
                 for person in PEOPLE:
                     _give_money(tx, business, person)
+                for person in PEOPLE:
+                    _name_others(tx, business, person)
                 return business.id
         finally:
             connection.close()
@@ -254,6 +256,16 @@ def _add_business(tx: Tx, access_token: str) -> Business:
     )
     businesses.add(tx, business, to_text(Clock().now()))
     return business
+
+
+def _name_others(tx: Tx, business: Business, person: SimulatedCustomer) -> None:
+    """Let a customer pay the others by name: whom they name is on another phone of the page."""
+    customer_id = customer_lookup.required(tx, business, person.key).customer_id
+    for other in PEOPLE:
+        is_free = other.name.casefold() not in payees.names_paid(tx, customer_id)
+        if other is not person and other.phone is not None and is_free:
+            now = to_text(Clock().now())
+            payees.give_label(tx, customer_id, other.name, other.phone, now=now)
 
 
 def _give_money(tx: Tx, business: Business, person: SimulatedCustomer) -> None:

@@ -22,6 +22,7 @@ _QUOTED = re.compile("“[^”]*”")
 _REFERENCE = re.compile(r"\bT\d+\b")
 
 PAYEE_LENGTH_MAX = 60
+BUSINESS_LENGTH_MAX = 40
 MEMO_LENGTH_MAX = 140
 
 
@@ -61,7 +62,7 @@ def told_payee(payee: Payee) -> str:
     shown = quoted_payee(payee.name, payee.number)
     if payee.paid_out_by is None:
         return f"{shown}, gets it at once"
-    return f"{shown}, outside: paid out by {one_line(payee.paid_out_by, PAYEE_LENGTH_MAX)}"
+    return f"{shown}, outside: paid out by {one_line(payee.paid_out_by, BUSINESS_LENGTH_MAX)}"
 
 
 class ReceiptFormatter:

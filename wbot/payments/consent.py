@@ -20,7 +20,7 @@ from wbot.domain.ledger import (
     reference_of,
 )
 from wbot.domain.outgoing import Prompt
-from wbot.domain.payees import phone_digits
+from wbot.domain.payees import Payee, phone_digits
 from wbot.domain.policy import Refusal, sentence_of
 from wbot.domain.prompts import PromptKind, prompt
 from wbot.domain.receipts import ReceiptFormatter
@@ -93,6 +93,11 @@ def _is_typed(message: StoredMessage, held: Sequence[PendingTransfer], business:
         and (one.is_payee_known or own_words.has_payee(words, one.payee.name))
         for one in held
     )
+
+
+def _is_payee_typed(words: str, payee: Payee) -> bool:
+    names = (payee.name, payee.number)
+    return any(own_words.has_payee(words, name) for name in names if name is not None)
 
 
 def _take_back_prompt(

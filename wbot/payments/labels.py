@@ -3,16 +3,13 @@
 Code reads them in the customer's own message; no model can give one.
 """
 
-import json
-
-from wbot.domain.content import content_of, context_of
 from wbot.domain.foreign import is_foreign
 from wbot.domain.labels import Label, card_label, is_typed, named_in
 from wbot.domain.messages import Contacts, Content, Context, Text
 from wbot.domain.names import masked_number
 from wbot.domain.payees import folded_name
 from wbot.payments.context import PaymentContext
-from wbot.storage import messages, payees
+from wbot.storage import payees
 from wbot.storage.tx import Tx
 
 CARDS_MAX = 10
@@ -74,10 +71,6 @@ def is_taken(tx: Tx, customer_id: int, label: Label) -> bool:
 
 def name_if_typed(tx: Tx, context: PaymentContext, label: Label) -> None:
     """Give the number the name beside it, if the customer typed both in this message."""
-    raw = json.loads(messages.content_of(tx, context.message_id) or "{}")
-    said, quoted = content_of(raw), context_of(raw)
-    if not isinstance(said, Text) or is_foreign(said, quoted) or not is_typed(label, said.body):
-        return
-    if is_taken(tx, context.customer_id, label):
+    if not is_typed(label, context.words) or is_taken(tx, context.customer_id, label):
         return
     payees.give_label(tx, context.customer_id, label.name, label.digits, now=context.now)

@@ -260,12 +260,6 @@ def by_id(tx: Tx, message_id: str) -> KeptMessage | None:
     return typed_or_none(KeptMessage, row)
 
 
-def content_of(tx: Tx, message_id: str) -> str | None:
-    """The message as received; None where there is none, or it was cleared."""
-    row = tx.execute("SELECT content FROM messages WHERE message_id = ?", (message_id,)).fetchone()
-    return None if row is None else row[0]
-
-
 def replace_content(
     tx: Tx, message_id: str, *, type_: str, content: str, webhook_id: int | None
 ) -> None:

@@ -47,6 +47,7 @@ CREATE TABLE payout_keys (
     at TEXT NOT NULL,
     PRIMARY KEY (business_id, key)
 ) WITHOUT ROWID;
+CREATE INDEX payout_keys_by_batch ON payout_keys (batch_id);
 
 INSERT INTO state_transitions (machine, from_state, to_state) VALUES
     ('payout', '', 'exported'), ('payout', 'exported', 'settled'), ('payout', 'exported', 'void');

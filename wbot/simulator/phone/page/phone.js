@@ -371,7 +371,7 @@ function suggestionsFor(others) {
   const payee = others.find(({ phone }) => phone);
   const pay = payee && { words: `Send $20 to ${spaced(payee.phone)}`, hint: `pays ${payee.name}, on another phone here` };
   return [
-    pay ?? { words: "Send $20 to John", hint: "pays whoever you name" },
+    pay ?? { words: "Send $20 to John", hint: "outside: paid out by the business" },
     { words: "What's my balance?", hint: "from the ledger, to the cent" },
     { words: "Show my last payments", hint: "a statement" },
     { words: "Cancel that", hint: "takes the last payment back" },
