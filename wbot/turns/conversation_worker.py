@@ -1,19 +1,12 @@
 """Every conversation at its own pace: one message after another, each to its end."""
 
 import asyncio
-import json
 import random
 from collections.abc import Awaitable, Callable, Collection
-from contextlib import suppress
-from datetime import datetime
-
-import msgspec
 
 from wbot.clients.model import Failing, ModelClient
-from wbot.clients.whatsapp import PhoneNumberCredentials, WhatsApp
+from wbot.clients.whatsapp import WhatsApp
 from wbot.clock import Clock, elapsed_ms, from_text, later, to_text
-from wbot.domain import triage
-from wbot.domain.content import content_of, context_of
 from wbot.domain.delivery import TURN_BACKOFF
 from wbot.domain.errors import (
     BlockedError,
@@ -24,44 +17,33 @@ from wbot.domain.errors import (
     StorageError,
     WbotError,
 )
-from wbot.domain.message_age import Staleness, staleness_of
 from wbot.domain.redaction import redacted
 from wbot.domain.states import MessageState, TurnOutcome
-from wbot.domain.triage import handling_of
 from wbot.keyed_worker import KeyedWorker, RetryDelay, cancel_and_wait
 from wbot.logs import Log
 from wbot.metrics import Metrics
-from wbot.payments import answers
-from wbot.payments.quotations import quoted_in
 from wbot.settings import Settings
-from wbot.storage import customers, echoes, journal, messages, waiting_notices
+from wbot.storage import journal, messages
 from wbot.storage.database import Database
 from wbot.storage.tx import Tx
-from wbot.turns import finish, loop_detection, waiting_notice
+from wbot.turns import finish
+from wbot.turns.begun import Begun, Waits, begin, stale_in_s, wait_for_model
 from wbot.turns.config_cache import BusinessCache, Configured
+from wbot.turns.courtesies import Courtesies
 from wbot.turns.finish import Ending
 from wbot.turns.knowledge import Knowledge
 from wbot.turns.model_gate import Block, ModelGate
 from wbot.turns.model_health import ModelWatch
 from wbot.turns.models import Fallback, Models
-from wbot.turns.turn import Begun, StoppingError, Turn
+from wbot.turns.turn import StoppingError, Turn
 
-READ_MARKS_UNDER_WAY_MAX = 200
 STORAGE_RETRY_S = 1.0
 STALE_MARGIN_S = 0.1
 """Seconds after a message becomes stale, when its conversation is processed again."""
 
 
-class Waits(msgspec.Struct, frozen=True):
-    """A message that needs the model while that may not be asked; seconds until a change."""
-
-    seconds: float
-    is_told: bool
-    """Whether its customer was told just now that it takes longer."""
-
-
 class Conversations:
-    """Takes conversations that were rung, and hands finished replies to the outbound bell."""
+    """Processes each notified conversation, and notifies the sender of finished replies."""
 
     def __init__(
         self,
@@ -81,7 +63,13 @@ class Conversations:
     ) -> None:
         self._database = database
         self._cache = cache
-        self._whatsapp = whatsapp
+        self._courtesies = Courtesies(
+            database=database,
+            whatsapp=whatsapp,
+            clock=clock,
+            log=log,
+            notify_outbound=notify_outbound,
+        )
         self._settings = settings
         self._secrets = secrets
         self._clock = clock
@@ -89,10 +77,7 @@ class Conversations:
         self._metrics = metrics
         self._notify_outbound = notify_outbound
         self._are_books_right = are_books_right
-        self._tasks: asyncio.TaskGroup
         self._watching: list[asyncio.Task[None]] = []
-        self._read_marks: set[asyncio.Task[None]] = set()
-        self._notices: set[asyncio.Task[None]] = set()
         self._worker = KeyedWorker(
             "conversation", self._process_next, running_max=settings.turns_max
         )
@@ -177,14 +162,15 @@ class Conversations:
         self._model_gate.retry()
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
-        self._tasks = tasks
+        self._courtesies.start(tasks)
         watches = [self.model_watch, *([self.fallback_watch] if self.fallback_watch else [])]
         self._watching = [tasks.create_task(one.run(), name="model watch") for one in watches]
         self._worker.start(tasks)
 
     async def stop(self, grace_s: float) -> None:
         await self._worker.stop(grace_s)
-        await cancel_and_wait([*self._watching, *self._read_marks, *self._notices])
+        await cancel_and_wait(self._watching)
+        await self._courtesies.stop()
 
     async def _process_next(self, conversation_id: int, business_id: str) -> RetryDelay:
         may_ask = self._model_gate.enter(business_id, conversation_id)
@@ -194,7 +180,13 @@ class Conversations:
                 return None
             may_ask = self._model_gate.enter(business_id, conversation_id)
             begun = await self._database.write(
-                lambda tx: self._begin(tx, conversation_id, may_ask=may_ask)
+                lambda tx: begin(
+                    tx,
+                    conversation_id,
+                    may_ask=may_ask,
+                    now=self._clock.now(),
+                    stale_after_s=self._settings.stale_after,
+                )
             )
             if isinstance(begun, Waits):
                 return self._wait(conversation_id, business_id, begun, is_held=not may_ask)
@@ -242,92 +234,6 @@ class Conversations:
         self._model_gate.wait(business_id, conversation_id)
         return max(waits.seconds, STALE_MARGIN_S)
 
-    def _begin(self, tx: Tx, conversation_id: int, *, may_ask: bool) -> Begun | Waits | RetryDelay:
-        message = messages.next_of(tx, conversation_id)
-        if message is None:
-            return None
-        now = self._clock.now()
-        if message.not_before is not None and from_text(message.not_before) > now:
-            wait_s = (from_text(message.not_before) - now).total_seconds()
-            if message.state is not MessageState.BEGUN:
-                return wait_s
-            return self._waits(tx, message, wait_s, now)
-        raw = json.loads(message.content or "{}")
-        content = content_of(raw)
-        how = handling_of(content, raw.get("group_id"))
-        decisions = answers.decisions_in(tx, message)
-        staleness = self._staleness(message, now)
-        moved_money = journal.moved_money(tx, message.message_id)
-        is_due = isinstance(how, triage.Answer) and staleness is Staleness.FRESH
-        stops = is_due and answers.stop_in(tx, message, to_text(now))
-        asks = is_due and not decisions and not stops
-        if asks and not (may_ask or moved_money or _has_steps(tx, message)):
-            return self._waits(tx, message, self._stale_in_s(message, now), now)
-        is_silent = isinstance(how, triage.Silence) or staleness is Staleness.EXPIRED
-        shows_reading = not (is_silent or message.is_marked_read)
-        return Begun(
-            message=message,
-            claim=journal.claim_conversation(
-                tx,
-                conversation_id,
-                message.message_id,
-                to_text(now),
-                is_marked_read=shows_reading,
-            ),
-            customer_id=customers.required_of(tx, conversation_id),
-            moved_money=moved_money,
-            has_decided=journal.has_decided(tx, message.message_id),
-            content=content,
-            context=context_of(raw),
-            handling=how,
-            stops=stops,
-            quotation=quoted_in(tx, message),
-            decisions=decisions,
-            staleness=staleness,
-            came_fresh=self._staleness(message, from_text(message.received_at)) is Staleness.FRESH,
-            is_late=messages.note_lateness(tx, message),
-            is_loop=is_due and self._is_loop(tx, message),
-            owner_spoke_at=echoes.owner_spoke_at(tx, conversation_id),
-            shows_reading=shows_reading,
-        )
-
-    def _is_loop(self, tx: Tx, message: messages.StoredMessage) -> bool:
-        """Whether another program seems to answer our replies; a new loop is told to operators."""
-        before = loop_detection.look(tx, message)
-        if not before.is_loop:
-            return False
-        if before.is_new:
-            self._log.warning(
-                "conversation.loop",
-                message_id=message.message_id,
-                business=message.business_id,
-                conversation=message.conversation_id,
-            )
-            loop_detection.tell(tx, message, to_text(self._clock.now()))
-        return True
-
-    def _waits(
-        self, tx: Tx, message: messages.StoredMessage, seconds: float, now: datetime
-    ) -> Waits:
-        """Wait so long, but tell the customer when it is time, if they were not told yet."""
-        if waiting_notices.was_told(tx, message.conversation_id):
-            return Waits(seconds, is_told=False)
-        since = from_text(message.taken_up_at or message.received_at)
-        due_s = waiting_notice.due_in_s((now - since).total_seconds())
-        if due_s > 0:
-            return Waits(min(seconds, due_s), is_told=False)
-        return Waits(seconds, is_told=waiting_notice.tell(tx, message, now=to_text(now)))
-
-    def _staleness(self, message: messages.StoredMessage, now: datetime) -> Staleness:
-        # A yes to going on with an old message asks for it anew.
-        asked_for_at = message.taken_up_at or message.sent_at
-        return staleness_of(
-            from_text(asked_for_at) if asked_for_at else None,
-            from_text(message.received_at),
-            now,
-            self._settings.stale_after,
-        )
-
     async def _attempt(self, begun: Begun) -> RetryDelay:
         """Run the turn and record how it went: the boundary at which every failure ends."""
         if begun.claim.attempt > self._settings.max_attempts:
@@ -340,7 +246,7 @@ class Conversations:
             configured = await self._cache.get(begun.message.business_id)
             turn = self._turn(begun, configured)
             if begun.shows_reading:
-                self._mark_read(configured.credentials, begun)
+                self._courtesies.mark_read(configured.credentials, begun)
             async with asyncio.timeout(self._settings.turn_timeout):
                 ending = await turn.run()
             await self._close(begun, ending)
@@ -396,24 +302,8 @@ class Conversations:
             is_stopping=lambda: self._worker.is_stopping,
             are_books_right=self._are_books_right,
             notify_outbound=self._notify_outbound,
-            tell_slow=lambda: self._tell_slow(begun),
+            tell_slow=lambda: self._courtesies.tell_slow(begun),
         )
-
-    def _tell_slow(self, begun: Begun) -> None:
-        task = self._tasks.create_task(self._put_notice(begun), name="waiting notice")
-        self._notices.add(task)
-        task.add_done_callback(self._notices.discard)
-
-    async def _put_notice(self, begun: Begun) -> None:
-        message, now = begun.message, to_text(self._clock.now())
-
-        def put(tx: Tx) -> bool:
-            journal.guard(tx, message.conversation_id, begun.claim.epoch)
-            return waiting_notice.tell(tx, message, now=now)
-
-        with suppress(StaleClaimError, StorageError):  # the turn has ended, or will tell of it
-            if await self._database.write(put):
-                self._notify_outbound(message.conversation_id, message.business_id)
 
     async def _close(self, begun: Begun, ending: Ending) -> None:
         now = to_text(self._clock.now())
@@ -507,8 +397,8 @@ class Conversations:
             self._model_gate.block(business_id, Block(error.own_words, self._model_of(configured)))
         await self._release(begun, TurnOutcome.BLOCKED, reason, wait_s=0)
         message, now = begun.message, self._clock.now()
-        stale_in_s = self._stale_in_s(message, now)
-        waits = await self._database.write(lambda tx: self._waits(tx, message, stale_in_s, now))
+        left_s = stale_in_s(message, now, self._settings.stale_after)
+        waits = await self._database.write(lambda tx: wait_for_model(tx, message, left_s, now))
         return self._wait(message.conversation_id, business_id, waits, is_held=True)
 
     def _hold_business(self, business_id: str, error: BlockedError) -> None:
@@ -525,10 +415,6 @@ class Conversations:
 
     def _model_of(self, configured: Configured) -> str:
         return configured.business.model or self._settings.model
-
-    def _stale_in_s(self, message: messages.StoredMessage, now: datetime) -> float:
-        age_s = (now - _asked_for_at(message)).total_seconds()
-        return self._settings.stale_after - age_s
 
     async def _release(
         self, begun: Begun, outcome: TurnOutcome, detail: str | None, *, wait_s: float
@@ -559,27 +445,6 @@ class Conversations:
         await self._database.write(put)
         return wait_s
 
-    def _mark_read(self, credentials: PhoneNumberCredentials, begun: Begun) -> None:
-        # Unjournaled and unwaited for: it is a courtesy, and must never cost the reply a second.
-        if len(self._read_marks) < READ_MARKS_UNDER_WAY_MAX:
-            task = self._tasks.create_task(
-                self._send_read_mark(credentials, begun), name="read mark"
-            )
-            self._read_marks.add(task)
-            task.add_done_callback(self._read_marks.discard)
-
-    async def _send_read_mark(self, credentials: PhoneNumberCredentials, begun: Begun) -> None:
-        message_id = begun.message.message_id
-        try:
-            await self._whatsapp.mark_read(credentials, message_id, is_typing=True)
-        except Exception as error:  # noqa: BLE001  a courtesy must never cost more than itself
-            self._log.info(
-                "read_mark.failed",
-                message_id=message_id,
-                error=str(error),
-                quotable=begun.message.words,
-            )
-
     def _report(self, begun: Begun, turn: Turn, ending: Ending, started: float) -> None:
         ended = self._clock.monotonic()
         waited = self._clock.now() - from_text(begun.message.received_at)
@@ -602,15 +467,6 @@ class Conversations:
             state=ending.state,
             reason=ending.reason,
         )
-
-
-def _asked_for_at(message: messages.StoredMessage) -> datetime:
-    """When its customer last asked for it: by writing it, or by a yes to going on with it."""
-    return from_text(message.taken_up_at or message.sent_at or message.received_at)
-
-
-def _has_steps(tx: Tx, message: messages.StoredMessage) -> bool:
-    return bool(journal.steps(tx, message.message_id, message.revision))
 
 
 def _asked_wait_s(error: Exception) -> float | None:

@@ -2,8 +2,6 @@
 
 import json
 
-import msgspec
-
 from wbot.clock import from_text
 from wbot.domain.content import content_of
 from wbot.domain.loops import ANSWERED_MAX, RATE_MESSAGES, Said, is_loop
@@ -16,15 +14,8 @@ LOOP = "loop"
 """Why a message is silent: it seems to be a program's answer to our reply."""
 
 
-class Seen(msgspec.Struct, frozen=True):
-    """Whether a message is a part of a loop, and the first one of it that is kept in silence."""
-
-    is_loop: bool
-    is_new: bool
-
-
-def look(tx: Tx, message: StoredMessage) -> Seen:
-    """Compare the message with those before it in the conversation."""
+def is_seen(tx: Tx, message: StoredMessage, now: str) -> bool:
+    """Whether the message is a part of a loop; a new loop is recorded for the operators."""
     before = [
         Said(
             text=_text(row.type, row.content),
@@ -39,10 +30,12 @@ def look(tx: Tx, message: StoredMessage) -> Seen:
     )
     since = messages.received_before(tx, message, RATE_MESSAGES)
     found = is_loop(said, before, rate_since=from_text(since) if since else None)
-    return Seen(found, is_new=found and not before[0].is_loop)
+    if found and not before[0].is_loop:
+        _tell(tx, message, now)
+    return found
 
 
-def tell(tx: Tx, message: StoredMessage, now: str) -> None:
+def _tell(tx: Tx, message: StoredMessage, now: str) -> None:
     """Record the loop for the operators."""
     customer_id = customers.required_of(tx, message.conversation_id)
     errors.add(

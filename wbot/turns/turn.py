@@ -17,14 +17,12 @@ from wbot.domain.foreign import ForeignWords, is_foreign, words_for_model
 from wbot.domain.history import ChatMessage, shorter
 from wbot.domain.labels import Label
 from wbot.domain.message_age import Staleness
-from wbot.domain.messages import ButtonReply, Content, Context, Text
+from wbot.domain.messages import ButtonReply, Text
 from wbot.domain.policy import AskReason
 from wbot.domain.prompts import Decision, PromptKind
 from wbot.domain.states import MessageState
-from wbot.domain.triage import Handling
 from wbot.payments import answers, consent, labels
 from wbot.payments.context import PaymentContext
-from wbot.payments.quotations import Quotation
 from wbot.storage import (
     businesses,
     conflicts,
@@ -36,11 +34,11 @@ from wbot.storage import (
     waiting_notices,
 )
 from wbot.storage.database import Database
-from wbot.storage.journal import Claim, Step
-from wbot.storage.messages import StoredMessage
+from wbot.storage.journal import Step
 from wbot.storage.outside_calls import OutsideCall
 from wbot.storage.tx import Tx
 from wbot.turns import toolbox, waiting_notice
+from wbot.turns.begun import Begun
 from wbot.turns.finish import Ending, receipts_read, unique
 from wbot.turns.loop_detection import LOOP
 from wbot.turns.models import Models
@@ -74,36 +72,6 @@ BOOKS_ARE_WRONG = (
 
 class StoppingError(WbotError):
     """The service is stopping; what is stored stands, the rest follows at the next start."""
-
-
-class Begun(msgspec.Struct, frozen=True, kw_only=True):
-    """A message whose turn has begun, and what its first transaction read."""
-
-    message: StoredMessage
-    claim: Claim
-    customer_id: int
-    moved_money: bool
-    """In an earlier revision or attempt."""
-    has_decided: bool
-    """An earlier attempt carried its answer to a confirmation out."""
-    content: Content
-    context: Context | None
-    handling: Handling
-    stops: bool
-    """Whether it is a stop word, and there is something to stop."""
-    quotation: Quotation | None
-    decisions: tuple[Decision, ...]
-    """The answers to questions of ours that it can be: one counts, several are asked about."""
-    staleness: Staleness
-    came_fresh: bool
-    """It was fresh when it was received, however late its turn is."""
-    is_late: bool
-    is_loop: bool
-    """It seems to be a program's answer to our reply."""
-    owner_spoke_at: str | None
-    """When the owner last wrote to the customer from the phone."""
-    shows_reading: bool
-    """Whether its customer is to see that it is read: once, and never for a silence."""
 
 
 class Turn:
