@@ -8,7 +8,7 @@ from db_factories import allow_change
 
 from wbot.domain.receipts import MARK
 from wbot.simulator.faults.plan import Endpoint, dropped, garbled, refused, repeated
-from wbot.turns.finish import MISSED, NOT_DELIVERED
+from wbot.turns.finish import MISSED
 
 
 async def test_every_send_carries_its_attempt_and_a_number_with_its_plus(
@@ -220,7 +220,7 @@ OUTSIDE = "outside: paid out by The Shop"
     ("transfers", "told"),
     [
         (True, f"{MISSED}\n{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T2)."),
-        (False, NOT_DELIVERED),
+        (False, ""),
     ],
 )
 async def test_what_could_not_be_delivered_is_told_with_the_next_reply(
@@ -234,7 +234,7 @@ async def test_what_could_not_be_delivered_is_told_with_the_next_reply(
         await simulator.wait_until_quiet(timeout_s=WAIT_S)
         assert world.rows("SELECT state FROM outbox") == [{"state": "failed"}]
         assert (await world.ask(ALICE, "hello again")).startswith(told)
-        assert told not in await world.ask(ALICE, "and now?")
+        assert MISSED not in await world.ask(ALICE, "and now?")
 
 
 @pytest.mark.parametrize(

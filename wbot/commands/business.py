@@ -7,6 +7,7 @@ from typing import Any
 import click
 import msgspec
 
+from wbot.admin import conflict_resolution
 from wbot.admin.waiting_messages import TakenUp, take_up
 from wbot.clock import to_text
 from wbot.commands.console import (
@@ -192,6 +193,25 @@ def resume(*, business_id: str, as_json: bool) -> None:
     Waiting messages go first.
     """
     _switch(business_id, is_paused=False, as_json=as_json)
+
+
+@business.command()
+@click.argument("business_id", metavar="ID", type=WORDS)
+@json_option
+def rekeyed(*, business_id: str, as_json: bool) -> None:
+    """Tell that customers come with new user ids, as after a move to another portfolio.
+
+    For seven days a new user id under a known number is the same customer, and keeps the account.
+    Those of `wbot customer conflicts` are merged where nothing of theirs is unfinished.
+    """
+    with writing() as tx:
+        found = businesses.required(tx, business_id)
+        merged, left = conflict_resolution.take_as_same(tx, found, to_text(now()))
+    if as_json:
+        print_json({"business": found.id, "merged": merged, "left": left})
+        return
+    rest = f"; left, see `wbot customer conflicts {found.id}`: {left}" if left else ""
+    say(f"New user ids keep their accounts for seven days. Merged: {merged}{rest}.")
 
 
 def _switch(business_id: str, *, is_paused: bool, as_json: bool) -> None:

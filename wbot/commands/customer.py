@@ -24,7 +24,7 @@ from wbot.commands.console import (
 from wbot.domain.business import Business
 from wbot.domain.ledger import reference_of
 from wbot.domain.money import format_amount
-from wbot.storage import businesses, customers, payees
+from wbot.storage import businesses, conflicts, customers, payees
 from wbot.storage.tx import Tx
 
 _business = click.argument("business_id", metavar="BUSINESS", type=WORDS)
@@ -113,6 +113,57 @@ def merge(*, business_id: str, from_text: str, into_text: str, as_json: bool) ->
     moved = f"{money} moved with {facts['transfer']}" if facts["transfer"] else "no money to move"
     already = "was already" if merged.is_repeated else "is now"
     say(f"{facts['from']} {already} merged into {facts['into']}: {moved}.")
+
+
+@customer.command("conflicts")
+@_business
+@json_option
+def list_conflicts(*, business_id: str, as_json: bool) -> None:
+    """List customers who came under a known number with another user id.
+
+    They read no balance and move no money until you decide: `merge` if both are one person,
+    `trust` if not; `wbot business rekeyed` if all customers come with new user ids.
+    """
+    with reading() as tx:
+        business = businesses.required(tx, business_id)
+        found = [_conflict(one, business.id) for one in conflicts.every(tx, business.id)]
+    if as_json:
+        print_json({"conflicts": found})
+        return
+    rows = [
+        (one["customer"], one["former"], readable(one["since"], zone=""), one["same"], one["other"])
+        for one in found
+    ]
+    columns = ("New", "Had the number", "Since (UTC)", "If one person", "If not")
+    print_table(columns, rows, empty=f"{business.id} has no conflicts.")
+
+
+def _conflict(one: conflicts.Conflict, business_id: str) -> dict[str, str]:
+    heir, former = f"C{one.customer_id}", f"C{one.former_id}"
+    return {
+        "customer": heir,
+        "former": former,
+        "since": one.created_at,
+        "same": f"wbot customer merge {business_id} {heir} {former}",
+        "other": f"wbot customer trust {business_id} {heir}",
+    }
+
+
+@customer.command()
+@_business
+@_customer
+@json_option
+def trust(*, business_id: str, text: str, as_json: bool) -> None:
+    """Let a customer of `conflicts` act as a person of their own."""
+    with writing() as tx:
+        business = businesses.required(tx, business_id)
+        person = customer_lookup.required(tx, business, text)
+        was_held = conflicts.release(tx, person.customer_id)
+    if as_json:
+        print_json({"business": business.id, "customer": person.label, "was_held": was_held})
+    else:
+        word = "is now" if was_held else "was already"
+        say(f"{person.label} {word} trusted.")
 
 
 @payee.command("add")

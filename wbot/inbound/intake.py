@@ -23,7 +23,17 @@ from wbot.domain.redaction import redacted
 from wbot.domain.spellings import one_spelling
 from wbot.domain.states import UNFINISHED, MessageState
 from wbot.inbound.webhook_parser import Payload
-from wbot.storage import businesses, customers, echoes, errors, journal, messages, outbox
+from wbot.storage import (
+    businesses,
+    conflicts,
+    customers,
+    echoes,
+    errors,
+    journal,
+    ledger,
+    messages,
+    outbox,
+)
 from wbot.storage.messages import KeptMessage
 from wbot.storage.outbox import StateChange
 from wbot.storage.tx import Tx
@@ -222,7 +232,7 @@ def _insert(tx: Tx, message: Inbound, *, webhook_id: int | None, now: datetime) 
         conversation_id = customers.conversation_of(
             tx, business.id, identity.customer_id, to_text(now)
         )
-        if identity.warning == customers.RESPELLED:
+        if identity.warning in {customers.RESPELLED, customers.REKEYED}:
             errors.add(
                 tx,
                 f"C{identity.customer_id}: {identity.warning}; nothing needs to be done",
@@ -232,6 +242,8 @@ def _insert(tx: Tx, message: Inbound, *, webhook_id: int | None, now: datetime) 
                 message_id=None,
             )
         if identity.former_id is not None:
+            if ledger.find_account(tx, identity.former_id) is not None:
+                conflicts.hold(tx, identity.customer_id, identity.former_id)
             _notify_operator(tx, business.id, identity, conversation_id, now=to_text(now))
     sent_at = credible_time(message.sent_at, now)
     waits = is_placeholder(message.content)
@@ -304,8 +316,9 @@ def _notify_operator(
     former, heir = f"C{identity.former_id}", f"C{identity.customer_id}"
     errors.add(
         tx,
-        f"{heir} writes from the number that {former} had: {identity.warning}. If they are one "
-        f"person, run: wbot customer merge {business_id} {heir} {former}",
+        f"{heir} writes from the number that {former} had: {identity.warning}. If they are two "
+        f"persons: wbot customer trust {business_id} {heir}. If they are one person, run: wbot "
+        f"customer merge {business_id} {heir} {former}",
         now=now,
         business_id=business_id,
         conversation_id=conversation_id,

@@ -196,8 +196,12 @@ class Sender:
         return result
 
     async def _close(self, opened: Opened, result: Result) -> None:
-        self._note_account(opened.reply, result)
+        is_accepted = result.outcome is SendOutcome.ACCEPTED
+        if is_accepted:  # before the statuses that came earlier, which know more
+            self._note_account(opened.reply, result)
         await self._record(opened, result)
+        if not is_accepted:
+            self._note_account(opened.reply, result)
         if result.outcome is SendOutcome.UNKNOWN:
             self._unknown_since[opened.reply.conversation_id] = self._clock.monotonic()
 

@@ -4,11 +4,13 @@ import msgspec
 
 from wbot.clock import from_text, later, to_text
 from wbot.domain.spellings import other_spelling
+from wbot.storage import conflicts
 from wbot.storage.tx import Tx, typed, typed_or_none
 
 UNHEARD_S = 365 * 24 * 3600.0
 """A number unused for so long may have been assigned to another person."""
 
+REKEYED = "the number came with a new user id, as others of the business did: the same customer"
 RESPELLED = "WhatsApp has the number in its country's other spelling, used from now on: one person"
 
 SELECT_BY_ALIAS = """
@@ -154,6 +156,10 @@ def resolve(
             warning = "a user id and a phone number of one sender belong to two customers"
         return _named(tx, Identity(by_user, warning), name)
     if by_phone is not None and (why := _doubt(tx, by_phone, user_id, now)):
+        if user_id is not None and conflicts.is_rekeyed(tx, business_id, now):
+            tx.execute(RETIRE_ALL, (now, by_phone, "user_id"))
+            _attach(tx, by_phone, "user_id", user_id, now)
+            return _named(tx, Identity(by_phone, REKEYED), name)
         customer_id = _give_number(tx, str(phone), business_id, now)
         if user_id is not None:
             _attach(tx, customer_id, "user_id", user_id, now)
@@ -339,7 +345,9 @@ def hand_over_aliases(tx: Tx, from_id: int, into_id: int, now: str) -> None:
 
 def mark_merged(tx: Tx, from_id: int, into_id: int) -> None:
     """Record into whom a customer was merged, and the name if only the merged one had one."""
-    tx.execute("UPDATE customers SET merged_into = ? WHERE id = ?", (into_id, from_id))
+    tx.execute(
+        "UPDATE customers SET merged_into = ?, held_for = NULL WHERE id = ?", (into_id, from_id)
+    )
     tx.execute(
         "UPDATE customers SET name = (SELECT name FROM customers WHERE id = ?) "
         "WHERE id = ? AND name IS NULL",

@@ -45,7 +45,6 @@ ERROR_TEXT = (
 
 
 MISSED = "These messages did not reach you earlier:"
-NOT_DELIVERED = "An earlier message of mine did not reach you; please ask again if you need it."
 INCOMPLETE = "Your request could not be completed."
 """What the customer reads where nobody can say whether a call to another system acted."""
 
@@ -131,17 +130,13 @@ def _undelivered(tx: Tx, message: StoredMessage, now: str) -> list[str]:
     Of a reply only the ledger's lines are repeated: the model's words were for another moment.
     """
     lines: list[str] = []
-    is_told_of = False
     for outbox_id, said in undelivered.untold(tx, message.conversation_id):
         if isinstance(said, Prompt) and _is_open(tx, said):
             undelivered.send_again(tx, outbox_id, now)
             continue
         undelivered.mark_told(tx, outbox_id, now)
         lines += our_lines(said.body).splitlines()
-        is_told_of = True
-    if lines:
-        return [MISSED, *lines]
-    return [NOT_DELIVERED] if is_told_of else []
+    return [MISSED, *lines] if lines else []
 
 
 def _is_open(tx: Tx, said: Prompt) -> bool:

@@ -26,6 +26,7 @@ from wbot.payments import answers, consent, labels
 from wbot.payments.context import PaymentContext
 from wbot.storage import (
     businesses,
+    conflicts,
     customers,
     journal,
     ledger,
@@ -58,6 +59,12 @@ CALLS_PER_ANSWER_MAX = 10
 
 FILTERED = "Sorry, I cannot answer that. Please write it in other words."
 """What the customer reads where the endpoint's content filter stops their message."""
+
+HELD = (
+    "This number is known here under another WhatsApp account, so a person looks at it first; "
+    "balances and payments follow once they have decided."
+)
+"""What a customer reads until an operator has decided who they are."""
 
 BOOKS_ARE_WRONG = (
     "Payments and balances are paused while our books are checked; please try again later."
@@ -405,8 +412,10 @@ class Turn:
         # The effect and the journal's record of it are one transaction: both or neither.
         started = self._clock.monotonic()
         journal.guard(tx, self._message.conversation_id, self._begun.claim.epoch)
-        act = toolbox.call(tx, self._context(tx, must_ask), call) if may_act else None
-        step = act or toolbox.refusal(call, BOOKS_ARE_WRONG)
+        is_held = conflicts.is_held(tx, self._begun.customer_id)
+        context = self._context(tx, must_ask)
+        act = toolbox.call(tx, context, call) if may_act and not is_held else None
+        step = act or toolbox.refusal(call, HELD if is_held else BOOKS_ARE_WRONG)
         self._keep_tool_step(tx, number, step, started)
         return step
 
