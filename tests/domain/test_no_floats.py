@@ -206,7 +206,7 @@ def wrong_fields(struct: type[msgspec.Struct], *, is_near_money: bool) -> list[s
         elif name == "amount":
             is_wrong = kinds != {str}
         else:
-            is_wrong = is_near_money and bool(kinds & {float, complex})
+            is_wrong = is_near_money and bool(kinds & {float, complex}) and not SECONDS.search(name)
         if is_wrong:
             found.append(f"{struct.__name__}.{name}")
     return found

@@ -24,7 +24,7 @@ def repeated_by(
     if found is None:
         return None
     ago = from_text(now) - from_text(found.made_at)
-    return Repeated(ago.total_seconds(), found.is_sent)
+    return Repeated(int(ago.total_seconds()), found.is_sent)
 
 
 def _found(
