@@ -70,6 +70,8 @@ class ModelWatch:
         self._on_recovery = on_recovery
         self._troubles: dict[str, _Trouble] = {}
         self._doubts: dict[str, asyncio.Lock] = {}
+        self._unsettled: set[str] = set()
+        """Models in doubt whose harmless question was told to wait: it comes first next time."""
 
     def failing(self) -> list[Failing]:
         """Every model that last failed, by name."""
@@ -91,6 +93,8 @@ class ModelWatch:
         Raises BlockedError without asking while the model is known to refuse.
         """
         self._check_refusal(model)
+        if model in self._unsettled and await self._is_refusing(model, tools):
+            self._check_refusal(model)
         try:
             return await self._ask(messages, model=model, tools=tools)
         except BlockedError as error:
@@ -116,11 +120,17 @@ class ModelWatch:
     async def _is_refusing(self, model: str, tools: Sequence[Mapping[str, Any]]) -> bool:
         """Whether the model refuses a harmless question too, or only what it was just asked."""
         async with self._doubts.setdefault(model, asyncio.Lock()):
+            self._unsettled.discard(model)
             try:
                 self._check_refusal(model)
                 await self._ask(QUESTION, model=model, tools=tools, is_probe=True)
             except BlockedError:
                 return True
+            except RetryableError as error:
+                # A router lets a model rest for seconds after it refused one request.
+                if error.retry_after_s is not None:
+                    self._unsettled.add(model)
+                return False
             except WbotError:
                 return False
         return False
