@@ -70,6 +70,11 @@ BLOCKED: dict[str, tuple[int, Any, Cause]] = {
         Cause.BUDGET,
     ),
     "litellm, by type": (429, openai("Ask the AI team.", "budget_exceeded", "429"), Cause.BUDGET),
+    "litellm, by type in a 422": (
+        422,
+        openai("Budget has been exceeded! Current cost: 12.5", "budget_exceeded", "422"),
+        Cause.BUDGET,
+    ),
     "litellm, a user's": (
         400,
         openai("ExceededBudget: User u over budget. Spend=0.3, Budget=0.2", "auth_error", 400),
