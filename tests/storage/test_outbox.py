@@ -470,7 +470,7 @@ class Sends(RuleBasedStateMachine):
         known = self.counted.setdefault(wamid, set())
         is_late = "failed" in known and word not in {"failed", "delivered", "read", "played"}
         known.add(word)
-        if is_late or word == "failed" and self._may_arrive_otherwise(wamid):
+        if is_late or (word == "failed" and self._may_arrive_otherwise(wamid)):
             return
         self.reports.add(word if word in RANK else "accepted")
         self.first_wamid = self.first_wamid or wamid
@@ -583,7 +583,7 @@ class Repeats(RuleBasedStateMachine):
 
     def _is_heard(self, attempt: int) -> bool:
         words = self.told[attempt]
-        return bool(words & AT_CUSTOMER) or bool(words) and "failed" not in words
+        return bool(words & AT_CUSTOMER) or (bool(words) and "failed" not in words)
 
     @invariant()
     def nothing_waits_or_fails_that_meta_has(self) -> None:

@@ -237,8 +237,8 @@ def accept(tx: Tx, outbox_id: int, wamid: str, now: str) -> list[StateChange]:
     if row["state"] != ReplyState.WAITING or not undelivered.has_failed(tx, wamid):
         raised_now = _advance(tx, row, ReplyState.ACCEPTED, wamid=wamid, now=now)
     early = tx.execute(
-        "SELECT id, status, code, errors, opaque FROM statuses WHERE wamid = ? AND outbox_id IS NULL "
-        "ORDER BY status = 'failed'",
+        "SELECT id, status, code, errors, opaque FROM statuses "
+        "WHERE wamid = ? AND outbox_id IS NULL ORDER BY status = 'failed'",
         (wamid,),
     ).fetchall()
     for status in early:

@@ -56,7 +56,7 @@ def wait_again(tx: Tx, row: Row, failure: Row, *, now: str) -> bool:
 
 
 def has_failed(tx: Tx, wamid: str) -> bool:
-    """Whether a status said that the message with this id failed, and that was or will be heeded."""
+    """Whether a status that was or will be heeded says that the message with this id failed."""
     rows = tx.execute(
         "SELECT outbox_id, code FROM statuses WHERE wamid = ? AND status = 'failed'", (wamid,)
     ).fetchall()
