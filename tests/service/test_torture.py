@@ -20,7 +20,7 @@ from conftest import ALICE, BOB, SHOP, WAIT_S, MakeWorld, World, make_simulator,
 from db_factories import STARTED_AT, make_tx
 from torture.asks import Kind
 from torture.evidence import Evidence, message_id_in
-from torture.judge import KILLED, judged
+from torture.judge import KILLED, TAKES_LONGER, judged
 from torture.preparation import free_port, make_database, variables
 from torture.run import Torture
 from torture.schedule import SHORT, End, Hostility, schedule
@@ -119,6 +119,21 @@ WHERE number > 1 LIMIT 1;
 INSERT INTO turns SELECT message_id, revision, 999, 999999, '', NULL, NULL, NULL
 FROM messages JOIN latest USING (conversation_id) WHERE number = 1;
 """
+TOLD_FALSELY = r"""
+UPDATE outbox SET payload = replace(payload, '"body":"',
+    '"body":"These messages did not reach you earlier:\n🧾 Available: $1.00.\n')
+WHERE id = (SELECT min(id) FROM outbox WHERE payload LIKE '%That is all.%');
+"""
+NOTICES = """
+DROP TRIGGER outbox_begin_as_allowed;
+WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 99)
+INSERT INTO outbox
+    (business_id, conversation_id, cause, part, message_id, payload, state, created_at)
+SELECT business_id, conversation_id, 'waiting:' || n, 0, message_id, {payload}, 'sent', created_at
+FROM outbox, numbers WHERE id = (SELECT min(id) FROM outbox WHERE message_id IS NOT NULL);
+"""
+TOO_MANY_NOTICES = NOTICES.format(payload=f"json_object('type', 'text', 'body', '{TAKES_LONGER}')")
+WRONG_NOTICES = NOTICES.format(payload="payload")
 
 
 @pytest.mark.parametrize(
@@ -137,6 +152,9 @@ FROM messages JOIN latest USING (conversation_id) WHERE number = 1;
             in_the_database("UPDATE outbox SET payload = replace(payload, 'all.', 'not all.')"),
             "replies untrue",
         ),
+        (in_the_database(TOLD_FALSELY), "replies untrue"),
+        (in_the_database(WRONG_NOTICES), "replies untrue"),
+        (in_the_database(TOO_MANY_NOTICES), "replies doubled"),
         (in_the_database(SECOND_EFFECT), "effects doubled"),
         (in_the_database(TURN_BETWEEN_OTHERS), "out of order"),
     ],
