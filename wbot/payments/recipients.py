@@ -34,6 +34,8 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     is_number: bool = False
     """A customer's or an unknown one: until a yes, both get the same answers."""
     is_own: bool = False
+    is_from_card: bool = False
+    """Whether a contact card gave the number its name."""
     is_new_name: bool = False
     is_look_alike: bool = False
     """Whether the new name looks like that of a known payee."""
@@ -100,8 +102,9 @@ def _by_number(tx: Tx, context: PaymentContext, digits: str, *, is_typed: bool =
     found = customers.find_by_phone(tx, context.business.id, digits)
     label = payees.label_of(tx, context.customer_id, digits)
     return Recipient(
-        name=label or f"+{digits}",
+        name=f"+{digits}" if label is None else label.name,
         number=None if label is None else f"{'+' if is_typed else ''}{digits}",
+        is_from_card=label is not None and label.is_from_card,
         is_known=found is not None and payees.is_known_customer(tx, context.customer_id, found),
         customer_id=found,
         is_number=True,

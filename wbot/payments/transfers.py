@@ -87,14 +87,20 @@ def transfer(tx: Tx, context: PaymentContext, order: Order) -> Transfer:
         phase=Phase.REFUSED if refusal else phase,
         refusal=refusal,
         available_minor=accounts.balance(tx, account_id).available_minor,
-        # A new name may be one that the model has read, so it is not the payer's own yet.
-        is_foreign=recipient.is_new_name and AskReason.FOREIGN_WORDS in standing.must_ask,
+        is_foreign=_is_foreign(recipient, standing),
         notify_conversation_id=notifications.notify_payee(
             tx, context.business, transfer_id, context.now
         )
         if is_posted
         else None,
     )
+
+
+def _is_foreign(recipient: Recipient, standing: Standing) -> bool:
+    """Whether another person chose the name, or a model that had read such a person's words."""
+    if recipient.is_from_card:
+        return not recipient.is_known
+    return recipient.is_new_name and AskReason.FOREIGN_WORDS in standing.must_ask
 
 
 def _standing(

@@ -27,7 +27,7 @@ SELECT t.id, t.kind, t.phase, t.amount_minor, t.created_at, t.refusal,
        other.kind AS other_kind,
        b.name AS business_name, c.name AS customer_name, p.name AS payee_name,
        p.known_since IS NOT NULL OR got.posted_minor > 0
-           OR (written.payee_number IS NOT NULL AND (t.phase = 'posted' OR r.phase = 'post'))
+           OR (written.payee_number IS NOT NULL AND r.phase = 'post')
            AS is_payee_used,
        (SELECT value FROM customer_aliases WHERE customer_id = other.customer_id
         AND kind = 'phone' AND retired_at IS NULL ORDER BY id LIMIT 1) AS other_phone,
