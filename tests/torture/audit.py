@@ -8,7 +8,7 @@ from db_factories import SHOP
 
 from torture.evidence import Evidence, Kept
 from torture.reference import Account
-from wbot.storage import customers, invariants, ledger
+from wbot.storage import accounts, customers, invariants
 
 MADE = """
 SELECT substr(cause_key, 1, instr(cause_key, '/') - 1) AS message_id, kind FROM transfers
@@ -88,11 +88,11 @@ class _Audit:
         customer_id = customers.find_sender(
             self._kept.tx, SHOP.id, phone=person.phone, user_id=person.user_id
         )
-        found = customer_id and ledger.find_account(self._kept.tx, customer_id)
+        found = customer_id and accounts.find(self._kept.tx, customer_id)
         if not found:
             return account.available_minor
         posted: int = self._kept.rows(
             "SELECT coalesce(sum(amount_minor), 0) FROM postings WHERE account_id = ?", found
         )[0][0]
-        stored = ledger.balance(self._kept.tx, found).available_minor
+        stored = accounts.balance(self._kept.tx, found).available_minor
         return abs(posted - account.available_minor) + abs(stored - account.available_minor)
