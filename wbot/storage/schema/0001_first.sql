@@ -304,6 +304,8 @@ CREATE TABLE payees (
     -- outside, whom the business pays out.
     number TEXT,
     named_at TEXT,               -- when the customer gave the name to the number
+    -- A contact card gave the name: another person's words, until the customer confirms a payment.
+    is_from_card INTEGER NOT NULL DEFAULT 0,
     UNIQUE (customer_id, folded)
 );
 CREATE INDEX payees_by_number ON payees (customer_id, number) WHERE number IS NOT NULL;
