@@ -112,7 +112,7 @@ async def fail_in_every_spelling(simulator: Simulator, database: Path) -> None:
         refusal = refused(400, MESSAGE_GONE, said)
         fails_later = number % 2
         simulator.faults.add(Endpoint.STATUS if fails_later else Endpoint.SEND, refusal)
-        # In turn: the same words five times at once would be a program's.
+        # In turn: the same words again and again at once would be a program's.
         await simulator.say(ALICE, TEXT + "!" * fails_later)
         await rows(database, failures, 2 * number + 2)
 

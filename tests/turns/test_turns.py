@@ -330,12 +330,11 @@ async def test_a_change_by_the_command_line_is_seen_within_two_seconds(
         assert cache["keys"] == 1
         change_business(database_path, instructions="Answer like a pirate.")
         changed = clock.monotonic()
-        # In turn and not too fast: otherwise the customer seems to be a program.
+        # In turn: the same words again and again at once would be a program's.
         for words in itertools.cycle(["hello there", "hello"]):
             await world.ask(ALICE, words)
             if "pirate" in world.simulator.completions[-1]["messages"][0]["content"]:
                 break
-            await asyncio.sleep(0.1)
             assert clock.monotonic() - changed < 2 + 1  # one for the question itself
 
 
