@@ -33,6 +33,8 @@ from wbot.turns.waiting_notice import TAKES_LONGER
 
 MANY = 1_000
 REFUSED = refused(401, 0, error_type="invalid_api_key")
+QUESTIONS = ("What's my balance?", "What is my balance?") * 3
+"""In turn: the same one five times at once would be a program's."""
 OTHER = SimulatedBusiness("106500000000002", "206500000000002", "15550100002", "The Other")
 
 
@@ -221,8 +223,8 @@ async def test_a_model_that_hangs_for_one_business_leaves_the_others_as_they_wer
     variables = {"WBOT_TURNS_MAX": str(places)}
     async with make_world(simulator=simulator, variables=variables) as world:
         await until(lambda: len(simulator.completions) >= places // 2)
-        for _ in range(5):
-            assert "Available" in await world.ask(ALICE, "What's my balance?")
+        for question in QUESTIONS:
+            assert "Available" in await world.ask(ALICE, question)
         assert places // 2 <= world.service.conversations.running < places
 
 
@@ -234,8 +236,8 @@ async def test_a_token_that_is_refused_for_one_business_leaves_the_others_as_the
     simulator = make_simulator(businesses=[SHOP, OTHER])
     async with make_world(simulator=simulator) as world:
         await until(lambda: "other" in world.service.sender.accounts.reasons)
-        for _ in range(5):
-            assert "Available" in await world.ask(ALICE, "What's my balance?")
+        for question in QUESTIONS:
+            assert "Available" in await world.ask(ALICE, question)
         await until(lambda: number_of(world, "outbox") >= MANY, 60)
         tried = number_of(world, "send_attempts")
         for _ in range(3):
