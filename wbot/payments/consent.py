@@ -120,6 +120,12 @@ def held_of(tx: Tx, asked: StoredPrompt, business: Business, now: str) -> list[P
     return [_held(tx, row, business, now) for row in ledger.open_of_message(tx, asked.message_id)]
 
 
+def note_labels(tx: Tx, asked: StoredPrompt, message_id: str) -> None:
+    """Record that the reply to this message names the payees that a question is about."""
+    for row in ledger.open_of_message(tx, asked.message_id):
+        _note_label(tx, row, message_id)
+
+
 def decide(
     tx: Tx,
     message: StoredMessage,
@@ -268,6 +274,7 @@ def _turn_down(
     sentence = sentence_of(refusal, business.policy, business.currency)
     line = _lines(tx, row, business).not_sent(row.amount_minor, row.payee, sentence)
     _keep(tx, message_id, "confirm", row, end_id=void_id, line=line, now=now)
+    _note_label(tx, row, message_id)
     return line
 
 
