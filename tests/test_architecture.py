@@ -317,6 +317,7 @@ def test_a_broad_except_stands_only_where_every_failure_ends() -> None:
     assert broad == {
         "inbound/webhook.py",
         "turns/conversation_worker.py",
+        "turns/courtesies.py",
         "monitoring/ledger_audit.py",
         "outbound/sender.py",
         "storage/database.py",

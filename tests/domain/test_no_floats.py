@@ -26,7 +26,7 @@ SOURCES = {
 }
 MONEY_BY_NAME = re.compile(
     r"domain/(money|ledger|policy|receipts|business|business_settings|policy_summary)\.py"
-    r"|storage/(ledger|ledger_queries|payees)\.py"
+    r"|storage/(accounts|ledger|ledger_history|ledger_queries|payees)\.py"
     r"|payments/\w+\.py"
     r"|turns/(toolbox|tools/\w+)\.py"
     r"|admin/(ledger_adjustments|customer_merge|ledger_export)\.py"
@@ -206,7 +206,7 @@ def wrong_fields(struct: type[msgspec.Struct], *, is_near_money: bool) -> list[s
         elif name == "amount":
             is_wrong = kinds != {str}
         else:
-            is_wrong = is_near_money and bool(kinds & {float, complex})
+            is_wrong = is_near_money and bool(kinds & {float, complex}) and not SECONDS.search(name)
         if is_wrong:
             found.append(f"{struct.__name__}.{name}")
     return found

@@ -103,7 +103,7 @@ def test_many_repetitions_fit_into_one_question() -> None:
             amount_minor=amount,
             payee=Payee(name="n" * 24, paid_out_by="s" * 60),
             is_payee_known=False,
-            repeats=Repeated(59.0, is_sent),
+            repeats=Repeated(59, is_sent),
         )
         for is_sent in [True, False] * ASKED_AT_ONCE_MAX
     ][:ASKED_AT_ONCE_MAX]

@@ -14,8 +14,7 @@ async def test_a_transfer_is_answered_with_its_receipt(
     async with make_world() as world:
         reply = await world.ask(ALICE, "Transfer $20 to John")
         assert reply.startswith(
-            f"{MARK} Sent $20.00 to “John”, outside: "
-            f"paid out by Corner Shop (T2). Available: $480.00."
+            f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T2). Available: $480.00."
         )
         balance = await world.ask(ALICE, "What's my balance?")
         assert balance.startswith(f"{MARK} Available: $480.00.")

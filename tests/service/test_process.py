@@ -131,7 +131,7 @@ async def test_a_message_acknowledged_before_kill_9_is_answered_after_the_next_s
             reply = await simulator.wait_for_reply_to(ALICE, after=0, timeout_s=WAIT_S)
             assert reply.text.startswith(
                 f"{MARK} Sent $20.00 to “John”, outside: "
-                f"paid out by Corner Shop (T2). Available: $480.00."
+                f"paid out by The Shop (T2). Available: $480.00."
             )
             assert await second.end(signal.SIGTERM) == 0
 
@@ -161,7 +161,7 @@ async def test_after_a_kill_between_tool_and_reply_money_moved_once(
             reply = await simulator.wait_for_reply_to(ALICE, after=0, timeout_s=WAIT_S)
             assert (
                 reply.text == f"{MARK} Sent $20.00 to “John”, outside: "
-                f"paid out by Corner Shop (T2). Available: $480.00.\n\nDone."
+                f"paid out by The Shop (T2). Available: $480.00.\n\nDone."
             )
         steps = query(database_path, "SELECT kind FROM steps ORDER BY number")
         assert [step["kind"] for step in steps] == ["model", "tool", "model"]

@@ -10,7 +10,7 @@ from torture.asks import Ask
 from torture.evidence import Evidence, Kept, Reply
 from torture.reference import Account
 from wbot.domain.receipts import MARK
-from wbot.storage import customers, invariants, ledger
+from wbot.storage import accounts, customers, invariants
 
 NOT_REACHED = "These messages did not reach you earlier:\n"
 """What stands before the receipts of replies that WhatsApp refused or could not deliver."""
@@ -117,13 +117,13 @@ class _Audit:
         customer_id = customers.find_sender(
             self._kept.tx, SHOP.id, phone=person.phone, user_id=person.user_id
         )
-        found = customer_id and ledger.find_account(self._kept.tx, customer_id)
+        found = customer_id and accounts.find(self._kept.tx, customer_id)
         if not found:
             return account.available_minor
         posted: int = self._kept.rows(
             "SELECT coalesce(sum(amount_minor), 0) FROM postings WHERE account_id = ?", found
         )[0][0]
-        stored = ledger.balance(self._kept.tx, found).available_minor
+        stored = accounts.balance(self._kept.tx, found).available_minor
         return abs(posted - account.available_minor) + abs(stored - account.available_minor)
 
 

@@ -20,6 +20,7 @@ from wbot.storage import (
     migrations,
     outbox,
     restorations,
+    undelivered,
 )
 from wbot.storage.database import Connection, transaction
 from wbot.storage.files import identity_of
@@ -148,6 +149,7 @@ def _give_up_replies(tx: Tx, now: str) -> int:
             retry_count=reply.attempts,
             outbox_id=reply.id,
         )
+    undelivered.mark_all_told(tx, now)
     return len(waiting)
 
 

@@ -22,9 +22,9 @@ NOT_TYPED = "Please check it: I did not find all of this in your message."
 
 
 class Repeated(msgspec.Struct, frozen=True):
-    """The same payment before: how many seconds ago, and whether it was sent or still waits."""
+    """The same payment before: whole seconds ago, and whether it was sent or still waits."""
 
-    ago_s: float
+    ago_s: int
     is_sent: bool
 
 
@@ -113,8 +113,8 @@ def _mark_of_repetition(one: PendingTransfer, *, is_brief: bool) -> str:
     return f", {'sent' if one.repeats.is_sent else 'asked for'} already {_ago(one.repeats.ago_s)}"
 
 
-def _ago(seconds: float) -> str:
-    whole = max(1, int(seconds))
+def _ago(seconds: int) -> str:
+    whole = max(1, seconds)
     unit_s, name = next(one for one in _UNITS if whole >= one[0])
     count = whole // unit_s
     return f"{count} {name}{'' if count == 1 else 's'} ago"

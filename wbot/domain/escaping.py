@@ -31,8 +31,12 @@ def in_json(encoded: str) -> str:
 
 def in_csv(text: str) -> str:
     """A cell of a CSV file: a spreadsheet would run one that begins like a formula."""
-    seen = (c for c in text if unicodedata.category(c) not in {"Zs", "Cf", "Mn"})
-    return f"'{on_one_line(text)}" if next(seen, None) in _FORMULA else on_one_line(text)
+    cell = on_one_line(text)
+    starts = (
+        next((c for c in one if unicodedata.category(c) not in {"Zs", "Cf", "Mn"}), None)
+        for one in (text, cell)
+    )
+    return f"'{cell}" if not _FORMULA.isdisjoint(starts) else cell
 
 
 def in_journal(text: str) -> str:

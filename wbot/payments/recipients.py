@@ -19,7 +19,7 @@ from wbot.domain.receipts import PAYEE_LENGTH_MAX, one_line, quoted, quoted_paye
 from wbot.domain.spellings import one_spelling
 from wbot.payments import labels
 from wbot.payments.context import PaymentContext
-from wbot.storage import customers, ledger, payees
+from wbot.storage import accounts, customers, ledger_history, payees
 from wbot.storage.tx import Tx
 
 
@@ -71,26 +71,24 @@ def account_of(tx: Tx, context: PaymentContext, recipient: Recipient) -> int:
     """The account that gets the money; made where there is none yet."""
     business_id = context.business.id
     if recipient.customer_id is not None:
-        return ledger.account_of_customer(tx, business_id, recipient.customer_id)
+        return accounts.of_customer(tx, business_id, recipient.customer_id)
     if recipient.is_number:  # a hold needs an account to go to; this one never goes, see consent.py
-        return ledger.account_of_business(tx, business_id)
-    return ledger.account_of_payee(
-        tx, business_id, context.customer_id, recipient.name, context.now
-    )
+        return accounts.of_business(tx, business_id)
+    return accounts.of_payee(tx, business_id, context.customer_id, recipient.name, context.now)
 
 
 def find_account(tx: Tx, context: PaymentContext, recipient: Recipient) -> int | None:
     """The account that would get the money, if there is one already."""
     if recipient.customer_id is not None:
-        return ledger.find_account(tx, recipient.customer_id)
+        return accounts.find(tx, recipient.customer_id)
     if recipient.is_number:
-        return ledger.account_of_business(tx, context.business.id)
-    return ledger.find_account_of_payee(tx, context.customer_id, recipient.name)
+        return accounts.of_business(tx, context.business.id)
+    return accounts.find_of_payee(tx, context.customer_id, recipient.name)
 
 
 def payee_of(tx: Tx, business: Business, transfer_id: int) -> Payee:
     """Whom a transfer is to, as its payer reads it."""
-    row = ledger.payee_of(tx, transfer_id)
+    row = ledger_history.payee_of(tx, transfer_id)
     return Payee(
         name=row.name,
         number=row.number,

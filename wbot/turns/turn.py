@@ -39,7 +39,6 @@ from wbot.storage.journal import Step
 from wbot.storage.outside_calls import OutsideCall
 from wbot.storage.tx import Tx
 from wbot.turns import toolbox, waiting_notice
-from wbot.turns.begun import Begun
 from wbot.turns.finish import Ending, receipts_read, unique
 from wbot.turns.loop_detection import LOOP
 from wbot.turns.models import Models
@@ -50,6 +49,7 @@ from wbot.turns.prompt import (
     system_text,
 )
 from wbot.turns.tools import Outcome, OutsideTool
+from wbot.turns.turn_start import Begun
 
 OWNER_WRITES = "owner_writes"
 """Why a message is silent: the owner has just written to the customer from the phone."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from wbot.clients.model_failures import Cleaner
+from wbot.clients.model.failures import Cleaner
 from wbot.domain import json_access
 
 DEPTH_MAX = 8
