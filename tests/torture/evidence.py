@@ -105,21 +105,36 @@ class Kept:
         untagged: defaultdict[tuple[str, str], list[Reply]] = defaultdict(list)
         tagged: dict[str, Reply] = {}
         for ask in evidence.asks:
-            for reply in (*self.replies[ask.message_id], *self.waits[ask.message_id]):
+            for reply in self.replies[ask.message_id]:
                 if message_id_in(reply.text):
                     tagged[ask.message_id] = reply
                 else:
                     untagged[ask.customer.name, reply.text].append(reply)
         notices = {reply.text: reply for reply in self.replies[NOTICES]}
+        waits = self._waits_by_recipient(evidence)
         for place, send in enumerate(evidence.sends):
             message_id = message_id_in(send.text)
             alike = untagged[names.get(send.recipient, ""), send.text]
+            alike = alike or waits[send.recipient, send.text]
             found = tagged.get(message_id) if message_id else min(alike, key=_taken, default=None)
             found = found or notices.get(send.text)
             if found is None:
                 self.unasked.append(send)
             else:
                 found.places.append(place)
+
+    def _waits_by_recipient(self, evidence: Evidence) -> dict[tuple[str, str], list[Reply]]:
+        """Lines that name no message, by each id their customer has in the run, and text."""
+        aliases: defaultdict[str, set[str]] = defaultdict(set)
+        for ask in evidence.asks:
+            for person in (ask.customer, ask.becomes or ask.customer):
+                aliases[ask.customer.name] |= set(person.aliases)
+        found: defaultdict[tuple[str, str], list[Reply]] = defaultdict(list)
+        for ask in evidence.asks:
+            for alias in aliases[ask.customer.name]:
+                for wait in self.waits[ask.message_id]:
+                    found[alias, wait.text].append(wait)
+        return found
 
     def close(self) -> None:
         self.tx.close()
