@@ -112,6 +112,38 @@ BLOCKED: dict[str, tuple[int, Any, Cause]] = {
         openai("Authentication Error, Invalid proxy server token passed", "auth_error"),
         Cause.KEY,
     ),
+    "litellm, any key but its own where it has no database": (
+        400,
+        openai("No connected db.", "no_db_connection", "400"),
+        Cause.KEY,
+    ),
+    "litellm, a provider's error behind its name": (
+        403,
+        openai(
+            'litellm.PermissionDeniedError: OpenAIException - {"error": {"message": "No.", '
+            '"code": "unsupported_country_region_territory"}}\n\nLiteLLM: model group x failed.'
+        ),
+        Cause.REGION,
+    ),
+    "litellm, a model that its provider has not": (
+        404,
+        openai(
+            "litellm.NotFoundError: NotFoundError: OpenAIException - There is no model 'x' here.",
+            "invalid_request_error",
+            "404",
+        ),
+        Cause.MODEL,
+    ),
+    "litellm, a user's models": (
+        403,
+        openai("Tried to access x", "user_model_access_denied", "403"),
+        Cause.MODEL,
+    ),
+    "litellm, a model without a provider": (
+        400,
+        openai("litellm.BadRequestError: LLM Provider NOT provided.", None, "400"),
+        Cause.MODEL,
+    ),
     "deepseek, key": (
         401,
         openai("Authentication Fails, Your api key is invalid", "authentication_error"),
@@ -476,6 +508,19 @@ def test_a_quoted_customer_does_not_choose_the_meaning() -> None:
     failure = failure_of(400, body, {}, now=NOW, cleaned=cleaned)
     assert failure.meaning is Meaning.REQUEST
     assert "Balance" not in str(error_of(failure))
+
+
+def test_an_error_quoted_within_a_sentence_is_no_provider_s() -> None:
+    quoted = '{"error": {"code": "insufficient_quota"}}'
+    for before in ("Invalid value: ", "Your words: OpenAIException - "):
+        assert meaning_of(400, openai(before + quoted)) is Meaning.REQUEST
+
+
+def test_a_key_s_refusal_is_sure_whatever_its_words() -> None:
+    for words in ("Key is blocked", "Authentication Error, invalid key", ""):
+        error = error_of(failure_of(401, openai(words, "auth_error"), {}, now=NOW))
+        assert isinstance(error, BlockedError)
+        assert not error.may_be_request
 
 
 def test_what_only_a_sentence_says_is_in_doubt() -> None:

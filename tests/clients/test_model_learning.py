@@ -228,6 +228,19 @@ async def test_the_responses_form_is_stateless_and_hands_its_items_back(
         await model.close()
 
 
+async def test_each_earlier_answer_is_an_item_with_its_type() -> None:
+    """llama.cpp infers the type of every role but the assistant's, and refuses all else."""
+    earlier = [*PROMPT, {"role": "assistant", "content": "Hello"}, {"role": "user", "content": "?"}]
+    async with endpoint(lambda _: response(spoken("You have $5.00."))) as made:
+        model = made.client(api="responses")
+        await model.complete(earlier, model="m", tools=())
+        assert made.asked[0].body["input"][1:] == [
+            {"type": "message", "role": "assistant", "content": "Hello"},
+            {"role": "user", "content": "?"},
+        ]
+        await model.close()
+
+
 async def test_a_response_cut_by_thinking_is_asked_for_again_with_room() -> None:
     cut = response(status="incomplete", incomplete_details={"reason": "max_output_tokens"})
     answers: list[Said] = [cut, response(spoken("Hello"))]

@@ -104,6 +104,38 @@ async def test_what_an_operator_must_mend_burns_no_message(
         await world.health_of(200)
 
 
+async def test_a_router_that_rests_after_each_refusal_is_known_to_refuse(
+    make_world: MakeWorld,
+) -> None:
+    """LiteLLM answers 429 for seconds after a 404, to the harmless question too."""
+    simulator, clock = make_simulator(), Ahead()
+    rests = {"error": {"message": "Try again", "type": "all_deployments_in_cooldown"}}
+    asked: list[Any] = []
+
+    def respond(request: dict[str, Any]) -> web.Response:
+        asked.append(request["messages"])
+        if len(asked) % 2:
+            return error(404, {"error": {"message": "litellm.NotFoundError: gone"}})
+        return web.json_response(rests, status=429, headers={"Retry-After": "1"})
+
+    simulator.responder = respond
+    async with make_world(
+        simulator=simulator,
+        clock=clock,
+        variables={"WBOT_MAX_ATTEMPTS": "2", "WBOT_MODEL_API": "chat"},
+    ) as world:
+        await simulator.say(ALICE, BALANCE)
+        await until(lambda: bool(world.rows("SELECT * FROM turns WHERE outcome = 'retry'")))
+        clock.ahead_s += 5.0
+        reasons = (await world.health_of(503))["reasons"]
+        assert "litellm.NotFoundError: gone" in reasons[0]
+        simulator.responder = None
+        clock.ahead_s += ASK_AGAIN_S
+        answer = await simulator.wait_for_reply_to(ALICE, after=0, timeout_s=WAIT_S)
+        assert "Available" in answer.text
+        assert world.rows("SELECT * FROM processing_errors") == []
+
+
 async def test_an_error_inside_a_200_is_that_error(make_world: MakeWorld) -> None:
     simulator = make_simulator()
     answering(simulator, TOO_FAST)

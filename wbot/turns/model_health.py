@@ -72,6 +72,8 @@ class ModelWatch:
         self._doubts: dict[str, asyncio.Lock] = {}
         self._answered: dict[str, float] = {}
         """By model: when the latest request that it answered was made."""
+        self._unsettled: set[str] = set()
+        """Models in doubt whose harmless question was told to wait: it comes first next time."""
 
     def failing(self) -> list[Failing]:
         """Every model that last failed, by name."""
@@ -93,6 +95,8 @@ class ModelWatch:
         Raises BlockedError without asking while the model is known to refuse.
         """
         self._check_refusal(model)
+        if model in self._unsettled and await self._is_refusing(model, tools):
+            self._check_refusal(model)
         try:
             return await self._ask(messages, model=model, tools=tools)
         except BlockedError as error:
@@ -122,6 +126,7 @@ class ModelWatch:
         """
         failed_at = self._clock.monotonic()
         async with self._doubts.setdefault(model, asyncio.Lock()):
+            self._unsettled.discard(model)
             if self._has_answered(model, failed_at):
                 return False
             try:
@@ -129,6 +134,11 @@ class ModelWatch:
                 await self._ask(QUESTION, model=model, tools=tools, is_probe=True)
             except BlockedError:
                 return True
+            except RetryableError as error:
+                # A router lets a model rest for seconds after it refused one request.
+                if error.retry_after_s is not None:
+                    self._unsettled.add(model)
+                return False
             except WbotError:
                 return False
         return False

@@ -35,10 +35,9 @@ Cleaner = Callable[[str], str]
 
 _OK = 200
 _REDIRECTS = range(300, 400)
-_PAYMENT_REQUIRED = 402
 _BLOCKING = {
     401: (Cause.KEY, True),
-    _PAYMENT_REQUIRED: (Cause.CREDIT, True),
+    402: (Cause.CREDIT, True),
     403: (Cause.REFUSED, False),
     404: (Cause.REFUSED, False),
 }
@@ -48,6 +47,8 @@ _SERVER_ERROR = 500
 _NAMES = ("code", "type", "status", "reason", "quotaId", "error_type")
 _TEXTS = ("message", "msg", "detail", "raw")
 _DOUBTFUL = frozenset({Meaning.BLOCKED, Meaning.OVERLOADED})
+_ROUTERS_NAME = re.compile(r"\s*(?:litellm\.)?(?:\w+: ){0,2}\w+(?:Exception|Error)(?: -|:) (?=\{)")
+"""As in `litellm.BadRequestError: OpenAIException - {...}`."""
 _DEPTH_MAX = 6
 CODE_LENGTH_MAX = 200
 """Characters of an error's code; it is a short word."""
@@ -161,8 +162,12 @@ def _read(
     )
     for pattern, meaning, cause in SENTENCES:
         if pattern.search(sentence) and not (is_passing and cause not in {None, Cause.BUDGET}):
-            return meaning, cause, meaning not in _DOUBTFUL or status == _PAYMENT_REQUIRED
+            return meaning, cause, meaning not in _DOUBTFUL or _is_surely_blocked(status)
     return (Meaning.OVERLOADED, None, False) if is_passing else _by_status(status)
+
+
+def _is_surely_blocked(status: int) -> bool:
+    return status in _BLOCKING and _BLOCKING[status][1]
 
 
 def _by_status(status: int) -> tuple[Meaning, Cause | None, bool]:
@@ -184,8 +189,8 @@ def _objects(value: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
     if isinstance(value, Mapping):
         yield value
         for name, item in value.items():
-            if isinstance(item, str) and name in _TEXTS and item.lstrip()[:1] in {"{", "["}:
-                yield from _objects(_decoded(item), depth + 1)
+            if isinstance(item, str) and name in _TEXTS:
+                yield from _objects(passed_on(item), depth + 1)
             elif isinstance(item, Mapping | list):
                 yield from _objects(item, depth + 1)
     elif isinstance(value, list):
@@ -193,11 +198,20 @@ def _objects(value: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
             yield from _objects(item, depth + 1)
 
 
-def _decoded(text: str) -> Any:
+def passed_on(text: str) -> Any:
+    """The provider's own error that a router passes on as text, decoded; None where it is none.
+
+    Behind LiteLLM's name of it more may follow. Elsewhere in a sentence it may be a quotation.
+    """
+    name = _ROUTERS_NAME.match(text)
+    body = text[name.end() :] if name else text.strip()
+    if body[:1] not in {"{", "["}:
+        return None
     try:
-        return json.loads(text)
+        value, end = json.JSONDecoder().raw_decode(body)
     except (ValueError, RecursionError):
         return None
+    return value if name or end == len(body) else None
 
 
 def _status_inside(parts: list[Mapping[str, Any]], status: int) -> int:
@@ -224,5 +238,5 @@ def _sentences(body: Any, parts: list[Mapping[str, Any]]) -> Iterator[str]:
             yield part["error"]
         for name in _TEXTS:
             text = part.get(name)
-            if isinstance(text, str) and text.lstrip()[:1] not in {"{", "["}:
+            if isinstance(text, str) and passed_on(text) is None:
                 yield text

@@ -141,6 +141,10 @@ _BLOCKED_CODES: dict[Cause, tuple[str, ...]] = {
         "deploymentmodelnotsupported",
         "key_model_access_denied",  # LiteLLM
         "team_model_access_denied",
+        "user_model_access_denied",
+        "customer_model_access_denied",
+        "org_model_access_denied",
+        "project_model_access_denied",
         "model_not_supported",
         "model_deprecated",
     ),
@@ -310,6 +314,7 @@ SENTENCES: tuple[tuple[re.Pattern[str], Meaning, Cause | None], ...] = (
             r"(?:not valid|invalid|incorrect|expired|revoked|disabled|leaked|blocked|fail|missing"
             r"|not (?:provided|found))",
             r"no (?:auth|api[ _-]?key|cookie auth)|user not found|no key (?:found|provided)",
+            r"no connected db",  # LiteLLM, 400: without a database it knows its master key alone
         ),
         Meaning.BLOCKED,
         Cause.KEY,
@@ -331,7 +336,8 @@ SENTENCES: tuple[tuple[re.Pattern[str], Meaning, Cause | None], ...] = (
         _any(
             r"\bmodels?\b.{0,80}(?:not (?:found|exist|available|accessible|deployed|served)"
             r"|does ?n[o']t exist|decommissioned|deprecated|retired|no longer|shut ?down)",
-            r"(?:no such|unknown|invalid|unsupported|non-existent) model\b|not a valid model",
+            r"(?:no such|there is no|unknown|invalid|unsupported|non-existent) model\b",
+            r"not a valid model|llm provider not provided",  # LiteLLM
             r"no (?:endpoints|models?) (?:found|loaded|available) for|no models? loaded",
             r"(?:access to|permission for|allowed to (?:use|access|call)) .{0,24}model",
             r"deployment .{0,60}not exist|publisher model",

@@ -1,12 +1,11 @@
 """What an endpoint says when it refuses a request, whatever the shape of its error."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from wbot.clients.model.failures import Cleaner
+from wbot.clients.model.failures import Cleaner, passed_on
 from wbot.domain import json_access
 
 DEPTH_MAX = 8
@@ -59,14 +58,11 @@ def _sentences(value: Any, depth: int) -> Iterator[str]:
 
 def _inner(text: str, depth: int) -> Iterator[str]:
     """A provider's error that a router passes on as text, else the text itself."""
-    if depth and text.lstrip()[:1] in {"{", "["}:
-        try:
-            yield from _sentences(json.loads(text), depth - 1)
-        except (ValueError, RecursionError):
-            pass
-        else:
-            return
-    yield text
+    error = passed_on(text) if depth else None
+    if error is None:
+        yield text
+    else:
+        yield from _sentences(error, depth - 1)
 
 
 def _code(body: Any) -> str | None:

@@ -67,7 +67,8 @@ def _said(message: Mapping[str, Any], dialect: Dialect, source: str) -> Iterator
         yield from items
         return
     if message.get("content"):
-        yield {"role": "assistant", "content": message["content"]}
+        # Said in full: llama.cpp infers the type of every role but this one.
+        yield {"type": "message", "role": "assistant", "content": message["content"]}
     for call in message.get("tool_calls") or ():
         yield {
             "type": "function_call",
