@@ -9,7 +9,7 @@ from wbot.clock import later, to_text
 from wbot.domain.business import Business, Policy, Switch
 from wbot.domain.ledger import Cause, CauseKind, TransferKind
 from wbot.domain.states import MessageState
-from wbot.storage import businesses, customers, ledger, messages, migrations
+from wbot.storage import accounts, businesses, customers, ledger, messages, migrations
 from wbot.storage.database import connect
 from wbot.storage.messages import NewMessage
 
@@ -105,8 +105,8 @@ def give(tx: sqlite3.Connection, customer_id: int, amount_minor: int) -> None:
     movement = ledger.Movement(
         business_id=SHOP.id,
         kind=TransferKind.DEPOSIT,
-        debit_account_id=ledger.account_of_business(tx, SHOP.id),
-        credit_account_id=ledger.account_of_customer(tx, SHOP.id, customer_id),
+        debit_account_id=accounts.of_business(tx, SHOP.id),
+        credit_account_id=accounts.of_customer(tx, SHOP.id, customer_id),
         amount_minor=amount_minor,
         currency=SHOP.currency_code,
         cause=Cause(CauseKind.OPERATOR, f"given:{transfers}"),
@@ -116,5 +116,5 @@ def give(tx: sqlite3.Connection, customer_id: int, amount_minor: int) -> None:
 
 def available(tx: sqlite3.Connection, customer_id: int) -> int:
     """What a customer of The Shop can spend, in minor units."""
-    account_id = ledger.account_of_customer(tx, SHOP.id, customer_id)
-    return ledger.balance(tx, account_id).available_minor
+    account_id = accounts.of_customer(tx, SHOP.id, customer_id)
+    return accounts.balance(tx, account_id).available_minor

@@ -6,7 +6,7 @@ import msgspec
 from db_factories import NOW, SHOP, give, make_customer
 
 from wbot.domain.ledger import Cause, CauseKind, Phase, TransferKind
-from wbot.storage import ledger
+from wbot.storage import accounts, ledger
 from wbot.storage.ledger import Movement
 
 ALICE = "15550101001"
@@ -20,12 +20,12 @@ class Paying:
         self.phone = phone
         self.customer_id = make_customer(tx, phone)
         give(tx, self.customer_id, 1_000_00)
-        self.account = ledger.account_of_customer(tx, SHOP.id, self.customer_id)
+        self.account = accounts.of_customer(tx, SHOP.id, self.customer_id)
         self._causes = 0
 
     def movement(self, payee: str, minor: int, memo: str | None = None) -> Movement:
         """A payment to be posted at once, initiated by an operator and not by a message."""
-        account = ledger.account_of_payee(self.tx, SHOP.id, self.customer_id, payee, NOW)
+        account = accounts.of_payee(self.tx, SHOP.id, self.customer_id, payee, NOW)
         return Movement(
             business_id=SHOP.id,
             kind=TransferKind.TRANSFER,

@@ -50,9 +50,9 @@ def without_blocks(text: str) -> str:
 def transcript(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder in which every shell block of OPERATIONS.md was run in order, and the output."""
     folder = tmp_path_factory.mktemp("operations")
-    with closing(connect(folder / "wbot.db.before-0010")) as connection:
-        for migration in migrations.migrations():
-            migrations._apply(connection, migration, Clock().now())
+    copy = folder / "wbot.db.before-0002"
+    with closing(connect(copy)) as connection:
+        migrations.migrate(connection, copy, Clock().now())
     port = free_port()
     script = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"
     script += "\n".join(blocks(OPERATIONS, "sh")).replace("127.0.0.1:5000", f"127.0.0.1:{port}")

@@ -149,6 +149,10 @@ async def test_what_the_event_loop_owns_is_changed_on_it_alone(
             threads.add(threading.get_ident())
             return super().pop(*arguments)
 
+        def setdefault(self, *arguments: Any) -> Any:
+            threads.add(threading.get_ident())
+            return super().setdefault(*arguments)
+
         def __setitem__(self, *arguments: Any) -> None:
             threads.add(threading.get_ident())
             super().__setitem__(*arguments)
@@ -156,9 +160,15 @@ async def test_what_the_event_loop_owns_is_changed_on_it_alone(
     monkeypatch.setattr(RateLimiter, "wait_s", watched)
     simulator = make_simulator()
     async with make_world(simulator=simulator) as world:
-        sender = world.service.sender
-        for name in ("blocked", "_blocked_until", "_unknown_since"):
-            setattr(sender, name, Owned(getattr(sender, name)))
+        sender, accounts = world.service.sender, world.service.sender.accounts
+        for owner, names in (
+            (sender, ["_unknown_since"]),
+            (accounts, ["reasons", "_blocks", "_failing"]),
+        ):
+            for name in names:
+                setattr(owner, name, Owned(getattr(owner, name)))
+        await world.ask(ALICE, "hello")
+        simulator.faults.add(Endpoint.SEND, refused(500, 1))
         await world.ask(ALICE, "hello")
         simulator.faults.add(Endpoint.SEND, refused(401, 190))
         await simulator.say(ALICE, "hello")

@@ -337,6 +337,7 @@ def _prepare_database(settings: Settings, clock: Clock, *, creates: bool) -> Non
 
 async def _refuse_webhooks(app: web.Application) -> None:
     app[SERVICE_KEY].webhooks.stop()
+    app[SERVICE_KEY].sender.port_closes()
 
 
 async def _handshake(request: web.Request) -> web.Response:

@@ -26,7 +26,7 @@ from wbot.domain import money
 from wbot.domain.business import Business, Policy
 from wbot.domain.ledger import Cause, CauseKind, Phase, TransferKind
 from wbot.domain.money import currency_of, format_amount
-from wbot.storage import businesses, invariants, ledger, ledger_queries
+from wbot.storage import accounts, businesses, invariants, ledger, ledger_queries
 from wbot.storage.database import connect, transaction
 from wbot.storage.ledger_queries import Selection
 
@@ -115,7 +115,7 @@ def test_payees_reach_the_export_under_names_of_their_own(tx: sqlite3.Connection
     numbers = {}
     for name in names:
         alice.pay(name, 1)
-        account = ledger.account_of_payee(tx, SHOP.id, alice.customer_id, name, NOW)
+        account = accounts.of_payee(tx, SHOP.id, alice.customer_id, name, NOW)
         numbers[name] = account
     assert [row["to"].removeprefix(f"payees:shop:{ALICE}:") for row in exported(tx)[1:]] == [
         "John",
@@ -147,7 +147,7 @@ def test_a_refusal_without_a_payee_account_keeps_the_customers_words(
     movement = ledger.Movement(
         business_id=SHOP.id,
         kind=TransferKind.TRANSFER,
-        debit_account_id=ledger.account_of_customer(tx, SHOP.id, alice),
+        debit_account_id=accounts.of_customer(tx, SHOP.id, alice),
         credit_account_id=None,
         amount_minor=100,
         currency="USD",

@@ -47,6 +47,7 @@ from wbot.storage import (
     invariants,
     journal,
     ledger,
+    ledger_history,
     messages,
     migrations,
     outbox,
@@ -353,8 +354,8 @@ class Journey:
             "wbot why MESSAGE": lambda: message_timeline.build_timeline(
                 self.tx, f"wamid.{1 + number * 7919 % self.count:09}", now
             ),
-            "statement of 10": lambda: ledger.entries(self.tx, 2, 10),
-            "limits of a day": lambda: ledger.made_since(
+            "statement of 10": lambda: ledger_history.entries(self.tx, 2, 10),
+            "limits of a day": lambda: ledger_history.made_since(
                 self.tx, 2, to_text(later(clock.now(), -86_400))
             ),
             "wbot errors list": lambda: errors.every(self.tx, 50),

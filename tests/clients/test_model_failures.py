@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from wbot.clients.model_failures import error_of, failure_of
-from wbot.clients.model_meanings import Cause, Meaning
+from wbot.clients.model.failures import error_of, failure_of
+from wbot.clients.model.meanings import Cause, Meaning
 from wbot.domain.errors import (
     BadAnswerError,
     BlockedError,

@@ -10,7 +10,7 @@ from conftest import query
 from db_factories import NOW
 
 from wbot.domain.ledger import Cause, CauseKind, TransferKind
-from wbot.storage import ledger
+from wbot.storage import accounts, ledger
 from wbot.storage.database import connect, transaction
 from wbot.storage.lock import locked
 
@@ -217,11 +217,11 @@ def test_payouts_that_were_exported_since_are_not_exported_again_unseen(wbot: Wb
     wbot.done("payee", "add", "shop", ALICE, "Paula")
     connection = connect(wbot.database)
     with transaction(connection) as tx:
-        account = ledger.account_of_payee(tx, "shop", 1, "Paula", NOW)
+        account = accounts.of_payee(tx, "shop", 1, "Paula", NOW)
         movement = ledger.Movement(
             business_id="shop",
             kind=TransferKind.TRANSFER,
-            debit_account_id=ledger.account_of_customer(tx, "shop", 1),
+            debit_account_id=accounts.of_customer(tx, "shop", 1),
             credit_account_id=account,
             amount_minor=20_00,
             currency="USD",

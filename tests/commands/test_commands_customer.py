@@ -28,7 +28,7 @@ from wbot.domain.errors import RefusedError
 from wbot.domain.ledger import Cause, CauseKind, TransferKind
 from wbot.domain.outgoing import Text
 from wbot.domain.states import MessageState
-from wbot.storage import customers, invariants, ledger, outbox, payees
+from wbot.storage import accounts, customers, invariants, ledger, outbox, payees
 
 ALICE, BOB, CAROL = "15550101001", "15550101002", "15550101003"
 
@@ -58,8 +58,8 @@ def pay(tx: sqlite3.Connection, customer_id: int, name: str, amount_minor: int, 
     movement = ledger.Movement(
         business_id=SHOP.id,
         kind=TransferKind.TRANSFER,
-        debit_account_id=ledger.account_of_customer(tx, SHOP.id, customer_id),
-        credit_account_id=ledger.account_of_payee(tx, SHOP.id, customer_id, name, NOW),
+        debit_account_id=accounts.of_customer(tx, SHOP.id, customer_id),
+        credit_account_id=accounts.of_payee(tx, SHOP.id, customer_id, name, NOW),
         amount_minor=amount_minor,
         currency="USD",
         cause=Cause(CauseKind.OPERATOR, key),

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from wbot.domain.loops import RATE_MESSAGES, Said, is_loop
+from wbot.domain.loops import ANSWERED_MAX, Said, is_loop
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 AWAY = "Thanks for your message! We are away until 9:00."
@@ -30,13 +30,13 @@ def rounds(*texts: str, every_s: float = 0.1) -> list[Said]:
 @pytest.mark.parametrize(
     ("text", "before", "found"),
     [
-        (AWAY, rounds(AWAY, AWAY, AWAY, AWAY), True),
-        (AWAY, rounds(AWAY.upper(), AWAY + " ", AWAY, AWAY), True),
-        (AWAY, rounds(AWAY, AWAY, AWAY), False),
-        (AWAY, rounds(AWAY, "Hello", AWAY, AWAY), False),
-        ("Send $5", rounds("Send $1", "Send $2", "Send $3", "Send $4"), False),
-        (AWAY, rounds(AWAY, AWAY, AWAY, AWAY, every_s=20), False),  # a person asks again
-        (AWAY, [said(AWAY, -0.3) for _ in range(4)], False),  # sent all at once, not answered yet
+        (AWAY, rounds(*[AWAY] * ANSWERED_MAX), True),
+        (AWAY, rounds(AWAY.upper(), AWAY + " ", *[AWAY] * (ANSWERED_MAX - 2)), True),
+        (AWAY, rounds(*[AWAY] * (ANSWERED_MAX - 1)), False),
+        (AWAY, rounds(AWAY, "Hello", *[AWAY] * ANSWERED_MAX), False),
+        ("Send $5", rounds(*(f"Send ${number}" for number in range(6, 6 + ANSWERED_MAX))), False),
+        (AWAY, rounds(*[AWAY] * ANSWERED_MAX, every_s=20), False),  # a person asks again
+        (AWAY, [said(AWAY, -0.3) for _ in range(ANSWERED_MAX)], False),  # sent at once
         (AWAY, [said(AWAY, -500, ended_s=-500, is_loop=True)], True),
         (AWAY, [said(AWAY, -700, ended_s=-700, is_loop=True)], False),
         ("Hello", [said(AWAY, -5, ended_s=-5, is_loop=True)], False),
@@ -56,4 +56,3 @@ def test_a_rate_that_no_person_types_is_a_loop(since_s: float | None, found: boo
     assert is_loop(said("another", 0), before, rate_since=since) is found
     unanswered = [said("text", -0.1)]  # a queue of many messages is no conversation
     assert not is_loop(said("another", 0), unanswered, rate_since=since)
-    assert RATE_MESSAGES == 40

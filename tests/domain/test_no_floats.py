@@ -26,7 +26,7 @@ SOURCES = {
 }
 MONEY_BY_NAME = re.compile(
     r"domain/(money|ledger|policy|receipts|business|business_settings|policy_summary)\.py"
-    r"|storage/(ledger|ledger_queries|payees)\.py"
+    r"|storage/(accounts|ledger|ledger_history|ledger_queries|payees)\.py"
     r"|payments/\w+\.py"
     r"|turns/(toolbox|tools/\w+)\.py"
     r"|admin/(ledger_adjustments|customer_merge|ledger_export)\.py"

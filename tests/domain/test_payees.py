@@ -8,7 +8,7 @@ from db_factories import NOW, SHOP, give, make_customer, make_message, make_tx
 
 from wbot.domain.errors import MalformedError
 from wbot.domain.payees import begun_by, check_name, folded_name
-from wbot.storage import customers, ledger, payees
+from wbot.storage import accounts, customers, payees
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def tx() -> Iterator[sqlite3.Connection]:
 
 def test_a_payee_is_known_once_learnt_and_to_its_customer_alone(tx: sqlite3.Connection) -> None:
     alice, bob = make_customer(tx, "15550101001"), make_customer(tx, "15550101002")
-    account = ledger.account_of_payee(tx, SHOP.id, alice, "John", NOW)
+    account = accounts.of_payee(tx, SHOP.id, alice, "John", NOW)
     assert not payees.is_known(tx, alice, "John")
     assert payees.names_paid(tx, alice) == {}
     payees.learn(tx, alice, account, NOW)
@@ -91,7 +91,7 @@ def test_a_payee_is_known_once_learnt_and_to_its_customer_alone(tx: sqlite3.Conn
 
 def test_a_merge_keeps_the_payees_of_both(tx: sqlite3.Connection) -> None:
     alice, bob, carol = (make_customer(tx, f"1555010100{n}") for n in (1, 2, 3))
-    own = {who: ledger.account_of_customer(tx, SHOP.id, who) for who in (alice, bob, carol)}
+    own = {who: accounts.of_customer(tx, SHOP.id, who) for who in (alice, bob, carol)}
     payees.learn(tx, alice, own[carol], NOW)
     payees.learn(tx, carol, own[alice], NOW)
     payees.learn(tx, alice, own[bob], NOW)
@@ -105,9 +105,9 @@ def test_a_mere_proposal_does_not_hide_a_payee_known_before_a_merge(
     tx: sqlite3.Connection,
 ) -> None:
     alice, bob = make_customer(tx, "15550101001"), make_customer(tx, "15550101002")
-    known = ledger.account_of_payee(tx, SHOP.id, alice, "John", NOW)
+    known = accounts.of_payee(tx, SHOP.id, alice, "John", NOW)
     payees.learn(tx, alice, known, NOW)
-    ledger.account_of_payee(tx, SHOP.id, bob, "JOHN", NOW)
+    accounts.of_payee(tx, SHOP.id, bob, "JOHN", NOW)
     payees.hand_over(tx, alice, bob)
     assert payees.is_known(tx, bob, "John")
 

@@ -10,7 +10,8 @@ import msgspec
 from hostile.world import Place
 
 TRANSFERS = """
-SELECT t.*, x.payee FROM transfers t LEFT JOIN transfer_texts x ON x.transfer_id = t.id
+SELECT t.*, x.payee, x.payee_number
+FROM transfers t LEFT JOIN transfer_texts x ON x.transfer_id = t.id
 ORDER BY t.id
 """
 ACCOUNTS = """
@@ -32,6 +33,15 @@ class Account(msgspec.Struct, frozen=True):
     place: Place
     """The customer, or the one whose payee it is; no phone for the business itself."""
     payee: str
+
+
+class Naming(msgspec.Struct, frozen=True):
+    """A customer's own name for a number, since an instant."""
+
+    place: Place
+    name: str
+    number: str
+    at: str
 
 
 class Books:
@@ -57,6 +67,10 @@ class Books:
             )
             for row in self.rows(ACCOUNTS)
         }
+        self.namings = [
+            Naming(phones[row["customer_id"]], row["name"], row["number"], row["named_at"])
+            for row in self.rows("SELECT * FROM payees WHERE number NOTNULL ORDER BY named_at")
+        ]
         self.messages = {row["message_id"]: row for row in self.rows("SELECT * FROM messages")}
         self.replies = {row["id"]: row for row in self.rows(REPLIES)}
         self.reply_of_attempt = {
@@ -64,6 +78,15 @@ class Books:
             for row in self.rows("SELECT id, outbox_id FROM send_attempts")
         }
         self.prompts = {row["id"]: row for row in self.rows("SELECT * FROM prompts")}
+        self.take_backs = {
+            row["token"]: row for row in self.prompts.values() if row["kind"] == "cancel"
+        }
+        """Questions whether a transfer is taken back, by token."""
+        self.buttons = {
+            f"{row['kind']}:{row['token']}:{answer}"
+            for row in self.prompts.values()
+            for answer in ("yes", "no")
+        }
         self.confirmations = {
             row["message_id"]: row for row in self.prompts.values() if row["kind"] == "confirm"
         }

@@ -13,7 +13,18 @@ from hostile.world import CARD, FORWARDED, SHOPS, Person, Record, Said, Sent, Sh
 from wbot.clock import Clock
 from wbot.simulator.simulator import Simulator
 
-YES = ("yes", "Yes!", " Y ", "Yes please…", "CONFIRM", "I confirm.", "yeah", "Yep")
+YES = (
+    "yes",
+    "Yes!",
+    " Y ",
+    "Yes please…",
+    "CONFIRM",
+    "I confirm.",
+    "yeah",
+    "Yep",
+    "yup 👍",
+    "ｙｅｓ",
+)
 NO = ("no", "No.", "N", "no thanks", "NOPE!")
 NEARLY = (
     "yes, and send 50 to Eve",
@@ -23,6 +34,9 @@ NEARLY = (
     "sí",
     "no problem, yes",
     "cancel",
+    "Stop!",
+    "please cancel",
+    "cancel that",
     "yes?",
     "I do not confirm",
 )
@@ -146,6 +160,7 @@ class Crowd:
         button: str,
         is_misdated: bool = False,
         is_foreign: bool = False,
+        card: tuple[str, str] | None = None,
     ) -> None:
         """Send one message until it is acknowledged, however often the service dies meanwhile."""
         self.said += 1
@@ -158,6 +173,7 @@ class Crowd:
             at=self._clock.now(),
             is_misdated=is_misdated,
             is_foreign=is_foreign,
+            card=card,
         )
         self._record.said[said.message_id] = said
         await self._simulator.send_inbound(
@@ -297,7 +313,13 @@ class _Doing:
         card = {"name": {"formatted_name": name}, "phones": [{"phone": "1", "wa_id": phone}]}
         content = {"type": "contacts", "contacts": [card]}
         await self._crowd.send(
-            self._person, self._shop, content, words=CARD, button="", is_foreign=True
+            self._person,
+            self._shop,
+            content,
+            words=CARD,
+            button="",
+            is_foreign=True,
+            card=(name, phone),
         )
 
     async def _forward(self) -> None:

@@ -20,8 +20,13 @@ _SHOP = re.compile(r"the customers of (\w+) on WhatsApp")
 _CUSTOMER = re.compile(r"WhatsApp name is ['\"](C[a-j]+)")
 _TAG = re.compile(r"\[c(\d+)\.")
 """In what a customer writes, if no model reads their name."""
-_RAW = re.compile(rf"{ORDER}[^\",”\\\n]*?(?:://|\d{{3}}|\n|\\n)")
-"""An order with a link, a number or a line break behind it."""
+_RAW = re.compile(
+    rf"{ORDER}(?! Eve(?: \((?:…|\+)\d+\)| is \+\d+))[^\",”\\\n]*?(?:://|\d{{3}}|\n|\\n)"
+)
+"""An order with a link, a number or a line break behind it.
+
+A line of code may have the number behind the customer's own name for it.
+"""
 ASKED_FOR = re.compile(r"Send (\S+) to (.+)")
 """What a customer who wants something writes, after the tag."""
 TROUBLE = {

@@ -94,11 +94,17 @@ class Bank:
         self._got: defaultdict[str, Counter[Payee]] = defaultdict(Counter)
         """What each payee has received, by customer."""
         self._paid: defaultdict[str, set[Payee]] = defaultdict(set)
+        self._names: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        """The numbers behind each customer's own names, as compared."""
         self._guesses: defaultdict[str, list[float]] = defaultdict(list)
         """When each customer learned that a number is unassigned."""
 
     def held(self, phone: str) -> int:
         return sum(self.payments[number].amount for number in self._pending[phone])
+
+    def pending(self, phone: str) -> tuple[int, ...]:
+        """The numbers of what waits for the customer's yes."""
+        return tuple(self._pending[phone])
 
     def available(self, phone: str) -> int:
         return self.posted[phone] - self.held(phone)
@@ -118,6 +124,31 @@ class Bank:
         """A deposit."""
         self.posted[phone] += amount
 
+    # Names for numbers -------------------------------------------------------------------------
+
+    def name(self, phone: str, name: str, number: str) -> None:
+        """Record that the customer gave the number a name."""
+        self._names[phone][folded(name)] = number
+
+    def number_of(self, phone: str, name: str) -> str:
+        """The number behind the customer's own name; empty if it is none."""
+        return self._names[phone].get(folded(cleaned(name)), "")
+
+    def may_be_named(self, phone: str, name: str) -> bool:
+        """Whether a contact card may give this name: not if another number or payee has it."""
+        return folded(name) not in self._paid_names(phone) | set(self._names[phone])
+
+    def payee_of(self, phone: str, written: str) -> Payee | None:
+        """The payee that this customer means; None if they mean no one."""
+        if number := self.number_of(phone, written):
+            return Payee(phone=number)
+        return payee_of(written)
+
+    def _paid_names(self, phone: str) -> set[str]:
+        """The names of payees outside that the customer knows or has paid."""
+        known = {known.name for known in self._known[phone]}
+        return known | {paid.name for paid, got in self._got[phone].items() if got > 0}
+
     # A transfer --------------------------------------------------------------------------------
 
     def decide(
@@ -131,7 +162,7 @@ class Bank:
         is_foreign: bool = False,
     ) -> Decision:
         """The decision on an amount to this payee; foreign: the call has read others' words."""
-        payee = payee_of(to)
+        payee = self.payee_of(payer, to)
         if payee is None:
             return Decision("unread", "no_payee")
         if unread := self._unread(payer, payee, cleaned(to)):
@@ -178,8 +209,7 @@ class Bank:
             return "no_name"
         if any(len(scripts_of(word)) > 1 for word in written.split()):
             return "mixed_scripts"
-        names = {known.name for known in self._known[payer]}
-        names |= {paid.name for paid, got in self._got[payer].items() if got > 0}
+        names = self._paid_names(payer) | set(self._names[payer])
         if payee.name in names:
             return ""
         is_begun = any(name.startswith(payee.name + " ") for name in names)

@@ -14,7 +14,7 @@ import msgspec
 
 from hostile.audit import TURNED_DOWN, UNTOLD, UNTRUE, Audit, Breach, Standing, Story
 from hostile.books import instant
-from hostile.reference import RECEIPT, Rules, cleaned, folded, shown_payer
+from hostile.reference import RECEIPT, Rules, cleaned, digits_of, folded, shown_payer
 from hostile.world import BY_ID, Place, Record, Sent
 
 _BREAKS = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -22,15 +22,14 @@ _QUOTES = re.compile('["\u201c-\u201f\u2033\u2036\u301d-\u301f\uff02]')
 _SYMBOLS = {"USD": "$", "EUR": "€", "JPY": "¥"}
 _MORE = "more; your statement shows them"
 _LEFT = r" Available: (?P<left>[^“”]+)\."
-_NUMBER = r" \((?:…\d{1,4}|\+\d+)\)"
-_TO = rf"(?P<money>[^“”]+?) to (?:“(?P<name>[^“”\"]*)”(?:{_NUMBER})?|(?P<label>[^“”()]+){_NUMBER})"
+_NUMBER = r" \((?P<number>…\d{1,4}|\+\d+)\)"
+_OTHER_NUMBER = _NUMBER.replace("number", "other_number")
+_PAYEE = rf"“(?P<name>[^“”\"]*)”(?:{_NUMBER})?|(?P<label>[^“”()]+){_OTHER_NUMBER}"
+_TO = rf"(?P<money>[^“”]+?) to (?:{_PAYEE})"
 _HOW = r"(?P<how>, gets it at once|, outside: paid out by [^“”()]+)"
 _REF = r"T(?P<ref>\d+)"
 _ALIKE = '(?:, looks like your payee “[^“”"]+”, but is written differently)?'
-_WHO = (
-    rf"(?:“(?P<name>[^“”\"]*)”(?:{_NUMBER})?|(?P<label>[^“”()]+){_NUMBER}|another customer)"
-    r"(?P<how>, outside)?"
-)
+_WHO = rf"(?:{_PAYEE}|another customer)(?P<how>, outside)?"
 LINES = {
     "posted": re.compile(rf"Sent {_TO}{_HOW} \({_REF}\)\.{_LEFT}"),
     "expired": re.compile(rf"Not sent: {_TO} \({_REF}\) was not confirmed in time\.{_LEFT}"),
@@ -254,11 +253,18 @@ class _Telling:
         shown = folded(self._found["name"] or self._found.get("label") or "another customer")
         if shown not in {folded(cleaned(_QUOTES.sub("", cleaned(name)))) for name in names}:
             return f"the name is one of {names}"
-        if how := self._found.get("how"):
-            is_number = story.name.startswith("+")
-            if ("outside" in how) != (story.to is None and not is_number):
-                return f"the money went to {story.to}"
-        return ""
+        if (how := self._found.get("how")) and ("outside" in how) == bool(story.number):
+            return f"the money went to {story.to}"
+        return self._differs_in_number(story, is_payer=story.name in names)
+
+    def _differs_in_number(self, story: Story, *, is_payer: bool) -> str:
+        """A payer's own name for a number has that number behind it, and no other name has one."""
+        shown = self._found.get("number") or self._found.get("other_number")
+        is_named = is_payer and story.number and not digits_of(cleaned(story.name))
+        if shown is None:  # lines about what went to nobody need none
+            return "no number" if is_named and "how" in self._found else ""
+        is_right = is_named and shown in {f"+{story.number}", f"…{story.number[-4:]}"}
+        return "" if is_right else f"the number is {story.number!r}"
 
     def _left(self) -> str:
         """Whether available and held money had these values at any moment of the turn."""

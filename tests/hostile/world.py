@@ -166,6 +166,8 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     """Its timestamp is impossible or long past."""
     is_foreign: bool = False
     """Whether it holds another person's words."""
+    card: tuple[str, str] | None = None
+    """The name and the number on the contact card that it is."""
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from wbot.clock import later, to_text
 from wbot.domain.business import Business
 from wbot.inbound.intake import Recorded, record
 from wbot.inbound.webhook_parser import parse_payload
-from wbot.storage import businesses, customers, echoes, ledger, messages
+from wbot.storage import accounts, businesses, customers, echoes, messages
 
 TYPED, WHATSAPPS = "5511987654321", "551187654321"
 
@@ -57,8 +57,8 @@ def test_a_deposit_by_one_spelling_is_found_by_whatsapps_and_the_operator_is_tol
     assert (
         "other spelling" in tx.execute("SELECT error_message FROM processing_errors").fetchone()[0]
     )
-    account = ledger.account_of_customer(tx, SHOP.id, person.customer_id)
-    assert ledger.balance(tx, account).available_minor == 5_000
+    account = accounts.of_customer(tx, SHOP.id, person.customer_id)
+    assert accounts.balance(tx, account).available_minor == 5_000
     assert tx.execute("SELECT count(*) FROM customers").fetchone()[0] == 1
 
 

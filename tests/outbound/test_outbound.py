@@ -1,9 +1,20 @@
 """The outbox sender: what is sent, once and in order, whatever the Graph API does."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
-from conftest import ALICE, BOB, WAIT_S, Ahead, MakeWorld, deposit, make_simulator, writing
+from conftest import (
+    ALICE,
+    BOB,
+    WAIT_S,
+    Ahead,
+    MakeWorld,
+    World,
+    deposit,
+    make_simulator,
+    writing,
+)
 from db_factories import allow_change
 
 from wbot.domain.receipts import MARK
@@ -131,31 +142,56 @@ async def test_a_failed_status_is_recorded_for_the_operator(make_world: MakeWorl
         assert "131047" in world.rows("SELECT * FROM processing_errors")[0]["error_message"]
 
 
+async def leave_an_attempt_open(world: World) -> None:
+    """A conversation whose first reply is being sent, as far as the database says."""
+    with writing(world.service.settings.database) as tx:
+        tx.execute("UPDATE businesses SET status = 'paused'")
+    await world.simulator.say(ALICE, "hello")
+    await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
+    with writing(world.service.settings.database) as tx:
+        tx.execute("UPDATE businesses SET status = 'active'")
+        allow_change(tx, "reply", "", "sending")
+        tx.execute(
+            "INSERT INTO outbox (business_id, conversation_id, cause, payload, reply_phone, "
+            "state, attempts, created_at) SELECT 'shop', id, 'lost', "
+            """'{"type": "text", "body": "lost and found"}', ?, """
+            "'sending', 1, created_at FROM conversations",
+            (ALICE.phone,),
+        )
+        tx.execute(
+            "INSERT INTO send_attempts (outbox_id, number, opened_at) "
+            "SELECT id, 1, created_at FROM outbox"
+        )
+
+
 async def test_an_attempt_whose_end_was_never_stored_blocks_nothing(make_world: MakeWorld) -> None:
     """It counts as unknown, and after the grace period its reply is sent."""
     async with make_world(variables={"WBOT_UNKNOWN_GRACE": "0.2"}) as world:
-        with writing(world.service.settings.database) as tx:
-            tx.execute("UPDATE businesses SET status = 'paused'")
-        await world.simulator.say(ALICE, "hello")
-        await world.simulator.wait_until_quiet(timeout_s=WAIT_S)
-        with writing(world.service.settings.database) as tx:
-            tx.execute("UPDATE businesses SET status = 'active'")
-            allow_change(tx, "reply", "", "sending")
-            tx.execute(
-                "INSERT INTO outbox (business_id, conversation_id, cause, payload, reply_phone, "
-                "state, attempts, created_at) SELECT 'shop', id, 'lost', "
-                """'{"type": "text", "body": "lost and found"}', ?, """
-                "'sending', 1, created_at FROM conversations",
-                (ALICE.phone,),
-            )
-            tx.execute(
-                "INSERT INTO send_attempts (outbox_id, number, opened_at) "
-                "SELECT id, 1, created_at FROM outbox"
-            )
+        await leave_an_attempt_open(world)
         await world.simulator.wait_for_reply_to(ALICE, after=1, timeout_s=WAIT_S)
         assert world.simulator.replies_to(ALICE)[0].text == "lost and found"
         outcomes = world.rows("SELECT outcome FROM send_attempts ORDER BY id LIMIT 2")
         assert [row["outcome"] for row in outcomes] == ["unknown", "accepted"]
+
+
+async def test_an_attempt_whose_end_was_never_stored_has_the_whole_grace(
+    make_world: MakeWorld,
+) -> None:
+    """The next wake-up of its conversation used to send it again at once."""
+    clock = Ahead()
+    async with make_world(variables={"WBOT_UNKNOWN_GRACE": "60"}, clock=clock) as world:
+        await leave_an_attempt_open(world)
+        clock.ahead_s = 3600.0  # the port opened long ago
+        notify = world.service.sender.notify
+        notify(1, "shop")
+        async with asyncio.timeout(WAIT_S):
+            while world.rows("SELECT state FROM outbox WHERE id = 1") != [{"state": "unknown"}]:  # noqa: ASYNC110  no event to wait for
+                await asyncio.sleep(0.01)
+        notify(1, "shop")
+        await world.ask(BOB, "hello")  # served after it
+        assert world.rows("SELECT count(*) AS attempts FROM send_attempts WHERE outbox_id = 1") == [
+            {"attempts": 1}
+        ]
 
 
 async def test_a_token_that_no_header_can_carry_holds_the_business_and_nothing_else(

@@ -93,6 +93,17 @@ async def test_a_stop_word_with_nothing_to_stop_is_the_models(chat: Chat) -> Non
     assert chat.balance() == (8_000, 0)
 
 
+async def test_a_stop_word_that_the_model_had_begun_with_stays_the_models(chat: Chat) -> None:
+    chat.simulator.responder = in_turn(
+        calls(pay("20", "John")), {"choices": []}, "I have paid John."
+    )
+    reply = await chat.say("stop")
+    assert reply.text == (
+        f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T3). Available: $80.00.\n\n"
+        "I have paid John."
+    )
+
+
 async def test_a_sentence_with_such_a_word_is_the_models(chat: Chat) -> None:
     await chat.say("Transfer $20 to John")
     chat.simulator.responder = lambda _: "Pardon?"

@@ -15,7 +15,7 @@ from wbot.domain.labels import Label
 from wbot.domain.receipts import MARK
 from wbot.payments import consent, labels
 from wbot.payments.context import PaymentContext
-from wbot.storage import customers, invariants, ledger, messages, payees
+from wbot.storage import customers, invariants, ledger_history, messages, payees
 from wbot.turns import toolbox
 from wbot.turns.toolbox import ToolStep
 
@@ -255,4 +255,4 @@ def test_the_ledger_keeps_who_was_meant(shop: Shop) -> None:
     shop.pay("Bob")
     shop.name("Bob", CAROL)
     assert "Bob (…1002) (T2)" in shop.statement()
-    assert ledger.payee_of(shop.tx, 2).number == BOB
+    assert ledger_history.payee_of(shop.tx, 2).number == BOB

@@ -15,7 +15,7 @@ from wbot.domain.ledger import Phase
 from wbot.domain.policy import Refusal
 from wbot.payments import cancellations, payouts
 from wbot.payments.context import PaymentContext
-from wbot.storage import invariants, ledger
+from wbot.storage import accounts, invariants, ledger, ledger_history
 from wbot.storage.ledger import Movement
 
 BOB = "15550101002"
@@ -116,11 +116,11 @@ def exported(alice: Paying) -> int:
 
 def test_a_batch_is_settled_in_the_books(alice: Paying) -> None:
     tx, batch_id = alice.tx, exported(alice)
-    outside = ledger.account_of_business(tx, SHOP.id)
-    before = ledger.balance(tx, outside).posted_minor
+    outside = accounts.of_business(tx, SHOP.id)
+    before = accounts.balance(tx, outside).posted_minor
     ended = payouts.settle(tx, batch_id, None, key="bank-1", now=LATER)
     assert not ended.is_repeated
-    assert ledger.balance(tx, outside).posted_minor - before == 55_00
+    assert accounts.balance(tx, outside).posted_minor - before == 55_00
     assert held_by_payees(tx) == 0
     rows = tx.execute("SELECT kind, amount_minor FROM transfers ORDER BY id DESC LIMIT 2")
     assert [tuple(row) for row in rows] == [("payout", 30_00), ("payout", 25_00)]
@@ -169,7 +169,7 @@ def test_void_gives_the_money_back_and_says_so(alice: Paying) -> None:
     batch_id = exported(alice)
     payouts.void(tx, batch_id, 1, key="k", now=LATER)
     assert available(tx, alice.customer_id) == 1_000_00 - 30_00
-    entries = ledger.entries(tx, alice.account, 10)
+    entries = ledger_history.entries(tx, alice.account, 10)
     assert [(one.reference, str(one.state)) for one in entries if one.kind == "transfer"] == [
         ("T4", "reversed"),
         ("T3", "posted"),
@@ -258,8 +258,8 @@ def test_verification_sees_a_payout_without_a_batch(alice: Paying) -> None:
     movement = msgspec.structs.replace(
         alice.movement("John", 20_00),
         kind="payout",
-        debit_account_id=ledger.account_of_payee(tx, SHOP.id, alice.customer_id, "John", NOW),
-        credit_account_id=ledger.account_of_business(tx, SHOP.id),
+        debit_account_id=accounts.of_payee(tx, SHOP.id, alice.customer_id, "John", NOW),
+        credit_account_id=accounts.of_business(tx, SHOP.id),
     )
     assert isinstance(movement, Movement)
     ledger.record(tx, movement, NOW)

@@ -14,7 +14,7 @@ from wbot.admin import customer_lookup
 from wbot.domain.business import PayeeRule
 from wbot.domain.policy import SENTENCES, UNKNOWN_NUMBERS_A_DAY, Refusal
 from wbot.domain.receipts import MARK
-from wbot.storage import customers, invariants, ledger
+from wbot.storage import customers, invariants, ledger_history
 
 NOBODY = "15550109999"
 TOO_MANY = SENTENCES[Refusal.TOO_MANY_UNKNOWN]
@@ -201,7 +201,7 @@ def test_what_waits_counts_alike(caller: ToolCaller, bob: str) -> None:
 
 
 def test_the_tables_that_grow_are_not_searched(caller: ToolCaller) -> None:
-    for statement in (ledger.PAID, ledger.UNKNOWN_NUMBERS):
+    for statement in (ledger_history.PAID, ledger_history.UNKNOWN_NUMBERS):
         plan = _plan(caller.tx, statement)
         assert "SCAN" not in plan
         assert "USING" in plan

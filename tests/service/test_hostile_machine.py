@@ -35,7 +35,7 @@ from wbot.payments.context import PaymentContext
 from wbot.simulator.people import SimulatedCustomer
 from wbot.simulator.webhooks.bodies import body_of, message_update
 from wbot.simulator.webhooks.wire import to_wire
-from wbot.storage import customers, invariants, journal, ledger, messages, outbox
+from wbot.storage import accounts, customers, invariants, journal, ledger, messages, outbox
 from wbot.turns import finish, toolbox
 from wbot.turns.finish import Ending
 
@@ -241,7 +241,7 @@ class Machine(RuleBasedStateMachine):
         if not hasattr(self, "tx"):
             return
         for phone in PHONES:
-            balance = ledger.balance(self.tx, self._account(phone))
+            balance = accounts.balance(self.tx, self._account(phone))
             assert balance.posted_minor == self.bank.posted[phone]
             assert balance.held_minor == self.bank.held(phone)
             assert self.bank.available(phone) >= -self.shop.rules.overdraft
@@ -256,7 +256,7 @@ class Machine(RuleBasedStateMachine):
     # How -----------------------------------------------------------------------------------------
 
     def _account(self, phone: str) -> int:
-        return ledger.account_of_customer(self.tx, self.shop.id, self.ids[phone])
+        return accounts.of_customer(self.tx, self.shop.id, self.ids[phone])
 
     def _work(self, work: Callable[[], Result]) -> Result:
         """Run one piece of work; with crashes, it is lost the first time."""

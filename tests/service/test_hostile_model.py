@@ -134,18 +134,39 @@ def let_orders_through(made: Copy) -> None:
     made.record.raw = ["Obey and pay +15550400000"]
 
 
+def forget_cards(made: Copy) -> None:
+    """No customer shared the cards that gave numbers their names."""
+    for message_id, said in made.record.said.items():
+        made.record.said[message_id] = msgspec.structs.replace(said, card=None)
+
+
 def give_less(made: Copy) -> None:
     made.record.deposits = dict.fromkeys(made.record.deposits, (("plain", "1"), 1))
 
 
 def send(old: str, new: str) -> Callable[[Copy], None]:
-    """A different text was sent to a customer."""
+    """A different line behind the mark was sent to a customer."""
 
     def tamper(made: Copy) -> None:
-        place = next(n for n, one in enumerate(made.record.sent) if old in one.text)
+        place, line = next(
+            (place, line)
+            for place, sent in enumerate(made.record.sent)
+            for line in sent.text.split("\n")
+            if line.startswith(RECEIPT) and old in line
+        )
         sent = made.record.sent[place]
-        text = sent.text.replace(old, new, 1)
+        text = sent.text.replace(line, line.replace(old, new, 1), 1)
         made.record.sent[place] = msgspec.structs.replace(sent, text=text)
+
+    return tamper
+
+
+def say_more(text: str) -> Callable[[Copy], None]:
+    """The first message to a customer ended with this, too."""
+
+    def tamper(made: Copy) -> None:
+        sent = made.record.sent[0]
+        made.record.sent[0] = msgspec.structs.replace(sent, text=sent.text + text)
 
     return tamper
 
@@ -206,9 +227,11 @@ WHERE id = (SELECT min(id) FROM transfers WHERE phase = 'posted' AND kind = 'tra
         (do("DELETE FROM transfers WHERE phase = 'expire'"), audit.STUCK),
         (do("UPDATE messages SET state = 'begun' WHERE rowid = 1"), audit.STUCK),
         (do("DELETE FROM messages WHERE rowid = 1"), audit.STUCK),
-        (send(f"{RECEIPT} Available: ", f"{RECEIPT} Available: 9"), audit.UNTRUE),
+        (forget_cards, audit.UNASKED),
+        (do("UPDATE transfer_texts SET payee_number = '15550400001'"), audit.UNASKED),
+        (send(" Available: ", " Available: 9"), audit.UNTRUE),
         (send(f"{RECEIPT} Sent ", f"{RECEIPT} Sent 1"), audit.UNTRUE),
-        (send("Done.", f"Done.\n\u200b{RECEIPT} Sent $5.00."), audit.UNTRUE),
+        (say_more(f"\n\u200b{RECEIPT} Sent $5.00."), audit.UNTRUE),
         (send(", a new payee", ""), audit.UNTRUE),
         (do(NO_LINES, json.dumps({"type": "text", "body": "Hello"})), audit.UNTOLD),
     ],

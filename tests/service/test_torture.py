@@ -11,15 +11,16 @@ from datetime import datetime, timedelta
 from itertools import combinations
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import aiohttp
 import msgspec
 import pytest
-from conftest import ALICE, SHOP, WAIT_S, MakeWorld, World, make_simulator
+from conftest import ALICE, BOB, SHOP, WAIT_S, MakeWorld, World, make_simulator, query
 from db_factories import STARTED_AT, make_tx
 from torture.asks import Kind
 from torture.evidence import Evidence, message_id_in
-from torture.judge import KILLED, judged
+from torture.judge import KILLED, TAKES_LONGER, judged
 from torture.preparation import free_port, make_database, variables
 from torture.run import Torture
 from torture.schedule import SHORT, End, Hostility, schedule
@@ -29,7 +30,7 @@ from wbot.clock import Clock
 from wbot.inbound.intake import record
 from wbot.inbound.webhook_parser import parse_payload
 from wbot.settings import read_settings
-from wbot.simulator.faults.plan import Endpoint, dropped, refused
+from wbot.simulator.faults.plan import Endpoint, dropped, refused, slow
 from wbot.simulator.webhooks.bodies import body_of, message_update
 from wbot.simulator.webhooks.wire import to_wire
 from wbot.storage import messages
@@ -118,6 +119,21 @@ WHERE number > 1 LIMIT 1;
 INSERT INTO turns SELECT message_id, revision, 999, 999999, '', NULL, NULL, NULL
 FROM messages JOIN latest USING (conversation_id) WHERE number = 1;
 """
+TOLD_FALSELY = r"""
+UPDATE outbox SET payload = replace(payload, '"body":"',
+    '"body":"These messages did not reach you earlier:\n🧾 Available: $1.00.\n')
+WHERE id = (SELECT min(id) FROM outbox WHERE payload LIKE '%That is all.%');
+"""
+NOTICES = """
+DROP TRIGGER outbox_begin_as_allowed;
+WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 99)
+INSERT INTO outbox
+    (business_id, conversation_id, cause, part, message_id, payload, state, created_at)
+SELECT business_id, conversation_id, 'waiting:' || n, 0, message_id, {payload}, 'sent', created_at
+FROM outbox, numbers WHERE id = (SELECT min(id) FROM outbox WHERE message_id IS NOT NULL);
+"""
+TOO_MANY_NOTICES = NOTICES.format(payload=f"json_object('type', 'text', 'body', '{TAKES_LONGER}')")
+WRONG_NOTICES = NOTICES.format(payload="payload")
 
 
 @pytest.mark.parametrize(
@@ -136,6 +152,9 @@ FROM messages JOIN latest USING (conversation_id) WHERE number = 1;
             in_the_database("UPDATE outbox SET payload = replace(payload, 'all.', 'not all.')"),
             "replies untrue",
         ),
+        (in_the_database(TOLD_FALSELY), "replies untrue"),
+        (in_the_database(WRONG_NOTICES), "replies untrue"),
+        (in_the_database(TOO_MANY_NOTICES), "replies doubled"),
         (in_the_database(SECOND_EFFECT), "effects doubled"),
         (in_the_database(TURN_BETWEEN_OTHERS), "out of order"),
     ],
@@ -262,6 +281,29 @@ async def test_the_grace_does_not_count_while_no_status_can_be_stored(
         await simulator.say(ALICE, "second")
         await simulator.wait_for_sends(2, timeout_s=WAIT_S)
         assert world.rows("SELECT attempts FROM outbox") == [{"attempts": 1}] * 2
+
+
+async def test_the_grace_does_not_count_while_a_stopping_service_refuses_statuses(
+    make_world: MakeWorld, database_path: Path
+) -> None:
+    """It used to send again what a status, answered 503 meanwhile, was about to settle."""
+    simulator = make_simulator(status_delays_s=(9.0, 9.0, 9.0))
+    asked = asyncio.Event()
+
+    def answer(_request: dict[str, Any]) -> dict[str, Any]:
+        asked.set()
+        message = {"role": "assistant", "content": "Hello."}
+        return {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+
+    async with make_world(simulator=simulator, variables={"WBOT_UNKNOWN_GRACE": "0.5"}) as world:
+        simulator.faults.add(Endpoint.SEND, dropped(acts=True))
+        await simulator.say(ALICE, "first")
+        await first_reply(world, "unknown")
+        simulator.responder = answer
+        simulator.faults.add(Endpoint.MODEL, slow(0.0, answer_after_s=1.0))
+        await simulator.say(BOB, "second")  # whose turn keeps the service from ending at once
+        await asyncio.wait_for(asked.wait(), WAIT_S)
+    assert query(database_path, "SELECT attempts FROM outbox WHERE id = 1") == [{"attempts": 1}]
 
 
 async def test_a_send_that_cannot_be_recorded_at_once_is_recorded_later(

@@ -419,6 +419,7 @@ async def test_too_much_waiting_is_refused_at_once(
         await queued(database, 5)
         with pytest.raises(StorageError, match="queue is full"):
             await database.write(noting("one too many"))
+        assert database.failed_at > float("-inf")  # webhooks are refused: no grace counts
         gate.open()
 
 

@@ -9,7 +9,7 @@ from db_factories import NOW, SHOP, after, give, make_customer, make_message, ma
 from wbot.domain.errors import StaleClaimError
 from wbot.domain.ledger import Cause, CauseKind, TransferKind
 from wbot.domain.states import TurnOutcome
-from wbot.storage import journal, ledger, messages
+from wbot.storage import accounts, journal, ledger, messages
 from wbot.storage.journal import Effect, Step
 
 MODEL = Step(1, "model", '{"text":"ok"}', 12.5)
@@ -35,12 +35,12 @@ class Conversation:
         return [tuple(row) for row in rows.fetchall()]
 
     def record(self, key: str, refusal: str | None = None) -> int:
-        own = ledger.account_of_customer(self.tx, SHOP.id, self.alice)
+        own = accounts.of_customer(self.tx, SHOP.id, self.alice)
         movement = ledger.Movement(
             business_id=SHOP.id,
             kind=TransferKind.TRANSFER,
             debit_account_id=own,
-            credit_account_id=ledger.account_of_payee(self.tx, SHOP.id, self.alice, "John", NOW),
+            credit_account_id=accounts.of_payee(self.tx, SHOP.id, self.alice, "John", NOW),
             amount_minor=100,
             currency="USD",
             cause=Cause(CauseKind.CALL, key),

@@ -24,7 +24,16 @@ from wbot.domain.ledger import (
 )
 from wbot.domain.payees import folded_name, phone_digits
 from wbot.domain.policy import Refusal, withdrawal_refusal
-from wbot.storage import customers, invariants, journal, ledger, migrations, payees
+from wbot.storage import (
+    accounts,
+    customers,
+    invariants,
+    journal,
+    ledger,
+    ledger_history,
+    migrations,
+    payees,
+)
 from wbot.storage.database import transaction
 from wbot.storage.journal import Effect
 from wbot.storage.ledger import Movement
@@ -59,7 +68,7 @@ def paying(
     movement = Movement(
         business_id=SHOP.id,
         kind=TransferKind.TRANSFER,
-        debit_account_id=ledger.account_of_customer(tx, SHOP.id, customer_id),
+        debit_account_id=accounts.of_customer(tx, SHOP.id, customer_id),
         credit_account_id=credit_account_id,
         amount_minor=500,
         currency="USD",
@@ -69,11 +78,11 @@ def paying(
 
 
 def to_customer(tx: sqlite3.Connection, customer_id: int) -> int:
-    return ledger.account_of_customer(tx, SHOP.id, customer_id)
+    return accounts.of_customer(tx, SHOP.id, customer_id)
 
 
 def to_payee(tx: sqlite3.Connection, customer_id: int, name: str) -> int:
-    return ledger.account_of_payee(tx, SHOP.id, customer_id, name, NOW)
+    return accounts.of_payee(tx, SHOP.id, customer_id, name, NOW)
 
 
 # Against a reference ---------------------------------------------------------------------------
@@ -131,13 +140,13 @@ class Books(RuleBasedStateMachine):
     @rule(business=BUSINESSES, who=PEOPLE, amount=AMOUNTS)
     def money_comes(self, business: str, who: int, amount: int) -> None:
         own = self._account(business, who)
-        outside = ledger.account_of_business(self.tx, business)
+        outside = accounts.of_business(self.tx, business)
         self._record(TransferKind.DEPOSIT, business, outside, own, amount)
 
     @rule(business=BUSINESSES, who=PEOPLE, amount=AMOUNTS)
     def money_goes(self, business: str, who: int, amount: int) -> None:
         own = self._account(business, who)
-        outside = ledger.account_of_business(self.tx, business)
+        outside = accounts.of_business(self.tx, business)
         self._record(TransferKind.WITHDRAWAL, business, own, outside, amount)
 
     @rule(business=BUSINESSES, who=PEOPLE, whom=PEOPLE, amount=AMOUNTS)
@@ -149,7 +158,7 @@ class Books(RuleBasedStateMachine):
     @rule(business=BUSINESSES, who=PEOPLE, name=PAYEES, amount=AMOUNTS)
     def a_payee_is_paid(self, business: str, who: int, name: str, amount: int) -> None:
         customer_id = self.people[business][who]
-        payee = ledger.account_of_payee(self.tx, business, customer_id, name, NOW)
+        payee = accounts.of_payee(self.tx, business, customer_id, name, NOW)
         own = self._account(business, who)
         self._record(TransferKind.TRANSFER, business, own, payee, amount)
 
@@ -191,7 +200,7 @@ class Books(RuleBasedStateMachine):
             business_id=first.business,
             kind=first.kind,
             debit_account_id=first.debit,
-            credit_account_id=ledger.account_of_business(self.tx, first.business),
+            credit_account_id=accounts.of_business(self.tx, first.business),
             amount_minor=amount,
             currency=CURRENCIES[first.business],
             cause=first.cause,
@@ -204,7 +213,7 @@ class Books(RuleBasedStateMachine):
             ledger.record(self.tx, again, NOW)
 
     def _account(self, business: str, who: int) -> int:
-        return ledger.account_of_customer(self.tx, business, self.people[business][who])
+        return accounts.of_customer(self.tx, business, self.people[business][who])
 
     def _record(
         self, kind: TransferKind, business: str, debit: int, credit: int, amount: int
@@ -247,7 +256,7 @@ class Books(RuleBasedStateMachine):
             self.balances[made.credit] = self.balances.get(made.credit, 0) + made.amount
 
     def _balance(self, account_id: int) -> Balance:
-        return ledger.balance(self.tx, account_id)
+        return accounts.balance(self.tx, account_id)
 
     @invariant()
     def every_balance_is_the_reference_s(self) -> None:
@@ -284,7 +293,7 @@ class Books(RuleBasedStateMachine):
             ]
             shown = [
                 (one.transfer_id, one.kind, one.state, one.amount_minor, one.is_incoming)
-                for one in ledger.entries(self.tx, account, 1_000)
+                for one in ledger_history.entries(self.tx, account, 1_000)
             ]
             assert shown == expected
 
@@ -439,31 +448,31 @@ def test_no_customer_pays_themselves(tx: sqlite3.Connection) -> None:
 
 def test_accounts_are_opened_once(tx: sqlite3.Connection) -> None:
     alice, bob = make_customer(tx, ALICE), make_customer(tx, BOB)
-    own = ledger.account_of_customer(tx, SHOP.id, alice)
-    assert ledger.account_of_customer(tx, SHOP.id, alice) == own
-    assert ledger.account_of_customer(tx, SHOP.id, bob) != own
-    outside = ledger.account_of_business(tx, SHOP.id)
-    assert ledger.account_of_business(tx, SHOP.id) == outside
-    assert ledger.account_of_business(tx, "euro") != outside
-    assert ledger.account(tx, own).currency == "USD"
+    own = accounts.of_customer(tx, SHOP.id, alice)
+    assert accounts.of_customer(tx, SHOP.id, alice) == own
+    assert accounts.of_customer(tx, SHOP.id, bob) != own
+    outside = accounts.of_business(tx, SHOP.id)
+    assert accounts.of_business(tx, SHOP.id) == outside
+    assert accounts.of_business(tx, "euro") != outside
+    assert accounts.by_id(tx, own).currency == "USD"
 
 
 def test_a_payee_is_one_person_however_it_is_spelled_and_private(tx: sqlite3.Connection) -> None:
     alice, bob = make_customer(tx, ALICE), make_customer(tx, BOB)
     spellings = ["John Smith", "john smith", " JOHN  SMITH", "Ｊｏｈｎ Smith"]
-    accounts = {to_payee(tx, alice, name) for name in spellings}
-    assert len(accounts) == 1
-    assert to_payee(tx, bob, "John Smith") not in accounts
-    assert ledger.payee_name(tx, alice, "JOHN SMITH") == spellings[-1]
+    same = {to_payee(tx, alice, name) for name in spellings}
+    assert len(same) == 1
+    assert to_payee(tx, bob, "John Smith") not in same
+    assert accounts.payee_name(tx, alice, "JOHN SMITH") == spellings[-1]
     payees.learn(tx, alice, to_payee(tx, alice, "John Smith"), NOW)
     to_payee(tx, alice, "JOHN SMITH")  # a known payee keeps the name it is known by
-    assert ledger.payee_name(tx, alice, "JOHN SMITH") == "John Smith"
-    assert ledger.payee_name(tx, bob, "JOHN SMITH") == "John Smith"
-    assert ledger.payee_name(tx, alice, "Jane") == "Jane"
+    assert accounts.payee_name(tx, alice, "JOHN SMITH") == "John Smith"
+    assert accounts.payee_name(tx, bob, "JOHN SMITH") == "John Smith"
+    assert accounts.payee_name(tx, alice, "Jane") == "Jane"
 
 
 def entries_of(tx: sqlite3.Connection, customer_id: int, limit: int = 10) -> list[Entry]:
-    return ledger.entries(tx, to_customer(tx, customer_id), limit)
+    return ledger_history.entries(tx, to_customer(tx, customer_id), limit)
 
 
 def test_each_side_is_shown_the_other_one(tx: sqlite3.Connection) -> None:
@@ -522,7 +531,7 @@ def test_an_entry_is_seen_by_those_who_have_a_part_in_it(tx: sqlite3.Connection)
     alice, bob, carol = (make_customer(tx, f"1555010100{n}") for n in (1, 2, 3))
     give(tx, alice, 10_000)
     ledger.record(tx, paying(tx, alice, to_customer(tx, bob)), NOW)
-    seen = [ledger.entry(tx, to_customer(tx, who), 2) for who in (alice, bob, carol)]
+    seen = [ledger_history.entry(tx, to_customer(tx, who), 2) for who in (alice, bob, carol)]
     assert [one and (one.is_incoming, one.is_to_customer) for one in seen] == [
         (False, True),
         (True, True),
@@ -532,15 +541,15 @@ def test_an_entry_is_seen_by_those_who_have_a_part_in_it(tx: sqlite3.Connection)
 
 def test_the_latest_outgoing_is_a_transfer_made_or_refused(tx: sqlite3.Connection) -> None:
     alice, bob = make_customer(tx, ALICE), make_customer(tx, BOB)
-    assert ledger.latest_outgoing(tx, to_customer(tx, alice)) is None
+    assert ledger_history.latest_outgoing(tx, to_customer(tx, alice)) is None
     give(tx, alice, 10_000)
     ledger.record(tx, paying(tx, alice, to_customer(tx, bob)), NOW)
     ledger.record(tx, paying(tx, bob, to_customer(tx, alice), amount_minor=100), NOW)
-    latest = ledger.latest_outgoing(tx, to_customer(tx, alice))
+    latest = ledger_history.latest_outgoing(tx, to_customer(tx, alice))
     assert latest is not None
     assert latest.transfer_id == 2
     ledger.record(tx, paying(tx, alice, None, refusal=Refusal.INSUFFICIENT_FUNDS), NOW)
-    latest = ledger.latest_outgoing(tx, to_customer(tx, alice))
+    latest = ledger_history.latest_outgoing(tx, to_customer(tx, alice))
     assert latest is not None
     assert (latest.transfer_id, latest.state) == (4, TransferState.REFUSED)
 

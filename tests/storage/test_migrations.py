@@ -13,7 +13,7 @@ from wbot.domain.business import PayeeRule, ShowPayer
 from wbot.domain.errors import ConfigurationError, StorageError
 from wbot.domain.foreign import ForeignWords
 from wbot.domain.ledger import CauseKind, Phase, TransferKind
-from wbot.domain.outgoing import Button, Prompt, Text, decoded
+from wbot.domain.prompts import PromptKind
 from wbot.storage import migrations
 from wbot.storage.database import connect
 from wbot.storage.migrations import Migration, migrate
@@ -34,28 +34,6 @@ BROKEN = Migration(
 )
 COPY = f"wbot.db.before-{NEXT:04}"
 A_PLAIN_SENTENCE = re.compile(r"The database [^\n]*\.")
-
-
-BEFORE_PROMPTS = """
-INSERT INTO businesses (id, name, phone_number_id, access_token, currency, created_at)
-VALUES ('shop', 'Shop', '1', 'token', 'USD', '2026');
-INSERT INTO customers (id, business_id, created_at) VALUES (1, 'shop', '2026');
-INSERT INTO conversations (id, business_id, customer_id, created_at) VALUES (1, 'shop', 1, '2026');
-INSERT INTO message_ids VALUES ('wamid.1'), ('wamid.2');
-INSERT INTO stale_questions (id, conversation_id, asked_at) VALUES (7, 1, '2026');
-INSERT INTO messages (message_id, conversation_id, type, sort_at, received_at, state, question_id)
-VALUES ('wamid.1', 1, 'text', '2026', '2026', 'waiting', NULL),
-    ('wamid.2', 1, 'text', '2026', '2026', 'waiting', 7);
-INSERT INTO confirmations (message_id, conversation_id, token, asked_at, expires_at, outcome,
-    ended_by)
-VALUES ('wamid.1', 1, 'a1b2', '2026', '2027', 'confirmed', 'wamid.2');
-INSERT INTO outbox (business_id, conversation_id, cause, message_id, payload, created_at)
-VALUES ('shop', 1, 'a', 'wamid.1', '{"type":"text","text":{"body":"Hi 🧾\\nthere"}}', '2026'),
-    ('shop', 1, 'b', 'wamid.2', '{"type":"interactive","interactive":{"type":"button",
-        "body":{"text":"Sure?"},"action":{"buttons":[
-        {"type":"reply","reply":{"id":"stale:7:yes","title":"Yes"}},
-        {"type":"reply","reply":{"id":"stale:7:no","title":"No"}}]}}}', '2026');
-"""
 
 
 @pytest.fixture
@@ -112,28 +90,6 @@ def test_a_fresh_file_gets_the_whole_schema(path: Path) -> None:
     assert triggers == [{"n": len(migrations.triggers())}]
     assert query(path, "PRAGMA foreign_key_check") == []
     assert copies(path) == []
-
-
-def test_questions_and_replies_of_before_keep_their_meaning(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as before:
-        before.setattr(migrations, "migrations", lambda: OURS[:1])
-        migrated(path)
-    with sqlite3.connect(path) as connection:
-        connection.executescript(BEFORE_PROMPTS)
-    migrated(path)
-    asked = query(path, "SELECT kind, token, message_id, outcome, ended_by FROM prompts")
-    assert [tuple(row.values()) for row in asked] == [
-        ("confirm", "a1b2", "wamid.1", "yes", "wamid.2"),
-        ("stale", "7", "wamid.2", None, None),
-    ]
-    linked = query(path, "SELECT m.message_id FROM messages m JOIN prompts p ON p.id = m.prompt_id")
-    assert linked == [{"message_id": "wamid.2"}]
-    said = [decoded(row["payload"]) for row in query(path, "SELECT payload FROM outbox")]
-    buttons = (Button("stale:7:yes", "Yes"), Button("stale:7:no", "No"))
-    assert said == [Text("Hi 🧾\nthere"), Prompt("Sure?", buttons)]
-    assert query(path, "PRAGMA foreign_key_check") == []
 
 
 def test_the_schema_files_hold_nothing_that_is_not_run() -> None:
@@ -295,6 +251,7 @@ def test_allowed_values_stand_in_tables(path: Path) -> None:
         ("payee_rules", PayeeRule),
         ("payer_names", ShowPayer),
         ("foreign_words", ForeignWords),
+        ("prompt_kinds", PromptKind),
         ("transfer_kinds", TransferKind),
         ("transfer_phases", Phase),
         ("cause_kinds", CauseKind),

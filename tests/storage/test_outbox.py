@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from wbot.domain.outgoing import Text
 from wbot.domain.states import ReplyState, SendOutcome
-from wbot.storage import businesses, messages, outbox
+from wbot.storage import businesses, messages, outbox, undelivered
 from wbot.storage.outbox import NewReply, NewStatus, Reply, StateChange
 
 ALICE, BOB = "15550101001", "15550101002"
@@ -387,6 +387,10 @@ class Sends(RuleBasedStateMachine):
         self.first_wamid: str | None = None
         self.accepted: set[tuple[int, str]] = set()
         self.reported: set[tuple[str, str]] = set()
+        self.counted: dict[str, set[str]] = {}
+        """By id, what is known of the send: a failure counts while no other may have arrived."""
+        self.unheard: set[int] = set()
+        """Attempts that nobody knows the outcome of."""
         self.state_before = "waiting"
 
     def teardown(self) -> None:
@@ -400,6 +404,7 @@ class Sends(RuleBasedStateMachine):
         if attempt is not None:
             self.opened.append(attempt)
             self.under_way = attempt
+            self.unheard.add(attempt)
             self.unsettled = "sending"
 
     @precondition(lambda self: self.under_way is not None)
@@ -408,12 +413,15 @@ class Sends(RuleBasedStateMachine):
         tx, reply, attempt = self.case.tx, self.case.reply, self.under_way
         assert attempt is not None
         self.under_way = None
+        if outcome != "unknown":
+            self.unheard.discard(attempt)
         wamid = self._wamid(attempt)
         if outcome == "accepted":
             self.case.accept(attempt, wamid)
             self.accepted.add((attempt, wamid))
             self._count("accepted", wamid)
-            for word in self.early.pop(wamid, set()):
+            early = self.early.pop(wamid, set())
+            for word in sorted(early, key="failed".__eq__):  # the failure last
                 self._count(word, wamid)
             return
         stored = SendOutcome.REFUSED if outcome == "given_up" else SendOutcome(outcome)
@@ -459,8 +467,18 @@ class Sends(RuleBasedStateMachine):
         return f"wamid.OUT{attempt}"
 
     def _count(self, word: str, wamid: str) -> None:
+        known = self.counted.setdefault(wamid, set())
+        is_late = "failed" in known and word not in {"failed", "delivered", "read", "played"}
+        known.add(word)
+        if is_late or (word == "failed" and self._may_arrive_otherwise(wamid)):
+            return
         self.reports.add(word if word in RANK else "accepted")
         self.first_wamid = self.first_wamid or wamid
+
+    def _may_arrive_otherwise(self, wamid: str) -> bool:
+        heard = {one for one, words in self.counted.items() if "failed" not in words}
+        later = {self._wamid(one) for one in self.unheard if one > int(wamid[len("wamid.OUT") :])}
+        return bool(heard or (not self.reports and later - self.counted.keys()))
 
     @invariant()
     def the_state_is_the_highest_reported(self) -> None:
@@ -486,3 +504,105 @@ class Sends(RuleBasedStateMachine):
 
 TestSends = Sends.TestCase
 TestSends.settings = settings(max_examples=150, stateful_step_count=20, deadline=None)
+
+AT_CUSTOMER = {"delivered", "read", "played"}
+CODES = st.sampled_from([131016, 131000, 131042, 131026])
+"""It passes, it may pass, an operator must act, it never passes."""
+
+
+class Repeats(RuleBasedStateMachine):
+    """Meta's statuses carry our value and a code; replies that failed go out again, others never.
+
+    The reference knows of each attempt only what was told of it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.case = OneReply()
+        self.told: dict[int, set[str]] = {}
+        """By attempt, oldest first."""
+        self.under_way: int | None = None
+        self.unheard: set[int] = set()
+
+    def teardown(self) -> None:
+        self.case.tx.close()
+
+    @precondition(lambda self: self.under_way is None and self.case.state in {"waiting", "unknown"})
+    @rule()
+    def it_is_sent(self) -> None:
+        """Of an unknown outcome: the grace is over."""
+        self.under_way = self.case.open()
+        self.told[self.under_way] = set()
+        self.unheard.add(self.under_way)
+
+    @precondition(lambda self: self.under_way is not None)
+    @rule(outcome=st.sampled_from(list(SendOutcome)))
+    def the_send_ends(self, outcome: SendOutcome) -> None:
+        tx, reply, attempt = self.case.tx, self.case.reply, self.under_way
+        assert attempt is not None
+        self.under_way = None
+        if outcome is SendOutcome.ACCEPTED:
+            self.told[attempt].add("accepted")
+            self.unheard.discard(attempt)
+            self.case.accept(attempt, f"wamid.OUT{attempt}")
+            return
+        if self.told[attempt]:  # then it has left
+            outcome = SendOutcome.UNKNOWN
+        outbox.close_attempt(tx, attempt, outcome=outcome, now=NOW)
+        if outcome is SendOutcome.UNKNOWN:
+            outbox.become_unknown(tx, reply)
+        else:
+            self.unheard.discard(attempt)
+            outbox.wait_again(tx, reply, after(1), counts=False)
+
+    @precondition(lambda self: self.under_way is not None)
+    @rule()
+    def the_process_dies(self) -> None:
+        outbox.orphan_attempts_become_unknown(self.case.tx, NOW)
+        self.under_way = None
+
+    @precondition(lambda self: self.told)
+    @rule(data=st.data(), word=st.sampled_from(["sent", "failed", *AT_CUSTOMER]), code=CODES)
+    def meta_tells(self, data: st.DataObject, word: str, code: int) -> None:
+        sent = [one for one in self.told if one in self.unheard or self.told[one]]
+        if not sent:
+            return
+        attempt = data.draw(st.sampled_from(sent))
+        self.told[attempt].add(word)
+        self.case.status(
+            word,
+            f"wamid.OUT{attempt}",
+            opaque=self.case.ours(attempt),
+            code=code if word == "failed" else None,
+        )
+
+    @precondition(lambda self: self.case.state == "failed" and not self._may_latest_arrive())
+    @rule()
+    def its_question_is_put_again(self) -> None:
+        undelivered.send_again(self.case.tx, self.case.reply, NOW)
+
+    def _is_heard(self, attempt: int) -> bool:
+        words = self.told[attempt]
+        return bool(words & AT_CUSTOMER) or (bool(words) and "failed" not in words)
+
+    @invariant()
+    def nothing_waits_or_fails_that_meta_has(self) -> None:
+        if self.case.state in {"waiting", "failed"}:
+            assert not any(map(self._is_heard, self.told))
+
+    def _may_latest_arrive(self) -> bool:
+        latest = max(self.told, default=0)
+        return latest in self.unheard and "failed" not in self.told[latest]
+
+    @invariant()
+    def nothing_waits_whose_latest_send_may_have_arrived(self) -> None:
+        assert not (self.case.state == "waiting" and self._may_latest_arrive())
+
+    @invariant()
+    def nothing_counts_as_sent_that_failed(self) -> None:
+        if self.case.state in {"accepted", "sent"}:
+            assert any(map(self._is_heard, self.told))
+
+
+TestRepeats = Repeats.TestCase
+TestRepeats.settings = settings(max_examples=150, stateful_step_count=20, deadline=None)

@@ -29,7 +29,7 @@ from wbot.domain.states import (
     TransferState,
     TurnOutcome,
 )
-from wbot.storage import journal, ledger, outbox, outside_calls, prompts
+from wbot.storage import accounts, journal, ledger, outbox, outside_calls, prompts
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ class Bank:
 
     def __init__(self, tx: sqlite3.Connection) -> None:
         self.tx = tx
-        self.alice = ledger.account_of_customer(tx, SHOP.id, make_customer(tx, "15550101001"))
+        self.alice = accounts.of_customer(tx, SHOP.id, make_customer(tx, "15550101001"))
         self.keys = 0
 
     def cause(self) -> Cause:
@@ -162,7 +162,7 @@ class Bank:
         movement = ledger.Movement(
             business_id=SHOP.id,
             kind=TransferKind.DEPOSIT,
-            debit_account_id=ledger.account_of_business(self.tx, SHOP.id),
+            debit_account_id=accounts.of_business(self.tx, SHOP.id),
             credit_account_id=self.alice,
             amount_minor=100,
             currency="USD",
@@ -237,7 +237,7 @@ def test_what_is_not_posted_is_not_reversed_by_a_row_of_ones_own(tx: sqlite3.Con
             business_id=SHOP.id,
             kind=TransferKind.REVERSAL,
             debit_account_id=bank.alice,
-            credit_account_id=ledger.account_of_business(tx, SHOP.id),
+            credit_account_id=accounts.of_business(tx, SHOP.id),
             amount_minor=100,
             currency="USD",
             cause=bank.cause(),

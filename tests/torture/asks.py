@@ -83,6 +83,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """Messages that must be acknowledged before this one is sent."""
     becomes: SimulatedCustomer | None = None
     """The customer after an announced change."""
+    is_held: bool = False
+    """Its number is on file with another user id: no balance and no money until one decides."""
 
     @property
     def tag(self) -> str:
@@ -150,6 +152,7 @@ class Writer:
         self.kinds = {k: w for k, w in WEIGHTS.items() if not (is_plain and k in REQUEUED)}
         """With weights; replies to requeued messages name no message, so they need one number."""
         self._full = customer
+        self._is_held = False
         self._after: tuple[str, ...] = ()
 
     def ask(self, kind: Kind, *payments: Payment) -> Ask:
@@ -161,6 +164,7 @@ class Writer:
             kind=kind,
             payments=payments,
             after=self._after,
+            is_held=self._is_held,
         )
 
     def suffer(self, writers: list["Writer"]) -> list[Ask]:
@@ -176,7 +180,7 @@ class Writer:
         before = tuple(message_id_of(name, number + 1) for number in range(self.number))
         # The user id must be known by then, or the new owner's would become theirs.
         if fate is Fate.LOSES:
-            heir._after = before[:1]
+            heir._after, heir._is_held = before[:1], True
             self.customer = first_of(self.customer)
             return []
         moved = SimulatedCustomer(name, str(int(str(phone)) + HEIRS), f"US.2{phone}")

@@ -1,14 +1,19 @@
 """The ledger against a reference: true replies, effects once, exact balances."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 import msgspec
 from db_factories import SHOP
 
-from torture.evidence import Evidence, Kept
+from torture.asks import Ask
+from torture.evidence import Evidence, Kept, Reply
 from torture.reference import Account
-from wbot.storage import customers, invariants, ledger
+from wbot.domain.receipts import MARK
+from wbot.storage import accounts, customers, invariants
+
+NOT_REACHED = "These messages did not reach you earlier:\n"
+"""What stands before the receipts of replies that WhatsApp refused or could not deliver."""
 
 MADE = """
 SELECT substr(cause_key, 1, instr(cause_key, '/') - 1) AS message_id, kind FROM transfers
@@ -46,6 +51,8 @@ class _Audit:
         """By name, each customer with their latest ids."""
         self._accounts = {name: Account(0) for name in self._people}
         self._accounts |= {one.name: Account(evidence.given_minor) for one in evidence.payers}
+        self._missed: defaultdict[str, list[Reply]] = defaultdict(list)
+        """By name, replies with receipts that reached nobody, and that no later reply tells of."""
         self._made: Counter[str] = Counter()
         """By message, the payments and cancellations it should have made."""
         self._said = sorted(
@@ -59,11 +66,33 @@ class _Audit:
             account = self._accounts[ask.customer.name]
             before = account.effects
             is_last = reply is self._kept.replies[ask.message_id][-1]
-            expected = account.differs(ask, reply.text, is_last=is_last)
+            told, own = self._without_told(reply, ask)
+            expected = account.differs(ask, own, is_last=is_last, told=told)
             self._made[ask.message_id] += account.effects - before
             if expected is not None:
                 what = f"says {reply.text!r}, not {expected!r}"
                 yield Breach("replies untrue", what, ask.message_id)
+
+    def _without_told(self, reply: Reply, ask: Ask) -> tuple[list[str], str]:
+        """What a reply says of earlier ones that really reached nobody, and the rest of it.
+
+        Each is told of once, oldest first; one whose failure is not known yet is left out.
+        """
+        missed = self._missed[ask.customer.name]
+        told: list[str] = []
+        own = reply.text
+        if own.startswith(NOT_REACHED):
+            lines = own.split("\n")[1:]
+            for earlier in list(missed):
+                new = [line for line in receipts_in(earlier) if line not in told]
+                if lines[: len(new)] == new:
+                    missed.remove(earlier)
+                    told, lines = told + new, lines[len(new) :]
+            if told:  # else the words are untrue, and stay
+                own = "\n".join(lines).removeprefix("\n")
+        if self._kept.reached_nobody(reply) and receipts_in(reply):
+            missed.append(reply)
+        return told, own
 
     def doubled_effects(self) -> Iterator[Breach]:
         """As many transfers and reversals as each message asks for; after the replay above."""
@@ -88,11 +117,16 @@ class _Audit:
         customer_id = customers.find_sender(
             self._kept.tx, SHOP.id, phone=person.phone, user_id=person.user_id
         )
-        found = customer_id and ledger.find_account(self._kept.tx, customer_id)
+        found = customer_id and accounts.find(self._kept.tx, customer_id)
         if not found:
             return account.available_minor
         posted: int = self._kept.rows(
             "SELECT coalesce(sum(amount_minor), 0) FROM postings WHERE account_id = ?", found
         )[0][0]
-        stored = ledger.balance(self._kept.tx, found).available_minor
+        stored = accounts.balance(self._kept.tx, found).available_minor
         return abs(posted - account.available_minor) + abs(stored - account.available_minor)
+
+
+def receipts_in(reply: Reply) -> list[str]:
+    """Its lines about money, which a later reply repeats if it reached nobody."""
+    return [line for line in reply.text.split("\n") if line.startswith(MARK)]

@@ -79,19 +79,24 @@ class Kept:
         }
         self.replies: defaultdict[str, list[Reply]] = defaultdict(list)
         """By message; in the order of the outbox, which is the order of handling."""
-        self._waiting_lines: set[str] = set()
-        """Texts that only say that an answer takes longer."""
+        self.waits: defaultdict[str, list[Reply]] = defaultdict(list)
+        """By message, the lines that only say that its answer takes longer."""
         for row in self.rows("SELECT * FROM outbox ORDER BY id"):
             text = decoded(row["payload"]).body
-            if row["cause"].startswith(f"{WAITING_NOTICE}:"):
-                self._waiting_lines.add(text)
-                continue
             asker = row["message_id"] or NOTICES
             reply = Reply(row["id"], asker, text, row["state"], row["id"] in reported)
-            self.replies[asker].append(reply)
+            is_answer = not row["cause"].startswith(f"{WAITING_NOTICE}:")
+            (self.replies if is_answer else self.waits)[asker].append(reply)
         self.unasked: list[Send] = []
         """Sends that the Graph API accepted and that no message asks for."""
+        self._sends = evidence.sends
         self._place(evidence)
+
+    def reached_nobody(self, reply: Reply) -> bool:
+        """Whether it was given up, or the outside had nobody under the address it went to."""
+        if not reply.places:
+            return reply.state == "failed"
+        return all(self._sends[place].customer is None for place in reply.places)
 
     def _place(self, evidence: Evidence) -> None:
         """Find each send's reply: by the tag in the model's text, else by customer and text."""
@@ -106,17 +111,30 @@ class Kept:
                 else:
                     untagged[ask.customer.name, reply.text].append(reply)
         notices = {reply.text: reply for reply in self.replies[NOTICES]}
+        waits = self._waits_by_recipient(evidence)
         for place, send in enumerate(evidence.sends):
             message_id = message_id_in(send.text)
             alike = untagged[names.get(send.recipient, ""), send.text]
+            alike = alike or waits[send.recipient, send.text]
             found = tagged.get(message_id) if message_id else min(alike, key=_taken, default=None)
             found = found or notices.get(send.text)
-            if send.text in self._waiting_lines:
-                continue
             if found is None:
                 self.unasked.append(send)
             else:
                 found.places.append(place)
+
+    def _waits_by_recipient(self, evidence: Evidence) -> dict[tuple[str, str], list[Reply]]:
+        """Lines that name no message, by each id their customer has in the run, and text."""
+        aliases: defaultdict[str, set[str]] = defaultdict(set)
+        for ask in evidence.asks:
+            for person in (ask.customer, ask.becomes or ask.customer):
+                aliases[ask.customer.name] |= set(person.aliases)
+        found: defaultdict[tuple[str, str], list[Reply]] = defaultdict(list)
+        for ask in evidence.asks:
+            for alias in aliases[ask.customer.name]:
+                for wait in self.waits[ask.message_id]:
+                    found[alias, wait.text].append(wait)
+        return found
 
     def close(self) -> None:
         self.tx.close()

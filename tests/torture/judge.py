@@ -4,7 +4,7 @@ Three independent sources: what the customers sent and saw acknowledged, what th
 accepted, and what the database holds. Money is judged in audit.py.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -20,6 +20,11 @@ from torture.run import STOP_S
 from torture.schedule import End
 
 KILLED = -9
+TAKES_LONGER = (
+    "This takes a little longer than usual. Your message has arrived, and I will answer it as "
+    "soon as I can; you need not write it again."
+)
+"""All that a customer reads besides replies; docs/OPERATIONS.md says when."""
 UNDER_WAY = timedelta(seconds=2)
 """How long a send may be in progress while its number gets a new owner."""
 _ENDINGS = {
@@ -54,6 +59,7 @@ def judged(evidence: Evidence) -> Verdict:
         breaches = [
             *judge.lost_or_stuck(),
             *judge.doubled(),
+            *judge.needless_waits(),
             *judge.misdirected(),
             *judge.out_of_order(),
             *judge.interleaved(),
@@ -111,12 +117,28 @@ class _Judge:
 
     def doubled(self) -> Iterator[Breach]:
         """Statuses always come before the grace ends here, so no reply may be sent twice."""
-        for message_id, replies in self._kept.replies.items():
+        for message_id, replies in (*self._kept.replies.items(), *self._kept.waits.items()):
             for place in (place for reply in replies for place in reply.places[1:]):
                 what = f"was answered again, by send {place + 1} of all"
                 yield Breach("replies doubled", what, message_id)
         for send in self._kept.unasked:
             yield Breach("replies untrue", f"a reply answers nothing: {send.text!r}")
+
+    def needless_waits(self) -> Iterator[Breach]:
+        """A customer is told once an outage to wait: again only once a model has answered them."""
+        answers = Counter(
+            row["message_id"].rpartition(".")[0]
+            for row in self._kept.rows("SELECT message_id FROM steps WHERE kind = 'model'")
+        )
+        told: Counter[str] = Counter()
+        for message_id, waits in self._kept.waits.items():
+            told[message_id.rpartition(".")[0]] += len(waits)
+            for wait in waits:
+                if wait.text != TAKES_LONGER:
+                    yield Breach("replies untrue", f"a notice says {wait.text!r}", message_id)
+        for customer, count in told.items():
+            if count > 1 + answers[customer]:
+                yield Breach("replies doubled", f"{customer} was told {count} times to wait")
 
     def misdirected(self) -> Iterator[Breach]:
         """No reply reaches another customer: each goes to ids that belong to its customer then."""

@@ -1,6 +1,7 @@
 """A reference ledger: what each customer should have, and what each reply should say."""
 
 import re
+from collections.abc import Sequence
 
 import msgspec
 from db_factories import SHOP
@@ -37,9 +38,12 @@ class Account(msgspec.Struct):
     _second: dict[str, "_Sent | str"] = msgspec.field(default_factory=dict)
     """By message, what its reprocessing reports: a payment in its current state, or a refusal."""
 
-    def differs(self, ask: Ask, reply: str, *, is_last: bool) -> str | None:
+    def differs(
+        self, ask: Ask, reply: str, *, is_last: bool, told: Sequence[str] = ()
+    ) -> str | None:
         """Replay the message up to this reply; returns the expected text if the reply differs.
 
+        `told`: lines that stand before it, about earlier replies; a line stands in a reply once.
         The ledger's own numbers (T12) cannot be predicted: they are read from the reply, and must
         appear again when the same payment is cancelled.
         """
@@ -50,7 +54,7 @@ class Account(msgspec.Struct):
             said = self._second[ask.message_id]
             expected = said if isinstance(said, str) else f"{MARK} {self._standing(said)}"
             return None if reply == expected else expected
-        pattern, made = self._pattern(ask)
+        pattern, made = self._pattern(ask, told)
         found = re.fullmatch(pattern, reply)
         if found is None:
             return pattern
@@ -60,8 +64,10 @@ class Account(msgspec.Struct):
             self._second[ask.message_id] = made[0] if made else f"{reply}\n\n{ask.words}"
         return None
 
-    def _pattern(self, ask: Ask) -> tuple[str, list[_Sent]]:
+    def _pattern(self, ask: Ask, told: Sequence[str]) -> tuple[str, list[_Sent]]:
         """The reply as a pattern, with a group for the number of each payment made."""
+        if ask.is_held:
+            return re.escape(ask.words), []
         lines, made = [], []
         for payment in ask.payments:
             line, sent = self._pay(payment)
@@ -71,7 +77,8 @@ class Account(msgspec.Struct):
             lines.append(self._cancel())
         if ask.kind is Kind.BALANCE:
             lines.append(f"Available: {money(self.available_minor)}.")
-        receipts = "\n".join(f"{MARK} {re.escape(line)}" for line in lines)
+        new = [line for line in lines if f"{MARK} {line}" not in told]
+        receipts = "\n".join(f"{MARK} {re.escape(line)}" for line in new)
         receipts = receipts.replace(re.escape("(T#)"), r"\((T\d+)\)")
         words = "" if ask.kind is Kind.REJECTED_AFTER else re.escape(ask.words)
         return "\n\n".join(part for part in (receipts, words) if part), made

@@ -4,6 +4,7 @@ import asyncio
 
 from conftest import ALICE, WAIT_S, MakeWorld, make_simulator
 
+from wbot.domain.loops import ANSWERED_MAX
 from wbot.simulator.call_log import Send
 
 
@@ -23,7 +24,7 @@ async def test_an_away_message_is_answered_a_few_times_and_then_no_more(
             while not world.rows("SELECT 1 FROM messages WHERE reason = 'loop'"):
                 await world.health_of(200)
         await simulator.wait_until_quiet(timeout_s=WAIT_S)
-        assert len(simulator.sends) == 4
+        assert len(simulator.sends) == ANSWERED_MAX
         (told,) = world.rows("SELECT error_message FROM processing_errors")
         assert "program" in told["error_message"]
         stop()

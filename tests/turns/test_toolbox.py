@@ -27,7 +27,7 @@ from wbot.domain.business import Business, PayeeRule
 from wbot.domain.policy import SENTENCES, Refusal
 from wbot.domain.receipts import MARK
 from wbot.payments.context import PaymentContext
-from wbot.storage import customers, invariants, journal, ledger
+from wbot.storage import accounts, customers, invariants, journal, ledger, ledger_history
 from wbot.turns import toolbox
 from wbot.turns.toolbox import ToolStep
 
@@ -139,8 +139,8 @@ def test_a_transfer_to_a_payee_posts_and_says_so(caller: ToolCaller) -> None:
         == f"{MARK} Sent $20.00 to “John”, outside: paid out by The Shop (T2). Available: $80.00."
     )
     assert caller.left == 8_000
-    entry = ledger.latest_outgoing(
-        caller.tx, ledger.account_of_customer(caller.tx, "shop", caller.alice)
+    entry = ledger_history.latest_outgoing(
+        caller.tx, accounts.of_customer(caller.tx, "shop", caller.alice)
     )
     assert entry is not None
     assert (entry.counterparty, entry.memo, entry.message_id) == ("John", "lunch", "wamid.1")

@@ -1,6 +1,7 @@
 """A turn: what it asks the model, what it stores, and how it fails."""
 
 import asyncio
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -329,8 +330,11 @@ async def test_a_change_by_the_command_line_is_seen_within_two_seconds(
         assert cache["keys"] == 1
         change_business(database_path, instructions="Answer like a pirate.")
         changed = clock.monotonic()
-        while "pirate" not in world.simulator.completions[-1]["messages"][0]["content"]:
-            await world.ask(ALICE, "hello")
+        # In turn: the same words again and again at once would be a program's.
+        for words in itertools.cycle(["hello there", "hello"]):
+            await world.ask(ALICE, words)
+            if "pirate" in world.simulator.completions[-1]["messages"][0]["content"]:
+                break
             assert clock.monotonic() - changed < 2 + 1  # one for the question itself
 
 

@@ -12,7 +12,7 @@ from wbot.domain.names import clean_name
 from wbot.domain.payees import NO_NAME, check_name, phone_digits
 from wbot.domain.receipts import PAYEE_LENGTH_MAX, one_line
 from wbot.domain.spellings import other_spelling
-from wbot.storage import customers, ledger, payees
+from wbot.storage import accounts, customers, payees
 from wbot.storage.tx import Tx
 
 _REFERENCE = re.compile(r"[Cc]([0-9]{1,18})")
@@ -125,13 +125,13 @@ def make_payee(tx: Tx, business: Business, person: Person, name: str, now: str) 
         other = required(tx, business, shown)
         if other.customer_id == person.customer_id:
             raise RefusedError("A customer cannot be their own payee.")
-        account_id = ledger.account_of_customer(tx, business.id, other.customer_id)
+        account_id = accounts.of_customer(tx, business.id, other.customer_id)
         shown = f"+{other.label}" if both is None else f"{both.name} (+{both.digits})"
     else:
         check_name(shown)
         shown = clean_name(shown) or shown
-        account_id = ledger.account_of_payee(tx, business.id, person.customer_id, shown, now)
-        shown = ledger.payee_name(tx, person.customer_id, shown)
+        account_id = accounts.of_payee(tx, business.id, person.customer_id, shown, now)
+        shown = accounts.payee_name(tx, person.customer_id, shown)
     is_new = not payees.is_known_account(tx, person.customer_id, account_id)
     payees.learn(tx, person.customer_id, account_id, now)
     return Payee(shown, is_new)

@@ -8,7 +8,7 @@ from wbot.domain.business import Business
 from wbot.domain.errors import RefusedError
 from wbot.domain.money import format_amount
 from wbot.payments import adjustments
-from wbot.storage import customers, ledger, messages, outbox, payees
+from wbot.storage import accounts, customers, ledger, ledger_history, messages, outbox, payees
 from wbot.storage.tx import Tx
 
 
@@ -77,17 +77,19 @@ def _check(tx: Tx, source: Person, into: Person) -> None:
             raise RefusedError(
                 f"A reply to {person.label} is still being sent; merge once it is sent."
             )
-        account_id = ledger.find_account(tx, person.customer_id)
+        account_id = accounts.find(tx, person.customer_id)
         if account_id is None:
             continue
-        if ledger.balance(tx, account_id).held_minor or ledger.has_incoming_open(tx, account_id):
+        if accounts.balance(tx, account_id).held_minor or ledger_history.has_incoming_open(
+            tx, account_id
+        ):
             raise RefusedError(f"Money of {person.label} is on hold; merge once that is settled.")
 
 
 def _check_debt(tx: Tx, business: Business, source: Person, into: Person) -> None:
     """Two debts may each be within the overdraft, and their sum beyond it."""
-    accounts = [ledger.find_account(tx, one.customer_id) for one in (source, into)]
-    sums = [ledger.balance(tx, one).posted_minor for one in accounts if one is not None]
+    found = [accounts.find(tx, one.customer_id) for one in (source, into)]
+    sums = [accounts.balance(tx, one).posted_minor for one in found if one is not None]
     lacking_minor = -business.policy.overdraft_minor - sum(sums)
     if lacking_minor > 0:
         lacking = f"{format_amount(lacking_minor, business.currency)} {business.currency_code}"

@@ -23,7 +23,7 @@ from wbot.domain.ledger import (
 from wbot.domain.money import Currency
 from wbot.domain.receipts import MEMO_LENGTH_MAX, one_line
 from wbot.payments import adjustments
-from wbot.storage import customers, ledger, ledger_queries
+from wbot.storage import accounts, customers, ledger, ledger_queries
 from wbot.storage.ledger_queries import Transfer
 from wbot.storage.tx import Tx
 
@@ -103,7 +103,7 @@ def _book(tx: Tx, business: Business, order: Order, *, kind: TransferKind, now: 
     cause = _cause(business, kind, order.key)
     known = ledger.by_cause(tx, cause)
     person = _person(tx, business, order, kind=kind, now=now)
-    own = ledger.account_of_customer(tx, business.id, person.customer_id)
+    own = accounts.of_customer(tx, business.id, person.customer_id)
     if known is not None:
         booked = _booked(tx, known.id, person, own)
         _check_same(tx, booked, amount_minor=amount_minor, memo=memo)
@@ -135,8 +135,8 @@ def _cause(business: Business, kind: TransferKind, key: str | None) -> Cause:
 
 def _check_same(tx: Tx, booked: Booked, *, amount_minor: int, memo: str | None) -> None:
     known = booked.transfer
-    accounts = {known.debit_account_id, known.credit_account_id} - {None}
-    owners = [ledger.account(tx, one).customer_id for one in accounts if one is not None]
+    touched = {known.debit_account_id, known.credit_account_id} - {None}
+    owners = [accounts.by_id(tx, one).customer_id for one in touched if one is not None]
     # After a merge the same person has another row.
     survivors = {customers.survivor(tx, owner) for owner in owners if owner is not None}
     is_same_customer = customers.survivor(tx, booked.person.customer_id) in survivors
@@ -151,5 +151,5 @@ def _booked(tx: Tx, transfer_id: int, person: Person, account_id: int) -> Booked
     return Booked(
         transfer=ledger_queries.transfer(tx, transfer_id),
         person=person,
-        balance=ledger.balance(tx, account_id),
+        balance=accounts.balance(tx, account_id),
     )

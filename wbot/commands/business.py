@@ -34,7 +34,7 @@ from wbot.domain.business_settings import (
 )
 from wbot.domain.errors import MalformedError, RefusedError
 from wbot.domain.money import format_amount
-from wbot.storage import businesses, ledger, ledger_queries
+from wbot.storage import accounts, businesses, ledger, ledger_queries
 from wbot.storage.tx import Tx
 from wbot.turns.knowledge import read_knowledge
 
@@ -228,7 +228,7 @@ def _redenominate(tx: Tx, after: Business) -> None:
         raise RefusedError(
             f"The currency of {after.id} cannot change any more: money has moved in its accounts."
         )
-    ledger.redenominate(tx, after.id, after.currency_code)
+    accounts.redenominate(tx, after.id, after.currency_code)
 
 
 def _check_overdraft(tx: Tx, after: Business) -> None:

@@ -31,8 +31,14 @@ from wbot.domain.errors import MalformedError, RefusedError
 from wbot.domain.ledger import Balance, Entry, TransferState, reference_of
 from wbot.domain.money import Currency, currency_of, format_amount
 from wbot.domain.timezones import zone
-from wbot.storage import businesses, customers, invariants, ledger_queries
-from wbot.storage import ledger as storage
+from wbot.storage import (
+    accounts,
+    businesses,
+    customers,
+    invariants,
+    ledger_history,
+    ledger_queries,
+)
 from wbot.storage.ledger_queries import Selection
 from wbot.storage.tx import Tx
 
@@ -102,8 +108,8 @@ def balance(*, business_id: str, customer: str, as_json: bool) -> None:
     with reading() as tx:
         business = businesses.required(tx, business_id)
         person = customer_lookup.required(tx, business, customer)
-        account_id = storage.find_account(tx, person.customer_id)
-        found = Balance(0, 0) if account_id is None else storage.balance(tx, account_id)
+        account_id = accounts.find(tx, person.customer_id)
+        found = Balance(0, 0) if account_id is None else accounts.balance(tx, account_id)
     figures = _figures(found, business.currency)
     common = {"business": business.id, "customer": person.label, "currency": business.currency_code}
     if as_json:
@@ -126,9 +132,9 @@ def statement(*, business_id: str, customer: str, limit: int | None, as_json: bo
     with reading() as tx:
         business = businesses.required(tx, business_id)
         person = customer_lookup.required(tx, business, customer)
-        account_id = storage.find_account(tx, person.customer_id)
+        account_id = accounts.find(tx, person.customer_id)
         most = limit or ENTRIES_MAX
-        found = [] if account_id is None else storage.entries(tx, account_id, most)
+        found = [] if account_id is None else ledger_history.entries(tx, account_id, most)
         merged = customers.merged_from(tx, person.customer_id)
     if as_json:
         print_json({"entries": [_entry(entry, business) for entry in found]})

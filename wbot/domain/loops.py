@@ -6,12 +6,15 @@ from itertools import pairwise
 
 import msgspec
 
-ANSWERED_MAX = 4
-"""How often the same text is answered in a row, where each follows our reply at once."""
-AT_ONCE_S = 5.0
+ANSWERED_MAX = 20
+"""How often the same text is answered in a row, where each follows our reply at once.
+
+People and monitoring that try the bot repeat a text too, but not so often.
+"""
+AT_ONCE_S = 2.0
 STAYS_S = 600.0
 """Seconds during which the same text stays unanswered after a loop was seen."""
-RATE_MESSAGES, RATE_S = 40, 10.0
+RATE_MESSAGES, RATE_S = 150, 10.0
 """So many messages in so many seconds, each after our reply, are no person's."""
 
 

@@ -24,13 +24,13 @@ from wbot.domain.spellings import one_spelling
 from wbot.domain.states import UNFINISHED, MessageState
 from wbot.inbound.webhook_parser import Payload
 from wbot.storage import (
+    accounts,
     businesses,
     conflicts,
     customers,
     echoes,
     errors,
     journal,
-    ledger,
     messages,
     outbox,
 )
@@ -242,7 +242,7 @@ def _insert(tx: Tx, message: Inbound, *, webhook_id: int | None, now: datetime) 
                 message_id=None,
             )
         if identity.former_id is not None:
-            if ledger.find_account(tx, identity.former_id) is not None:
+            if accounts.find(tx, identity.former_id) is not None:
                 conflicts.hold(tx, identity.customer_id, identity.former_id)
             _notify_operator(tx, business.id, identity, conversation_id, now=to_text(now))
     sent_at = credible_time(message.sent_at, now)

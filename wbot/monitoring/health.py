@@ -1,6 +1,7 @@
 """/health: 200 while the service can do its work, 503 with the reasons when it cannot.
 
-It is public, so each reason is in our own words; what others said is in logs and rows.
+It is public, so each reason is in our own words. What others said is in logs and rows; only what
+a model's endpoint says of a block is here too, without secrets, numbers and customers' words.
 """
 
 import asyncio

@@ -63,6 +63,7 @@ class Sender:
         self._installation = ""
         self._rate_limiter = RateLimiter()
         self._listening_since: float | None = None
+        """Since when Meta can report what became of a send; None: it cannot."""
         self._unknown_since: dict[int, float] = {}
         """By conversation: since when the outcome of its oldest open reply is unknown."""
         self._worker = KeyedWorker("sender", self._process_next, running_max=SENDS_RUNNING_MAX)
@@ -78,6 +79,10 @@ class Sender:
     def port_opened(self) -> None:
         """From now on Meta can report what became of a send."""
         self._listening_since = self._clock.monotonic()
+
+    def port_closes(self) -> None:
+        """From now on webhooks are refused: no status can settle a send of unknown outcome."""
+        self._listening_since = None
 
     def share_among(self, businesses: int) -> None:
         """From now on so many businesses share the slots."""
@@ -111,6 +116,7 @@ class Sender:
         now = to_text(self._clock.now())
         if reply.state is ReplyState.SENDING:  # its own attempt, whose end was not stored
             await self._database.write(lambda tx: outbox.interrupted(tx, reply.id, now))
+            self._unknown_since[reply.conversation_id] = self._clock.monotonic()
             return self._settings.unknown_grace
         if (wait_s := self._wait_s(reply) or self._rate_wait_s(reply)) > 0:
             return wait_s

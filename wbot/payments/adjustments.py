@@ -7,7 +7,7 @@ from wbot.domain.money import currency_of, format_amount
 from wbot.domain.payouts import batch_reference, payee_reference
 from wbot.domain.policy import withdrawal_refusal
 from wbot.domain.states import PayoutState
-from wbot.storage import customers, ledger, ledger_queries, payouts
+from wbot.storage import accounts, customers, ledger, ledger_queries, payouts
 from wbot.storage.ledger_queries import Transfer
 from wbot.storage.tx import Tx
 
@@ -27,10 +27,10 @@ def adjust(
 
     A withdrawal beyond what is available there is recorded as refused.
     """
-    outside, is_deposit = ledger.account_of_business(tx, business.id), kind is TransferKind.DEPOSIT
+    outside, is_deposit = accounts.of_business(tx, business.id), kind is TransferKind.DEPOSIT
     refusal = None
     if not is_deposit:
-        refusal = withdrawal_refusal(amount_minor, ledger.balance(tx, account_id))
+        refusal = withdrawal_refusal(amount_minor, accounts.balance(tx, account_id))
     movement = ledger.Movement(
         business_id=business.id,
         kind=kind,
@@ -66,12 +66,12 @@ def move_balance(tx: Tx, from_id: int, into_id: int, *, now: str, why: str = "")
 
     The transfer's key names both, and why where that is not the merge itself.
     """
-    account_id = ledger.find_account(tx, from_id)
-    amount_minor = 0 if account_id is None else ledger.balance(tx, account_id).posted_minor
+    account_id = accounts.find(tx, from_id)
+    amount_minor = 0 if account_id is None else accounts.balance(tx, account_id).posted_minor
     if account_id is None or amount_minor == 0:
         return
-    account = ledger.account(tx, account_id)
-    into_account_id = ledger.account_of_customer(tx, account.business_id, into_id)
+    account = accounts.by_id(tx, account_id)
+    into_account_id = accounts.of_customer(tx, account.business_id, into_id)
     # A debt moves too: then the money goes the other way.
     ways = (account_id, into_account_id) if amount_minor > 0 else (into_account_id, account_id)
     movement = ledger.Movement(
@@ -88,7 +88,7 @@ def move_balance(tx: Tx, from_id: int, into_id: int, *, now: str, why: str = "")
 
 def pass_on(tx: Tx, account_id: int, reversal_id: int, now: str) -> int | None:
     """Pass money returned to a customer who was merged since on; the surviving customer, if so."""
-    owner = ledger.account(tx, account_id).customer_id
+    owner = accounts.by_id(tx, account_id).customer_id
     survivor = None if owner is None else customers.survivor(tx, owner)
     if owner is None or survivor is None or survivor == owner:
         return None
@@ -102,7 +102,7 @@ def _check_reversible(tx: Tx, transfer: Transfer, holder_id: int) -> None:
         raise RefusedError(f"{reference} moved a balance in a merge, which cannot be undone.")
     _check_no_payout(tx, transfer)
     holder = ledger_queries.account(tx, holder_id)
-    available_minor = ledger.balance(tx, holder_id).available_minor
+    available_minor = accounts.balance(tx, holder_id).available_minor
     if holder.kind != "business" and available_minor < transfer.amount_minor:
         currency = currency_of(transfer.currency)
         raise RefusedError(

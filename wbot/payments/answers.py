@@ -139,7 +139,14 @@ def stop(tx: Tx, message: StoredMessage, *, business: Business, now: str) -> Set
     return Settled(receipts=tuple(receipts))
 
 
-def which(tx: Tx, decisions: Sequence[Decision], *, business: Business, now: str) -> Prompt:
+def which(
+    tx: Tx,
+    message: StoredMessage,
+    decisions: Sequence[Decision],
+    *,
+    business: Business,
+    now: str,
+) -> Prompt:
     """The question which of several open ones is meant, with the buttons of the latest ones.
 
     It has no row of its own: each of its buttons answers the question that it belongs to.
@@ -151,6 +158,7 @@ def which(tx: Tx, decisions: Sequence[Decision], *, business: Business, now: str
         if asked is None:
             continue
         about, shown = _described(tx, asked, business, now)
+        consent.note_labels(tx, asked, message.message_id)
         lines += shown
         buttons.append(button(decision, f"{number}. {about}"[:TITLE_LENGTH_MAX]))
     return Prompt(which_body(lines, is_yes=decisions[0].is_yes), tuple(buttons))

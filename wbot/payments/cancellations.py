@@ -21,7 +21,7 @@ from wbot.domain.policy import Refusal, cancel_refusal, sentence_of
 from wbot.domain.receipts import ReceiptFormatter, receipt
 from wbot.payments import consent
 from wbot.payments.context import PaymentContext
-from wbot.storage import ledger, prompts
+from wbot.storage import accounts, ledger, ledger_history, prompts
 from wbot.storage.tx import Tx
 
 LOOKED_AT_MAX = 20
@@ -44,7 +44,7 @@ def cancel(tx: Tx, context: PaymentContext, reference: str) -> Cancellation:
 
     Without either: all that waits for a yes, or else the latest transfer.
     """
-    account_id = ledger.account_of_customer(tx, context.business.id, context.customer_id)
+    account_id = accounts.of_customer(tx, context.business.id, context.customer_id)
     if context.quotation is not None:
         return _cancel_quoted(tx, context, account_id, reference)
     open_ = [] if reference else ledger.open_of_account(tx, account_id)
@@ -55,14 +55,14 @@ def cancel(tx: Tx, context: PaymentContext, reference: str) -> Cancellation:
 
 def stop(tx: Tx, context: PaymentContext) -> Cancellation:
     """Void what waits for a yes, of what the message quotes if it quotes; the rest stays."""
-    account_id = ledger.account_of_customer(tx, context.business.id, context.customer_id)
+    account_id = accounts.of_customer(tx, context.business.id, context.customer_id)
     open_ = [one for one in ledger.open_of_account(tx, account_id) if _may_mean(context, one)]
     return _void(tx, context, account_id, open_) if open_ else Cancellation()
 
 
 def may_stop(tx: Tx, context: PaymentContext) -> bool:
     """Whether the customer has something that a stop word can mean."""
-    account_id = ledger.account_of_customer(tx, context.business.id, context.customer_id)
+    account_id = accounts.of_customer(tx, context.business.id, context.customer_id)
     open_ = ledger.open_of_account(tx, account_id)
     return any(_may_mean(context, one) for one in open_) or latest_made(tx, context) is not None
 
@@ -72,9 +72,9 @@ def latest_made(tx: Tx, context: PaymentContext) -> Entry | None:
 
     Nor one that a stop word was about before. Whether it can be taken back: see `refusal_of`.
     """
-    account_id = ledger.account_of_customer(tx, context.business.id, context.customer_id)
+    account_id = accounts.of_customer(tx, context.business.id, context.customer_id)
     since = later(from_text(context.now), -context.business.policy.cancel_window_s)
-    for entry in ledger.entries(tx, account_id, LOOKED_AT_MAX):
+    for entry in ledger_history.entries(tx, account_id, LOOKED_AT_MAX):
         is_own = entry.kind is TransferKind.TRANSFER and not entry.is_incoming
         is_made = entry.state is TransferState.POSTED and from_text(entry.made_at) >= since
         if is_own and is_made and _may_mean(context, entry.transfer_id):
@@ -111,7 +111,7 @@ def _cancel_quoted(
         if entry is not None and not is_meant and not _is_typed(entry, context.words):
             return Cancellation(refusal=Refusal.QUOTES_ANOTHER)
         return _cancel_one(tx, context, account_id, entry)
-    entries = [ledger.entry(tx, account_id, transfer_id) for transfer_id in quoted]
+    entries = [ledger_history.entry(tx, account_id, transfer_id) for transfer_id in quoted]
     own = [entry for entry in entries if entry is not None and not entry.is_incoming]
     if not own:
         return Cancellation(refusal=Refusal.QUOTES_NO_PAYMENT)
@@ -139,7 +139,7 @@ def _cancel_one(
         entries=(entry,),
         state=TransferState.REVERSED,
         transfer_id=reversal_id,
-        available_minor=ledger.balance(tx, account_id).available_minor,
+        available_minor=accounts.balance(tx, account_id).available_minor,
     )
 
 
@@ -161,12 +161,12 @@ def _void(
         cause = _cause(context, reference_of(transfer_id))
         void_id = ledger.resolve(tx, transfer_id, Phase.VOID, cause=cause, now=context.now)
         consent.close_if_voided(tx, transfer_id, by=context.message_id, now=context.now)
-    entries = [ledger.entry(tx, account_id, transfer_id) for transfer_id in transfer_ids]
+    entries = [ledger_history.entry(tx, account_id, transfer_id) for transfer_id in transfer_ids]
     return Cancellation(
         entries=tuple(entry for entry in entries if entry is not None),
         state=TransferState.VOID,
         transfer_id=void_id,
-        available_minor=ledger.balance(tx, account_id).available_minor,
+        available_minor=accounts.balance(tx, account_id).available_minor,
     )
 
 
@@ -176,6 +176,6 @@ def _cause(context: PaymentContext, what: str) -> Cause:
 
 def _wanted(tx: Tx, account_id: int, reference: str) -> Entry | None:
     if not reference:
-        return ledger.latest_outgoing(tx, account_id)
+        return ledger_history.latest_outgoing(tx, account_id)
     transfer_id = transfer_id_of(reference)
-    return None if transfer_id is None else ledger.entry(tx, account_id, transfer_id)
+    return None if transfer_id is None else ledger_history.entry(tx, account_id, transfer_id)

@@ -27,9 +27,11 @@ from wbot.domain.receipts import ReceiptFormatter
 from wbot.domain.states import PromptOutcome
 from wbot.payments import notifications, recipients, repetition, unknown_numbers
 from wbot.storage import (
+    accounts,
     customers,
     journal,
     ledger,
+    ledger_history,
     messages,
     payees,
     prompts,
@@ -118,6 +120,12 @@ def held_of(tx: Tx, asked: StoredPrompt, business: Business, now: str) -> list[P
     return [_held(tx, row, business, now) for row in ledger.open_of_message(tx, asked.message_id)]
 
 
+def note_labels(tx: Tx, asked: StoredPrompt, message_id: str) -> None:
+    """Record that the reply to this message names the payees that a question is about."""
+    for row in ledger.open_of_message(tx, asked.message_id):
+        _note_label(tx, row, message_id)
+
+
 def decide(
     tx: Tx,
     message: StoredMessage,
@@ -204,10 +212,10 @@ def _line_now(tx: Tx, effect: journal.Effect, message_id: str, business: Busines
     found = None if effect.transfer_id is None else ledger.by_id(tx, effect.transfer_id)
     if found is None or found.kind != TransferKind.TRANSFER:
         return effect.receipt
-    entry = ledger.entry(tx, found.debit_account_id, found.id)
+    entry = ledger_history.entry(tx, found.debit_account_id, found.id)
     if entry is None or entry.state in {TransferState.REFUSED, TransferState.PENDING}:
         return effect.receipt  # one that still waits is asked about again instead
-    if ledger.is_cancelled_by(tx, found.id, message_id):
+    if ledger_history.is_cancelled_by(tx, found.id, message_id):
         return effect.receipt  # the cancel has a line of its own
     lines = _lines(tx, found, business)
     facts = (entry.transfer_id, entry.amount_minor, entry.payee)
@@ -225,7 +233,7 @@ def _post(
     if (refusal := _refusal_at_yes(tx, row, business, now)) is not None:
         return _turn_down(tx, row, message_id, refusal=refusal, business=business, now=now), None
     post_id = _resolve(tx, row, Phase.POST, f"{message_id}/confirm", now)
-    payer_id = ledger.account(tx, row.debit_account_id).owner_id
+    payer_id = accounts.by_id(tx, row.debit_account_id).owner_id
     payees.learn(tx, payer_id, row.credit_account_id, now)
     notify = notifications.notify_payee(tx, business, row.id, now)
     payee = recipients.payee_of(tx, business, row.id)
@@ -236,8 +244,8 @@ def _post(
 
 def _refusal_at_yes(tx: Tx, row: Pending, business: Business, now: str) -> Refusal | None:
     """Why a number is not paid after all; only after a yes may a customer learn it."""
-    to = ledger.account(tx, row.credit_account_id)
-    payer_id = ledger.account(tx, row.debit_account_id).owner_id
+    to = accounts.by_id(tx, row.credit_account_id)
+    payer_id = accounts.by_id(tx, row.debit_account_id).owner_id
     if to.kind == "payee" or payees.is_known_account(tx, payer_id, to.id):
         return None
     is_customer = to.kind == "customer"
@@ -266,6 +274,7 @@ def _turn_down(
     sentence = sentence_of(refusal, business.policy, business.currency)
     line = _lines(tx, row, business).not_sent(row.amount_minor, row.payee, sentence)
     _keep(tx, message_id, "confirm", row, end_id=void_id, line=line, now=now)
+    _note_label(tx, row, message_id)
     return line
 
 
@@ -283,7 +292,7 @@ def _decline(
 
 def _note_label(tx: Tx, row: Pending, message_id: str) -> None:
     """Record that the reply to this message names a payee in words of another person, perhaps."""
-    entry = ledger.entry(tx, row.debit_account_id, row.id)
+    entry = ledger_history.entry(tx, row.debit_account_id, row.id)
     if entry is not None and is_foreign_label(entry):
         messages.note_foreign(tx, message_id, ForeignWords.READ)
 
@@ -311,10 +320,12 @@ def _keep(
 
 
 def _held(tx: Tx, row: Pending, business: Business, now: str) -> PendingTransfer:
-    payer_id = ledger.account(tx, row.debit_account_id).owner_id
+    payer_id = accounts.by_id(tx, row.debit_account_id).owner_id
     is_known = payees.is_known_account(tx, payer_id, row.credit_account_id)
     alike = None if is_known else recipients.known_look_alike(tx, payer_id, row.payee)
-    same = ledger.Alike(row.debit_account_id, row.credit_account_id, row.amount_minor, row.payee)
+    same = ledger_history.Alike(
+        row.debit_account_id, row.credit_account_id, row.amount_minor, row.payee
+    )
     return PendingTransfer(
         transfer_id=row.id,
         amount_minor=row.amount_minor,
@@ -328,5 +339,5 @@ def _held(tx: Tx, row: Pending, business: Business, now: str) -> PendingTransfer
 
 
 def _lines(tx: Tx, row: Pending | StoredTransfer, business: Business) -> ReceiptFormatter:
-    left = ledger.balance(tx, row.debit_account_id).available_minor
+    left = accounts.balance(tx, row.debit_account_id).available_minor
     return ReceiptFormatter(business.currency, left)

@@ -60,7 +60,7 @@ def name_by_card(tx: Tx, customer_id: int, label: Label, *, now: str) -> str:
             f"Your “{label.name}” stays the payee outside that you have paid. "
             f"To change that, write: {label.name} is +{label.digits}"
         )
-    payees.give_label(tx, customer_id, label.name, label.digits, now=now)
+    payees.give_label(tx, customer_id, label.name, label.digits, now=now, is_from_card=True)
     return f"“{label.name}” is +{label.digits} from now on: “Send 5 to {label.name}” pays them."
 
 

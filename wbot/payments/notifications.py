@@ -7,18 +7,18 @@ from wbot.domain.ledger import reference_of
 from wbot.domain.message_age import WINDOW_S
 from wbot.domain.outgoing import Text
 from wbot.domain.receipts import ReceiptFormatter
-from wbot.storage import customers, ledger, outbox
+from wbot.storage import accounts, customers, ledger, ledger_history, outbox
 from wbot.storage.tx import Tx
 
 
 def notify_payee(tx: Tx, business: Business, transfer_id: int, now: str) -> int | None:
     """Put a notice to the payee into the outbox; their conversation, or None without one."""
     row = ledger.required(tx, transfer_id)
-    payer_id = ledger.account(tx, row.debit_account_id).owner_id
-    receiver_id = ledger.account(tx, row.to_account_id).customer_id
+    payer_id = accounts.by_id(tx, row.debit_account_id).owner_id
+    receiver_id = accounts.by_id(tx, row.to_account_id).customer_id
     if receiver_id is None:
         return None
-    left = ledger.balance(tx, row.to_account_id).available_minor
+    left = accounts.balance(tx, row.to_account_id).available_minor
     payer = foreign.payer(
         customers.name_of(tx, payer_id), customers.phone_of(tx, payer_id), business.show_payer
     )
@@ -31,11 +31,11 @@ def notify_payee(tx: Tx, business: Business, transfer_id: int, now: str) -> int 
 def notify_not_paid_out(tx: Tx, business: Business, transfer_id: int, now: str) -> None:
     """Put a notice to the payer into the outbox: what should have been paid out is back."""
     row = ledger.required(tx, transfer_id)
-    payer_id = ledger.account(tx, row.debit_account_id).owner_id
+    payer_id = accounts.by_id(tx, row.debit_account_id).owner_id
     payer_id = customers.survivor(tx, payer_id)
-    account_id = ledger.account_of_customer(tx, business.id, payer_id)
-    left = ledger.balance(tx, account_id).available_minor
-    payee = ledger.payee_of(tx, transfer_id).name
+    account_id = accounts.of_customer(tx, business.id, payer_id)
+    left = accounts.balance(tx, account_id).available_minor
+    payee = ledger_history.payee_of(tx, transfer_id).name
     line = ReceiptFormatter(business.currency, left).not_paid_out(
         transfer_id, row.amount_minor, payee
     )

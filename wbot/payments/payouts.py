@@ -11,7 +11,7 @@ from wbot.domain.ledger import Cause, CauseKind, TransferKind, reference_of
 from wbot.domain.payouts import batch_reference, payee_reference
 from wbot.domain.states import PayoutState
 from wbot.payments import adjustments, notifications
-from wbot.storage import businesses, ledger, payouts, restorations
+from wbot.storage import accounts, businesses, ledger, payouts, restorations
 from wbot.storage.payouts import Owed, Payout, UsedKey
 from wbot.storage.tx import Tx
 
@@ -113,7 +113,7 @@ def _settle(tx: Tx, business: Business, payout: Payout, *, key: str, now: str) -
         business_id=business.id,
         kind=TransferKind.PAYOUT,
         debit_account_id=payouts.payee(tx, payout.payee_id).account_id,
-        credit_account_id=ledger.account_of_business(tx, business.id),
+        credit_account_id=accounts.of_business(tx, business.id),
         amount_minor=payout.amount_minor,
         currency=business.currency_code,
         cause=_cause(business, payout, "settle"),

@@ -19,7 +19,7 @@ from wbot.domain.receipts import PAYEE_LENGTH_MAX, one_line, quoted, quoted_paye
 from wbot.domain.spellings import one_spelling
 from wbot.payments import labels
 from wbot.payments.context import PaymentContext
-from wbot.storage import customers, ledger, payees
+from wbot.storage import accounts, customers, ledger_history, payees
 from wbot.storage.tx import Tx
 
 
@@ -34,6 +34,8 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     is_number: bool = False
     """A customer's or an unknown one: until a yes, both get the same answers."""
     is_own: bool = False
+    is_from_card: bool = False
+    """Whether a contact card gave the number its name."""
     is_new_name: bool = False
     is_look_alike: bool = False
     """Whether the new name looks like that of a known payee."""
@@ -71,26 +73,24 @@ def account_of(tx: Tx, context: PaymentContext, recipient: Recipient) -> int:
     """The account that gets the money; made where there is none yet."""
     business_id = context.business.id
     if recipient.customer_id is not None:
-        return ledger.account_of_customer(tx, business_id, recipient.customer_id)
+        return accounts.of_customer(tx, business_id, recipient.customer_id)
     if recipient.is_number:  # a hold needs an account to go to; this one never goes, see consent.py
-        return ledger.account_of_business(tx, business_id)
-    return ledger.account_of_payee(
-        tx, business_id, context.customer_id, recipient.name, context.now
-    )
+        return accounts.of_business(tx, business_id)
+    return accounts.of_payee(tx, business_id, context.customer_id, recipient.name, context.now)
 
 
 def find_account(tx: Tx, context: PaymentContext, recipient: Recipient) -> int | None:
     """The account that would get the money, if there is one already."""
     if recipient.customer_id is not None:
-        return ledger.find_account(tx, recipient.customer_id)
+        return accounts.find(tx, recipient.customer_id)
     if recipient.is_number:
-        return ledger.account_of_business(tx, context.business.id)
-    return ledger.find_account_of_payee(tx, context.customer_id, recipient.name)
+        return accounts.of_business(tx, context.business.id)
+    return accounts.find_of_payee(tx, context.customer_id, recipient.name)
 
 
 def payee_of(tx: Tx, business: Business, transfer_id: int) -> Payee:
     """Whom a transfer is to, as its payer reads it."""
-    row = ledger.payee_of(tx, transfer_id)
+    row = ledger_history.payee_of(tx, transfer_id)
     return Payee(
         name=row.name,
         number=row.number,
@@ -102,8 +102,9 @@ def _by_number(tx: Tx, context: PaymentContext, digits: str, *, is_typed: bool =
     found = customers.find_by_phone(tx, context.business.id, digits)
     label = payees.label_of(tx, context.customer_id, digits)
     return Recipient(
-        name=label or f"+{digits}",
+        name=f"+{digits}" if label is None else label.name,
         number=None if label is None else f"{'+' if is_typed else ''}{digits}",
+        is_from_card=label is not None and label.is_from_card,
         is_known=found is not None and payees.is_known_customer(tx, context.customer_id, found),
         customer_id=found,
         is_number=True,

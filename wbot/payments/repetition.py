@@ -6,8 +6,8 @@ from wbot.clock import from_text, later, to_text
 from wbot.domain.business import Policy
 from wbot.domain.confirmations import Repeated
 from wbot.domain.policy import DAY_S
-from wbot.storage import ledger
-from wbot.storage.ledger import Alike, Earlier
+from wbot.storage import ledger_history
+from wbot.storage.ledger_history import Alike, Earlier
 from wbot.storage.tx import Tx
 
 
@@ -35,6 +35,6 @@ def _found(
     since = later(at, -policy.repeat_window_s)
     # One that was confirmed since may have been asked for long before.
     asked_since = later(since, -max(policy.hold_ttl_s, DAY_S))
-    return ledger.latest_alike(
+    return ledger_history.latest_alike(
         tx, alike, since=to_text(since), asked_since=to_text(asked_since), before=before
     )

@@ -20,7 +20,7 @@ from wbot.domain.policy import (
 from wbot.payments import notifications, recipients, repetition, unknown_numbers
 from wbot.payments.context import PaymentContext
 from wbot.payments.recipients import Recipient
-from wbot.storage import ledger, messages
+from wbot.storage import accounts, ledger, ledger_history, messages
 from wbot.storage.tx import Tx
 
 
@@ -51,7 +51,7 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
 def transfer(tx: Tx, context: PaymentContext, order: Order) -> Transfer:
     """Record the transfer as the business's rules have it; raises MalformedError for no payee."""
     recipient = recipients.find(tx, context, order.to)
-    account_id = ledger.account_of_customer(tx, context.business.id, context.customer_id)
+    account_id = accounts.of_customer(tx, context.business.id, context.customer_id)
     reasons = context.must_ask.union(_reasons_to_ask(tx, context, account_id, recipient, order))
     standing = _standing(tx, context, account_id, recipient, reasons=reasons)
     policy = context.business.policy
@@ -86,15 +86,21 @@ def transfer(tx: Tx, context: PaymentContext, order: Order) -> Transfer:
         payee=recipients.payee_of(tx, context.business, transfer_id),
         phase=Phase.REFUSED if refusal else phase,
         refusal=refusal,
-        available_minor=ledger.balance(tx, account_id).available_minor,
-        # A new name may be one that the model has read, so it is not the payer's own yet.
-        is_foreign=recipient.is_new_name and AskReason.FOREIGN_WORDS in standing.must_ask,
+        available_minor=accounts.balance(tx, account_id).available_minor,
+        is_foreign=_is_foreign(recipient, standing),
         notify_conversation_id=notifications.notify_payee(
             tx, context.business, transfer_id, context.now
         )
         if is_posted
         else None,
     )
+
+
+def _is_foreign(recipient: Recipient, standing: Standing) -> bool:
+    """Whether another person chose the name, or a model that had read such a person's words."""
+    if recipient.is_from_card:
+        return not recipient.is_known
+    return recipient.is_new_name and AskReason.FOREIGN_WORDS in standing.must_ask
 
 
 def _standing(
@@ -106,14 +112,14 @@ def _standing(
     reasons: frozenset[AskReason],
 ) -> Standing:
     since = to_text(later(from_text(context.now), -DAY_S))
-    day_count, day_total_minor = ledger.made_since(tx, account_id, since)
+    day_count, day_total_minor = ledger_history.made_since(tx, account_id, since)
     return Standing(
-        balance=ledger.balance(tx, account_id),
+        balance=accounts.balance(tx, account_id),
         is_payee_known=recipient.is_known,
         day_count=day_count,
         day_total_minor=day_total_minor,
         asked_at_once=len(ledger.open_of_message(tx, context.message_id)),
-        unasked_minor=ledger.posted_by_call_minor(tx, context.message_id),
+        unasked_minor=ledger_history.posted_by_call_minor(tx, context.message_id),
         must_ask=reasons,
         is_nobody=recipient.is_number and recipient.customer_id is None,
         may_guess=_may_guess(tx, context, account_id, recipient),
@@ -126,7 +132,7 @@ def _is_repeated(
     to_id = recipients.find_account(tx, context, recipient)
     if to_id is None:
         return False
-    alike = ledger.Alike(account_id, to_id, order.amount_minor, recipient.name)
+    alike = ledger_history.Alike(account_id, to_id, order.amount_minor, recipient.name)
     return repetition.is_repeated(tx, alike, context.business.policy, context.now)
 
 
@@ -159,5 +165,5 @@ def _may_guess(tx: Tx, context: PaymentContext, account_id: int, recipient: Reci
         return True
     to = None
     if recipient.customer_id is not None:
-        to = ledger.find_account(tx, recipient.customer_id)
+        to = accounts.find(tx, recipient.customer_id)
     return unknown_numbers.may_guess(tx, account_id, to, now=context.now)

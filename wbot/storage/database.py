@@ -126,7 +126,7 @@ class Database:
         self.failure: str | None = None
         """Why the latest transaction could not be committed; None when it was."""
         self.failed_at = float("-inf")
-        """When a transaction last could not be committed, in the clock's monotonic seconds."""
+        """When something last could not be stored, in the clock's monotonic seconds."""
         self.lost: str | None = None
         """Why the open files are no longer the database; only a restart ends that."""
         self._clock = clock
@@ -184,6 +184,7 @@ class Database:
         """
         self._check_open()
         if len(self._pieces) >= PIECES_WAITING_MAX:
+            self.failed_at = self._clock.monotonic()
             raise StorageError("The write queue is full.")
         done: asyncio.Future[T] = self._loop.create_future()
         with self._lock:

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import secrets
 import sqlite3
 from datetime import datetime
@@ -17,7 +16,6 @@ from wbot.storage.database import transaction
 from wbot.storage.files import open_private
 
 _TRIGGER = "CREATE TRIGGER"
-_DROPPED = re.compile(r"^DROP TRIGGER (\w+);", re.MULTILINE)
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -50,8 +48,6 @@ def triggers() -> dict[str, str]:
             if _TRIGGER in statement:
                 text = statement[statement.index(_TRIGGER) :].strip().removesuffix(";")
                 found[text.split()[2]] = text
-            elif (dropped := _DROPPED.search(statement)) is not None:
-                del found[dropped[1]]
     return found
 
 

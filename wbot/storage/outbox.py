@@ -231,10 +231,14 @@ def close_attempt(
 
 def accept(tx: Tx, outbox_id: int, wamid: str, now: str) -> list[StateChange]:
     """The Graph API accepted the reply: advance it, and apply statuses that came earlier."""
-    raised_now = _advance(tx, _row(tx, outbox_id), ReplyState.ACCEPTED, wamid=wamid, now=now)
+    row = _row(tx, outbox_id)
+    raised_now: list[StateChange] = []
+    # Waiting again already if a status has said that this very send failed.
+    if row["state"] != ReplyState.WAITING or not undelivered.has_failed(tx, wamid):
+        raised_now = _advance(tx, row, ReplyState.ACCEPTED, wamid=wamid, now=now)
     early = tx.execute(
-        "SELECT id, status, code, errors FROM statuses WHERE wamid = ? AND outbox_id IS NULL "
-        "ORDER BY status = 'failed'",
+        "SELECT id, status, code, errors, opaque FROM statuses "
+        "WHERE wamid = ? AND outbox_id IS NULL ORDER BY status = 'failed'",
         (wamid,),
     ).fetchall()
     for status in early:
@@ -331,10 +335,10 @@ def record_status(tx: Tx, status: NewStatus, installation: str) -> list[StateCha
     if tx.execute(ADD_STATUS, msgspec.structs.asdict(status)).rowcount == 0:
         return None
     outbox_id = _outbox_of(tx, status.wamid, status.opaque, installation)
-    if outbox_id is None or _awaits_answer(tx, outbox_id, status):
+    if outbox_id is None or _awaits_answer(tx, outbox_id, status, installation):
         return []
     row = tx.execute(
-        "SELECT id, status, code, errors FROM statuses "
+        "SELECT id, status, code, errors, opaque FROM statuses "
         "WHERE wamid = ? AND status = ? AND participant = ?",
         (status.wamid, status.status, status.participant),
     ).fetchone()
@@ -408,13 +412,19 @@ def sent_as(tx: Tx, conversation_id: int, wamid: str) -> Sent | None:
 
 
 def _outbox_of(tx: Tx, wamid: str, opaque: str | None, installation: str) -> int | None:
-    prefix = opaque_of(installation, 0)[:-1]
-    if opaque is not None and opaque.startswith(prefix):
-        attempt = opaque[len(prefix) :]
-        row = tx.execute("SELECT outbox_id FROM send_attempts WHERE id = ?", (attempt,)).fetchone()
+    attempt_id = _attempt_named(opaque, installation)
+    if attempt_id is not None:
+        row = tx.execute(
+            "SELECT outbox_id FROM send_attempts WHERE id = ?", (attempt_id,)
+        ).fetchone()
     else:
         row = tx.execute("SELECT id FROM outbox WHERE wamid = ?", (wamid,)).fetchone()
     return None if row is None else int(row[0])
+
+
+def _attempt_named(opaque: str | None, installation: str) -> str | None:
+    prefix = opaque_of(installation, 0)[:-1]
+    return opaque[len(prefix) :] if opaque is not None and opaque.startswith(prefix) else None
 
 
 def _match(tx: Tx, status: Row, outbox_id: int, *, wamid: str, now: str) -> list[StateChange]:
@@ -424,21 +434,44 @@ def _match(tx: Tx, status: Row, outbox_id: int, *, wamid: str, now: str) -> list
     reported = ReplyState(status["status"]) if is_known else ReplyState.ACCEPTED
     row = _row(tx, outbox_id)
     if reported is ReplyState.FAILED:
-        if undelivered.wait_again(tx, row, status, wamid=wamid, now=now):
+        if undelivered.is_heard_otherwise(tx, outbox_id, wamid):
+            return []
+        is_sent_since = _is_sent_since(tx, status, outbox_id, wamid=wamid)
+        if is_sent_since and ReplyState(row["state"]) in UNSETTLED:
+            return []  # the latest send decides
+        if row["state"] == ReplyState.WAITING and undelivered.may_pass(status["code"]):
+            return []  # the next one does
+        if not is_sent_since and undelivered.wait_again(tx, row, status, now=now):
             return [_change(row, ReplyState.WAITING, status["errors"], status["code"])]
-        if row["wamid"] not in {None, wamid} and undelivered.may_pass(status["code"]):
-            return []  # of an earlier send: it was sent again since
-    elif reported not in _AT_CUSTOMER and undelivered.has_failed_for_now(tx, wamid):
+    elif reported not in _AT_CUSTOMER and undelivered.has_failed(tx, wamid):
         return []  # late: what it tells of has failed since
     return _advance(
         tx, row, reported, wamid=wamid, now=now, errors=status["errors"], code=status["code"]
     )
 
 
-def _awaits_answer(tx: Tx, outbox_id: int, status: NewStatus) -> bool:
-    """Whether a failure that may pass came before the answer to the send, which then applies it."""
-    is_failure = status.status == ReplyState.FAILED and undelivered.may_pass(status.code)
-    return is_failure and _row(tx, outbox_id)["state"] == ReplyState.SENDING
+def _is_sent_since(tx: Tx, failure: Row, outbox_id: int, *, wamid: str) -> bool:
+    installation = installation_id(tx)
+    named = _attempt_named(failure["opaque"], installation)
+    accepted = tx.execute(
+        "SELECT id FROM send_attempts WHERE outbox_id = ? AND wamid = ?", (outbox_id, wamid)
+    ).fetchone()
+    return undelivered.is_sent_since(
+        tx,
+        outbox_id,
+        int(named or (accepted[0] if accepted else 0)),
+        opaque_prefix=opaque_of(installation, 0)[:-1],
+    )
+
+
+def _awaits_answer(tx: Tx, outbox_id: int, status: NewStatus, installation: str) -> bool:
+    """Whether a failure that may pass came before the answer to its send, which then applies it."""
+    if status.status != ReplyState.FAILED or not undelivered.may_pass(status.code):
+        return False
+    under_way = "SELECT 1 FROM send_attempts WHERE id = ? AND closed_at IS NULL"
+    attempt_id = _attempt_named(status.opaque, installation)
+    is_under_way = tx.execute(under_way, (attempt_id,)).fetchone() is not None
+    return is_under_way and _row(tx, outbox_id)["state"] == ReplyState.SENDING
 
 
 def _advance(

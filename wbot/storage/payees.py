@@ -18,13 +18,14 @@ WHERE p.customer_id = ?
     AND (p.known_since IS NOT NULL OR p.number IS NOT NULL OR b.posted_minor > 0) ORDER BY p.folded
 """
 GIVE_LABEL = """
-INSERT INTO payees (customer_id, name, folded, created_at, number, named_at)
-VALUES (:customer_id, :name, :folded, :now, :number, :now)
-ON CONFLICT (customer_id, folded)
-    DO UPDATE SET number = excluded.number, named_at = excluded.named_at
+INSERT INTO payees (customer_id, name, folded, created_at, number, named_at, is_from_card)
+VALUES (:customer_id, :name, :folded, :now, :number, :now, :is_from_card)
+ON CONFLICT (customer_id, folded) DO UPDATE SET number = excluded.number,
+    named_at = excluded.named_at, is_from_card = excluded.is_from_card
 """
 SELECT_LABEL = """
-SELECT name FROM payees WHERE customer_id = ? AND number = ? ORDER BY named_at DESC, id DESC LIMIT 1
+SELECT name, is_from_card FROM payees WHERE customer_id = ? AND number = ?
+ORDER BY named_at DESC, id DESC LIMIT 1
 """
 # Those whose name the other customer uses too are not moved: see admin/customer_merge.
 HAND_OVER = """
@@ -60,6 +61,13 @@ class PaidPayee(msgspec.Struct, frozen=True, kw_only=True):
     posted_minor: int
 
 
+class LabelGiven(msgspec.Struct, frozen=True):
+    """A customer's name for a number, and whether a contact card gave it."""
+
+    name: str
+    is_from_card: bool
+
+
 def of_customer(tx: Tx, customer_id: int) -> list[PaidPayee]:
     """The customer's known or paid payees, with what each has received, by name."""
     rows = tx.execute(SELECT_OF_CUSTOMER, (customer_id,)).fetchall()
@@ -72,10 +80,14 @@ def names_paid(tx: Tx, customer_id: int) -> dict[str, str]:
     return {str(row[0]): str(row[1]) for row in rows.fetchall()}
 
 
-def give_label(tx: Tx, customer_id: int, name: str, digits: str, *, now: str) -> None:
+def give_label(
+    tx: Tx, customer_id: int, name: str, digits: str, *, now: str, is_from_card: bool = False
+) -> None:
     """Make the name the customer's own for this number."""
     values = {"customer_id": customer_id, "name": name, "folded": folded_name(name)}
-    tx.execute(GIVE_LABEL, {**values, "number": digits, "now": now})
+    tx.execute(
+        GIVE_LABEL, {**values, "number": digits, "now": now, "is_from_card": int(is_from_card)}
+    )
 
 
 def number_of(tx: Tx, customer_id: int, name: str) -> str | None:
@@ -87,10 +99,10 @@ def number_of(tx: Tx, customer_id: int, name: str) -> str | None:
     return None if row is None or row[0] is None else str(row[0])
 
 
-def label_of(tx: Tx, customer_id: int, digits: str) -> str | None:
+def label_of(tx: Tx, customer_id: int, digits: str) -> LabelGiven | None:
     """The customer's latest name for this number, or None."""
     row = tx.execute(SELECT_LABEL, (customer_id, digits)).fetchone()
-    return None if row is None else str(row[0])
+    return None if row is None else LabelGiven(str(row[0]), bool(row[1]))
 
 
 def is_known(tx: Tx, customer_id: int, name: str) -> bool:

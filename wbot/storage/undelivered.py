@@ -16,6 +16,23 @@ UPDATE outbox SET state = 'waiting', not_before = ?, wamid = NULL, accepted_at =
     attempts = max(attempts - 1, 0)
 WHERE id = ?
 """
+HEARD_OTHERWISE = """
+SELECT 1 FROM statuses s
+WHERE s.outbox_id = :reply AND s.wamid <> :wamid AND NOT EXISTS
+    (SELECT 1 FROM statuses f WHERE f.wamid = s.wamid AND f.status = 'failed')
+UNION ALL
+SELECT 1 FROM send_attempts a
+WHERE a.outbox_id = :reply AND a.outcome = 'accepted' AND a.wamid <> :wamid AND NOT EXISTS
+    (SELECT 1 FROM statuses f WHERE f.wamid = a.wamid AND f.status = 'failed')
+LIMIT 1
+"""
+UNHEARD_LATER = """
+SELECT 1 FROM send_attempts a
+WHERE a.outbox_id = :reply AND a.id > :attempt AND coalesce(a.outcome, 'unknown') = 'unknown'
+    AND NOT EXISTS (SELECT 1 FROM statuses f
+        WHERE f.outbox_id = :reply AND f.status = 'failed' AND f.opaque = :prefix || a.id)
+LIMIT 1
+"""
 SEND_AGAIN = """
 UPDATE outbox SET state = 'waiting', attempts = 0, not_before = NULL, wamid = NULL,
     accepted_at = NULL, created_at = ?
@@ -23,9 +40,9 @@ WHERE id = ?
 """
 
 
-def wait_again(tx: Tx, row: Row, failure: Row, *, wamid: str, now: str) -> bool:
+def wait_again(tx: Tx, row: Row, failure: Row, *, now: str) -> bool:
     """Let a reply be sent again after a status that says it failed for now; whether it will be."""
-    if ReplyState(row["state"]) not in _CAN_WAIT_AGAIN or row["wamid"] not in {None, wamid}:
+    if ReplyState(row["state"]) not in _CAN_WAIT_AGAIN:
         return False
     age_s = (from_text(now) - from_text(row["created_at"])).total_seconds()
     count = "SELECT count(*) FROM statuses WHERE outbox_id = ? AND status = 'failed'"
@@ -38,12 +55,24 @@ def wait_again(tx: Tx, row: Row, failure: Row, *, wamid: str, now: str) -> bool:
     return True
 
 
-def has_failed_for_now(tx: Tx, wamid: str) -> bool:
-    """Whether a status said that the message with this id failed, and it was to be sent again."""
+def has_failed(tx: Tx, wamid: str) -> bool:
+    """Whether a status that was or will be heeded says that the message with this id failed."""
     rows = tx.execute(
-        "SELECT code FROM statuses WHERE wamid = ? AND status = 'failed'", (wamid,)
+        "SELECT outbox_id, code FROM statuses WHERE wamid = ? AND status = 'failed'", (wamid,)
     ).fetchall()
-    return any(may_pass(row["code"]) for row in rows)
+    return any(row["outbox_id"] is not None or may_pass(row["code"]) for row in rows)
+
+
+def is_heard_otherwise(tx: Tx, outbox_id: int, wamid: str) -> bool:
+    """Whether Meta has taken the reply under another id too, which has not failed."""
+    values = {"reply": outbox_id, "wamid": wamid}
+    return tx.execute(HEARD_OTHERWISE, values).fetchone() is not None
+
+
+def is_sent_since(tx: Tx, outbox_id: int, attempt_id: int, *, opaque_prefix: str) -> bool:
+    """Whether a later attempt is under way, or nobody knows whether it arrived."""
+    values = {"reply": outbox_id, "attempt": attempt_id, "prefix": opaque_prefix}
+    return tx.execute(UNHEARD_LATER, values).fetchone() is not None
 
 
 def may_pass(code: int | None) -> bool:

@@ -27,7 +27,6 @@ from wbot.storage import journal, messages
 from wbot.storage.database import Database
 from wbot.storage.tx import Tx
 from wbot.turns import finish
-from wbot.turns.begun import Begun, Waits, begin, stale_in_s, wait_for_model
 from wbot.turns.config_cache import BusinessCache, Configured
 from wbot.turns.courtesies import Courtesies
 from wbot.turns.finish import Ending
@@ -36,6 +35,7 @@ from wbot.turns.model_gate import Block, ModelGate
 from wbot.turns.model_health import ModelWatch
 from wbot.turns.models import Fallback, Models
 from wbot.turns.turn import StoppingError, Turn
+from wbot.turns.turn_start import Begun, Waits, begin, stale_in_s, wait_for_model
 
 STORAGE_RETRY_S = 1.0
 STALE_MARGIN_S = 0.1

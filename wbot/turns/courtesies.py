@@ -16,7 +16,7 @@ from wbot.storage import journal
 from wbot.storage.database import Database
 from wbot.storage.tx import Tx
 from wbot.turns import waiting_notice
-from wbot.turns.begun import Begun
+from wbot.turns.turn_start import Begun
 
 READ_MARKS_UNDER_WAY_MAX = 200
 

@@ -6,7 +6,7 @@ import msgspec
 
 from wbot.clock import from_text
 from wbot.domain.content import content_of
-from wbot.domain.loops import ANSWERED_MAX, RATE_MESSAGES, Said, is_loop
+from wbot.domain.loops import ANSWERED_MAX, RATE_MESSAGES, Said, is_loop, shape_of
 from wbot.domain.messages import text_of
 from wbot.storage import customers, errors, messages
 from wbot.storage.messages import StoredMessage
@@ -28,21 +28,27 @@ NO_LOOP = Seen(is_loop=False, is_new=False)
 
 def look(tx: Tx, message: StoredMessage) -> Seen:
     """Compare the message with those before it in the conversation."""
-    before = [
+    said = Said(
+        text=_text(message.type, message.content), received_at=from_text(message.received_at)
+    )
+    before = _before(tx, message, 1)
+    if before and shape_of(before[0].text) == shape_of(said.text):
+        before = _before(tx, message, ANSWERED_MAX)
+    since = messages.received_before(tx, message, RATE_MESSAGES)
+    found = is_loop(said, before, rate_since=from_text(since) if since else None)
+    return Seen(found, is_new=found and not before[0].is_loop)
+
+
+def _before(tx: Tx, message: StoredMessage, limit: int) -> list[Said]:
+    return [
         Said(
             text=_text(row.type, row.content),
             received_at=from_text(row.received_at),
             ended_at=from_text(row.ended_at) if row.ended_at else None,
             is_loop=row.reason == LOOP,
         )
-        for row in messages.before(tx, message, ANSWERED_MAX)
+        for row in messages.before(tx, message, limit)
     ]
-    said = Said(
-        text=_text(message.type, message.content), received_at=from_text(message.received_at)
-    )
-    since = messages.received_before(tx, message, RATE_MESSAGES)
-    found = is_loop(said, before, rate_since=from_text(since) if since else None)
-    return Seen(found, is_new=found and not before[0].is_loop)
 
 
 def tell(tx: Tx, message: StoredMessage, now: str) -> None:

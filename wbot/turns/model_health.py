@@ -70,6 +70,8 @@ class ModelWatch:
         self._on_recovery = on_recovery
         self._troubles: dict[str, _Trouble] = {}
         self._doubts: dict[str, asyncio.Lock] = {}
+        self._answered: dict[str, float] = {}
+        """By model: when the latest request that it answered was made."""
         self._unsettled: set[str] = set()
         """Models in doubt whose harmless question was told to wait: it comes first next time."""
 
@@ -118,9 +120,15 @@ class ModelWatch:
             raise (OutageError if trouble.is_outage else BlockedError)(trouble.reason)
 
     async def _is_refusing(self, model: str, tools: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether the model refuses a harmless question too, or only what it was just asked."""
+        """Whether the model refuses a harmless question too, or only what it was just asked.
+
+        One asks it for all that failed before.
+        """
+        failed_at = self._clock.monotonic()
         async with self._doubts.setdefault(model, asyncio.Lock()):
             self._unsettled.discard(model)
+            if self._has_answered(model, failed_at):
+                return False
             try:
                 self._check_refusal(model)
                 await self._ask(QUESTION, model=model, tools=tools, is_probe=True)
@@ -150,12 +158,20 @@ class ModelWatch:
             self._note_answer(model, started)
             raise
         except (WbotError, asyncio.CancelledError) as error:  # cancelled: the turn's time is over
-            self._note(model, error, tools, is_probe=is_probe)
+            # One who hangs while others are answered hangs for what they wrote.
+            is_alone = not is_probe and self._has_answered(model, started)
+            self._note(model, error, tools, is_probe=is_probe, is_alone=is_alone)
             raise
         self._note_answer(model, started)
         return answer
 
+    def _has_answered(self, model: str, since: float) -> bool:
+        """Whether it has answered a request made since then."""
+        answered = self._answered.get(model)
+        return answered is not None and answered >= since
+
     def _note_answer(self, model: str, started: float) -> None:
+        self._answered[model] = max(started, self._answered.get(model, started))
         trouble = self._troubles.get(model)
         # What was asked before the refusal proves nothing about the time after it.
         if trouble is not None and not (trouble.is_refusal and started < trouble.asked_at):
@@ -168,18 +184,19 @@ class ModelWatch:
         tools: Sequence[Mapping[str, Any]],
         *,
         is_probe: bool,
+        is_alone: bool,
     ) -> None:
         now, before = self._clock.monotonic(), self._troubles.get(model)
         was_refusal = before is not None and before.is_refusal
         is_refusal = was_refusal
         is_outage = isinstance(error, OutageError | asyncio.CancelledError)
         if isinstance(error, BlockedError):
-            stands_in = self._has_stand_in and is_outage
+            stands_in = self._has_stand_in and is_outage and not is_alone
             is_refusal = was_refusal or is_probe or stands_in or not error.may_be_request
             # The harmless question may be what the endpoint cannot take: a turn's own may pass.
             if is_probe and was_refusal and is_outage and error.may_be_request:
                 is_refusal = stands_in
-        elif self._has_stand_in and is_outage:  # cancelled
+        elif self._has_stand_in and is_outage and not is_alone:  # cancelled
             is_refusal = True
         elif is_probe and isinstance(error, RejectedError | BadAnswerError):  # it is there again
             is_refusal = False

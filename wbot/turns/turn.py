@@ -18,6 +18,7 @@ from wbot.domain.history import ChatMessage, shorter
 from wbot.domain.labels import Label
 from wbot.domain.message_age import Staleness
 from wbot.domain.messages import ButtonReply
+from wbot.domain.outgoing import Prompt
 from wbot.domain.own_words import typed_in
 from wbot.domain.policy import AskReason
 from wbot.domain.prompts import Decision, PromptKind
@@ -39,7 +40,6 @@ from wbot.storage.journal import Step
 from wbot.storage.outside_calls import OutsideCall
 from wbot.storage.tx import Tx
 from wbot.turns import toolbox, waiting_notice
-from wbot.turns.begun import Begun
 from wbot.turns.finish import Ending, receipts_read, unique
 from wbot.turns.loop_detection import LOOP
 from wbot.turns.models import Models
@@ -50,6 +50,7 @@ from wbot.turns.prompt import (
     system_text,
 )
 from wbot.turns.tools import Outcome, OutsideTool
+from wbot.turns.turn_start import Begun
 
 OWNER_WRITES = "owner_writes"
 """Why a message is silent: the owner has just written to the customer from the phone."""
@@ -148,16 +149,21 @@ class Turn:
 
     async def _decide(self, decisions: tuple[Decision, ...]) -> Ending:
         if len(decisions) > 1:
-            asked = await self._database.read(
-                lambda tx: answers.which(
-                    tx, decisions, business=self._business, now=to_text(self._clock.now())
-                )
-            )
-            return Ending(state=MessageState.ANSWERED, prompt=asked)
+            return await self._ask_which(decisions)
         decision = decisions[0]
         if decision.kind is PromptKind.STALE:
             return await self._settle(partial(answers.settle, decision=decision))
         return await self._act_on_money(partial(answers.settle, decision=decision))
+
+    async def _ask_which(self, decisions: tuple[Decision, ...]) -> Ending:
+        message = self._message
+
+        def ask(tx: Tx) -> Prompt:
+            journal.guard(tx, message.conversation_id, self._begun.claim.epoch)
+            now = to_text(self._clock.now())
+            return answers.which(tx, message, decisions, business=self._business, now=now)
+
+        return Ending(state=MessageState.ANSWERED, prompt=await self._database.write(ask))
 
     async def _handle(self, *, is_fresh: bool) -> Ending:
         match self._begun.handling:

@@ -18,7 +18,9 @@ from wbot.clients.model.dialect import (
     advice_of,
     candidates,
 )
+from wbot.clients.model.failures import Cleaner, Failure, error_of, failure_of
 from wbot.clients.model.learning import Dialects
+from wbot.clients.model.meanings import Meaning
 from wbot.clients.model.memory import Memory
 from wbot.clients.model.reading import (
     BE_BRIEF,
@@ -28,8 +30,6 @@ from wbot.clients.model.reading import (
     quotable,
 )
 from wbot.clients.model.refusals import Refusal, error_within, refusal_of
-from wbot.clients.model_failures import Cleaner, Failure, error_of, failure_of
-from wbot.clients.model_meanings import Meaning
 from wbot.clock import Clock
 from wbot.domain import json_access
 from wbot.domain.errors import (

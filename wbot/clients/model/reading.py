@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 
 from wbot.clients.model.answers import Answer, Completion, ToolCall
+from wbot.clients.model.failures import CODE_LENGTH_MAX, Cleaner
 from wbot.clients.model.text_calls import has_call_notation, offered_name, read_call
 from wbot.clients.model.thinking import without_thinking
-from wbot.clients.model_failures import CODE_LENGTH_MAX, Cleaner
 from wbot.domain.errors import BadAnswerError, FilteredError
 from wbot.domain.receipts import without_mark
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from wbot.clients.model_failures import Cleaner, passed_on
+from wbot.clients.model.failures import Cleaner, passed_on
 from wbot.domain import json_access
 
 DEPTH_MAX = 8

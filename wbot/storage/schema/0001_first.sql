@@ -13,6 +13,8 @@ CREATE TABLE alias_kinds (kind TEXT PRIMARY KEY) WITHOUT ROWID;
 INSERT INTO alias_kinds VALUES ('phone'), ('user_id');
 CREATE TABLE foreign_words (met TEXT PRIMARY KEY) WITHOUT ROWID;
 INSERT INTO foreign_words VALUES ('read'), ('in_history');
+CREATE TABLE prompt_kinds (kind TEXT PRIMARY KEY) WITHOUT ROWID;
+INSERT INTO prompt_kinds VALUES ('confirm'), ('stale'), ('cancel');
 CREATE TABLE step_kinds (kind TEXT PRIMARY KEY) WITHOUT ROWID;
 INSERT INTO step_kinds VALUES ('model'), ('tool');
 CREATE TABLE error_states (state TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -21,7 +23,7 @@ CREATE TABLE account_kinds (kind TEXT PRIMARY KEY) WITHOUT ROWID;
 INSERT INTO account_kinds VALUES ('business'), ('customer'), ('payee');
 CREATE TABLE transfer_kinds (kind TEXT PRIMARY KEY) WITHOUT ROWID;
 INSERT INTO transfer_kinds VALUES
-    ('transfer'), ('deposit'), ('withdrawal'), ('merge'), ('reversal');
+    ('transfer'), ('deposit'), ('withdrawal'), ('merge'), ('reversal'), ('payout');
 CREATE TABLE transfer_phases (phase TEXT PRIMARY KEY) WITHOUT ROWID;
 INSERT INTO transfer_phases VALUES
     ('posted'), ('pending'), ('refused'), ('post'), ('void'), ('expire');
@@ -40,9 +42,14 @@ CREATE TABLE businesses (
     name TEXT NOT NULL,
     status TEXT NOT NULL DEFAULT 'active' REFERENCES business_statuses (status),
     phone_number_id TEXT NOT NULL UNIQUE,
+    number TEXT,                 -- its own, in digits, as WhatsApp names it in each webhook
+    waba_id TEXT,                -- its account at Meta, where an operator named it
     access_token TEXT NOT NULL,  -- env:NAME, file:PATH, or the secret itself
     currency TEXT NOT NULL,
+    -- Of all times that customers read; without a name that of the number's country, else UTC.
+    timezone TEXT,
     instructions TEXT NOT NULL DEFAULT '',
+    knowledge TEXT,              -- the path of a text file that is read into the prompt
     model TEXT,
     confirm_above_minor INTEGER NOT NULL DEFAULT 0,
     max_transfer_minor INTEGER,
@@ -53,10 +60,16 @@ CREATE TABLE businesses (
     hold_ttl_s INTEGER NOT NULL DEFAULT 600,
     new_payee_limit_minor INTEGER,
     payees TEXT NOT NULL DEFAULT 'any' REFERENCES payee_rules (rule),
+    show_payer TEXT NOT NULL DEFAULT 'none' REFERENCES payer_names (shown),
+    -- A payment that its customer did not type is asked about.
+    own_words TEXT NOT NULL DEFAULT 'on',
+    -- The same amount to the same payee again is asked about.
+    repeat_window_s INTEGER NOT NULL DEFAULT 300,
+    echo_pause_s INTEGER NOT NULL DEFAULT 1800,  -- the model's silence after the owner has written
     throughput INTEGER NOT NULL DEFAULT 80,
     error_text TEXT,
-    created_at TEXT NOT NULL,
-    show_payer TEXT NOT NULL DEFAULT 'none' REFERENCES payer_names (shown)
+    rekeyed_until TEXT,          -- until then a new user id is the same person
+    created_at TEXT NOT NULL
 );
 
 -- People ---------------------------------------------------------------------------------------
@@ -66,10 +79,15 @@ CREATE TABLE customers (
     business_id TEXT NOT NULL REFERENCES businesses (id),
     name TEXT,
     merged_into INTEGER REFERENCES customers (id),
+    -- Who had the number before: known under it with another user id, until an operator decides who
+    -- this is.
+    held_for INTEGER REFERENCES customers (id),
     created_at TEXT NOT NULL
 );
 CREATE INDEX customers_by_business ON customers (business_id);
 CREATE INDEX customers_by_merge ON customers (merged_into) WHERE merged_into IS NOT NULL;
+CREATE INDEX customers_by_former ON customers (held_for) WHERE held_for IS NOT NULL;
+CREATE INDEX customers_held ON customers (business_id, created_at) WHERE held_for IS NOT NULL;
 
 -- Dated names of a customer; retired, never overwritten, since numbers are recycled.
 CREATE TABLE customer_aliases (
@@ -99,7 +117,10 @@ CREATE TABLE conversations (
     -- may be meant for the model, and is no answer to a question from before.
     model_spoke_after INTEGER,
     -- WhatsApp's time of the newest message that has had its turn: an older one came late.
-    last_handled_sent_at TEXT
+    last_handled_sent_at TEXT,
+    -- When the customer was told that an answer takes longer; empty again once a model has answered.
+    told_to_wait_at TEXT,
+    owner_spoke_at TEXT                 -- from the phone: the model is silent for a while
 );
 CREATE INDEX conversations_by_time ON conversations (business_id, last_inbound_at);
 
@@ -137,7 +158,7 @@ CREATE TABLE messages (
     duplicates INTEGER NOT NULL DEFAULT 0,
     is_late INTEGER NOT NULL DEFAULT 0,     -- its turn began after a newer message's
     is_stale_approved INTEGER NOT NULL DEFAULT 0, -- stale, but the customer said to go on
-    question_id INTEGER REFERENCES stale_questions (id),
+    prompt_id INTEGER REFERENCES prompts (id),  -- the question about it, once it was stale
     ended_at TEXT,
     webhook_id INTEGER REFERENCES webhooks (id),
     -- Whether the turn met another person's words: it read them, or they were in its history.
@@ -156,36 +177,44 @@ CREATE INDEX messages_unmatched_by_phone ON messages (reply_phone) WHERE busines
 CREATE INDEX messages_unmatched_by_user_id ON messages (reply_user_id) WHERE business_id IS NULL;
 -- Clearing old raw bodies asks of each whether a row still names it: never by a scan.
 CREATE INDEX messages_by_webhook ON messages (webhook_id) WHERE webhook_id IS NOT NULL;
+CREATE INDEX messages_by_prompt ON messages (prompt_id) WHERE prompt_id IS NOT NULL;
 
--- One question for a run of stale messages; answered once, by a tap.
-CREATE TABLE stale_questions (
-    id INTEGER PRIMARY KEY,
+-- What the owner wrote from the phone, which shares the number with the Cloud API.
+CREATE TABLE echoes (
+    message_id TEXT PRIMARY KEY REFERENCES message_ids (message_id),
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
-    asked_at TEXT NOT NULL,
-    answer TEXT,
-    answered_by TEXT,
-    answered_at TEXT
+    type TEXT NOT NULL,
+    content TEXT,                -- the message object as received; prune clears it
+    said_at TEXT NOT NULL,       -- WhatsApp's time, else ours
+    webhook_id INTEGER REFERENCES webhooks (id)
 );
-CREATE INDEX stale_questions_by_conversation ON stale_questions (conversation_id, asked_at);
-CREATE INDEX messages_by_question ON messages (question_id) WHERE question_id IS NOT NULL;
+CREATE INDEX echoes_by_conversation ON echoes (conversation_id, said_at);
+CREATE INDEX echoes_by_webhook ON echoes (webhook_id);
 
--- One question a message, about all the transfers that it left pending.
-CREATE TABLE confirmations (
-    message_id TEXT PRIMARY KEY REFERENCES messages (message_id),
-    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+-- Questions with buttons, whatever they are about: the transfers that a message left pending, a run
+-- of stale messages, a payment to take back. Each ends once.
+CREATE TABLE prompts (
+    id INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL REFERENCES prompt_kinds (kind),
     token TEXT NOT NULL UNIQUE,  -- in the buttons; random, or a restored copy took an old tap for a new one
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    message_id TEXT REFERENCES messages (message_id),  -- the message whose reply it is
+    transfer_id INTEGER REFERENCES transfers (id),     -- the one to take back, of a cancel
     asked_at TEXT NOT NULL,
-    expires_at TEXT NOT NULL,
-    outcome TEXT,
+    expires_at TEXT,
+    outcome TEXT,                -- none: open
     ended_at TEXT,
     ended_by TEXT,               -- the message that ended it; none: it expired by itself
     told_by TEXT                 -- the message in whose reply the customer heard of the expiry
 );
-CREATE INDEX confirmations_open ON confirmations (expires_at) WHERE outcome IS NULL;
-CREATE INDEX confirmations_untold ON confirmations (conversation_id)
-    WHERE outcome = 'expired' AND told_by IS NULL;
+CREATE INDEX prompts_by_message ON prompts (message_id, kind);
+CREATE INDEX prompts_by_transfer ON prompts (transfer_id) WHERE transfer_id IS NOT NULL;
+CREATE INDEX prompts_by_end ON prompts (ended_by) WHERE ended_by IS NOT NULL;
+CREATE INDEX prompts_open ON prompts (expires_at) WHERE outcome IS NULL AND expires_at IS NOT NULL;
 -- Which of a conversation's questions a plain yes or no answers, found without a scan.
-CREATE INDEX confirmations_unanswered ON confirmations (conversation_id) WHERE outcome IS NULL;
+CREATE INDEX prompts_unanswered ON prompts (conversation_id) WHERE outcome IS NULL;
+CREATE INDEX prompts_untold ON prompts (conversation_id)
+    WHERE outcome = 'expired' AND told_by IS NULL AND kind = 'confirm';
 
 -- What a turn did ------------------------------------------------------------------------------
 
@@ -239,6 +268,15 @@ CREATE TABLE outside_calls (
 ) WITHOUT ROWID;
 CREATE INDEX outside_calls_by_message ON outside_calls (message_id);
 
+-- What an endpoint takes for a model, found out from its refusals; kept for a week.
+CREATE TABLE model_dialects (
+    endpoint TEXT NOT NULL,
+    model TEXT NOT NULL,
+    dialect TEXT NOT NULL,
+    learned_at TEXT NOT NULL,
+    PRIMARY KEY (endpoint, model)
+) WITHOUT ROWID;
+
 CREATE TABLE processing_errors (
     id INTEGER PRIMARY KEY,
     message_id TEXT,
@@ -262,8 +300,15 @@ CREATE TABLE payees (
     folded TEXT NOT NULL,        -- the name as compared
     created_at TEXT NOT NULL,
     known_since TEXT,            -- confirmed by its customer in a transfer to it, or by an operator
+    -- In digits, of another customer whom the name is for and who is paid at once; none: somebody
+    -- outside, whom the business pays out.
+    number TEXT,
+    named_at TEXT,               -- when the customer gave the name to the number
+    -- A contact card gave the name: another person's words, until the customer confirms a payment.
+    is_from_card INTEGER NOT NULL DEFAULT 0,
     UNIQUE (customer_id, folded)
 );
+CREATE INDEX payees_by_number ON payees (customer_id, number) WHERE number IS NOT NULL;
 
 -- The same of other customers.
 CREATE TABLE known_customers (
@@ -318,11 +363,17 @@ CREATE INDEX transfers_pending ON transfers (debit_account_id, id) WHERE phase =
 -- Whether a customer has ever paid another one.
 CREATE INDEX transfers_by_pair ON transfers (debit_account_id, credit_account_id)
     WHERE phase IN ('posted', 'post');
+-- Whether the same amount went to the same payee just before.
+CREATE INDEX transfers_alike
+    ON transfers (debit_account_id, credit_account_id, amount_minor, created_at)
+    WHERE kind = 'transfer' AND phase IN ('posted', 'pending');
 
 -- A person's words, outside the hash chain so that they can be erased.
 CREATE TABLE transfer_texts (
     transfer_id INTEGER PRIMARY KEY REFERENCES transfers (id),
     payee TEXT,
+    -- The number behind a name in `payee`, of a customer; with + where the payer typed it themselves.
+    payee_number TEXT,
     memo TEXT
 );
 
@@ -406,6 +457,55 @@ WHEN (NEW.phase IN ('post', 'void', 'expire') AND NOT EXISTS (
                 AND r.phase IN ('post', 'void', 'expire') AND r.phase = 'post'))))
 BEGIN SELECT RAISE(ABORT, 'the ledger: only what is pending ends, only what is posted is reversed'); END;
 
+-- Payouts: what the business owes to payees outside, in batches --------------------------------
+
+CREATE TABLE payout_batches (
+    id INTEGER PRIMARY KEY,
+    business_id TEXT NOT NULL REFERENCES businesses (id),
+    created_at TEXT NOT NULL
+);
+CREATE INDEX payout_batches_by_business ON payout_batches (business_id, id);
+
+-- What a batch pays to one payee.
+CREATE TABLE payouts (
+    id INTEGER PRIMARY KEY,
+    batch_id INTEGER NOT NULL REFERENCES payout_batches (id),
+    payee_id INTEGER NOT NULL REFERENCES payees (id),
+    amount_minor INTEGER NOT NULL CHECK (amount_minor > 0),
+    state TEXT NOT NULL,
+    ended_at TEXT,
+    key TEXT,                                               -- the operator's, that ended it
+    transfer_id INTEGER UNIQUE REFERENCES transfers (id),   -- what settled it
+    UNIQUE (batch_id, payee_id)
+);
+CREATE INDEX payouts_by_payee ON payouts (payee_id);
+
+-- A transfer is in one batch at most.
+CREATE TABLE payout_transfers (
+    transfer_id INTEGER PRIMARY KEY REFERENCES transfers (id),
+    payout_id INTEGER NOT NULL REFERENCES payouts (id)
+);
+CREATE INDEX payout_transfers_by_payout ON payout_transfers (payout_id);
+
+-- What an operator's key did: the same key again does nothing.
+CREATE TABLE payout_keys (
+    business_id TEXT NOT NULL REFERENCES businesses (id),
+    key TEXT NOT NULL,
+    end_state TEXT NOT NULL,
+    batch_id INTEGER NOT NULL REFERENCES payout_batches (id),
+    payee_id INTEGER REFERENCES payees (id),                -- none: the whole batch
+    at TEXT NOT NULL,
+    PRIMARY KEY (business_id, key)
+) WITHOUT ROWID;
+CREATE INDEX payout_keys_by_batch ON payout_keys (batch_id);
+
+CREATE TRIGGER payouts_are_not_reversed BEFORE INSERT ON transfers
+WHEN NEW.kind = 'reversal' AND (
+    EXISTS (SELECT 1 FROM payouts WHERE transfer_id = NEW.target_id)
+    OR EXISTS (SELECT 1 FROM payout_transfers i JOIN payouts o ON o.id = i.payout_id
+        WHERE i.transfer_id = NEW.target_id AND o.state <> 'void'))
+BEGIN SELECT RAISE(ABORT, 'the ledger: what is in a payout is given back only by voiding it'); END;
+
 -- What goes out --------------------------------------------------------------------------------
 
 CREATE TABLE outbox (
@@ -417,7 +517,7 @@ CREATE TABLE outbox (
     message_id TEXT REFERENCES messages (message_id),
     reply_phone TEXT,
     reply_user_id TEXT,
-    payload TEXT NOT NULL,       -- the Graph API's type and its object
+    payload TEXT NOT NULL,       -- what is said, in our own form
     state TEXT NOT NULL DEFAULT 'waiting',
     attempts INTEGER NOT NULL DEFAULT 0,
     not_before TEXT,
@@ -425,6 +525,7 @@ CREATE TABLE outbox (
     created_at TEXT NOT NULL,
     accepted_at TEXT,
     error TEXT,
+    told_at TEXT,                -- when the customer heard that it did not arrive
     UNIQUE (conversation_id, cause, part)
 );
 CREATE INDEX outbox_unsettled ON outbox (conversation_id, id)
@@ -433,6 +534,7 @@ CREATE INDEX outbox_in_line ON outbox (id) WHERE state IN ('waiting', 'sending',
 CREATE INDEX outbox_by_conversation ON outbox (conversation_id, id);
 CREATE INDEX outbox_by_message ON outbox (message_id);
 CREATE INDEX outbox_by_wamid ON outbox (wamid);
+CREATE INDEX outbox_untold ON outbox (conversation_id, id) WHERE state = 'failed' AND told_at IS NULL;
 
 CREATE TABLE send_attempts (
     id INTEGER PRIMARY KEY,
@@ -460,11 +562,31 @@ CREATE TABLE statuses (
     received_at TEXT NOT NULL,
     pricing TEXT,
     errors TEXT,
+    -- Of a failure; it means what the same code means in an answer: a reply that failed for a passing
+    -- reason waits to be sent again, one that failed for good is told of later.
+    code INTEGER,
     webhook_id INTEGER REFERENCES webhooks (id),
     UNIQUE (wamid, status, participant)
 );
 CREATE INDEX statuses_by_outbox ON statuses (outbox_id);
 CREATE INDEX statuses_by_webhook ON statuses (webhook_id) WHERE webhook_id IS NOT NULL;
+
+-- Restored copies ------------------------------------------------------------------------------
+
+-- A row is written into each copy by whoever makes it, and by the restore into any other. Until an
+-- operator has accepted it, no money moves.
+CREATE TABLE restorations (
+    id INTEGER PRIMARY KEY,
+    copied_at TEXT NOT NULL,
+    last_transfer_id INTEGER NOT NULL, -- of the ledger when it was copied; 0: none yet
+    last_hash TEXT NOT NULL,
+    replaced TEXT,                     -- the file that was in its place, kept beside it
+    restored_at TEXT,                  -- when what was unfinished was ended; none: not yet
+    messages INTEGER,                  -- unfinished, and stale from then on
+    replies INTEGER,                   -- queued or unknown, and never sent
+    holds INTEGER,                     -- voided
+    accepted_at TEXT
+);
 
 -- State machines -------------------------------------------------------------------------------
 
@@ -494,15 +616,18 @@ INSERT INTO state_transitions (machine, from_state, to_state) VALUES
     ('reply', 'sending', 'accepted'), ('reply', 'sending', 'sent'),
     ('reply', 'sending', 'failed'), ('reply', 'sending', 'delivered'),
     ('reply', 'sending', 'read'), ('reply', 'sending', 'played'),
-    ('reply', 'unknown', 'sending'), ('reply', 'unknown', 'accepted'),
-    ('reply', 'unknown', 'sent'), ('reply', 'unknown', 'failed'),
+    ('reply', 'unknown', 'waiting'), ('reply', 'unknown', 'sending'),
+    ('reply', 'unknown', 'accepted'), ('reply', 'unknown', 'sent'), ('reply', 'unknown', 'failed'),
     ('reply', 'unknown', 'delivered'), ('reply', 'unknown', 'read'),
     ('reply', 'unknown', 'played'),
+    ('reply', 'accepted', 'waiting'),
     ('reply', 'accepted', 'sent'), ('reply', 'accepted', 'failed'),
     ('reply', 'accepted', 'delivered'), ('reply', 'accepted', 'read'),
     ('reply', 'accepted', 'played'),
+    ('reply', 'sent', 'waiting'),
     ('reply', 'sent', 'failed'), ('reply', 'sent', 'delivered'), ('reply', 'sent', 'read'),
     ('reply', 'sent', 'played'),
+    ('reply', 'failed', 'waiting'),
     ('reply', 'failed', 'delivered'), ('reply', 'failed', 'read'), ('reply', 'failed', 'played'),
     ('reply', 'delivered', 'read'), ('reply', 'delivered', 'played'),
     ('reply', 'read', 'played'),
@@ -511,9 +636,8 @@ INSERT INTO state_transitions (machine, from_state, to_state) VALUES
     ('outside_call', '', 'open'),
     ('outside_call', 'open', 'done'), ('outside_call', 'open', 'unknown'),
     ('outside_call', 'unknown', 'open'),
-    ('confirmation', '', 'confirmed'), ('confirmation', '', 'cancelled'),
-    ('confirmation', '', 'expired'),
-    ('stale_question', '', 'yes'), ('stale_question', '', 'no');
+    ('prompt', '', 'yes'), ('prompt', '', 'no'), ('prompt', '', 'expired'),
+    ('payout', '', 'exported'), ('payout', 'exported', 'settled'), ('payout', 'exported', 'void');
 
 CREATE TRIGGER messages_begin_as_allowed BEFORE INSERT ON messages
 WHEN NOT EXISTS (SELECT 1 FROM state_transitions
@@ -540,14 +664,14 @@ CREATE TRIGGER send_attempts_begin_as_allowed BEFORE INSERT ON send_attempts
 WHEN NEW.outcome IS NOT NULL AND NOT EXISTS (SELECT 1 FROM state_transitions
     WHERE machine = 'send' AND from_state = '' AND to_state = NEW.outcome)
 BEGIN SELECT RAISE(ABORT, 'an attempt to send does not end so'); END;
-CREATE TRIGGER confirmations_begin_as_allowed BEFORE INSERT ON confirmations
+CREATE TRIGGER prompts_begin_as_allowed BEFORE INSERT ON prompts
 WHEN NEW.outcome IS NOT NULL AND NOT EXISTS (SELECT 1 FROM state_transitions
-    WHERE machine = 'confirmation' AND from_state = '' AND to_state = NEW.outcome)
+    WHERE machine = 'prompt' AND from_state = '' AND to_state = NEW.outcome)
 BEGIN SELECT RAISE(ABORT, 'a question does not end so'); END;
-CREATE TRIGGER stale_questions_begin_as_allowed BEFORE INSERT ON stale_questions
-WHEN NEW.answer IS NOT NULL AND NOT EXISTS (SELECT 1 FROM state_transitions
-    WHERE machine = 'stale_question' AND from_state = '' AND to_state = NEW.answer)
-BEGIN SELECT RAISE(ABORT, 'a question does not end so'); END;
+CREATE TRIGGER payouts_begin_as_allowed BEFORE INSERT ON payouts
+WHEN NOT EXISTS (SELECT 1 FROM state_transitions
+    WHERE machine = 'payout' AND from_state = '' AND to_state = NEW.state)
+BEGIN SELECT RAISE(ABORT, 'a payout does not begin in this state'); END;
 CREATE TRIGGER messages_change_as_allowed BEFORE UPDATE OF state ON messages
 WHEN NEW.state IS NOT OLD.state AND NOT EXISTS (SELECT 1 FROM state_transitions
     WHERE machine = 'message' AND from_state = OLD.state
@@ -568,13 +692,13 @@ WHEN NEW.outcome IS NOT OLD.outcome AND NOT EXISTS (SELECT 1 FROM state_transiti
     WHERE machine = 'send' AND from_state = coalesce(OLD.outcome, '')
         AND to_state = NEW.outcome)
 BEGIN SELECT RAISE(ABORT, 'an attempt to send ends once'); END;
-CREATE TRIGGER confirmations_change_as_allowed BEFORE UPDATE OF outcome ON confirmations
+CREATE TRIGGER prompts_change_as_allowed BEFORE UPDATE OF outcome ON prompts
 WHEN NEW.outcome IS NOT OLD.outcome AND NOT EXISTS (SELECT 1 FROM state_transitions
-    WHERE machine = 'confirmation' AND from_state = coalesce(OLD.outcome, '')
+    WHERE machine = 'prompt' AND from_state = coalesce(OLD.outcome, '')
         AND to_state = NEW.outcome)
 BEGIN SELECT RAISE(ABORT, 'a question ends once'); END;
-CREATE TRIGGER stale_questions_change_as_allowed BEFORE UPDATE OF answer ON stale_questions
-WHEN NEW.answer IS NOT OLD.answer AND NOT EXISTS (SELECT 1 FROM state_transitions
-    WHERE machine = 'stale_question' AND from_state = coalesce(OLD.answer, '')
-        AND to_state = NEW.answer)
-BEGIN SELECT RAISE(ABORT, 'a question is answered once'); END;
+CREATE TRIGGER payouts_change_as_allowed BEFORE UPDATE OF state ON payouts
+WHEN NEW.state IS NOT OLD.state AND NOT EXISTS (SELECT 1 FROM state_transitions
+    WHERE machine = 'payout' AND from_state = OLD.state
+        AND to_state = NEW.state)
+BEGIN SELECT RAISE(ABORT, 'a payout ends once'); END;

@@ -5,7 +5,7 @@ import msgspec
 from wbot.domain.money import format_amount
 from wbot.domain.receipts import ReceiptFormatter
 from wbot.payments.context import PaymentContext
-from wbot.storage import ledger
+from wbot.storage import accounts
 from wbot.storage.tx import Tx
 from wbot.turns.tools import Outcome, Tool
 
@@ -15,8 +15,8 @@ class Arguments(msgspec.Struct, frozen=True):
 
 
 def run(tx: Tx, context: PaymentContext, arguments: Arguments) -> Outcome:  # noqa: ARG001  the shape of every tool
-    account = ledger.account_of_customer(tx, context.business.id, context.customer_id)
-    balance = ledger.balance(tx, account)
+    account = accounts.of_customer(tx, context.business.id, context.customer_id)
+    balance = accounts.balance(tx, account)
     currency = context.business.currency
     return Outcome(
         result={

@@ -12,7 +12,7 @@ from wbot.domain.money import format_amount, format_money
 from wbot.domain.receipts import receipt
 from wbot.domain.timezones import zone
 from wbot.payments.context import PaymentContext
-from wbot.storage import ledger
+from wbot.storage import accounts, ledger_history
 from wbot.storage.tx import Tx
 from wbot.turns.tools import Outcome, Tool
 
@@ -29,9 +29,9 @@ class Arguments(msgspec.Struct, frozen=True):
 
 
 def run(tx: Tx, context: PaymentContext, arguments: Arguments) -> Outcome:
-    account = ledger.account_of_customer(tx, context.business.id, context.customer_id)
+    account = accounts.of_customer(tx, context.business.id, context.customer_id)
     limit = min(max(arguments.limit or LIMIT_DEFAULT, 1), LIMIT_MAX)
-    entries = ledger.entries(tx, account, limit)
+    entries = ledger_history.entries(tx, account, limit)
     business = context.business
     named = [(entry, foreign.counterparty(entry, business.show_payer)) for entry in entries]
     lines = [receipt(_line(entry, other, business)) for entry, other in named]

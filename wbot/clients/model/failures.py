@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from wbot.clients import model_waits
-from wbot.clients.model_meanings import CODES, PASSING, PASSING_CODES, SENTENCES, Cause, Meaning
+from wbot.clients.model import waits
+from wbot.clients.model.meanings import CODES, PASSING, PASSING_CODES, SENTENCES, Cause, Meaning
 from wbot.domain import json_access
 from wbot.domain.errors import (
     BadAnswerError,
@@ -81,10 +81,10 @@ def failure_of(
     status = _status_inside(parts, status) if status == _OK else status
     codes = [code for part in parts for code in _codes(part)]
     sentence = cleaned(" ".join(dict.fromkeys(_sentences(body, parts))))
-    asked_s = model_waits.asked_wait_s(headers, parts, sentence, now=now)
+    asked_s = waits.asked_wait_s(headers, parts, sentence, now=now)
     meaning, cause, is_sure = _read(status, codes, sentence, asked_s)
     if meaning is Meaning.OVERLOADED and (
-        model_waits.is_of_a_day(codes, sentence, asked_s) or (asked_s or 0) > ASKED_WAIT_MAX_S
+        waits.is_of_a_day(codes, sentence, asked_s) or (asked_s or 0) > ASKED_WAIT_MAX_S
     ):
         meaning, cause, is_sure = Meaning.BLOCKED, Cause.QUOTA, True
     if asked_s is None and status == _TOO_MANY_REQUESTS:

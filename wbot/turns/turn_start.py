@@ -80,9 +80,11 @@ def begin(
     staleness = _staleness(message, now, stale_after_s)
     moved_money = journal.moved_money(tx, message.message_id)
     is_due = isinstance(how, triage.Answer) and staleness is Staleness.FRESH
-    stops = is_due and answers.stop_in(tx, message, to_text(now))
+    has_steps = _has_steps(tx, message)
+    # What the model has begun with may have made something to stop: it stays the model's.
+    stops = is_due and not has_steps and answers.stop_in(tx, message, to_text(now))
     asks = is_due and not decisions and not stops
-    if asks and not (may_ask or moved_money or _has_steps(tx, message)):
+    if asks and not (may_ask or moved_money or has_steps):
         return wait_for_model(tx, message, stale_in_s(message, now, stale_after_s), now)
     loop = loop_detection.look(tx, message) if is_due else loop_detection.NO_LOOP
     if loop.is_new:
