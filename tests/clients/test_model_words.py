@@ -20,6 +20,10 @@ JSON = json.dumps({"name": "transfer", "arguments": TRANSFER})
 ARGUMENTS = json.dumps(TRANSFER)
 
 THOUGHTS = {
+    "Hello.<|im_end|>": "Hello.",
+    "Hello.</s>": "Hello.",
+    "<start_of_turn>Hello.<end_of_turn>": "Hello.",
+    "Is it 3 <4>?": "Is it 3 <4>?",
     "<think>a</think>Hello": "Hello",
     "<think>\na\n</think>\n\nHello": "Hello",
     "<thinking>a</thinking> Hello": "Hello",

@@ -16,10 +16,11 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _TOKENS = re.compile(
-    r"<\|(?:end|return|start|message|im_end|im_start|eot_id|begin_of_solution|end_of_solution)\|>"
-    r"|</?(?:answer|final_answer|response)>",
+    r"<\|(?:end|return|start|message|im_end|im_start|eot_id|endoftext|end_of_text|end_of_turn"
+    r"|begin_of_solution|end_of_solution)\|>|<(?:start|end)_of_turn>|</s>",
     re.IGNORECASE,
 )
+_ANSWER_TAGS = re.compile(r"</?(?:answer|final_answer|response)>", re.IGNORECASE)
 _ENDS = ("end", "end2", "end3", "end4", "end5", "end6")
 
 
@@ -27,6 +28,7 @@ def without_thinking(text: str) -> str:
     """The words without what stands in thinking tags.
 
     A tag that is never closed hides the rest, and one that was never opened what stands before it.
+    A chat template's own marks are left out too.
     """
     kept: list[str] = []
     is_inside, position, found = False, 0, False
@@ -45,5 +47,5 @@ def without_thinking(text: str) -> str:
         position = tag.end()
     if not is_inside:
         kept.append(text[position:])
-    words = "".join(kept)
-    return _TOKENS.sub("", words).strip() if found else words
+    words = _TOKENS.sub("", "".join(kept))
+    return _ANSWER_TAGS.sub("", words).strip() if found else words
