@@ -75,14 +75,7 @@ class Service:
         memory = DialectMemory(self.database)
         self.model = _model(settings, secrets, memory, clock)
         self.fallback = _fallback(settings, secrets, memory, clock)
-        whatsapp = WhatsApp(
-            session,
-            graph_url=settings.graph_url,
-            version=settings.graph_version,
-            timeout_s=settings.api_timeout,
-            app_secret=settings.app_secret,
-            secrets=secrets,
-        )
+        whatsapp = _whatsapp(settings, session, secrets)
         self.sender = Sender(
             database=self.database,
             configured=self.cache.get,
@@ -129,18 +122,7 @@ class Service:
             database=self.database,
             clock=clock,
             metrics=self.metrics,
-            sources=Sources(
-                blocked_models=lambda: self.conversations.blocked,
-                failing_models=self.conversations.failing_models,
-                stands_in=lambda: self.conversations.stands_in,
-                unreadable_knowledge=lambda: self.conversations.unreadable_knowledge,
-                failing_sends=self.sender.failing,
-                refused_webhooks=self.webhooks.refusals.reasons,
-                blocked_accounts=lambda: self.sender.accounts.reasons,
-                book_breaches=lambda: self.audit.breaches,
-                currently_processing=lambda: self.conversations.running,
-                cache_keys=lambda: self.cache.keys,
-            ),
+            sources=self._sources(),
         )
         self.metrics_page = MetricsPage(self.metrics)
         self.supervisor = Supervisor(variables, database=self.database, clock=clock, log=log)
@@ -153,6 +135,20 @@ class Service:
         )
 
         self.background = (self.audit, self.watch, self.expiry, self.supervisor)
+
+    def _sources(self) -> Sources:
+        return Sources(
+            blocked_models=lambda: self.conversations.blocked,
+            failing_models=self.conversations.failing_models,
+            stands_in=lambda: self.conversations.stands_in,
+            unreadable_knowledge=lambda: self.conversations.unreadable_knowledge,
+            failing_sends=self.sender.failing,
+            refused_webhooks=self.webhooks.refusals.reasons,
+            blocked_accounts=lambda: self.sender.accounts.reasons,
+            book_breaches=lambda: self.audit.breaches,
+            currently_processing=lambda: self.conversations.running,
+            cache_keys=lambda: self.cache.keys,
+        )
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
         await self.database.open()
@@ -201,6 +197,19 @@ class Service:
             if isinstance(model, OpenAIModel):
                 model.look_again()
         self.conversations.configuration_changed()
+
+
+def _whatsapp(
+    settings: Settings, session: aiohttp.ClientSession, secrets: Collection[str]
+) -> WhatsApp:
+    return WhatsApp(
+        session,
+        graph_url=settings.graph_url,
+        version=settings.graph_version,
+        timeout_s=settings.api_timeout,
+        app_secret=settings.app_secret,
+        secrets=secrets,
+    )
 
 
 def _model(

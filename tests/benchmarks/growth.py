@@ -51,6 +51,7 @@ from wbot.storage import (
     messages,
     migrations,
     outbox,
+    outbox_queries,
     prompts,
 )
 from wbot.storage.database import connect, connect_writer, transaction
@@ -342,7 +343,7 @@ class Journey:
             "holds that are due": lambda: prompts.due(self.tx, now),
             "/health counts": lambda: (
                 messages.backlog(self.tx, now),
-                outbox.count_unsettled(self.tx),
+                outbox_queries.count_unsettled(self.tx),
             ),
             "sweep": self.sweep,
             "sends that a crash cut off": lambda: outbox.orphan_attempts_become_unknown(

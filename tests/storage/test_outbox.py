@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from wbot.domain.outgoing import Text
 from wbot.domain.states import ReplyState, SendOutcome
-from wbot.storage import businesses, messages, outbox, undelivered
+from wbot.storage import businesses, messages, outbox, outbox_queries, undelivered
 from wbot.storage.outbox import NewReply, NewStatus, Reply, StateChange
 
 ALICE, BOB = "15550101001", "15550101002"
@@ -114,7 +114,7 @@ def case() -> Iterator[OneReply]:
 
 def test_a_reply_is_stored_once(case: OneReply) -> None:
     assert case.add(text="Something else") == case.reply
-    assert outbox.said(case.tx, "wamid.IN1") == [Text("Hi")]
+    assert outbox_queries.said(case.tx, "wamid.IN1") == [Text("Hi")]
     second = case.add(part=1, text="and")
     assert second != case.reply
     assert case.add(cause="message:wamid.IN1:1") not in {case.reply, second}
@@ -161,7 +161,7 @@ def test_a_paused_business_sends_nothing_and_keeps_everything(case: OneReply) ->
     businesses.change(case.tx, msgspec.structs.replace(SHOP, is_paused=True))
     assert case.next() is None
     assert in_line(case.tx) == []
-    assert outbox.count_unsettled(case.tx) == 1
+    assert outbox_queries.count_unsettled(case.tx) == 1
     businesses.change(case.tx, SHOP)
     assert case.next() is not None
 
@@ -172,7 +172,10 @@ def test_conversations_are_named_by_their_oldest_open_reply(case: OneReply) -> N
     first, case.conversation = case.conversation, bobs
     case.add(cause="message:wamid.IN2:0")
     assert in_line(case.tx) == [first, bobs]
-    assert (outbox.count_unsettled(case.tx), outbox.unsettled_of(case.tx, bob)) == (2, 1)
+    assert (outbox_queries.count_unsettled(case.tx), outbox_queries.unsettled_of(case.tx, bob)) == (
+        2,
+        1,
+    )
     outbox.fail(case.tx, case.reply, "No.")
     assert in_line(case.tx) == [bobs]
 

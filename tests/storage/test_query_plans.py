@@ -44,7 +44,9 @@ READS_ALL = {
         "count": "`wbot errors list` says how many there are",
         "every": "the latest rows, from the end of the primary key",
     },
-    "storage/outbox.py": {"latest_quotable": "the latest rows, from the end of the primary key"},
+    "storage/outbox_queries.py": {
+        "latest_quotable": "the latest rows, from the end of the primary key"
+    },
     "storage/ledger.py": {
         "record": "one row, from the end of the primary key",
         "open_everywhere": "a restored copy voids every open hold, once",

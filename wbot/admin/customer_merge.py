@@ -8,7 +8,15 @@ from wbot.domain.business import Business
 from wbot.domain.errors import RefusedError
 from wbot.domain.money import format_amount
 from wbot.payments import adjustments
-from wbot.storage import accounts, customers, ledger, ledger_history, messages, outbox, payees
+from wbot.storage import (
+    accounts,
+    customers,
+    ledger,
+    ledger_history,
+    messages,
+    outbox_queries,
+    payees,
+)
 from wbot.storage.tx import Tx
 
 
@@ -73,7 +81,7 @@ def _check(tx: Tx, source: Person, into: Person) -> None:
             raise RefusedError(
                 f"A message of {person.label} is not answered yet; merge once it is."
             )
-        if outbox.unsettled_of(tx, person.customer_id):
+        if outbox_queries.unsettled_of(tx, person.customer_id):
             raise RefusedError(
                 f"A reply to {person.label} is still being sent; merge once it is sent."
             )

@@ -23,7 +23,7 @@ from wbot.domain.message_age import SILENT_S
 from wbot.domain.policy_summary import contradictions, in_words
 from wbot.domain.redaction import redacted, without
 from wbot.settings import OFFLINE_MODEL, Settings, known_secrets, resolve_secret
-from wbot.storage import businesses, files, messages, outbox
+from wbot.storage import businesses, files, messages, outbox_queries
 from wbot.storage.tx import Tx
 
 NUMBER_FIELDS = "display_phone_number,verified_name,quality_rating,throughput"
@@ -88,7 +88,7 @@ def stored(
 
 def quotable(tx: Tx) -> tuple[str, ...]:
     """The latest texts that an outside system has seen and could quote back."""
-    return outbox.latest_quotable(tx, QUOTABLE_REPLIES)
+    return outbox_queries.latest_quotable(tx, QUOTABLE_REPLIES)
 
 
 async def outside(

@@ -33,6 +33,7 @@ from wbot.storage import (
     journal,
     messages,
     outbox,
+    outbox_queries,
 )
 from wbot.storage.messages import KeptMessage
 from wbot.storage.outbox import StateChange
@@ -411,7 +412,7 @@ def _json(message: Inbound) -> str:
 def _failure(tx: Tx, status: Status, installation: str, secrets: Collection[str]) -> str | None:
     if not status.errors:
         return None
-    quotable = outbox.quotable_by(tx, status.wamid, status.opaque, installation)
+    quotable = outbox_queries.quotable_by(tx, status.wamid, status.opaque, installation)
     cleaned = partial(redacted, secrets=secrets, messages=quotable)
     return "; ".join(
         f"{cleaned(error.details or error.message or error.title or 'no details')} "

@@ -20,7 +20,7 @@ from wbot.domain.errors import StorageError
 from wbot.domain.message_age import SILENT_S
 from wbot.logs import lines_dropped
 from wbot.metrics import Metrics
-from wbot.storage import messages, outbox, restorations
+from wbot.storage import messages, outbox, outbox_queries, restorations
 from wbot.storage.database import Database
 from wbot.storage.messages import Backlog
 from wbot.storage.tx import Tx
@@ -156,7 +156,7 @@ class Health:
         before = to_text(later(now, -SILENT_S))
         return _Counted(
             backlog=messages.backlog(tx, to_text(now)),
-            unsettled=outbox.count_unsettled(tx),
+            unsettled=outbox_queries.count_unsettled(tx),
             is_stopped=restorations.is_stopped(tx),
             silent=[
                 f"{business_id}: no webhook since {last[:16].replace('T', ' ')} UTC"

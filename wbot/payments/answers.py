@@ -29,7 +29,7 @@ from wbot.payments import cancellations, consent
 from wbot.payments.cancellations import Cancellation
 from wbot.payments.context import PaymentContext
 from wbot.payments.quotations import quoted_in
-from wbot.storage import businesses, customers, journal, messages, outbox, prompts
+from wbot.storage import businesses, customers, journal, messages, outbox_queries, prompts
 from wbot.storage.messages import StoredMessage
 from wbot.storage.prompts import StoredPrompt
 from wbot.storage.tx import Tx
@@ -89,7 +89,7 @@ def decisions_in(tx: Tx, message: StoredMessage) -> tuple[Decision, ...]:
 def _decisions_quoting(
     tx: Tx, message: StoredMessage, quoted: str, *, is_yes: bool
 ) -> tuple[Decision, ...]:
-    said = outbox.sent_as(tx, message.conversation_id, quoted)
+    said = outbox_queries.sent_as(tx, message.conversation_id, quoted)
     if said is None or not isinstance(said.content, Prompt):
         return ()
     offered = decisions_of(said.content)

@@ -9,9 +9,9 @@ from wbot.domain.foreign import ForeignWords, is_foreign, reply_for_model, words
 from wbot.domain.ledger import transfer_id_of
 from wbot.domain.outgoing import Prompt
 from wbot.domain.receipts import references_in
-from wbot.storage import journal, messages, outbox
+from wbot.storage import journal, messages, outbox_queries
 from wbot.storage.messages import StoredMessage
-from wbot.storage.outbox import Sent
+from wbot.storage.outbox_queries import Sent
 from wbot.storage.tx import Tx
 
 
@@ -31,7 +31,7 @@ def quoted_in(tx: Tx, message: StoredMessage) -> Quotation | None:
     context = context_of(json.loads(message.content or "{}"))
     if context is None or context.message_id is None:
         return None
-    said = outbox.sent_as(tx, message.conversation_id, context.message_id)
+    said = outbox_queries.sent_as(tx, message.conversation_id, context.message_id)
     if said is not None:
         return _of_ours(said)
     return _of_customer(tx, message.conversation_id, context.message_id)

@@ -4,7 +4,6 @@ import json
 
 import msgspec
 
-from wbot.domain.foreign import ForeignWords
 from wbot.domain.outgoing import Outgoing, decoded, encoded
 from wbot.domain.redaction import words_of_message
 from wbot.domain.states import REPORTED, UNSETTLED, ReplyState, SendOutcome, later_state
@@ -27,15 +26,6 @@ LEFT JOIN messages m ON m.message_id = o.message_id
 WHERE o.conversation_id = ? AND o.state IN ('waiting', 'sending', 'unknown')
     AND b.status = 'active'
 ORDER BY o.id LIMIT 1
-"""
-QUOTABLE = """
-SELECT o.reply_phone, o.reply_user_id, o.payload, m.content
-FROM outbox o LEFT JOIN messages m ON m.message_id = o.message_id
-"""
-SENT_AS = """
-SELECT o.payload, m.foreign_words
-FROM outbox o LEFT JOIN messages m ON m.message_id = o.message_id
-WHERE o.wamid = ? AND o.conversation_id = ?
 """
 IN_LINE = """
 SELECT o.id, o.conversation_id, o.business_id
@@ -93,14 +83,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def words(self) -> tuple[str, ...]:
         """Numbers and texts that a failure to send it may quote."""
-        return _quotable(self.reply_phone, self.reply_user_id, self.content, self.answers)
-
-
-class Sent(msgspec.Struct, frozen=True):
-    """What a customer received, and whether its turn had read another person's words."""
-
-    content: Outgoing
-    foreign_words: ForeignWords | None
+        return quotable(self.reply_phone, self.reply_user_id, self.content, self.answers)
 
 
 class InLine(msgspec.Struct, frozen=True):
@@ -334,7 +317,7 @@ def record_status(tx: Tx, status: NewStatus, installation: str) -> list[StateCha
     """
     if tx.execute(ADD_STATUS, msgspec.structs.asdict(status)).rowcount == 0:
         return None
-    outbox_id = _outbox_of(tx, status.wamid, status.opaque, installation)
+    outbox_id = reply_of_status(tx, status.wamid, status.opaque, installation)
     if outbox_id is None or _awaits_answer(tx, outbox_id, status, installation):
         return []
     row = tx.execute(
@@ -345,73 +328,13 @@ def record_status(tx: Tx, status: NewStatus, installation: str) -> list[StateCha
     return _match(tx, row, outbox_id, wamid=status.wamid, now=status.received_at)
 
 
-def latest_quotable(tx: Tx, limit: int) -> tuple[str, ...]:
-    """Numbers and texts of the latest replies, and of the messages that they answer."""
-    rows = tx.execute(f"{QUOTABLE} ORDER BY o.id DESC LIMIT ?", (limit,)).fetchall()
-    return tuple(dict.fromkeys(words for row in rows for words in _quotable_in(row)))
-
-
-def quotable_by(tx: Tx, wamid: str, opaque: str | None, installation: str) -> tuple[str, ...]:
-    """Numbers and texts that the status of a reply may quote, where the reply is known."""
-    outbox_id = _outbox_of(tx, wamid, opaque, installation)
-    row = tx.execute(f"{QUOTABLE} WHERE o.id = ?", (outbox_id,)).fetchone()
-    return () if row is None else _quotable_in(row)
-
-
-def _quotable_in(row: Row) -> tuple[str, ...]:
-    said = decoded(row["payload"])
-    return _quotable(row["reply_phone"], row["reply_user_id"], said, row["content"])
-
-
-def _quotable(
-    phone: str | None, user_id: str | None, said: Outgoing, answers: str | None
-) -> tuple[str, ...]:
-    names = tuple(name for name in (phone, user_id) if name)
-    return (*names, *said.words, *words_of_message(json.loads(answers or "{}")))
-
-
 def in_line(tx: Tx, after: int, limit: int) -> list[InLine]:
     """The next replies of active businesses whose outcome is open, oldest first."""
     return [InLine(*row) for row in tx.execute(IN_LINE, (after, limit)).fetchall()]
 
 
-def count_unsettled(tx: Tx) -> int:
-    """The number of replies whose outcome is open."""
-    row = tx.execute(
-        "SELECT count(*) FROM outbox WHERE state IN ('waiting', 'sending', 'unknown')"
-    ).fetchone()
-    return int(row[0])
-
-
-def unsettled_of(tx: Tx, customer_id: int) -> int:
-    """How many replies to the customer have an open outcome."""
-    row = tx.execute(
-        "SELECT count(*) FROM outbox o JOIN conversations v ON v.id = o.conversation_id "
-        "WHERE v.customer_id = ? AND o.state IN ('waiting', 'sending', 'unknown')",
-        (customer_id,),
-    ).fetchone()
-    return int(row[0])
-
-
-def said(tx: Tx, message_id: str) -> list[Outgoing]:
-    """The replies a message got, in order; no line that only told its customer to wait."""
-    rows = tx.execute(
-        "SELECT payload FROM outbox WHERE message_id = ? AND cause NOT LIKE ? ORDER BY id",
-        (message_id, f"{WAITING_NOTICE}:%"),
-    ).fetchall()
-    return [decoded(row[0]) for row in rows]
-
-
-def sent_as(tx: Tx, conversation_id: int, wamid: str) -> Sent | None:
-    """What WhatsApp accepted under this id in a conversation; None if there is none."""
-    row = tx.execute(SENT_AS, (wamid, conversation_id)).fetchone()
-    if row is None:
-        return None
-    met = row["foreign_words"]
-    return Sent(decoded(row["payload"]), ForeignWords(met) if met else None)
-
-
-def _outbox_of(tx: Tx, wamid: str, opaque: str | None, installation: str) -> int | None:
+def reply_of_status(tx: Tx, wamid: str, opaque: str | None, installation: str) -> int | None:
+    """The reply that a status is about; by the attempt that it names, else by WhatsApp's id."""
     attempt_id = _attempt_named(opaque, installation)
     if attempt_id is not None:
         row = tx.execute(
@@ -523,3 +446,11 @@ def _change(row: Row, after: ReplyState, errors: str | None, code: int | None) -
 def _row(tx: Tx, outbox_id: int) -> Row:
     row: Row = tx.execute("SELECT * FROM outbox WHERE id = ?", (outbox_id,)).fetchone()
     return row
+
+
+def quotable(
+    phone: str | None, user_id: str | None, said: Outgoing, answers: str | None
+) -> tuple[str, ...]:
+    """Numbers and texts that a failure to send a reply may quote."""
+    names = tuple(name for name in (phone, user_id) if name)
+    return (*names, *said.words, *words_of_message(json.loads(answers or "{}")))

@@ -27,7 +27,7 @@ from wbot.domain.outgoing import Prompt
 from wbot.domain.receipts import MARK
 from wbot.domain.timezones import zone
 from wbot.payments.quotations import Quotation
-from wbot.storage import echoes, messages, outbox
+from wbot.storage import echoes, messages, outbox_queries
 from wbot.storage.tx import Tx
 
 _RULES = f"""\
@@ -146,7 +146,7 @@ def _owners_words(echo: echoes.Echo, *, opens: bool) -> ChatMessage:
 
 
 def _replies(tx: Tx, message_id: str, met: ForeignWords | None) -> Iterator[ChatMessage]:
-    for said in outbox.said(tx, message_id):
+    for said in outbox_queries.said(tx, message_id):
         text = said.body if isinstance(said, Prompt) else reply_for_model(said.body, met)
         if text:
             yield ChatMessage("assistant", text, met is ForeignWords.READ)
