@@ -62,6 +62,7 @@ from wbot.turns.prompt import recent_history
 HOST = "127.0.0.1"
 GOAL = 1.3
 ROUNDS = 300
+AUDITS = 5
 WARM_UP = 30
 LATEST = 100
 """Transfers since the last audit, in a busy minute."""
@@ -385,18 +386,23 @@ class Journey:
         assert found == [], found[:3]
 
 
-def measure(path: Path, count: int) -> dict[str, float]:
-    connection = connect_writer(path)
-    journey = Journey(connection, count)
-    for number in range(WARM_UP):
-        journey.travel(number)
-    journey.times.clear()
-    for number in range(ROUNDS):
-        journey.travel(number)
-    for _ in range(5):
-        journey.audit()
-    connection.close()
-    return {step: statistics.median(times) for step, times in journey.times.items()}
+def measure(paths: dict[int, Path]) -> dict[int, dict[str, float]]:
+    """Medians by count and step; the databases take turns, so that a busy moment meets all."""
+    journeys = {count: Journey(connect_writer(path), count) for count, path in paths.items()}
+    for number in range(WARM_UP + ROUNDS):
+        for journey in journeys.values():
+            if number == WARM_UP:
+                journey.times.clear()
+            journey.travel(number)
+    for _ in range(AUDITS):
+        for journey in journeys.values():
+            journey.audit()
+    for journey in journeys.values():
+        journey.tx.close()
+    return {
+        count: {step: statistics.median(times) for step, times in journey.times.items()}
+        for count, journey in journeys.items()
+    }
 
 
 async def start(path: Path, rounds: int = 3) -> dict[str, float]:
@@ -453,17 +459,16 @@ def memory(pid: int) -> float:
 
 
 def main(counts: list[int]) -> None:
-    columns: dict[int, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
-        for count in counts:
-            path = Path(name) / f"{count}.db"
+        paths = {count: Path(name) / f"{count}.db" for count in counts}
+        for count, path in paths.items():
             began = clock.monotonic()
             fill(path, count)
-            filled = clock.monotonic()
-            columns[count] = measure(path, count) | asyncio.run(start(path))
-            size = path.stat().st_size / 2**20
+            size, filled = path.stat().st_size / 2**20, clock.monotonic()
             print(f"{count}: {size:.0f} MiB, filled in {filled - began:.0f} s", file=sys.stderr)
-            path.unlink()
+        columns = measure(paths)
+        for count, path in paths.items():
+            columns[count] |= asyncio.run(start(path))
     table = Table("ms, median, inside the transaction", *(f"{count:,}" for count in counts))
     table.add_column("ratio", justify="right")
     for step in columns[counts[0]]:
