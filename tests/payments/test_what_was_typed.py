@@ -49,6 +49,13 @@ async def test_what_was_not_typed_is_asked_about(
     assert chat.phases() == ["pending"]
 
 
+async def test_a_number_that_was_typed_is_found_whatever_name_it_has(chat: Chat) -> None:
+    await chat.say("Bob is +15550101002")
+    question = await proposed(chat, "Transfer $60 to +15550101002", "60", "+15550101002")
+    assert "to Bob (+15550101002)" in question.text
+    assert NOT_TYPED not in question.text
+
+
 async def test_a_payee_confirmed_before_need_not_be_typed(chat: Chat) -> None:
     await proposed(chat, "Transfer $60 to John", "60", "John")
     await chat.say("yes")

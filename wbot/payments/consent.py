@@ -92,7 +92,7 @@ def _is_typed(message: StoredMessage, held: Sequence[PendingTransfer], business:
     words = own_words.typed_in(content_of(raw), context_of(raw))
     return business.policy.own_words is Switch.OFF or all(
         own_words.has_amount(words, one.amount_minor, business.currency)
-        and (one.is_payee_known or own_words.has_payee(words, one.payee.name))
+        and (one.is_payee_known or _is_payee_typed(words, one.payee))
         for one in held
     )
 
