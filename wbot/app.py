@@ -217,18 +217,7 @@ def _model(
 ) -> ModelClient:
     if settings.is_offline:
         return Offline()
-    return OpenAIModel(
-        api_key=settings.openai_api_key,
-        base_url=settings.openai_base_url,
-        timeout_s=settings.api_timeout,
-        patience_s=settings.turn_timeout,
-        max_tokens=settings.max_tokens,
-        api=settings.model_api,
-        effort=settings.reasoning_effort,
-        memory=memory,
-        secrets=secrets,
-        clock=clock,
-    )
+    return OpenAIModel(**settings.endpoint, memory=memory, secrets=secrets, clock=clock)
 
 
 def _fallback(
@@ -239,17 +228,7 @@ def _fallback(
         return None
     if settings.model_fallback == OFFLINE_MODEL:
         return Offline()
-    return OpenAIModel(
-        api_key=settings.model_fallback_api_key or settings.openai_api_key,
-        base_url=settings.model_fallback_base_url or settings.openai_base_url,
-        timeout_s=settings.api_timeout,
-        patience_s=settings.turn_timeout,
-        max_tokens=settings.max_tokens,
-        effort=settings.reasoning_effort,
-        memory=memory,
-        secrets=secrets,
-        clock=clock,
-    )
+    return OpenAIModel(**settings.fallback_endpoint, memory=memory, secrets=secrets, clock=clock)
 
 
 def check_settings(settings: Settings) -> None:

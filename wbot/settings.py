@@ -4,7 +4,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, TypedDict, get_args
 
 import msgspec
 from dotenv import dotenv_values
@@ -24,6 +24,18 @@ DATABASE = Path("data/wbot.db")
 
 # "inf" is a float too, but no timer accepts it.
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=366 * 24 * 3600)]
+
+
+class Endpoint(TypedDict):
+    """A model's endpoint, as its client takes it; times in seconds."""
+
+    api_key: str
+    base_url: str
+    api: str
+    effort: str
+    timeout_s: float
+    patience_s: float
+    max_tokens: int
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,6 +73,29 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def is_offline(self) -> bool:
         return self.model == OFFLINE_MODEL
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """How the model's endpoint is asked."""
+        return Endpoint(
+            api_key=self.openai_api_key,
+            base_url=self.openai_base_url,
+            api=self.model_api,
+            effort=self.reasoning_effort,
+            timeout_s=self.api_timeout,
+            patience_s=self.turn_timeout,
+            max_tokens=self.max_tokens,
+        )
+
+    @property
+    def fallback_endpoint(self) -> Endpoint:
+        """How the fallback's is: one of its own, or the same; its API is found out."""
+        return {
+            **self.endpoint,
+            "api_key": self.model_fallback_api_key or self.openai_api_key,
+            "base_url": self.model_fallback_base_url or self.openai_base_url,
+            "api": "auto",
+        }
 
 
 _PREFIX = "WBOT_"

@@ -361,17 +361,7 @@ async def _first_models(
     wanted = sorted(names - {""}) if other_model is None else [other_model]
     if not wanted or not settings.openai_api_key:
         return [failed("model", "not asked: set WBOT_MODEL and OPENAI_API_KEY first")]
-    client = OpenAIModel(
-        api_key=settings.openai_api_key,
-        base_url=settings.openai_base_url,
-        timeout_s=settings.api_timeout,
-        patience_s=settings.turn_timeout,
-        max_tokens=settings.max_tokens,
-        api=settings.model_api,
-        effort=settings.reasoning_effort,
-        memory=memory,
-        secrets=secrets,
-    )
+    client = OpenAIModel(**settings.endpoint, memory=memory, secrets=secrets)
     try:
         return await _gather([_model(client, name, f"model {name}", _MODEL_FIX) for name in wanted])
     finally:
@@ -386,16 +376,7 @@ async def _fallback(
         return []
     if name == OFFLINE_MODEL:
         return [passed("fallback model", "the built-in interpreter; it needs no endpoint")]
-    client = OpenAIModel(
-        api_key=settings.model_fallback_api_key or settings.openai_api_key,
-        base_url=settings.model_fallback_base_url or settings.openai_base_url,
-        timeout_s=settings.api_timeout,
-        patience_s=settings.turn_timeout,
-        max_tokens=settings.max_tokens,
-        effort=settings.reasoning_effort,
-        memory=memory,
-        secrets=secrets,
-    )
+    client = OpenAIModel(**settings.fallback_endpoint, memory=memory, secrets=secrets)
     try:
         return [await _model(client, name, f"fallback model {name}", _FALLBACK_FIX)]
     finally:

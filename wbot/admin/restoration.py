@@ -13,7 +13,6 @@ from wbot.domain.payouts import batch_reference
 from wbot.payments import consent
 from wbot.storage import (
     copies,
-    errors,
     invariants,
     ledger_queries,
     messages,
@@ -138,17 +137,7 @@ def _give_up_replies(tx: Tx, now: str) -> int:
     outbox.orphan_attempts_become_unknown(tx, now)
     waiting = outbox.unsettled(tx)
     for reply in waiting:
-        outbox.fail(tx, reply.id, NOT_SENT)
-        errors.add(
-            tx,
-            NOT_SENT,
-            now=now,
-            business_id=reply.business_id,
-            conversation_id=reply.conversation_id,
-            message_id=reply.message_id,
-            retry_count=reply.attempts,
-            outbox_id=reply.id,
-        )
+        outbox.give_up(tx, reply, NOT_SENT, now)
     undelivered.mark_all_told(tx, now)
     return len(waiting)
 

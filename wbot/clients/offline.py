@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from wbot.clients.model import Answer, ToolCall, Usage
+from wbot.clients.model.answers import assistant_message
 from wbot.clients.offline_reading import Call, read
 
 MODEL = "offline"
@@ -54,20 +55,7 @@ def interpret(messages: Sequence[Mapping[str, Any]]) -> Answer:
 
 def completion_of(answer: Answer, *, created: int, completion_id: str) -> dict[str, Any]:
     """The answer as the body of a Chat Completions response; `created` in Unix seconds."""
-    message: dict[str, Any] = {
-        "role": "assistant",
-        "content": answer.text or None,
-        "refusal": None,
-    }
-    if answer.tool_calls:
-        message["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for call in answer.tool_calls
-        ]
+    message = {**assistant_message(answer), "refusal": None}
     finish_reason = "tool_calls" if answer.tool_calls else "stop"
     choice = {"index": 0, "message": message, "finish_reason": finish_reason, "logprobs": None}
     read, written = answer.usage.prompt_tokens, answer.usage.completion_tokens

@@ -22,7 +22,7 @@ from wbot.domain.delivery import (
 from wbot.domain.errors import WbotError
 from wbot.domain.redaction import redacted
 from wbot.domain.states import SendOutcome
-from wbot.storage import errors, outbox
+from wbot.storage import outbox
 from wbot.storage.outbox import Reply, StateChange
 from wbot.storage.tx import Tx
 
@@ -100,23 +100,8 @@ def close(tx: Tx, opened: Opened, result: Result, *, now: datetime) -> list[Stat
         counts = result.verdict is Verdict.UNSURE
         outbox.wait_again(tx, reply.id, to_text(later(now, wait_s)), counts=counts)
     else:
-        give_up(tx, reply, _reason(result), to_text(now))
+        outbox.give_up(tx, reply, _reason(result), to_text(now))
     return []
-
-
-def give_up(tx: Tx, reply: Reply, reason: str, now: str) -> None:
-    """End the reply as failed, with a row for the operator, unless a status settled it."""
-    if outbox.fail(tx, reply.id, reason):
-        errors.add(
-            tx,
-            reason,
-            now=now,
-            business_id=reply.business_id,
-            conversation_id=reply.conversation_id,
-            message_id=reply.message_id,
-            retry_count=reply.attempts,
-            outbox_id=reply.id,
-        )
 
 
 def _wait_s(tx: Tx, reply: Reply, result: Result, *, now: datetime) -> float | None:

@@ -122,7 +122,7 @@ class Sender:
             return wait_s
         if reply.state is ReplyState.UNKNOWN and reply.attempts >= self._settings.max_attempts:
             reason = "It is unknown whether the reply was sent."
-            await self._database.write(lambda tx: attempt.give_up(tx, reply, reason, now))
+            await self._database.write(lambda tx: outbox.give_up(tx, reply, reason, now))
             return 0
         decided_at = self._clock.monotonic()
         self.accounts.begin(reply.business_id, decided_at)

@@ -258,6 +258,21 @@ def fail(tx: Tx, outbox_id: int, error: str) -> bool:
     return cursor.rowcount == 1
 
 
+def give_up(tx: Tx, reply: Reply | Unsettled, reason: str, now: str) -> None:
+    """End the reply as failed, with a row for the operator, unless a status settled it."""
+    if fail(tx, reply.id, reason):
+        failures.add(
+            tx,
+            reason,
+            now=now,
+            business_id=reply.business_id,
+            conversation_id=reply.conversation_id,
+            message_id=reply.message_id,
+            retry_count=reply.attempts,
+            outbox_id=reply.id,
+        )
+
+
 def unsettled(tx: Tx) -> list[Unsettled]:
     """The replies whose outcome is open, oldest first."""
     rows = tx.execute(

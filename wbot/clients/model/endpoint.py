@@ -47,7 +47,6 @@ REFUSALS_MAX = 6
 ROOMS = (1, 8, 32)
 """By how much the cap is raised, each time an answer was cut off or was none; so often is asked."""
 
-_NOT_FOUND = 404
 _AZURE_VERSION = "api-version"
 
 
@@ -376,12 +375,6 @@ def _client(openai: ModuleType, api_key: str, base_url: str, timeout_s: float) -
         timeout=timeout_s,
         http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
     )
-
-
-def _has_no_such_route(error: BlockedError) -> bool:
-    """Whether a 404 may be about the address alone: some compatible servers have only the list."""
-    cause = error.__cause__
-    return error.may_be_request and getattr(cause, "status_code", None) == _NOT_FOUND
 
 
 def _json_object(content: bytes) -> dict[str, Any]:

@@ -100,12 +100,6 @@ def failure_of(
     )
 
 
-def error_inside(answer: Mapping[str, Any]) -> bool:
-    """Whether an answer with status 200 is an error all the same (OpenRouter, some proxies)."""
-    has_answer = answer.get("choices") or answer.get("output")
-    return bool(answer.get("error")) and not has_answer
-
-
 def error_of(failure: Failure) -> WbotError:
     """The error to raise: its text has the endpoint's own sentence, its own words only ours."""
     said = _said(failure)
