@@ -1,6 +1,7 @@
 """`wbot demo` as a new user sees it: the command, the page, a reply, a kill, the output."""
 
 import asyncio
+import os
 import re
 import shutil
 import signal
@@ -235,3 +236,31 @@ def test_a_real_business_is_not_played_with(wbot: Wbot) -> None:
     assert query(wbot.database, "SELECT access_token FROM businesses") == [
         {"access_token": "env:TOKEN"}
     ]
+
+
+async def test_a_service_that_does_not_end_does_not_keep_the_demo(tmp_path: Path) -> None:
+    async with demo(tmp_path) as running:
+        stopped = service_of(running.database)
+        os.kill(stopped, signal.SIGSTOP)
+    with pytest.raises(ProcessLookupError):
+        os.kill(stopped, 0)
+
+
+def service_of(database: Path) -> int:
+    """The process of the demo's service, by its environment."""
+    wanted = f"WBOT_DATABASE={database}".encode()
+    found = [
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdecimal() and _is_service(entry, wanted)
+    ]
+    assert len(found) == 1
+    return found[0]
+
+
+def _is_service(entry: Path, wanted: bytes) -> bool:
+    try:
+        words = (entry / "cmdline").read_bytes().split(b"\0")
+        return b"serve" in words and wanted in (entry / "environ").read_bytes().split(b"\0")
+    except OSError:  # it has ended meanwhile
+        return False

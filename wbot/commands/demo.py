@@ -22,6 +22,7 @@ from wbot.commands.loopback import (
 from wbot.commands.proof import Proof
 from wbot.commands.serve import run, stop_signal
 from wbot.domain.errors import WbotError
+from wbot.keyed_worker import cancel_and_wait
 
 FIRST_PORT = 8765
 PORTS_TRIED = 20
@@ -75,8 +76,7 @@ async def _until_stopped(proof: Proof, stop: asyncio.Event) -> None:
                 tasks.create_task(one()) for one in (proof.keep_running, proof.watch)
             ]
             await stop.wait()
-            for task in background_tasks:
-                task.cancel()
+            await cancel_and_wait(background_tasks)
     except* WbotError as failed:
         raise failed.exceptions[0] from failed
 

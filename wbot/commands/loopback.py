@@ -28,6 +28,8 @@ from wbot.storage.tx import Tx
 
 HOST = "127.0.0.1"
 START_S = 30.0
+STOP_S = 15.0
+"""More than the 10 s in which `wbot serve` ends."""
 BUSINESS = SimulatedBusiness("100000000000001", "200000000000001", "15550100000", "Corner Shop")
 PEOPLE = (
     SimulatedCustomer("Alice", "15550101001", "US.10001"),
@@ -90,10 +92,15 @@ class ServiceProcess:
         self.pid = None
 
     async def stop(self) -> None:
-        """Ask it to end, and wait until it has."""
+        """Ask it to end, and wait until it has; one that does not is killed."""
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
-        await self.ended()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await self.ended()
+        except TimeoutError:
+            self.kill()
+            await self.ended()
 
     async def _listening(self, process: asyncio.subprocess.Process) -> None:
         async with asyncio.timeout(START_S):
